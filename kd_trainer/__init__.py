@@ -1,0 +1,1 @@
+"""weaver-kd: knowledge distillation for jet taggers inside weaver."""

@@ -1,0 +1,41 @@
+"""python -m kd_trainer <command>: each command is the `main` of one module."""
+
+import importlib
+import sys
+
+from kd_trainer.errors import InputError
+
+COMMANDS = {
+    "pair": ("kd_trainer.configs", "write the data configs of a distillation run"),
+    "simulate": ("kd_trainer.jets.simulate", "make JetClass-like jets with Pythia 8 and FastJet"),
+    "check": ("kd_trainer.jets.check", "look at input files before a long training"),
+    "complexity": ("kd_trainer.evaluate.complexity", "parameters and FLOPs of a network"),
+    "report": ("kd_trainer.evaluate.report", "compare taggers from weaver's prediction files"),
+}
+
+
+def usage():
+    """The text of --help."""
+    lines = [f"  {name:<12}{text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(["usage: python -m kd_trainer COMMAND [--help] ...", "", "commands:", *lines])
+
+
+def main(argv=None):
+    """Run one command; a wrong input ends in one line on stderr and exit code 1."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if argv else 2
+    command, *rest = argv
+    if command not in COMMANDS:
+        print(f"kd_trainer: unknown command '{command}'; valid are: {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        return importlib.import_module(COMMANDS[command][0]).main(rest) or 0
+    except InputError as error:
+        print(f"kd_trainer {command}: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Distillation: losses, frozen teachers, and the functions handed to weaver."""

@@ -1,0 +1,1 @@
+"""Jets: simulation, detector response, checks of input files."""
