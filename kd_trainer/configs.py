@@ -1,0 +1,239 @@
+"""Views of a weaver data config, and the pairing of a student's config with its teacher's.
+
+A paired config is the student's config plus the teacher's input groups and the variables they need, all
+prefixed `teacher_`. Selection, labels, weights and observers are the student's.
+"""
+
+import argparse
+import ast
+import copy
+import hashlib
+import os
+from pathlib import Path
+
+import yaml
+from weaver.utils.dataset import DataConfig
+
+from kd_trainer.errors import InputError
+
+PREFIX = "teacher_"
+WEIGHT_KEYS = ("reweight_method", "reweight_vars", "reweight_classes", "class_weights", "reweight_basewgt")
+
+
+def load(path):
+    """Options of a data config, with what weaver has computed for it (`<config>.<md5>.auto.yaml`) if that exists.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or is not a data config.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"data config {path} does not exist")
+    auto = path.with_suffix(f".{hashlib.md5(path.read_bytes()).hexdigest()}.auto.yaml")
+    if auto.is_file():
+        path = auto
+    try:
+        options = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"data config {path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(options, dict) or not options.get("inputs") or not options.get("labels"):
+        raise InputError(f"{path} is not a weaver data config: it has no inputs or no labels")
+    return options
+
+
+def student_view(config):
+    """The DataConfig without the teacher's input groups: what the student, its checkpoint and its export see."""
+    return _restrict(config, {k: v for k, v in config.inputs.items() if not k.startswith(PREFIX)})
+
+
+def teacher_view(config):
+    """The DataConfig of the teacher inside a paired one, under the teacher's own names.
+
+    Raises
+    ------
+    InputError
+        If the config holds no teacher inputs.
+    """
+    inputs = {k: v for k, v in config.inputs.items() if k.startswith(PREFIX)}
+    if not inputs:
+        raise InputError(
+            "the data config has no inputs for the teacher: "
+            "write a paired one with `python -m kd_trainer pair --student CFG --teacher CFG -o DIR`"
+        )
+    return _restrict(config, inputs, strip=PREFIX)
+
+
+def _restrict(config, inputs, strip=""):
+    options = copy.deepcopy(config.options)
+    options["inputs"] = {
+        group.removeprefix(strip): {**spec, "vars": [[v[0].removeprefix(strip), *v[1:]] for v in _variables(spec)]}
+        for group, spec in inputs.items()
+    }
+    kept = {v[0] for spec in inputs.values() for v in _variables(spec)}
+    params = options["preprocess"].get("params")
+    if params is not None:
+        options["preprocess"]["params"] = {k.removeprefix(strip): v for k, v in params.items() if k in kept}
+    return DataConfig(print_info=False, **options)
+
+
+def _variables(spec):
+    return [v if isinstance(v, list) else [v] for v in spec["vars"]]
+
+
+def pair(student, teacher):
+    """Options of the config that feeds a student and its teacher with the same jets.
+
+    Parameters
+    ----------
+    student, teacher : dict
+        Options of the two data configs, see `load`.
+
+    Raises
+    ------
+    InputError
+        If the classes or their order differ, if the files would have to be read in two ways, if a variable of
+        the student hides a branch that the teacher reads, or if a standardisation is not known yet.
+    """
+    _check_same_classes(student, teacher)
+    for key in ("treename", "branch_magic", "file_magic"):
+        if student.get(key) != teacher.get(key):
+            raise InputError(f"the data configs of student and teacher differ in `{key}`")
+    definitions = teacher.get("new_variables") or {}
+    wanted = [v[0] for spec in teacher["inputs"].values() for v in _variables(spec)]
+    needed, branches = _resolve(wanted, definitions)
+    hidden = sorted(branches & set(student.get("new_variables") or {}))
+    if hidden:
+        raise InputError(
+            f"the student's data config redefines {', '.join(hidden)}, which the teacher reads as stored: "
+            "give these variables of the student other names"
+        )
+    paired = copy.deepcopy(student)
+    paired["new_variables"] = {
+        **(student.get("new_variables") or {}),
+        **{PREFIX + k: _rename(definitions[k], needed) for k in definitions if k in needed},
+        **{PREFIX + k: k for k in dict.fromkeys(wanted) if k not in definitions},
+    }
+    paired["inputs"] = {
+        **copy.deepcopy(student["inputs"]),
+        **{
+            PREFIX + group: {**spec, "vars": [[PREFIX + v[0], *v[1:]] for v in _variables(spec)]}
+            for group, spec in teacher["inputs"].items()
+        },
+    }
+    paired["preprocess"] = {
+        "method": "manual",
+        "params": {
+            **_standardisation(student, "student"),
+            **{PREFIX + k: v for k, v in _standardisation(teacher, "teacher").items()},
+        },
+    }
+    return paired
+
+
+def _check_same_classes(student, teacher):
+    ours, theirs = student["labels"], teacher["labels"]
+    if ours["type"] != theirs["type"]:
+        raise InputError(f"the student's labels are `{ours['type']}`, the teacher's are `{theirs['type']}`")
+    if ours["type"] == "simple":
+        pairs = list(zip(ours["value"], theirs["value"]))
+        if len(ours["value"]) != len(theirs["value"]):
+            raise InputError(f"the student has {len(ours['value'])} classes, the teacher has {len(theirs['value'])}")
+    else:
+        pairs = list(zip(ours["value"].values(), theirs["value"].values()))
+        pairs += zip(ours.get("names") or [], theirs.get("names") or [])
+    for index, (a, b) in enumerate(pairs):
+        if a != b:
+            raise InputError(f"the classes differ: number {index} is {a} for the student, {b} for the teacher")
+
+
+def _names(expression):
+    return {node.id for node in ast.walk(ast.parse(str(expression), mode="eval")) if isinstance(node, ast.Name)}
+
+
+def _resolve(wanted, definitions):
+    """Names of the definitions that `wanted` rest on, and of the other names: branches and functions."""
+    needed, others, todo = set(), set(), list(wanted)
+    while todo:
+        name = todo.pop()
+        if name in definitions and name not in needed:
+            needed.add(name)
+            todo += _names(definitions[name])
+        elif name not in definitions:
+            others.add(name)
+    return needed, others
+
+
+def _rename(expression, names):
+    tree = ast.parse(str(expression), mode="eval")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id in names:
+            node.id = PREFIX + node.id
+    return ast.unparse(tree)
+
+
+def _standardisation(options, whose):
+    config = DataConfig(print_info=False, **copy.deepcopy(options))
+    if config._missing_standardization_info:
+        raise InputError(
+            f"the {whose}'s data config asks for automatic standardisation that has not been computed: "
+            "run make_weight with that config first"
+        )
+    return config.preprocess_params
+
+
+def with_sampling_weights(student, *sources):
+    """The student's options with the histograms of sampling weights, taken from the first source that has them.
+
+    Raises
+    ------
+    InputError
+        If the config asks for weights that exist nowhere, or if a source made them in another way.
+    """
+    weights = student.get("weights")
+    if not weights or weights.get("use_precomputed_weights") or weights.get("reweight_hists"):
+        return student
+    for source in sources:
+        theirs = source.get("weights") or {}
+        if not theirs.get("reweight_hists"):
+            continue
+        for key in WEIGHT_KEYS:
+            if weights.get(key) != theirs.get(key):
+                raise InputError(f"the sampling weights were made with another `{key}` than the student's config has")
+        return {**student, "weights": {**weights, "reweight_hists": theirs["reweight_hists"]}}
+    raise InputError(
+        "the data config asks for sampling weights that have not been made: run make_weight first, "
+        "or give an existing *.auto.yaml with --weights"
+    )
+
+
+def write(options, path, header):
+    """Write a data config so that a reader finds all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    text = yaml.safe_dump(options, sort_keys=False)
+    temporary.write_text(f"# {header}; made by kd_trainer pair, do not edit\n{text}")
+    os.replace(temporary, path)
+
+
+def main(argv):
+    """python -m kd_trainer pair"""
+    parser = argparse.ArgumentParser(
+        prog="kd_trainer pair",
+        description="Write the data configs of a run: DIR/student.yaml (the student's, with its sampling weights) "
+        "and, with a teacher, DIR/paired.yaml (the student's and the teacher's inputs for the same jets).",
+    )
+    parser.add_argument("--student", required=True, metavar="CFG", help="data config of the student")
+    parser.add_argument("--teacher", metavar="CFG", help="data config of the teacher")
+    parser.add_argument("--weights", metavar="CFG", help="*.auto.yaml to take the sampling weights from")
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", type=Path)
+    args = parser.parse_args(argv)
+    student = load(args.student)
+    teacher = load(args.teacher) if args.teacher else None
+    sources = [load(args.weights)] if args.weights else []
+    student = with_sampling_weights(student, *sources, *([teacher] if teacher else []))
+    paired = pair(student, teacher) if teacher else None
+    write(student, args.output / "student.yaml", f"{args.student} with its sampling weights")
+    if paired:
+        write(paired, args.output / "paired.yaml", f"student {args.student}, teacher {args.teacher}")

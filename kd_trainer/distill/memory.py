@@ -1,0 +1,47 @@
+"""A teacher that is asked once for each jet.
+
+Selection and preprocessing give a jet the same inputs in every epoch, so its soft targets are kept under a hash of
+those inputs. Nothing can go stale: other inputs are another jet.
+"""
+
+import numpy as np
+import torch
+import xxhash
+
+from kd_trainer.configs import PREFIX
+
+
+class RememberingTeacher:
+    """Soft targets (N, K) of a batch, from memory for the jets seen before.
+
+    Parameters
+    ----------
+    teacher : Teacher
+    max_bytes : int
+        Of soft targets to keep; jets beyond it are given to the teacher every time.
+    """
+
+    def __init__(self, teacher, max_bytes):
+        self.teacher = teacher
+        self.max_bytes = max_bytes
+        self.description = teacher.description
+        self.known = {}
+
+    def __call__(self, X, device):
+        groups = [PREFIX + name for name in self.teacher.input_names]
+        keys = _hash_jets([X[group].numpy(force=True) for group in groups])
+        logits = [self.known.get(key) for key in keys]
+        new = [i for i, row in enumerate(logits) if row is None]
+        if new:
+            fresh = self.teacher({group: X[group][new] for group in groups}, device).numpy(force=True)
+            for i, row in zip(new, fresh):
+                logits[i] = row
+            if len(self.known) * fresh[0].nbytes < self.max_bytes:
+                self.known.update((keys[i], row) for i, row in zip(new, fresh))
+        return torch.from_numpy(np.stack(logits)).to(device)
+
+
+def _hash_jets(arrays):
+    """A 128-bit hash of the inputs of each jet; arrays are (N, C, P)."""
+    rows = [np.ascontiguousarray(array).reshape(len(array), -1) for array in arrays]
+    return [xxhash.xxh3_128_digest(b"".join(row[i].tobytes() for row in rows)) for i in range(len(rows[0]))]

@@ -1,0 +1,76 @@
+"""Paired bootstrap over the test jets: figures of merit of all models, recomputed on the same resampled jets.
+
+A *statistic* is a function from jet weights (R, N) to replicas (R,) of one figure. The closures made here sort the jets
+once; a replica is then a cumulative sum of weights in that order.
+"""
+
+import numpy as np
+
+WEIGHTS_AT_ONCE = 20_000_000  # R x N kept in memory, one byte each
+
+
+def accuracy_statistic(labels, scores):
+    """Fraction of the weight on jets whose highest score (N, K) is that of their true class (N,)."""
+    correct = (np.argmax(scores, axis=1) == labels).astype(float)
+    return lambda weights: (weights @ correct) / weights.sum(axis=1)
+
+
+def auc_statistic(auc, influence):
+    """Area under the ROC curve to first order in the weights, from `metrics.auc_influence`."""
+    # The influences (N,) add up to 0 in each class, so the weights need no normalisation.
+    return lambda weights: auc + weights @ influence
+
+
+def rejection_statistic(signal_jets, background_jets, signal, background, efficiency):
+    """Background rejection at a signal efficiency, with the threshold following the resampled signal jets.
+
+    Parameters
+    ----------
+    signal_jets, background_jets : (S,), (B,) positions of these jets in the test sample, ascending.
+    signal, background : (S,), (B,) their discriminants.
+    efficiency : signal efficiency of the working point.
+    """
+    # The threshold of a replica is the score of one of the first `reach` signal jets: its rank varies like a binomial
+    # number, six standard deviations are allowed. Only background jets above the last of these can ever pass.
+    spread = np.sqrt(efficiency * (1 - efficiency) * len(signal))
+    reach = int(np.clip(efficiency * len(signal) + 6 * spread + 1, 1, len(signal)))
+    best_signal = np.argsort(-signal, kind="stable")[:reach]
+    n_above = len(background) - np.searchsorted(np.sort(background), signal[best_signal], side="left")
+    best_background = background_jets[np.argsort(-background, kind="stable")[: n_above[-1]]]
+    best_signal = signal_jets[best_signal]
+
+    def statistic(weights):
+        kept = np.cumsum(weights.take(best_signal, axis=1), axis=1, dtype=np.int32)  # (R, reach)
+        wanted = efficiency * weights.take(signal_jets, axis=1).sum(axis=1) - 1e-9
+        last_kept = np.minimum((kept < wanted[:, None]).sum(axis=1), reach - 1)  # (R,)
+        passing = np.cumsum(weights.take(best_background, axis=1), axis=1, dtype=np.int32)  # (R, n_above[-1])
+        passed = np.pad(passing, ((0, 0), (1, 0)))[np.arange(len(weights)), n_above[last_kept]]
+        total = weights.take(background_jets, axis=1).sum(axis=1)
+        # A replica that draws none of the few jets left is taken to have half a jet, not an infinite rejection.
+        return np.maximum(total, 1) / np.maximum(passed, 0.5)
+
+    return statistic
+
+
+def bootstrap(statistics, n_jets, *, replicas=200, seed=1):
+    """Replicas of several statistics on common weights, so that ratios and differences between models are paired.
+
+    Each jet gets an independent Poisson weight of mean 1: a jet drawn k times in a resampled test sample.
+
+    Parameters
+    ----------
+    statistics : {key: function (R, N) -> (R,)}.
+    n_jets : number N of test jets.
+
+    Returns
+    -------
+    {key: (replicas,)}
+    """
+    rng = np.random.default_rng(seed)
+    at_once = max(1, WEIGHTS_AT_ONCE // n_jets)
+    parts = {key: [] for key in statistics}
+    for start in range(0, replicas, at_once):
+        weights = rng.poisson(1.0, (min(at_once, replicas - start), n_jets)).astype(np.uint8)
+        for key, statistic in statistics.items():
+            parts[key].append(statistic(weights))
+    return {key: np.concatenate(values) for key, values in parts.items()}

@@ -1,0 +1,166 @@
+"""Figures of several models on the same test jets and the ratios between models, with their uncertainties.
+
+A *sample* is one figure of one model: its values (S,) for S seeds, and replicas (S, R) on R resampled test samples that
+all models share. What is made of it is a dict of plain numbers for report.json; entries that cannot be known are None:
+
+    value         mean over the seeds
+    statistical   uncertainty from the finite number of test jets
+    seed_spread   standard deviation over the seeds      (None for one seed)
+    seed_error    standard error of the mean over them   (None for one seed)
+    total         both uncertainties in quadrature
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from kd_trainer.evaluate import metrics
+from kd_trainer.evaluate.bootstrap import bootstrap
+from kd_trainer.evaluate.task import measure
+
+
+class Sample(NamedTuple):
+    """One figure of one model."""
+
+    values: np.ndarray  # (S,)
+    replicas: np.ndarray  # (S, R)
+
+
+def _figure(value, statistical, seed_error, **more):
+    total = float(np.hypot(statistical, seed_error or 0.0))
+    return {"value": float(value), "statistical": float(statistical), "seed_error": seed_error, "total": total, **more}
+
+
+def _spread(values):
+    """Standard deviation over seeds and standard error of their mean; None for one seed."""
+    if len(values) == 1:
+        return None, None
+    spread = float(np.std(values, ddof=1))
+    return spread, spread / np.sqrt(len(values))
+
+
+def _relative(replicas):
+    """Relative uncertainty from replicas (R,) of a positive number, by logarithms: those of a rejection are skewed."""
+    return np.std(np.log(replicas), ddof=1)
+
+
+def mean(sample, *, positive=False):
+    """A figure of one model. `positive` is for numbers that vary by factors, like a mean rejection."""
+    value, replicas = sample.values.mean(), sample.replicas.mean(axis=0)
+    statistical = value * _relative(replicas) if positive else np.std(replicas, ddof=1)
+    spread, error = _spread(sample.values)
+    return _figure(value, statistical, error, seed_spread=spread, per_seed=sample.values.tolist())
+
+
+def difference(first, second):
+    """First minus second model, on the same jets; seeds are independent trainings."""
+    value = first.values.mean() - second.values.mean()
+    statistical = np.std(first.replicas.mean(axis=0) - second.replicas.mean(axis=0), ddof=1)
+    errors = [error for _, error in (_spread(first.values), _spread(second.values)) if error is not None]
+    return _figure(value, statistical, float(np.hypot.reduce(errors)) if errors else None)
+
+
+def ratio(first, second):
+    """First over second model, of a positive figure on the same jets; seeds are independent trainings."""
+    value = first.values.mean() / second.values.mean()
+    statistical = value * _relative(first.replicas.mean(axis=0) / second.replicas.mean(axis=0))
+    spreads = [(_spread(sample.values)[1], sample.values.mean()) for sample in (first, second)]
+    errors = [value * error / average for error, average in spreads if error is not None]
+    return _figure(value, statistical, float(np.hypot.reduce(errors)) if errors else None)
+
+
+def mean_rejection(seeds):
+    """Mean over the seeds of a rejection at one working point (`metrics.Rejection` a seed).
+
+    The seeds share their test jets, so averaging them does not shrink the binomial uncertainty. `few` marks fewer than
+    `metrics.FEW_JETS` background jets left in a seed; when one has none, there is only the lower limit.
+    """
+    counts = {
+        "lower_limit_95": min(seed.lower_limit for seed in seeds),
+        "background_left": [seed.passed for seed in seeds],
+        "few": min(seed.passed for seed in seeds) < metrics.FEW_JETS,
+    }
+    values = [seed.value for seed in seeds]
+    if None in values:
+        empty = dict.fromkeys(("value", "statistical", "seed_error", "total", "seed_spread"))
+        return {**empty, "per_seed": values, **counts}
+    spread, error = _spread(values)
+    statistical = np.mean([seed.uncertainty for seed in seeds])
+    return _figure(np.mean(values), statistical, error, seed_spread=spread, per_seed=values, **counts)
+
+
+def well_measured(*rejections):
+    """Working points at which every seed of these models, {working point: [metrics.Rejection]}, leaves enough jets."""
+    points = rejections[0]
+    return [k for k in points if all(r.passed >= metrics.FEW_JETS for of in rejections for r in of[k])]
+
+
+def mean_over_points(samples, points):
+    """Sample of the geometric mean over working points of one model; None without points."""
+    if not points:
+        return None
+    values, replicas = zip(*(samples[key] for key in points))
+    return Sample(metrics.geometric_mean(values), metrics.geometric_mean(replicas))
+
+
+def collect(task, models, replicas):
+    """Measure all models and resample the test jets once for all of them.
+
+    Parameters
+    ----------
+    task : task.Task
+    models : {name: [predictions.Prediction, one a seed]}
+    replicas : number of bootstrap replicas R.
+
+    Returns
+    -------
+    samples : {name: {figure: Sample}}, without the working points at which a seed leaves no background jet.
+    rejections : {name: {working point: [metrics.Rejection, one a seed]}}
+    """
+    measured = {name: [measure(task, p.scores) for p in predictions] for name, predictions in models.items()}
+    statistics = {
+        (name, seed, key): statistic
+        for name, seeds in measured.items()
+        for seed, m in enumerate(seeds)
+        for key, statistic in m.statistics.items()
+    }
+    drawn = bootstrap(statistics, len(task.labels), replicas=replicas)
+    samples, rejections = {}, {}
+    for name, seeds in measured.items():
+        rejections[name] = {key: [m.rejections[key] for m in seeds] for key in seeds[0].rejections}
+        values = {key: [m.values[key] for m in seeds] for key in seeds[0].values}
+        values |= {key: [r.value for r in of] for key, of in rejections[name].items() if all(r.passed for r in of)}
+        samples[name] = {
+            key: Sample(np.array(found), np.stack([drawn[name, seed, key] for seed in range(len(seeds))]))
+            for key, found in values.items()
+        }
+    return samples, rejections
+
+
+def summarise(samples, rejections, points):
+    """{figure: numbers} of one model; None for what cannot be known.
+
+    accuracy, auc, `rejection` (geometric mean over `points`) and `rejections`, one a working point.
+    """
+    overall = mean_over_points(samples, points)
+    return {
+        **{key: mean(samples[key]) if key in samples else None for key in ("accuracy", "auc")},
+        "rejection": overall and mean(overall, positive=True),
+        "rejections": {key: mean_rejection(seeds) for key, seeds in rejections.items()},
+    }
+
+
+def compare(first, second, points, averaged):
+    """{figure: numbers} of one model against another, from samples {figure: Sample}; None for what cannot be known.
+
+    Differences of accuracy and auc, `rejection_ratio` (geometric mean over the working points `averaged`) and
+    `rejection_ratios`, one for each of `points`.
+    """
+    both = first.keys() & second.keys()
+    means = [mean_over_points(samples, averaged) for samples in (first, second)]
+    return {
+        **{f"{k}_difference": difference(first[k], second[k]) if k in both else None for k in ("accuracy", "auc")},
+        "rejection_ratio": ratio(*means) if averaged else None,
+        "averaged": averaged,
+        "rejection_ratios": {k: ratio(first[k], second[k]) if k in both else None for k in points},
+    }

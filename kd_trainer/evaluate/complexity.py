@@ -1,0 +1,166 @@
+"""python -m kd_trainer complexity: parameters and FLOPs a jet of a weaver network, printed and kept beside predictions.
+
+FLOPs are multiply-adds, as in the published tables and in weaver's own counter: half of what torch's FlopCounterMode
+returns, which counts multiplications and additions. Counted are matrix products and convolutions, those inside the
+attention included; not biases, normalisations and activations, a few per cent that weaver's counter adds. ParT (2.14M
+parameters) with 128 particles has 335M here and 340M in arXiv:2202.03772, ParticleNet 533M and 540M.
+"""
+
+import argparse
+import ast
+import contextlib
+import copy
+from pathlib import Path
+
+from kd_trainer.errors import InputError
+from kd_trainer.evaluate.output import si, write_json
+
+
+def load_data_config(path, particles=None):
+    """DataConfig of weaver; `particles` replaces the length of the per-particle inputs, which are the longest ones."""
+    from weaver.utils.dataset import DataConfig
+
+    from kd_trainer import configs
+
+    options = copy.deepcopy(configs.load(path))
+    if particles:
+        longest = max(spec["length"] or 0 for spec in options["inputs"].values())
+        for spec in options["inputs"].values():
+            if spec["length"] == longest:
+                spec["length"] = particles
+        options.get("preprocess", {}).pop("params", None)  # of an *.auto.yaml; they repeat the lengths
+    return DataConfig(print_info=False, **options)
+
+
+def load_network(path, data_config, options):
+    """(model, model_info) of a network file of weaver."""
+    from weaver.utils.import_tools import import_module
+
+    if not Path(path).is_file():
+        raise InputError(f"--network {path} is not there")
+    module = import_module(str(path), name="_network_module")
+    if not hasattr(module, "get_model"):
+        raise InputError(f"--network {path} has no function get_model(data_config, **options)")
+    return module.get_model(data_config, **options)
+
+
+def count_parameters(model):
+    """Number of parameters, frozen ones included."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+@contextlib.contextmanager
+def _plain_operators():
+    """Attention as matrix products: FlopCounterMode does not know the fused kernels that torch takes on a CPU."""
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def count_flops(model, model_info):
+    """Multiply-adds for one jet in which every particle is present.
+
+    Parameters
+    ----------
+    model : torch.nn.Module; a copy of it is run, in evaluation mode.
+    model_info : dict with `input_names` and `input_shapes`, (1, C, P) each. Inputs named `*_mask` are all ones, so that
+        nothing is trimmed.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    # Without gradients by requires_grad, not by no_grad: FlopCounterMode hooks into a graph that models may ask for.
+    model = copy.deepcopy(model).eval().requires_grad_(False)
+    generator = torch.Generator().manual_seed(0)
+    shapes = {name: (1, *model_info["input_shapes"][name][1:]) for name in model_info["input_names"]}
+    inputs = [
+        torch.ones(shape) if name.endswith("_mask") else torch.rand(shape, generator=generator)
+        for name, shape in shapes.items()
+    ]
+    with _plain_operators(), FlopCounterMode(display=False) as counter:
+        model(*inputs)
+    return counter.get_total_flops() // 2
+
+
+def complexity(network, data_config, options=None, *, name=None, particles=None):
+    """Parameters and FLOPs of a network file.
+
+    Parameters
+    ----------
+    network, data_config : paths of the two files, as given to weaver.
+    options : options of the network, as `-o key value` gives them to weaver.
+    name : name of the model; the stem of the network file if not given.
+    particles : number of particles to count for; as in the data config if not given.
+
+    Returns
+    -------
+    dict with name, network, options, data_config, parameters, flops, particles
+
+    Raises
+    ------
+    InputError
+        When a file is not what it should be, or the network does not run on these inputs.
+    """
+    config = load_data_config(data_config, particles)
+    try:
+        model, model_info = load_network(network, config, options or {})
+        flops = count_flops(model, model_info)
+    except (TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise InputError(f"{network} does not run with {data_config} and these options ({reason})") from error
+    return {
+        "name": name or Path(network).stem,
+        "network": str(network),
+        "options": options or {},
+        "data_config": str(data_config),
+        "parameters": count_parameters(model),
+        "flops": flops,
+        "particles": max(model_info["input_shapes"][k][-1] for k in model_info["input_names"]),
+    }
+
+
+def parse_options(pairs):
+    """{key: value} of `-o key value` pairs, the values read as Python literals as weaver does."""
+    options = {}
+    for key, value in pairs:
+        try:
+            options[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            advice = f"a string needs quotes of its own: -o {key} \"'{value}'\""
+            raise InputError(f"-o {key} {value} is not a Python literal; {advice}") from None
+    return options
+
+
+def main(argv):
+    """Count, print one line and, with --output, write the file that `report` looks for beside the predictions."""
+    parser = argparse.ArgumentParser(
+        prog="kd_trainer complexity",
+        description="Parameters and FLOPs (multiply-adds) for one jet of a weaver network.",
+    )
+    parser.add_argument("--network", required=True, metavar="NET.py", help="as in weaver's --network-config")
+    parser.add_argument("--data-config", required=True, metavar="CFG.yaml", help="data config of that network")
+    parser.add_argument("-o", "--network-option", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"))
+    parser.add_argument("--name", help="name of the model (default: that of the network file)")
+    parser.add_argument("--particles", type=int, metavar="P", help="number of particles (default: of the data config)")
+    parser.add_argument("--output", metavar="PRED.model.json", help="write it for `report`, beside PRED.root")
+    args = parser.parse_args(argv)
+    if args.particles is not None and args.particles < 1:
+        raise InputError(f"--particles {args.particles}: a jet has at least one particle")
+    options = parse_options(args.network_option)
+    result = complexity(args.network, args.data_config, options, name=args.name, particles=args.particles)
+    print(
+        f"{result['name']}: {si(result['parameters'])} parameters ({result['parameters']}), "
+        f"{si(result['flops'])} FLOPs a jet ({result['flops']} multiply-adds, {result['particles']} particles)"
+    )
+    if args.output:
+        write_json(args.output, result)
+        print(args.output)

@@ -1,0 +1,112 @@
+"""report.md: the tables of a report with the sentences around them, from the numbers of report.json."""
+
+from pathlib import Path
+
+from kd_trainer.evaluate import tables
+from kd_trainer.evaluate.metrics import FEW_JETS
+from kd_trainer.evaluate.tables import plus_minus
+
+NO_COMPARISON = "No ratio of two models was asked for: --compare A=B."
+
+
+def _seeds(names, counts):
+    """'3 seeds'; '1 seed each, ...' and the like say which seed-to-seed part the uncertainty lacks."""
+    if min(counts) > 1:
+        return f"{counts[0]} seeds" if counts[0] == counts[1] else f"{counts[0]} and {counts[1]} seeds"
+    if max(counts) == 1:
+        return "1 seed each, statistical uncertainty only"
+    single = names[counts.index(1)]
+    return f"{counts[0]} and {counts[1]} seeds, without the seed-to-seed uncertainty of {single}"
+
+
+def conclusion(results, comparison):
+    """One sentence on the geometric-mean ratio of a comparison, which says so when there is nothing to see."""
+    first, second = names = comparison["numerator"], comparison["denominator"]
+    ratio, jets = comparison["rejection_ratio"], results["n_jets"]
+    if ratio is None:
+        return f"{first} against {second}: {jets} test jets are too few to compare their background rejections."
+    seeds = _seeds(names, [len(results["models"][name]["files"]) for name in names])
+    points = f"{len(comparison['averaged'])} working point{'s' if len(comparison['averaged']) > 1 else ''}"
+    basis = f"geometric mean of {points}, {jets} test jets, {seeds}"
+    seen = abs(ratio["value"] - 1) > 2 * ratio["total"]
+    if comparison["distilled_over_baseline"]:
+        lead = "With the teacher," if ratio["value"] > 1 else "The student is worse with the teacher:"
+        lead = lead if seen else "No gain is seen with the teacher:"
+        fact = f"the background rejection of the student ({first}) is {plus_minus(ratio)} times that of"
+        return f"{lead} {fact} the same student trained on labels alone ({second}); {basis}."
+    lead = "The" if seen else "No difference is seen: the"
+    return f"{lead} background rejection of {first} is {plus_minus(ratio)} times that of {second}; {basis}."
+
+
+def explain_uncertainties(results):
+    """How the uncertainties of this report were computed, in sentences."""
+    models = results["models"].values()
+    sentences = [
+        "Every ± is one standard deviation.",
+        "A single rejection has the binomial uncertainty of the number of background jets left.",
+        f"All others are the standard deviation over {results['bootstrap_replicas']} bootstrap replicas of the test "
+        "sample, the same for all models, so what the models have in common cancels in ratios and differences; "
+        "for geometric means and ratios it is taken from logarithms.",
+    ]
+    if any(len(model["files"]) > 1 for model in models):
+        sentences += [
+            "With several seeds the value is their mean, and the standard error of that mean, from the spread over the "
+            "seeds, is added in quadrature (relative errors of both models for a ratio; seeds of two models are "
+            "independent). The seeds share the test jets, so averaging does not reduce the statistical part; what test "
+            "jets and training have in common is counted in both parts, which errs on the safe side. A spread "
+            "over n seeds is itself uncertain by a fraction 1 / sqrt(2 (n - 1))."
+        ]
+    if any(len(model["files"]) == 1 for model in models):
+        sentences.append("Models with one seed have the statistical uncertainty only: their spread is not known.")
+    if any(rejection["few"] for model in models for rejection in model["rejections"].values()):
+        sentences.append(
+            f"† marks a rejection where a seed leaves fewer than {FEW_JETS} background jets, > is a lower limit at "
+            "95 % confidence level where a seed leaves none. Such a working point enters no geometric mean."
+        )
+        means = {"the models": results["averaged"], **{tables.title(c): c["averaged"] for c in results["comparisons"]}}
+        sentences.append(
+            "Working points in the geometric means: "
+            + "; ".join(f"{name}: {_listed(points)}" for name, points in means.items())
+            + "."
+        )
+    return " ".join(sentences)
+
+
+def _listed(points):
+    """The working points of a mean, in words."""
+    if not points:
+        return "none"
+    return ", ".join(points) if len(points) <= tables.MOST_COLUMNS else f"{len(points)} working points"
+
+
+def document(results, plot_names):
+    """The text of report.md."""
+    background = results["background"]
+    jets = results["jets_per_class"]
+    n_background = sum(jets[name] for name in background["classes"])
+    kind_of_auc = ", macro average one-vs-one" if len(jets) > 2 else ""
+    spreads = tables.spread_table(results)
+    parts = [
+        f"# {results['title'] or 'Comparison of taggers'}",
+        *([c["conclusion"] for c in results["comparisons"]] or [NO_COMPARISON]),
+        "## Models",
+        tables.main_table(results),
+        f"FLOPs are multiply-adds for one jet. AUC is the area under the ROC curve{kind_of_auc}.",
+        f"## Rejection of {background['name']}",
+        "Background rejection 1 / (false-positive rate) at the signal efficiency in brackets; "
+        f"the score of class S is p_S / (p_S + p_{background['name']}).",
+        tables.rejection_table(results),
+    ]
+    if results["comparisons"]:
+        parts += ["## Ratios of rejections", tables.ratio_table(results), tables.difference_table(results)]
+    if spreads:
+        parts += ["## Standard deviation over seeds", spreads]
+    counts = "" if len(jets) > tables.MOST_COLUMNS else f": {', '.join(f'{n} {name}' for name, n in jets.items())}"
+    parts += [
+        "## Sample",
+        f"{results['n_jets']} test jets, of which {n_background} {background['name']}{counts}.",
+        "## Uncertainties",
+        explain_uncertainties(results),
+        *(f"![{Path(name).stem}]({name})" for name in plot_names if name.endswith(".png")),
+    ]
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,139 @@
+"""Figures of merit of a jet tagger, from scores (N, K) and true classes (N,): pure functions of numpy arrays."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import betaincinv
+
+# Signal efficiencies at which rejections are quoted: those of JetClass (arXiv:2202.03772, Table 1), where the classes
+# with a lepton are so distinct that 50 % would leave no background; those of the top-tagging benchmark for two classes.
+EFFICIENCY = 0.5
+EFFICIENCY_OF_CLASS = {"Hqql": 0.99, "Tbl": 0.995}
+EFFICIENCIES_OF_TWO_CLASSES = (0.3, 0.5)
+
+# With fewer background jets left than this, a rejection is flagged, and it enters no mean and no curve.
+FEW_JETS = 5
+
+
+class Rejection(NamedTuple):
+    """Background rejection at one working point; `value` and `uncertainty` are None when no background jet is left."""
+
+    value: float | None
+    uncertainty: float | None
+    lower_limit: float  # at 95 % confidence level
+    passed: int  # background jets left
+    total: int  # background jets in the sample
+
+
+def working_points(signals, n_classes):
+    """Pairs (signal class, signal efficiency) at which rejections are quoted.
+
+    `signals` are the names of the signal classes, without the prefix `label_`; `n_classes` is K.
+    """
+    if n_classes == 2:
+        return [(name, efficiency) for name in signals for efficiency in EFFICIENCIES_OF_TWO_CLASSES]
+    return [(name, EFFICIENCY_OF_CLASS.get(name, EFFICIENCY)) for name in signals]
+
+
+def accuracy(labels, scores):
+    """Fraction of jets whose highest score (N, K) is that of their true class (N,)."""
+    return float(np.mean(np.argmax(scores, axis=1) == labels))
+
+
+def discriminant(scores, signal, background):
+    """p_S / (p_S + p_B), from 0 (background-like) to 1 (signal-like).
+
+    Parameters
+    ----------
+    scores : (N, K) probabilities.
+    signal : column of the signal class.
+    background : columns of the background class, or classes, whose probabilities are added.
+
+    Returns
+    -------
+    (N,) in double precision, which keeps scores apart that single precision rounds to 1; 0 where both vanish.
+    """
+    p_signal = scores[:, signal].astype(float)
+    total = p_signal + scores[:, background].astype(float).sum(axis=1)
+    return np.divide(p_signal, total, out=np.zeros_like(total), where=total > 0)
+
+
+def background_passing(signal, background, efficiency):
+    """Number of background jets left when at least a fraction `efficiency` of the signal jets is kept (the ROC curve).
+
+    Parameters
+    ----------
+    signal, background : (S,), (B,) discriminants. Jets at the threshold itself are kept in both.
+    efficiency : number or array, in (0, 1].
+    """
+    signal = np.sort(signal)
+    kept = np.ceil(np.asarray(efficiency) * len(signal) - 1e-9).astype(int)  # 1e-9: 0.7 * 10 is a little more than 7
+    threshold = signal[len(signal) - np.maximum(kept, 1)]
+    return len(background) - np.searchsorted(np.sort(background), threshold, side="left")
+
+
+def rejection_limit(passed, total, level=0.95):
+    """Lower limit on 1 / (false-positive rate), from the one-sided Clopper-Pearson limit on the rate."""
+    return 1.0 / betaincinv(passed + 1, total - passed, level) if passed < total else 1.0
+
+
+def rejection(signal, background, efficiency):
+    """Background rejection 1 / (false-positive rate) at the true-positive rate `efficiency`.
+
+    The uncertainty is binomial in the number of background jets left; that of the threshold, which the signal jets fix,
+    is small beside it. See `background_passing` for the parameters.
+
+    Returns
+    -------
+    Rejection
+    """
+    passed, total = int(background_passing(signal, background, efficiency)), len(background)
+    limit = float(rejection_limit(passed, total))
+    if passed == 0:
+        return Rejection(None, None, limit, passed, total)
+    value = total / passed
+    return Rejection(value, value * np.sqrt((1 - passed / total) / passed), limit, passed, total)
+
+
+def geometric_mean(values, axis=0):
+    """Geometric mean of positive numbers along an axis: each rejection weighs the same, whatever its size."""
+    return np.exp(np.mean(np.log(values), axis=axis))
+
+
+def _fraction_below(values, reference):
+    """Fraction of the sorted `reference` below each of `values`; equal ones count half."""
+    below = np.searchsorted(reference, values, side="left")
+    return (below + np.searchsorted(reference, values, side="right")) / (2 * len(reference))
+
+
+def auc_influence(labels, scores):
+    """Area under the ROC curve, and how much each test jet pulls on it.
+
+    For more than two classes the mean over all pairs of classes present, each in both directions (macro, one-vs-one:
+    Hand and Till 2001, eq. 7). The influences are the centred placement values of DeLong et al. 1988: their squares add
+    up to the variance of the area, those of the difference of two taggers on the same jets to that of the difference.
+
+    Parameters
+    ----------
+    labels : (N,) true classes.
+    scores : (N, K) probabilities.
+
+    Returns
+    -------
+    auc : float
+    influence : (N,), sums to 0 in each class.
+    """
+    jets = {c: np.flatnonzero(labels == c) for c in np.unique(labels)}
+    influence, areas = np.zeros(len(labels)), []
+    for a in jets:
+        order = {c: index[np.argsort(scores[index, a])] for c, index in jets.items()}  # jets of c, by the score of a
+        for b in jets:
+            if a == b:
+                continue
+            of_a, of_b = scores[order[a], a], scores[order[b], a]
+            won = _fraction_below(of_a, of_b)  # for a jet of a: fraction of the jets of b that it beats
+            lost = 1 - _fraction_below(of_b, of_a)  # for a jet of b: fraction of the jets of a that beat it
+            areas.append(won.mean())
+            influence[order[a]] += (won - areas[-1]) / len(won)
+            influence[order[b]] += (lost - areas[-1]) / len(lost)
+    return float(np.mean(areas)), influence / len(areas)

@@ -1,0 +1,39 @@
+"""Writing of results: counts for people, files that appear whole or not at all."""
+
+import contextlib
+import json
+import os
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Yield a temporary path in the folder of `path` (made if need be), renamed to `path` when the block ends well."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path, text):
+    """Write a text file under a temporary name, then rename it."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path, content):
+    """Write a JSON file under a temporary name, then rename it; NaN and infinity, unknown to JSON, raise ValueError."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False, default=str) + "\n")
+
+
+def si(number):
+    """A count with three digits and a prefix of thousands: 2143486 -> '2.14M'."""
+    for unit in ("", "k", "M", "G"):
+        if abs(number) < 999.5:
+            return f"{number:.3g}{unit}"
+        number /= 1000
+    return f"{number:.3g}T"

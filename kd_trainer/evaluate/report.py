@@ -1,0 +1,121 @@
+"""python -m kd_trainer report: compare taggers from weaver's prediction files, in tables, plots and a sentence."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from kd_trainer.errors import InputError
+from kd_trainer.evaluate import compare, markdown, plots, tables
+from kd_trainer.evaluate.output import write_json, write_text
+from kd_trainer.evaluate.predictions import SIDECAR_KEYS, check_same_jets, class_names, expand, read, sidecar
+from kd_trainer.evaluate.task import make_task, point_key
+
+DISTILLED, BASELINE = "distilled", "baseline"  # in names of models: what is compared by default
+
+
+def read_models(arguments):
+    """{name: [Prediction, one a seed]} of the arguments NAME=PRED[,PRED...], all checked to hold the same jets."""
+    models = {}
+    for argument in arguments:
+        name, equals, patterns = argument.partition("=")
+        if not (name and equals and patterns):
+            raise InputError(f"'{argument}' is not NAME=PRED[,PRED...]")
+        if name in models:
+            raise InputError(f"the name {name} is given twice; give the seeds of a model as {name}=PRED,PRED")
+        models[name] = [read(path) for path in expand(patterns)]
+        for prediction in models[name]:
+            check_same_jets(next(iter(models.values()))[0], prediction)
+    return models
+
+
+def pairs_to_compare(wanted, names):
+    """(numerator, denominator) of each `--compare A=B`; by default each distilled model over its baseline.
+
+    The baseline of 'PFN distilled' is the model whose name has 'baseline' in that place.
+    """
+    if wanted is None:
+        pairs = [(name, name.replace(DISTILLED, BASELINE)) for name in names if DISTILLED in name]
+        return [pair for pair in pairs if pair[1] in names]
+    pairs = []
+    for text in wanted:
+        first, _, second = text.partition("=")
+        for name in (first, second):
+            if name not in names:
+                raise InputError(f"--compare {text}: '{name}' is not among the models given ({', '.join(names)})")
+        pairs.append((first, second))
+    return pairs
+
+
+def evaluate(task, models, pairs, *, title, replicas):
+    """Everything that report.json holds, as nested dicts of plain numbers."""
+    samples, rejections = compare.collect(task, models, replicas)
+    averaged = compare.well_measured(*rejections.values())
+    points = [point_key(*point) for point in task.points]
+    jets = np.bincount(task.labels, minlength=len(task.names)).tolist()
+    results = {
+        "title": title,
+        "n_jets": len(task.labels),
+        "jets_per_class": dict(zip(task.names, jets)),
+        "background": {"name": task.background_name, "classes": [task.names[i] for i in task.background]},
+        "working_points": [
+            {"key": key, "signal": signal, "efficiency": efficiency}
+            for key, (signal, efficiency) in zip(points, task.points)
+        ],
+        "averaged": averaged,
+        "bootstrap_replicas": replicas,
+        "models": {},
+        "comparisons": [],
+    }
+    for name, predictions in models.items():
+        files = [p.path for p in predictions]
+        known = sidecar(files)
+        results["models"][name] = {
+            "files": files,
+            **{key: known.get(key) for key in SIDECAR_KEYS if key != "name"},
+            **compare.summarise(samples[name], rejections[name], averaged),
+        }
+    for first, second in pairs:
+        together = compare.well_measured(rejections[first], rejections[second])
+        comparison = {
+            "numerator": first,
+            "denominator": second,
+            "distilled_over_baseline": DISTILLED in first and BASELINE in second,
+            **compare.compare(samples[first], samples[second], points, together),
+        }
+        results["comparisons"].append({**comparison, "conclusion": markdown.conclusion(results, comparison)})
+    return results
+
+
+def main(argv):
+    """Read, compare, write DIR/report.md, report.json and the plots; print the main table and the conclusions."""
+    parser = argparse.ArgumentParser(
+        prog="kd_trainer report", description="Compare taggers from weaver's prediction files of one test sample."
+    )
+    parser.add_argument("models", nargs="+", metavar="NAME=PRED[,PRED...]", help="a model and the files of its seeds")
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--data-config", metavar="CFG", help="for the class names, where no ROOT file holds them")
+    parser.add_argument("--background", default="QCD", help="class to reject, or part of the names of several")
+    parser.add_argument(
+        "--compare", nargs="+", action="extend", metavar="A=B", help="ratios of A over B (default: distilled=baseline)"
+    )
+    parser.add_argument("--title", default="", help="title of the report and of the plots")
+    parser.add_argument("--replicas", type=int, default=200, help="bootstrap replicas (default: 200)")
+    args = parser.parse_args(argv)
+    if args.replicas < 2:
+        raise InputError("--replicas: at least 2 are needed for an uncertainty")
+    if args.output.exists() and not args.output.is_dir():
+        raise InputError(f"--output {args.output} is a file; give a folder")
+    plots.load_style()  # the missing package is named before the work, not after it
+    models = read_models(args.models)
+    predictions = [p for seeds in models.values() for p in seeds]
+    task = make_task(predictions, class_names(predictions, args.data_config), args.background)
+    pairs = pairs_to_compare(args.compare, list(models))
+    results = evaluate(task, models, pairs, title=args.title, replicas=args.replicas)
+    written = plots.draw_all(results, task, models, args.output)
+    write_json(args.output / "report.json", results)
+    write_text(args.output / "report.md", markdown.document(results, [path.name for path in written]))
+    print(tables.main_table(results, tablefmt="simple"))
+    for sentence in [c["conclusion"] for c in results["comparisons"]] or [markdown.NO_COMPARISON]:
+        print(f"\n{sentence}")
+    print("", *(args.output / "report.md", args.output / "report.json"), *written, sep="\n")

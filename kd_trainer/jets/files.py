@@ -1,0 +1,112 @@
+"""Jet files: written in one step, self-describing, recognised when a run is resumed."""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import awkward as ak
+import pyarrow as pa
+import pyarrow.parquet as pq
+import uproot
+
+from kd_trainer.errors import InputError
+
+KEY = "kd_trainer.simulate"  # of the settings in the metadata
+ROW_GROUP = 1000  # jets; weaver reads files in ranges of row groups
+TREE = "tree"  # as in JetClass
+LISTS = ("part", "genpart")
+
+
+def versions():
+    """Versions of the programs that a file depends on."""
+    return {package: version(package) for package in ("weaver-kd", "pythia8mc", "fastjet")}
+
+
+def is_complete(path, settings):
+    """Whether a file with these settings is already there.
+
+    Files are renamed into place when they are complete, so only the settings have to be compared.
+
+    Parameters
+    ----------
+    path : Path
+    settings : dict that json can hold
+
+    Raises
+    ------
+    InputError
+        if the file was made with other settings or is not one of ours
+    """
+    if not path.exists():
+        return False
+    try:
+        found = read_settings(path)
+    except (KeyError, ValueError, OSError, pa.ArrowException, uproot.exceptions.KeyInFileError):
+        raise InputError(f"{path} is not a file of 'simulate'; move it away or give --overwrite") from None
+    found.pop("versions", None)
+    expected = json.loads(json.dumps(settings))
+    different = sorted(key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key))
+    if different:
+        raise InputError(
+            f"{path} was made with other settings ({', '.join(different)}); give another directory or --overwrite"
+        )
+    return True
+
+
+def read_settings(path):
+    """The settings and program versions stored in a jet file: dict."""
+    if path.suffix == ".root":
+        with uproot.open(path) as file:
+            return json.loads(str(file[KEY]))
+    return json.loads(pq.read_schema(path).metadata[KEY.encode()])
+
+
+def to_table(jets):
+    """Arrow table of jets with plain lists, as weaver reads them."""
+    return ak.to_arrow_table(jets, list_to32=True, extensionarray=False)
+
+
+def write(path, tables, settings):
+    """Write a file under a temporary name and rename it when it is complete.
+
+    Parameters
+    ----------
+    path : Path ending in .parquet or .root
+    tables : list of Arrow tables of jets
+    settings : dict that json can hold
+
+    Raises
+    ------
+    InputError
+        if the file cannot be written
+    """
+    table = pa.concat_tables(tables)
+    text = json.dumps(settings | {"versions": versions()}, sort_keys=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        if path.suffix == ".root":
+            _write_root(temporary, ak.from_arrow(table), text)
+        else:
+            table = table.replace_schema_metadata({KEY: text})
+            pq.write_table(table, temporary, row_group_size=ROW_GROUP, compression="zstd")
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_root(path, jets, text):
+    """A tree with one counter for each group of lists, and the settings as a TObjString."""
+    columns = {name: jets[name] for name in jets.fields if not name.startswith(tuple(f"{x}_" for x in LISTS))}
+    for prefix in LISTS:
+        names = [name for name in jets.fields if name.startswith(f"{prefix}_")]
+        columns[prefix] = ak.zip({name.removeprefix(f"{prefix}_"): jets[name] for name in names})
+    with uproot.recreate(path, compression=uproot.ZSTD(3)) as file:
+        file.mktree(TREE, {name: values.type for name, values in columns.items()}).extend(columns)
+        file[KEY] = text
+
+
+def file_path(directory, name, index, suffix):
+    """Where the jets of a class are written, for example QCD_000.parquet."""
+    return Path(directory) / f"{name}_{index:03d}.{suffix}"

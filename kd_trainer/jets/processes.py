@@ -1,0 +1,126 @@
+"""The ten JetClass classes: how Pythia makes them and which particles have to lie in the jet."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+COMMON = (
+    "Print:quiet = on",
+    "Beams:eCM = 13000.",
+    "PhaseSpace:bias2Selection = on",  # flattens the steeply falling pT spectrum; the weights are not used
+    "PhaseSpace:bias2SelectionRef = 500.",
+    "Random:setSeed = on",
+    "Random:seed = 1",  # of the start; each part of a file has its own
+)
+QUARKS, LEPTONS, NEUTRINOS = "1 2 3 4 5", "11 13", "12 14 16"
+
+# Two scalars with the mass and width of the Higgs boson from an off-shell Z: both jets of an event are of the class.
+HIGGS_PAIR = (
+    "Higgs:useBSM = on",
+    "HiggsBSM:ffbar2A3H1 = on",
+    *(
+        f"{scalar}:{setting}"
+        for scalar in (25, 36)
+        for setting in ("m0 = 125.", "mWidth = 0.0041", "doForceWidth = on", "onMode = off")
+    ),
+    *(f"Higgs{scalar}:{setting}" for scalar in ("H1", "A3") for setting in ("parity = 1", "coup2W = 1.")),
+)
+Z_PAIR = ("WeakDoubleBoson:ffbar2gmZgmZ = on", "WeakZ0:gmZmode = 2")  # without photon exchange
+TOP_PAIR = ("Top:gg2ttbar = on", "Top:qqbar2ttbar = on")
+Z_AND_PARTON = ("WeakBosonAndParton:qqbar2gmZg = on", "WeakBosonAndParton:qg2gmZq = on", "WeakZ0:gmZmode = 2")
+
+
+SEEDS = 900_000_000  # Pythia's largest
+
+
+class Process(NamedTuple):
+    """How one class is made.
+
+    variants : settings of Pythia; with several, each makes the same number of events
+    resonances : PDG ids of the particle that the jet stands for, the one to be stored first; empty for QCD
+    prongs : number of its visible decay products; all lie in the jet
+    pt_hat : range of the transverse momentum of the hard process in GeV; less than 1 % of the jets come from outside
+    power : the hard process is enhanced by pTHat ** power, such that the mean jet pT is 700 GeV in all classes
+    rate : jets per second and core, to schedule the longest jobs first
+    """
+
+    variants: tuple
+    resonances: tuple
+    prongs: int
+    pt_hat: tuple
+    power: float
+    rate: float
+
+
+def _only(particle, products):
+    """Settings that leave one two-body decay open."""
+    return (f"{particle}:onMode = off", f"{particle}:onIfMatch = {products}")
+
+
+def _any(particle, products, which="onIfAny"):
+    """Settings that leave the decays with any of some products open."""
+    return (f"{particle}:onMode = off", f"{particle}:{which} = {products}")
+
+
+def _higgs(products, *w_decays):
+    return HIGGS_PAIR + _only(25, products) + _only(36, products) + w_decays
+
+
+def _one_lepton(w_to_quarks, w_to_lepton):
+    """Settings for a pair of W bosons of which the one of the given sign goes to a lepton."""
+    return (
+        "24:onMode = off",
+        f"24:on{w_to_quarks}IfAny = {QUARKS}",
+        f"24:on{w_to_lepton}IfAny = {LEPTONS}",
+    )
+
+
+HIGGS, W_TO_QUARKS, W_TO_LEPTON = (25, 36), _any(24, QUARKS), _any(24, LEPTONS)
+
+PROCESSES = {
+    "QCD": Process((Z_AND_PARTON + _any(23, NEUTRINOS),), (), 0, (380, 1500), 4.4, 55),
+    "Hbb": Process((_higgs("5 -5"),), HIGGS, 2, (400, 1290), 3.4, 80),
+    "Hcc": Process((_higgs("4 -4"),), HIGGS, 2, (400, 1150), 3.5, 80),
+    "Hgg": Process((_higgs("21 21"),), HIGGS, 2, (380, 1040), 3.6, 70),
+    "H4q": Process((_higgs("24 -24", *W_TO_QUARKS),), HIGGS, 4, (360, 1070), 3.2, 65),
+    "Hqql": Process(
+        (_higgs("24 -24", *_one_lepton("Pos", "Neg")), _higgs("24 -24", *_one_lepton("Neg", "Pos"))),
+        HIGGS, 3, (470, 2000), 4.1, 70,
+    ),
+    "Zqq": Process((Z_PAIR + _any(23, QUARKS),), (23,), 2, (380, 1120), 3.9, 80),
+    "Wqq": Process((("WeakDoubleBoson:ffbar2WW = on", *W_TO_QUARKS),), (24,), 2, (380, 1150), 3.7, 80),
+    "Tbqq": Process((TOP_PAIR + W_TO_QUARKS,), (6,), 3, (360, 1130), 3.8, 50),
+    "Tbl": Process((TOP_PAIR + W_TO_LEPTON,), (6,), 2, (440, 1950), 5.5, 60),
+}  # fmt: skip
+CLASSES = tuple(PROCESSES)
+
+
+def settings(process, variant):
+    """All settings of Pythia for one variant of a process.
+
+    Returns
+    -------
+    tuple of str
+    """
+    low, high = process.pt_hat
+    window = (
+        f"PhaseSpace:pTHatMin = {low}",
+        f"PhaseSpace:pTHatMax = {high}",
+        f"PhaseSpace:bias2SelectionPow = {process.power}",
+    )
+    return COMMON + window + process.variants[variant]
+
+
+def pythia_seed(seed, name, file, part):
+    """The seed of Pythia for one part of one file of a class, one of 900 million.
+
+    Returns
+    -------
+    int
+    """
+    return 1 + int(seed_sequence(seed, name, file, part).generate_state(1)[0]) % SEEDS
+
+
+def seed_sequence(seed, name, file, part):
+    """Where all random numbers of a part come from."""
+    return np.random.SeedSequence([seed, CLASSES.index(name), file, part])

@@ -1,0 +1,212 @@
+"""python -m kd_trainer simulate: JetClass-like jets from Pythia 8 and FastJet, over several processes."""
+
+import argparse
+import importlib.util
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from kd_trainer.errors import InputError
+from kd_trainer.jets import files
+from kd_trainer.jets.processes import CLASSES, PROCESSES, pythia_seed, settings
+
+PART = 500  # jets; files are made in parts so that all processes stay busy to the end
+_shared = {}  # in a worker: the counter of finished jets and the stop sign
+
+
+class Part(NamedTuple):
+    """A piece of work: some of the jets of one file."""
+
+    name: str
+    file: int
+    part: int
+    jets: int
+    seed: int
+
+
+def main(argv=None):
+    """The command line; returns the exit code."""
+    args = parse_arguments(argv)
+    for package in ("pythia8mc", "fastjet"):
+        if importlib.util.find_spec(package) is None:
+            raise InputError(f"{package} is not installed; pip install 'weaver-kd[demo]'")
+    make_directory(args.output)
+    wanted = wanted_files(args)
+    missing = {path: made for path, made in wanted.items() if args.overwrite or not files.is_complete(path, made)}
+    print(f"simulate: {len(wanted)} files, {len(wanted) - len(missing)} of them already in {args.output}")
+    if not missing:
+        return 0
+    try:
+        make_files(missing, args.workers)
+    except KeyboardInterrupt:
+        print("simulate: stopped; complete files are kept, the same command goes on from here")
+        return 130
+    return 0
+
+
+def parse_arguments(argv):
+    """Arguments, checked.
+
+    Raises
+    ------
+    InputError
+        for an unknown class or a number that is not positive
+    """
+    parser = argparse.ArgumentParser(prog="python -m kd_trainer simulate", description=__doc__.partition(": ")[2])
+    add = parser.add_argument
+    add("-o", "--output", required=True, metavar="DIR", help="directory of the files <class>_<index>")
+    add("--classes", nargs="+", default=["all"], metavar="CLASS", help=f"all, or some of {' '.join(CLASSES)}")
+    add("--jets", type=int, default=1000, metavar="N", help="jets of a file (default: %(default)s)")
+    add("--jets-of", nargs="+", default=[], metavar="CLASS=N", help="jets of a file for some classes")
+    add("--files", type=int, default=1, metavar="K", help="files of a class (default: %(default)s)")
+    add("--start-file", type=int, default=0, metavar="I", help="index of the first file (default: %(default)s)")
+    add("--seed", type=int, default=1, metavar="S", help="random seed (default: %(default)s)")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    add("--workers", type=int, default=cores, metavar="W", help="processes (default: %(default)s, the cores)")
+    add("--format", choices=("parquet", "root"), default="parquet", help="default: %(default)s")
+    add("--overwrite", action="store_true", help="make files that exist anew")
+    args = parser.parse_args(argv)
+
+    args.classes = list(CLASSES) if "all" in args.classes else list(dict.fromkeys(args.classes))
+    args.jets_of = dict(_jets_of(text) for text in args.jets_of)
+    for name in (*args.classes, *args.jets_of):
+        if name not in CLASSES:
+            raise InputError(f"unknown class '{name}'; valid are: {', '.join(CLASSES)}")
+    positive = {"--jets": args.jets, "--files": args.files, "--workers": args.workers}
+    positive |= {f"--jets-of {name}": jets for name, jets in args.jets_of.items()}
+    for option, number in positive.items():
+        if number < 1:
+            raise InputError(f"{option} has to be at least 1, not {number}")
+    for option, number in {"--start-file": args.start_file, "--seed": args.seed}.items():
+        if number < 0:
+            raise InputError(f"{option} cannot be negative, but is {number}")
+    return args
+
+
+def _jets_of(text):
+    name, _, number = text.partition("=")
+    if not number.isdigit():
+        raise InputError(f"--jets-of takes CLASS=N, for example QCD=8000, not '{text}'")
+    return name, int(number)
+
+
+def make_directory(path):
+    """Create the output directory.
+
+    Raises
+    ------
+    InputError
+        if nothing can be written there
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise InputError(f"cannot write to {path}: {error.strerror}") from error
+
+
+def wanted_files(args):
+    """The files that the arguments ask for: dict of path -> settings that decide what is in it."""
+    wanted = {}
+    for name in args.classes:
+        process = PROCESSES[name]
+        for index in range(args.start_file, args.start_file + args.files):
+            jets = args.jets_of.get(name, args.jets)
+            wanted[files.file_path(args.output, name, index, args.format)] = {
+                "class": name,
+                "file": index,
+                "jets": jets,
+                "seed": args.seed,
+                "pythia_seeds": [pythia_seed(args.seed, name, index, i) for i in range(-(-jets // PART))],
+                "pythia": [settings(process, variant) for variant in range(len(process.variants))],
+            }
+    return wanted
+
+
+def make_files(wanted, workers):
+    """Make files in parts, the longest first, and write each when its last part has arrived.
+
+    Parameters
+    ----------
+    wanted : dict of path -> settings, from `wanted_files`
+    workers : number of processes
+    """
+    parts = {part: path for path, made in wanted.items() for part in split(made)}
+    order = sorted(parts, key=lambda part: part.jets / PROCESSES[part.name].rate, reverse=True)
+    context = multiprocessing.get_context("spawn")
+    finished, stop = context.Value("q", 0), context.Event()
+    arrived = {path: {} for path in wanted}
+    with (
+        ProcessPoolExecutor(workers, context, initializer=_share, initargs=(finished, stop)) as pool,
+        tqdm(total=sum(part.jets for part in parts), unit="jet", smoothing=0.05) as bar,
+    ):
+        try:
+            running = submit(pool, order)
+            while running:
+                done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+                bar.update(finished.value - bar.n)
+                for future in done:
+                    part = running.pop(future)
+                    path = parts[part]
+                    arrived[path][part.part] = future.result()
+                    if len(arrived[path]) == len(split(wanted[path])):
+                        tables = arrived.pop(path)
+                        files.write(path, [tables[i] for i in sorted(tables)], wanted[path])
+            bar.update(bar.total - bar.n)
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def split(made):
+    """The parts of a file of the given settings: list of `Part`."""
+    starts = range(0, made["jets"], PART)
+    return [
+        Part(made["class"], made["file"], i, min(PART, made["jets"] - start), made["seed"])
+        for i, start in enumerate(starts)
+    ]
+
+
+def submit(pool, parts):
+    """Hand parts to the processes: dict of future -> part. The processes start here, deaf to Ctrl-C."""
+    listening = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return {pool.submit(make_part, part): part for part in parts}
+    finally:
+        signal.signal(signal.SIGINT, listening)
+
+
+def make_part(part):
+    """In a worker: the jets of one part as an Arrow table, None when the run is being stopped."""
+    import awkward as ak
+
+    from kd_trainer.jets.generate import generate
+
+    batches, source = [], generate(part.name, part.jets, part.seed, part.file, part.part)
+    while not _shared["stop"].is_set():
+        jets = next(source, None)
+        if jets is None:
+            return files.to_table(ak.concatenate(batches))
+        batches.append(jets)
+        with _shared["finished"].get_lock():
+            _shared["finished"].value += len(jets)
+    return None
+
+
+def _share(finished, stop):
+    """In a new worker: keep what it shares with the parent, and end when the parent ends."""
+    _shared.update(finished=finished, stop=stop)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent():
+    """End with the parent also when that is killed: the queue of work would keep this process waiting for ever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)

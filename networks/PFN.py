@@ -1,0 +1,69 @@
+"""Particle Flow Network, a Deep Sets tagger (arXiv 1810.05165): rho(sum over particles of phi(particle)).
+
+The default is small enough for a trigger; the published size is
+`-o phi_dims "(100, 100, 128)" -o rho_dims "(100, 100, 100)"`.
+"""
+
+import torch
+from torch import nn
+
+
+def mlp(dims, dropout=0.0):
+    """Linear layers dims[0] -> ... -> dims[-1], each followed by ReLU and, if asked for, dropout."""
+    layers = []
+    for in_dim, out_dim in zip(dims[:-1], dims[1:]):
+        layers += [nn.Linear(in_dim, out_dim), nn.ReLU()]
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+    return nn.Sequential(*layers)
+
+
+class DeepSets(nn.Module):
+    def __init__(self, input_dim, num_classes, phi_dims, rho_dims, dropout=0.0, for_inference=False):
+        super().__init__()
+        self.input_bn = nn.BatchNorm1d(input_dim)
+        self.phi = mlp((input_dim, *phi_dims))
+        self.rho = mlp((phi_dims[-1], *rho_dims), dropout)
+        self.fc = nn.Linear((phi_dims[-1], *rho_dims)[-1], num_classes)
+        self.for_inference = for_inference
+
+    def forward(self, features, mask):
+        x = self.phi(self.input_bn(features).transpose(1, 2))  # (N, P, D)
+        x = (x * mask.transpose(1, 2)).sum(dim=1)  # (N, D): padding repeats particles, so it must not count
+        logits = self.fc(self.rho(x))  # (N, K)
+        return logits.softmax(dim=1) if self.for_inference else logits
+
+
+class PFNWrapper(nn.Module):
+    def __init__(self, **kwargs):
+        super().__init__()
+        self.mod = DeepSets(**kwargs)
+
+    def forward(self, points, features, lorentz_vectors, mask):
+        """(N, 2, P) unused, (N, C, P), (N, 4, P) unused, (N, 1, P) -> logits (N, K)."""
+        return self.mod(features, mask)
+
+
+def get_model(data_config, **kwargs):
+    cfg = dict(
+        input_dim=len(data_config.input_dicts["pf_features"]),
+        num_classes=len(data_config.labels.get("names", data_config.label_value)),
+        phi_dims=(64, 64, 64),
+        rho_dims=(64, 32),
+        dropout=0.0,
+        for_inference=False,
+    )
+    cfg.update((k, v) for k, v in kwargs.items() if k not in ("use_amp", "compile_model"))
+    if cfg["num_classes"] < 2:
+        raise ValueError("the data config does not tell the number of classes: give it with -o num_classes")
+    model_info = {
+        "input_names": list(data_config.input_names),
+        "input_shapes": {k: (1, *s[1:]) for k, s in data_config.input_shapes.items()},
+        "output_names": ["softmax"],
+        "dynamic_axes": {**{k: {0: "N", 2: "n_pf"} for k in data_config.input_names}, "softmax": {0: "N"}},
+    }
+    return PFNWrapper(**cfg), model_info
+
+
+def get_loss(data_config, **kwargs):
+    return torch.nn.CrossEntropyLoss()

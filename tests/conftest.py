@@ -1,0 +1,26 @@
+"""Simulated jets, and the shared reference data."""
+
+import os
+
+import pytest
+from helpers import ROOT, kd_trainer
+
+SHARED = ROOT.parent / "shared" / "data"
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of reference data; tests that use it are skipped where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f"the reference data {SHARED} are not here")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def jets(tmp_path_factory):
+    """Simulated jets: train/ and val/ with a parquet file for each of the ten classes."""
+    folder = tmp_path_factory.mktemp("jets")
+    for seed, (split, number) in enumerate({"train": 40, "val": 16}.items()):
+        kd_trainer("simulate", "-o", folder / split, "--jets", number, "--seed", 100 + seed, "--workers", 2)
+    return folder

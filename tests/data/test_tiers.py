@@ -1,0 +1,226 @@
+"""Data configs: what the published ones fix, and that a reduced tier knows only what it keeps."""
+
+from pathlib import Path
+
+import awkward as ak
+import numpy as np
+import pytest
+import yaml
+from helpers import ROOT
+from weaver.utils.data.eval_utils import _eval_expr
+from weaver.utils.data.preprocess import WeightMaker
+from weaver.utils.dataset import DataConfig, _load_next
+
+REDUCED = [(d, t) for d in ("JetClass", "JetClassII") for t in ("hlt", "l1")]
+ALL = [(d, t) for d in ("JetClass", "JetClassII") for t in ("full", "kinpid", "kin", "hlt", "l1")]
+KEPT = {"hlt": (64, 1.0), "l1": (16, 2.0)}  # particles, threshold in GeV
+
+
+def config_path(dataset, tier):
+    return ROOT / "data" / dataset / f"{dataset}_{tier}.yaml"
+
+
+def inputs(jets, dataset, tier, folder):
+    """What weaver feeds the network for an awkward array of jets: {group: (N, C, P)}."""
+    path = Path(folder) / "jets.parquet"
+    ak.to_parquet(jets, path)
+    config = DataConfig.load(str(config_path(dataset, tier)), load_observers=False, load_reweight_info=False)
+    options = {"training": False, "mode": "test", "reweight": False, "shuffle": False}
+    table, _ = _load_next(config, [str(path)], None, options)
+    return {group: table["_" + group] for group in config.input_names}
+
+
+def random_jets(number=40, particles=100, seed=5):
+    """Jets with particles around and below every threshold, in no order, with all branches of both datasets."""
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(1, particles, number)
+    total = counts.sum()
+    pt = np.exp(rng.uniform(np.log(0.3), np.log(200), total))
+    jet_eta, jet_phi = rng.uniform(-2, 2, number), rng.uniform(-np.pi, np.pi, number)
+    eta = np.repeat(jet_eta, counts) + rng.normal(0, 0.3, total)
+    phi = np.repeat(jet_phi, counts) + rng.normal(0, 0.3, total)
+    kind = rng.integers(0, 5, total)
+    flat = {
+        "part_px": pt * np.cos(phi),
+        "part_py": pt * np.sin(phi),
+        "part_pz": pt * np.sinh(eta),
+        "part_energy": np.sqrt((pt * np.cosh(eta)) ** 2 + 0.02),
+        "part_deta": rng.normal(0, 0.3, total),
+        "part_dphi": rng.normal(0, 0.3, total),
+        "part_charge": np.where(np.isin(kind, (1, 2)), 0, rng.choice([-1, 1], total)).astype("int32"),
+        **{f"part_is{name}": kind == i for i, name in enumerate(
+            ["ChargedHadron", "NeutralHadron", "Photon", "Electron", "Muon"])},
+        **{f"part_{name}": rng.normal(0, 1, total) for name in ("d0val", "dzval")},
+        **{f"part_{name}": rng.uniform(0, 1, total) for name in ("d0err", "dzerr")},
+    }
+    record = {k: ak.unflatten(v.astype("float32") if v.dtype == float else v, counts) for k, v in flat.items()}
+    jet = {name: rng.uniform(100, 400, number).astype("float32") for name in ("energy", "sdmass")}
+    jet |= {f"tau{i}": rng.uniform(0, 1, number).astype("float32") for i in (1, 2, 3, 4)}
+    jet |= {"pt": rng.uniform(300, 900, number).astype("float32"), "eta": jet_eta, "phi": jet_phi, "nparticles": counts}
+    record |= {f"jet_{k}": v for k, v in jet.items()}
+    labels = ["QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl"]
+    label = rng.integers(0, 10, number)
+    record |= {f"label_{name}": (label == i).astype("int32") for i, name in enumerate(labels)}
+    record["jet_label"] = rng.integers(0, 188, number)
+    return ak.Array(record)
+
+
+def dropped(jets, tier):
+    """True for the particles that a tier does not keep."""
+    pt = np.hypot(jets.part_px, jets.part_py)
+    number, threshold = KEPT[tier]
+    rank = ak.argsort(ak.argsort(pt, axis=1, ascending=False, stable=True), axis=1)
+    return (rank >= number) | (pt <= threshold - 0.2)
+
+
+@pytest.mark.parametrize("dataset, tier", REDUCED)
+def test_what_a_tier_drops_changes_no_input(dataset, tier, tmp_path):
+    jets = random_jets()
+    drop = dropped(jets, tier)
+    assert ak.sum(drop) > 300 and ak.sum(~drop) > 500
+    changed = ak.copy(jets)
+    flip = ak.values_astype(ak.where(drop, -1, 1), "float32")
+    changed["part_px"] = jets.part_px * flip  # the opposite side of the detector, at the same pT
+    changed["part_py"] = jets.part_py * flip
+    changed["part_pz"] = ak.where(drop, jets.part_pz + 3, jets.part_pz)
+    changed["part_energy"] = ak.where(drop, jets.part_energy * 2 + 5, jets.part_energy)
+    for name in ("charge", "isPhoton", "isMuon"):
+        changed[f"part_{name}"] = ak.where(drop, 1 - jets[f"part_{name}"], jets[f"part_{name}"])
+    before, after = inputs(jets, dataset, tier, tmp_path), inputs(changed, dataset, tier, tmp_path)
+    for group in before:
+        np.testing.assert_array_equal(before[group], after[group], err_msg=group)
+
+
+@pytest.mark.parametrize("dataset, tier", REDUCED)
+def test_no_input_rests_on_offline_quantities(dataset, tier, tmp_path):
+    jets = random_jets()
+    changed = ak.copy(jets)
+    for name in ("part_deta", "part_dphi", "part_d0val", "part_d0err", "part_dzval", "part_dzerr"):
+        changed[name] = jets[name] + 0.7
+    for name in ("jet_pt", "jet_energy", "jet_eta", "jet_phi", "jet_sdmass", "jet_tau1", "jet_tau2"):
+        changed[name] = jets[name] * 1.01 + 0.01
+    before, after = inputs(jets, dataset, tier, tmp_path), inputs(changed, dataset, tier, tmp_path)
+    for group in before:
+        np.testing.assert_array_equal(before[group], after[group], err_msg=group)
+
+
+@pytest.mark.parametrize("dataset, tier", REDUCED)
+def test_what_a_tier_keeps_matters(dataset, tier, tmp_path):
+    jets = random_jets()
+    changed = ak.copy(jets)
+    changed["part_px"], changed["part_py"] = jets.part_px * 1.3, jets.part_py * 1.3
+    before, after = inputs(jets, dataset, tier, tmp_path), inputs(changed, dataset, tier, tmp_path)
+    assert any((before[group] != after[group]).any() for group in before)
+
+
+@pytest.mark.parametrize("dataset, tier", REDUCED)
+def test_reduced_inputs_are_those_of_the_kept_particles(dataset, tier, tmp_path):
+    jets = random_jets()
+    got = inputs(jets, dataset, tier, tmp_path)
+    number, threshold = KEPT[tier]
+    step = 0.25 if tier == "l1" else None
+    for i, jet in enumerate(jets):
+        p = np.stack([ak.to_numpy(jet[f"part_{c}"]).astype("float64") for c in ("px", "py", "pz", "energy")])
+        pt, eta, phi = np.hypot(p[0], p[1]), np.arcsinh(p[2] / np.hypot(p[0], p[1])), np.arctan2(p[1], p[0])
+        if step:
+            grid = np.pi / 720
+            pt, eta, phi = np.round(pt / step) * step, np.round(eta / grid) * grid, np.round(phi / grid) * grid
+            p = np.stack([pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta), pt * np.cosh(eta)])
+        order = np.argsort(-pt, kind="stable")
+        order = order[pt[order] > threshold][:number]
+        assert got["pf_mask"][i].sum() == len(order)
+        if not len(order):
+            continue
+        total = p[:, order].sum(axis=1)
+        axis_pt, axis_phi = np.hypot(total[0], total[1]), np.arctan2(total[1], total[0])
+        axis_eta = np.arcsinh(total[2] / axis_pt)
+        scale = 500 / axis_pt if dataset == "JetClassII" else 1.0
+        n = len(order)
+        np.testing.assert_allclose(got["pf_vectors"][i][:, :n], p[:, order] * scale, rtol=2e-4, atol=2e-3)
+        deta = (eta[order] - axis_eta) * (1 if axis_eta > 0 else -1)
+        dphi = (phi[order] - axis_phi + np.pi) % (2 * np.pi) - np.pi
+        np.testing.assert_allclose(got["pf_points"][i][:, :n], [deta, dphi], atol=2e-5)
+        features = got["pf_features"][i][:, :n]
+        np.testing.assert_allclose(features[0], (np.log(pt[order] * scale) - 1.7) * 0.7, atol=1e-4)
+        np.testing.assert_allclose(features[2], (np.log(pt[order] / axis_pt) + 4.7) * 0.7, atol=1e-4)
+        np.testing.assert_array_equal(features[5], ak.to_numpy(jet.part_charge)[order])
+        np.testing.assert_allclose(features[-2:], [deta, dphi], atol=2e-5)
+
+
+@pytest.mark.parametrize("dataset, tier", ALL)
+def test_features_and_order(dataset, tier):
+    config = DataConfig.load(str(config_path(dataset, tier)))
+    features = [name.replace("cand_", "part_") for name in config.input_dicts["pf_features"]]
+    scaled = "_scale" if dataset == "JetClassII" else ""
+    kin = [f"part_pt{scaled}_log", f"part_e{scaled}_log", "part_logptrel", "part_logerel", "part_deltaR"]
+    pid = ["part_charge", *(f"part_is{k}" for k in ("ChargedHadron", "NeutralHadron", "Photon", "Electron", "Muon"))]
+    tracks = ["part_d0", "part_d0err", "part_dz", "part_dzerr"]
+    expected = kin + (pid if tier != "kin" else []) + (tracks if tier == "full" else []) + ["part_deta", "part_dphi"]
+    assert features == expected
+    assert config.input_names == ("pf_points", "pf_features", "pf_vectors", "pf_mask")
+    length = {"hlt": 64, "l1": 16}.get(tier, 128)
+    assert {shape[2] for shape in config.input_shapes.values()} == {length}
+    params = config.preprocess_params
+    modes = {"constant" if name.endswith("_mask") else "wrap": p["pad_mode"] for name, p in params.items()}
+    assert modes == {"constant": "constant", "wrap": "wrap"}
+    standard = [(1.7, 0.7), (2.0, 0.7), (-4.7, 0.7), (-4.7, 0.7), (0.2, 4.0)]
+    for name, values in zip(config.input_dicts["pf_features"], standard):
+        p = params[name]
+        assert (p["center"], p["scale"], p["min"], p["max"]) == (*values, -5, 5)
+    if tier == "full":
+        assert [params["part_d0err"][k] for k in ("center", "scale", "min", "max")] == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("dataset", ["JetClass", "JetClassII"])
+def test_tiers_differ_in_variables_and_inputs_only(dataset):
+    configs = [yaml.safe_load(config_path(dataset, tier).read_text()) for d, tier in ALL if d == dataset]
+    assert all(list(config) == list(configs[0]) for config in configs)
+    for key in set(configs[0]) - {"new_variables", "inputs"}:
+        assert all(config[key] == configs[0][key] for config in configs), key
+
+
+def test_jetclass2_labels_and_weights():
+    config = yaml.safe_load(config_path("JetClassII", "full").read_text())
+    names = config["labels"]["names"]
+    assert len(names) == len(set(names)) == 188
+    assert (names[0], names[9], names[14], names[131], names[161], names[187]) == (
+        "X_bb", "X_gg", "X_tauhtauh", "X_YY_bcev", "QCD_bbccss", "QCD_light")
+    weights = config["weights"]
+    assert len(weights["class_weights"]) == len(weights["reweight_classes"]) == 30
+    labels = ak.Array({"jet_label": np.arange(188)})
+    groups = np.stack([ak.to_numpy(_eval_expr(config["new_variables"][g], labels))
+                       for g in weights["reweight_classes"]])
+    assert (groups.sum(axis=0) == 1).all()  # every label in exactly one group
+
+
+def test_jetclass2_configs_load_the_real_file(shared, tmp_path):
+    path = str(shared / "real" / "JetClassII_example.parquet")
+    table = ak.from_parquet(path, columns=["jet_label", "jet_pt", "jet_sdmass"])
+    for tier in ("full", "kinpid", "kin", "hlt", "l1"):
+        config = DataConfig.load(str(config_path("JetClassII", tier)), load_observers=False)
+        options = {"training": True, "mode": "val", "reweight": False, "shuffle": False}
+        loaded, indices = _load_next(config, [path], None, options)
+        selected = (table.jet_pt > 200) & (table.jet_pt < 2500) & (table.jet_sdmass > 20) & (table.jet_sdmass < 500)
+        assert len(indices) == ak.sum(selected)
+        np.testing.assert_array_equal(loaded["truth_label"], table.jet_label[selected])
+        assert all(np.isfinite(loaded["_" + group]).all() for group in config.input_names)
+        pt = np.hypot(loaded["_pf_vectors"][:, 0], loaded["_pf_vectors"][:, 1])
+        assert np.median((pt * loaded["_pf_mask"][:, 0]).sum(axis=1)) == pytest.approx(500, rel=0.2)
+
+
+def test_jetclass2_sampling_weights_for_the_classes_present(shared):
+    path = str(shared / "real" / "JetClassII_example.parquet")
+    options = yaml.safe_load(config_path("JetClassII", "l1").read_text())
+    table = ak.from_parquet(path, columns=["jet_label", "jet_pt", "jet_sdmass"])
+    weights = options["weights"]
+    present = [
+        (name, weight) for name, weight in zip(weights["reweight_classes"], weights["class_weights"])
+        if ak.any(_eval_expr(options["new_variables"][name], table)
+                  & (table.jet_sdmass > 20) & (table.jet_sdmass < 500) & (table.jet_pt > 200) & (table.jet_pt < 2500))
+    ]
+    assert len(present) > 10
+    weights["reweight_classes"], weights["class_weights"] = map(list, zip(*present))
+    made = WeightMaker([path], DataConfig(print_info=False, **options)).produce()
+    hists = made.options["weights"]["reweight_hists"]
+    assert list(hists) == weights["reweight_classes"]
+    assert all(0 < np.max(h) <= 1 and np.shape(h) == (14, 48) for h in hists.values())

@@ -1,0 +1,133 @@
+import math
+
+import pytest
+import torch
+
+from kd_trainer.distill.loss import DistillationLoss, agreement, kd_loss
+from kd_trainer.errors import InputError
+
+
+def test_kd_loss_closed_form_for_two_classes():
+    # logits (0, 0) against (T ln 3, 0) at temperature T: KL((3/4, 1/4) || (1/2, 1/2)) = ln 2 - H(3/4, 1/4)
+    temperature = 2.0
+    student = torch.zeros(5, 2)
+    teacher = torch.tensor([[temperature * math.log(3.0), 0.0]]).expand(5, 2)
+    divergence = math.log(2) + 0.75 * math.log(0.75) + 0.25 * math.log(0.25)
+    loss = kd_loss(student_logits=student, teacher_logits=teacher, temperature=temperature)
+    assert loss.item() == pytest.approx(temperature**2 * divergence, rel=1e-6)
+
+
+def test_kd_loss_is_zero_for_equal_distributions_and_not_symmetric():
+    torch.manual_seed(0)
+    a, b = torch.randn(8, 10), torch.randn(8, 10)
+    assert kd_loss(student_logits=a + 3.0, teacher_logits=a, temperature=3.0).item() == pytest.approx(0, abs=1e-6)
+    forward = kd_loss(student_logits=a, teacher_logits=b, temperature=1.0)
+    backward = kd_loss(student_logits=b, teacher_logits=a, temperature=1.0)
+    assert abs(forward - backward) > 1e-3
+
+
+def test_kd_loss_is_a_mean_over_jets():
+    torch.manual_seed(0)
+    a, b = torch.randn(4, 3), torch.randn(4, 3)
+    once = kd_loss(student_logits=a, teacher_logits=b, temperature=2.0)
+    twice = kd_loss(student_logits=a.repeat(2, 1), teacher_logits=b.repeat(2, 1), temperature=2.0)
+    assert once.item() == pytest.approx(twice.item(), rel=1e-6)
+
+
+def test_kd_gradient_at_high_temperature_is_the_difference_of_centred_logits():
+    # arXiv 1503.02531, eq. 4: T^2 dKL/dz -> (z - v) / K per jet for zero-mean logits
+    torch.manual_seed(0)
+    student, teacher = torch.randn(1, 4, dtype=torch.float64), torch.randn(1, 4, dtype=torch.float64)
+    student, teacher = student - student.mean(), teacher - teacher.mean()
+    student.requires_grad_()
+    kd_loss(student_logits=student, teacher_logits=teacher, temperature=1e4).backward()
+    torch.testing.assert_close(student.grad, (student - teacher).detach() / 4, rtol=1e-3, atol=1e-6)
+
+
+def test_agreement():
+    a = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
+    b = torch.tensor([[2.0, 1.0], [3.0, 1.0], [1.0, 0.5], [0.0, 0.5]])
+    assert agreement(a, b).item() == 0.5
+
+
+@pytest.fixture
+def batch():
+    torch.manual_seed(1)
+    return torch.randn(6, 3), torch.tensor([0, 1, 2, 0, 1, 2]), torch.randn(6, 3)
+
+
+def test_loss_is_the_weighted_sum(batch):
+    logits, labels, targets = batch
+    loss_func = DistillationLoss(alpha=0.3, temperature=2.0)
+    loss_func.soft_targets = targets
+    soft = kd_loss(student_logits=logits, teacher_logits=targets, temperature=2.0)
+    expected = 0.7 * torch.nn.functional.cross_entropy(logits, labels) + 0.3 * soft
+    torch.testing.assert_close(loss_func(logits, labels), expected)
+    assert loss_func.means() == pytest.approx(
+        {
+            "task_loss": torch.nn.functional.cross_entropy(logits, labels).item(),
+            "kd_loss": soft.item(),
+            "agreement": agreement(logits, targets).item(),
+        }
+    )
+
+
+def test_alpha_zero_has_exactly_the_gradient_of_cross_entropy(batch):
+    logits, labels, targets = batch
+    gradients = []
+    loss_func = DistillationLoss(alpha=0.0, temperature=3.0)
+    loss_func.soft_targets = targets
+    for criterion in (loss_func, torch.nn.CrossEntropyLoss()):
+        x = logits.clone().requires_grad_()
+        criterion(x, labels).backward()
+        gradients.append(x.grad)
+    assert torch.equal(*gradients)
+
+
+def test_evaluation_is_plain_cross_entropy_without_soft_targets(batch):
+    logits, labels, _ = batch
+    loss_func = DistillationLoss(alpha=0.9, temperature=3.0).eval()
+    assert torch.equal(loss_func(logits, labels), torch.nn.functional.cross_entropy(logits, labels))
+
+
+def test_soft_targets_serve_one_batch_only(batch):
+    logits, labels, targets = batch
+    loss_func = DistillationLoss(alpha=0.5, temperature=3.0)
+    loss_func.soft_targets = targets
+    loss_func(logits, labels)
+    with pytest.raises(InputError, match="without soft targets"):
+        loss_func(logits, labels)
+
+
+def test_teacher_with_other_classes_is_refused(batch):
+    logits, labels, _ = batch
+    loss_func = DistillationLoss(alpha=0.5, temperature=3.0)
+    loss_func.soft_targets = torch.zeros(6, 5)
+    with pytest.raises(InputError, match="teacher gives 5 classes for 6 jets, the student 3 for 6"):
+        loss_func(logits, labels)
+
+
+def test_nan_names_epoch_and_batch(batch):
+    logits, labels, targets = batch
+    loss_func = DistillationLoss(alpha=0.5, temperature=3.0)
+    loss_func.start_epoch(4)
+    for value in (logits, logits * float("nan")):
+        loss_func.soft_targets = targets
+        if value is logits:
+            loss_func(value, labels)
+        else:
+            with pytest.raises(InputError, match="epoch 4, batch 1"):
+                loss_func(value, labels)
+
+
+def test_another_task_loss_takes_the_place_of_cross_entropy(batch):
+    logits, labels, _ = batch
+    loss_func = DistillationLoss(alpha=0.0, temperature=1.0, task_loss=torch.nn.MultiMarginLoss(), needs_teacher=False)
+    assert torch.equal(loss_func(logits, labels), torch.nn.MultiMarginLoss()(logits, labels))
+
+
+def test_half_precision_logits_are_compared_in_fp32(batch):
+    logits, labels, targets = batch
+    loss_func = DistillationLoss(alpha=0.5, temperature=3.0)
+    loss_func.soft_targets = targets.bfloat16()
+    assert loss_func(logits.bfloat16(), labels).dtype == torch.float32

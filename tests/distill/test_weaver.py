@@ -1,0 +1,334 @@
+"""Distillation through the real weaver command, with real files on disk."""
+
+import hashlib
+import re
+
+import awkward as ak
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+import yaml
+from helpers import CLASSES, ROOT, kd_trainer, weaver
+from weaver.utils.dataset import DataConfig, _load_next
+from weaver.utils.import_tools import import_module
+
+FULL, L1 = (ROOT / "data" / "JetClass" / f"JetClass_{tier}.yaml" for tier in ("full", "l1"))
+TEACHER = {"embed_dims": [16, 16], "pair_embed_dims": [8], "num_heads": 2, "num_layers": 1, "num_cls_layers": 1}
+STUDENT = ("-o", "phi_dims", "(16, 16)", "-o", "rho_dims", "(16,)")
+TRAINING = ("--num-workers", "0", "--fetch-step", "1", "--batch-size", "64",
+            "--start-lr", "5e-3", "--optimizer", "adamW")
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """Weights of an untrained teacher."""
+    path = tmp_path_factory.mktemp("teacher") / "teacher.pt"
+    torch.manual_seed(3)
+    config = DataConfig.load(str(FULL), load_observers=False)
+    model, _ = import_module(str(ROOT / "networks" / "ParT.py")).get_model(config, **TEACHER)
+    torch.save(model.state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def configs(tmp_path_factory):
+    """Folder with paired.yaml and student.yaml."""
+    folder = tmp_path_factory.mktemp("pair")
+    kd_trainer("pair", "--student", L1, "--teacher", FULL, "-o", folder)
+    return folder
+
+
+def data(jets):
+    return ("--data-train", *(f"{name}:{jets}/train/{name}_*.parquet" for name in CLASSES),
+            "--data-val", f"{jets}/val/*.parquet")
+
+
+def distillation(jets, configs, teacher, prefix, *args, epochs=2, student="networks/PFN.py", **kwargs):
+    """weaver with networks/distill.py; returns the result and the text of the log."""
+    log = f"{prefix}.log"
+    result = weaver(
+        *data(jets), "-c", configs / "paired.yaml", "--data-config-val", configs / "student.yaml",
+        "-n", "networks/distill.py", "-o", "student", f"'{student}'", "-o", "teacher", "'networks/ParT.py'",
+        "-o", "teacher_weights", f"'{teacher}'", "-o", "teacher_options", str(TEACHER),
+        "-m", prefix, "--log-file", log, "--num-epochs", epochs, *TRAINING, *args, **kwargs,
+    )  # fmt: skip
+    return result, open(log).read()
+
+
+@pytest.fixture(scope="module")
+def distilled(jets, configs, teacher, tmp_path_factory):
+    """A student distilled for two epochs: (model prefix, log)."""
+    folder = tmp_path_factory.mktemp("distilled")
+    before = hashlib.sha256(teacher.read_bytes()).hexdigest()
+    _, log = distillation(jets, configs, teacher, folder / "net", *STUDENT, "-o", "seed", 1,
+                          "--tensorboard", "_test", cwd=ROOT)
+    assert hashlib.sha256(teacher.read_bytes()).hexdigest() == before
+    return folder / "net", log
+
+
+def state(prefix, epoch=1):
+    return torch.load(f"{prefix}_epoch-{epoch}_state.pt", weights_only=True)
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_log_says_what_happens(distilled, teacher):
+    _, log = distilled
+    assert "Using custom train/evaluate functions" in log
+    sha = hashlib.sha256(teacher.read_bytes()).hexdigest()
+    line = next(line for line in log.splitlines() if "teaches student" in line)
+    for part in ("networks/ParT.py", str(teacher), sha, "pf_features 17 x 128", "networks/PFN.py", "parameters"):
+        assert part in line
+    epochs = re.findall(r"Epoch #(\d) distillation: task_loss ([\d.]+), kd_loss ([\d.]+), agreement ([\d.]+)", log)
+    assert [e[0] for e in epochs] == ["0", "1"]
+    assert all(float(value) > 0 for e in epochs for value in e[1:])
+    assert float(epochs[1][2]) < float(epochs[0][2])  # the student comes closer to its teacher
+    assert "ERROR" not in log
+
+
+def test_checkpoint_is_the_student_alone_and_loads_in_plain_weaver(distilled, configs, jets, tmp_path):
+    prefix, _ = distilled
+    keys = set(state(prefix))
+    config = DataConfig.load(str(L1))
+    student, _ = import_module(str(ROOT / "networks" / "PFN.py")).get_model(config, phi_dims=(16, 16), rho_dims=(16,))
+    assert keys == set(student.state_dict())
+    output = tmp_path / "pred.root"
+    weaver("--predict", "--data-test", f"{jets}/val/*.parquet", "-c", L1, "-n", "networks/PFN.py", *STUDENT,
+           "-m", f"{prefix}_best_epoch_state.pt", "--predict-output", output, "--num-workers", 0)
+    assert output.is_file()
+
+
+def test_prediction_and_onnx_equal_torch(distilled, jets, tmp_path):
+    prefix, _ = distilled
+    weights = f"{prefix}_best_epoch_state.pt"
+    files = sorted(str(path) for path in (jets / "val").iterdir())
+    weaver("-c", L1, "-n", "networks/PFN.py", *STUDENT, "-m", weights, "--export-onnx", tmp_path / "model.onnx")
+    weaver("--predict", "--data-test", f"{jets}/val/*.parquet", "-c", L1, "-n", "networks/PFN.py", *STUDENT,
+           "-m", weights, "--predict-output", tmp_path / "pred.parquet", "--num-workers", 0)
+    scores = ak.to_numpy(ak.from_parquet(tmp_path / "pred.parquet").scores)
+    assert scores.shape == (160, 10)
+
+    config = DataConfig.load(str(L1), load_observers=False)
+    options = {"training": False, "mode": "test", "reweight": False, "shuffle": False}
+    table, _ = _load_next(config, files, None, options)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    names = [i.name for i in session.get_inputs()]  # the exporter leaves out inputs that the network does not use
+    onnx_scores = session.run(None, {name: table["_" + name] for name in names})[0]
+    np.testing.assert_allclose(onnx_scores, scores, atol=1e-5)
+    single = session.run(None, {name: table["_" + name][:1, :, :1] for name in names})[0]
+    assert single.shape == (1, 10)  # batch and particles are dynamic
+
+    preprocess = (tmp_path / "preprocess.json").read_text()
+    assert yaml.safe_load(preprocess)["input_names"] == ["pf_points", "pf_features", "pf_vectors", "pf_mask"]
+    assert "teacher" not in preprocess
+
+
+def test_tensorboard_has_the_distillation(distilled):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = max((ROOT / "runs").glob("*_test"), key=lambda path: path.stat().st_mtime)
+    events = EventAccumulator(str(folder)).Reload()
+    for name in ("task_loss", "kd_loss", "agreement"):
+        assert len(events.Scalars(f"KD/{name} (epoch)")) == 2
+
+
+SEEDED = """
+import numpy, random, torch
+from weaver.utils.import_tools import import_module
+pfn = import_module({network!r})
+
+def get_model(data_config, **kwargs):
+    random.seed(7), numpy.random.seed(7), torch.manual_seed(7)
+    return pfn.get_model(data_config, **kwargs)
+"""
+
+
+def test_alpha_zero_is_plain_weaver_exactly(jets, configs, teacher, tmp_path):
+    plain = tmp_path / "seeded.py"
+    plain.write_text(SEEDED.format(network=str(ROOT / "networks" / "PFN.py")))
+    weaver(*data(jets), "-c", L1, "-n", plain, *STUDENT, "-m", tmp_path / "plain", "--log-file", tmp_path / "plain.log",
+           "--num-epochs", 2, *TRAINING)
+    distillation(jets, configs, teacher, tmp_path / "kd", *STUDENT, "-o", "seed", 7, "-o", "kd_alpha", 0.0)
+    weaver(*data(jets), "-c", configs / "student.yaml", "-n", "networks/distill.py", *STUDENT,
+           "-o", "student", "'networks/PFN.py'", "-o", "seed", 7, "-o", "kd_alpha", 0.0, "-m", tmp_path / "labels",
+           "--log-file", tmp_path / "labels.log", "--num-epochs", 2, *TRAINING)
+    assert same(state(tmp_path / "plain"), state(tmp_path / "kd"))
+    assert same(state(tmp_path / "plain"), state(tmp_path / "labels"))
+    assert "trained on labels alone" in (tmp_path / "labels.log").read_text()
+
+
+def test_alpha_matters(jets, configs, teacher, tmp_path, distilled):
+    distillation(jets, configs, teacher, tmp_path / "kd", *STUDENT, "-o", "seed", 1, "-o", "kd_alpha", 0.0)
+    assert not same(state(tmp_path / "kd"), state(distilled[0]))
+
+
+def test_asking_the_teacher_every_time_gives_the_same_student(jets, configs, teacher, tmp_path, distilled):
+    distillation(jets, configs, teacher, tmp_path / "kd", *STUDENT, "-o", "seed", 1, "-o", "kd_memory", 0)
+    a, b = state(tmp_path / "kd"), state(distilled[0])
+    assert all(torch.allclose(a[k].float(), b[k].float(), atol=1e-3) for k in a)
+
+
+def test_student_equal_to_its_teacher_has_no_kd_loss(jets, tmp_path):
+    kd_trainer("pair", "--student", L1, "--teacher", L1, "-o", tmp_path)
+    config = DataConfig.load(str(L1), load_observers=False)
+    torch.manual_seed(0)
+    model, _ = import_module(str(ROOT / "networks" / "dense.py")).get_model(config)
+    torch.save(model.state_dict(), tmp_path / "dense.pt")
+    weaver(*data(jets), "-c", tmp_path / "paired.yaml", "--data-config-val", tmp_path / "student.yaml",
+           "-n", "networks/distill.py", "-o", "student", "'networks/dense.py'", "-o", "teacher", "'networks/dense.py'",
+           "-o", "teacher_weights", f"'{tmp_path}/dense.pt'", "--load-model-weights", tmp_path / "dense.pt",
+           "-m", tmp_path / "net", "--log-file", tmp_path / "net.log", "--num-epochs", 1, *TRAINING[:-4],
+           "--start-lr", 0, "--optimizer", "adam")
+    log = (tmp_path / "net.log").read_text()
+    kd_loss, agreement = re.search(r"kd_loss ([\d.]+), agreement ([\d.]+)", log).groups()
+    assert float(kd_loss) < 1e-5 and float(agreement) == 1
+
+
+def test_resume_with_load_epoch(jets, configs, teacher, distilled, tmp_path):
+    prefix, _ = distilled
+    for kind in ("state", "optimizer"):
+        (tmp_path / f"net_epoch-0_{kind}.pt").write_bytes((prefix.parent / f"net_epoch-0_{kind}.pt").read_bytes())
+    _, log = distillation(jets, configs, teacher, tmp_path / "net", *STUDENT, "-o", "seed", 1, "--load-epoch", 0)
+    assert "Resume training from epoch 0" in log
+    assert "Epoch #1 training" in log and "Epoch #0 training" not in log
+    assert (tmp_path / "net_epoch-1_state.pt").is_file()
+
+
+def test_paired_config_for_validation_works_too(jets, configs, teacher, tmp_path):
+    val = ("--data-config-val", configs / "paired.yaml")
+    distillation(jets, configs, teacher, tmp_path / "net", *STUDENT, *val, epochs=1)
+    assert (tmp_path / "net_best_epoch_state.pt").is_file()
+
+
+# --- bad input: one line, an exit code, nothing trained
+
+
+def fails(jets, configs, teacher, tmp_path, *args, **kwargs):
+    result, log = distillation(jets, configs, teacher, tmp_path / "net", *args, check=False, **kwargs)
+    assert result.returncode != 0
+    assert not list(tmp_path.glob("net_*"))
+    return result.stderr.strip().splitlines()[-1], log
+
+
+def test_missing_and_truncated_and_foreign_weights(jets, configs, teacher, tmp_path):
+    line, _ = fails(jets, configs, tmp_path / "none.pt", tmp_path)
+    assert line == f"weaver-kd: the teacher's weights {tmp_path}/none.pt do not exist"
+    truncated = tmp_path / "truncated.pt"
+    truncated.write_bytes(teacher.read_bytes()[:5000])
+    line, _ = fails(jets, configs, truncated, tmp_path)
+    assert line.startswith(f"weaver-kd: the teacher's weights {truncated} cannot be read")
+    foreign = tmp_path / "foreign.pt"
+    torch.save({"mod.phi.0.weight": torch.zeros(3, 3)}, foreign)
+    line, _ = fails(jets, configs, foreign, tmp_path)
+    assert "do not fit the teacher networks/ParT.py" in line and "mod.cls_token" in line and "mod.phi.0.weight" in line
+
+
+def test_unknown_option(jets, configs, teacher, tmp_path):
+    line, _ = fails(jets, configs, teacher, tmp_path, "-o", "kd_tempreature", 2.0)
+    assert line.startswith("weaver-kd: unknown option kd_tempreature: valid are student, teacher")
+
+
+def test_config_without_the_teachers_inputs(jets, configs, teacher, tmp_path):
+    line, _ = fails(jets, configs, teacher, tmp_path, "-c", L1)
+    assert line.startswith("weaver-kd: the data config has no inputs for the teacher")
+
+
+def test_unreadable_and_incomplete_input_files(jets, configs, teacher, tmp_path):
+    folder = tmp_path / "broken"
+    (folder / "train").mkdir(parents=True)
+    (folder / "val").symlink_to(jets / "val")
+    for path in (jets / "train").iterdir():
+        (folder / "train" / path.name).write_bytes(path.read_bytes())
+    (folder / "train" / "Hbb_000.parquet").write_bytes(b"PAR1 nonsense")
+    line, _ = fails(folder, configs, teacher, tmp_path)
+    assert line.startswith("weaver-kd: 1 of 10 training files cannot be used")
+    assert "Hbb_000.parquet cannot be read" in line
+    table = ak.from_parquet(jets / "train" / "Hbb_000.parquet")
+    ak.to_parquet(table[[f for f in table.fields if f != "part_d0val"]], folder / "train" / "Hbb_000.parquet")
+    line, _ = fails(folder, configs, teacher, tmp_path)
+    assert "Hbb_000.parquet lacks part_d0val" in line
+
+
+def test_nan_stops_the_training(jets, configs, teacher, tmp_path):
+    weights = torch.load(teacher, weights_only=True)
+    weights["mod.fc.0.bias"][0] = float("nan")
+    torch.save(weights, tmp_path / "nan.pt")
+    line, _ = fails(jets, configs, tmp_path / "nan.pt", tmp_path, *STUDENT)
+    assert line.startswith("weaver-kd: the loss is nan in epoch 0, batch 0: training stopped")
+
+
+def test_teacher_with_other_classes(jets, configs, tmp_path):
+    config = DataConfig.load(str(FULL), load_observers=False)
+    model, _ = import_module(str(ROOT / "networks" / "ParT.py")).get_model(config, **TEACHER, num_classes=5)
+    torch.save(model.state_dict(), tmp_path / "five.pt")
+    five = str(TEACHER | {"num_classes": 5})
+    line, _ = fails(jets, configs, tmp_path / "five.pt", tmp_path, "-o", "teacher_options", five)
+    assert "the teacher gives an output of shape (2, 5) for two jets, the data config has 10 classes" in line
+
+
+
+
+@pytest.mark.parametrize("where", ["student get_loss", "teacher get_model", "loop"])
+def test_an_attribute_error_in_a_hook_does_not_train_without_teacher(jets, configs, teacher, tmp_path, where):
+    broken = tmp_path / "broken.py"
+    source = (ROOT / "networks" / "PFN.py").read_text()
+    args, kwargs = STUDENT, {}
+    if where == "student get_loss":
+        broken.write_text(source.replace("return torch.nn.CrossEntropyLoss()", "return torch.nn.NoSuchLoss()"))
+        kwargs["student"] = str(broken)
+    elif where == "teacher get_model":
+        broken.write_text(source.replace("cfg = dict(", "data_config.no_such_attribute\n    cfg = dict("))
+        args = (*STUDENT, "-o", "teacher", f"'{broken}'")
+    else:
+        hook = (ROOT / "networks" / "distill.py").read_text()
+        broken.write_text(hook + "\nimport kd_trainer.distill.loop as loop\nloop.train_fn = lambda *a: None.no_such\n")
+        args = (*STUDENT, "-n", str(broken))
+    result, log = distillation(jets, configs, teacher, tmp_path / "net", *args, check=False, **kwargs)
+    assert result.returncode != 0
+    assert "RuntimeError: weaver-kd: get_" in result.stderr
+    assert "Running in classification mode" not in log and not list(tmp_path.glob("net_*"))
+
+
+def test_hooks_of_weaver_itself_would_be_silent(jets, tmp_path):
+    """The fact that makes `loud` necessary; if weaver changes, this test says so."""
+    broken = tmp_path / "broken.py"
+    hook = "\n\ndef get_train_fn(data_config, **kwargs):\n    return None.no_such_attribute\n"
+    broken.write_text((ROOT / "networks" / "PFN.py").read_text() + hook)
+    result = weaver(*data(jets), "-c", L1, "-n", broken, *STUDENT, "-m", tmp_path / "net", "--num-epochs", 1, *TRAINING)
+    assert "Running in classification mode" in result.stdout
+
+
+def test_student_with_its_own_loop_is_refused(jets, configs, teacher, tmp_path):
+    own = tmp_path / "own.py"
+    hook = "\n\ndef get_train_fn(data_config, **kwargs):\n    pass\n"
+    own.write_text((ROOT / "networks" / "PFN.py").read_text() + hook)
+    line, _ = fails(jets, configs, teacher, tmp_path, student=str(own))
+    assert "brings its own get_train_fn" in line
+
+
+def test_distillation_from_the_published_particlenet(shared, tmp_path):
+    """ParticleNet_kin.pt, trained by its authors on 100M jets, teaches a student on 500 real JetClass jets."""
+    jets = shared / "real" / "JetClass_kin_500.parquet"
+    kin = ROOT / "data" / "JetClass" / "JetClass_kin.yaml"
+    kd_trainer("pair", "--student", kin, "--teacher", kin, "-o", tmp_path)
+    weights = shared / "real" / "ParticleNet_kin.pt"
+    weaver("--data-train", jets, "--data-val", jets, "-c", tmp_path / "paired.yaml",
+           "--data-config-val", tmp_path / "student.yaml", "-n", "networks/distill.py",
+           "-o", "student", "'networks/PFN.py'", "-o", "teacher", "'networks/ParticleNet.py'",
+           "-o", "teacher_weights", f"'{weights}'", "-o", "seed", 1, "-m", tmp_path / "net",
+           "--log-file", tmp_path / "net.log", "--num-epochs", 2, *TRAINING)
+    log = (tmp_path / "net.log").read_text()
+    values = re.findall(r"kd_loss ([\d.]+), agreement ([\d.]+)", log)
+    assert len(values) == 2 and float(values[1][0]) < float(values[0][0])
+
+
+def test_published_particlenet_has_its_accuracy(shared, tmp_path):
+    jets = shared / "real" / "JetClass_kin_500.parquet"
+    result = weaver("--predict", "--data-test", jets, "-c", ROOT / "data" / "JetClass" / "JetClass_kin.yaml",
+                    "-n", "networks/ParticleNet.py", "-m", shared / "real" / "ParticleNet_kin.pt",
+                    "--predict-output", tmp_path / "pred.root", "--num-workers", 0, "--batch-size", 100)
+    accuracy = float(re.search(r"Test metric ([\d.]+)", result.stdout).group(1))
+    assert accuracy == pytest.approx(0.718, abs=1e-3)

@@ -1,0 +1,249 @@
+"""`python -m kd_trainer report` from prediction files to tables and plots."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from kd_trainer.__main__ import main
+from kd_trainer.errors import InputError
+from kd_trainer.evaluate import markdown, plots, tables
+from kd_trainer.evaluate.report import pairs_to_compare
+from kd_trainer.evaluate.task import background_columns
+
+LABELS = np.arange(6000) % 10
+JET_PT = np.linspace(500, 1000, 6000)
+
+
+@pytest.fixture
+def models(tmp_path, toy, write, write_sidecar):
+    """Arguments of report: a teacher, and three seeds of a student with and without it, as ROOT and parquet files."""
+    teacher = write(tmp_path / "teacher.root", LABELS, toy(LABELS, 3.0, 1), jet_pt=JET_PT)
+    write_sidecar(teacher, name="ParT", parameters=2143486, flops=334759680, particles=128)
+    for seed in range(3):
+        for name, strength, kind in (("distilled", 2.3, "parquet"), ("baseline", 1.7, "root")):
+            path = tmp_path / name / f"seed{seed}.{kind}"
+            write(path, LABELS, toy(LABELS, strength + 0.02 * seed, 10 * seed + len(name)), jet_pt=JET_PT)
+            write_sidecar(path)
+    return [
+        f"teacher={teacher}",
+        f"distilled={tmp_path}/distilled/*.parquet",
+        f"baseline={','.join(str(tmp_path / 'baseline' / f'seed{seed}.root') for seed in range(3))}",
+    ]
+
+
+@pytest.fixture
+def no_plots(monkeypatch):
+    """Drawing takes seconds; for tests of the numbers."""
+    monkeypatch.setattr(plots, "draw_all", lambda *_: [])
+
+
+def run(*arguments):
+    return main(["report", *map(str, arguments)])
+
+
+def results_of(folder):
+    return json.loads((folder / "report.json").read_text(encoding="utf-8"))
+
+
+def test_report(models, tmp_path, capsys):
+    folder = tmp_path / "report"
+    assert run(*models, "-o", folder, "--title", "Toy jets") == 0
+    shown = capsys.readouterr().out
+    results = results_of(folder)
+
+    written = {path.name for path in folder.iterdir()}
+    figures = {f"{name}.{kind}" for name in ("roc", "ratio", "rejection_vs_flops") for kind in ("png", "pdf")}
+    assert written == figures | {"report.md", "report.json"}
+    assert all((folder / name).stat().st_size > 10_000 for name in figures if name.endswith("png"))
+
+    assert list(results["models"]) == ["teacher", "distilled", "baseline"]
+    assert results["n_jets"] == 6000
+    assert set(results["jets_per_class"].values()) == {600}
+    points = {p["key"]: p["efficiency"] for p in results["working_points"]}
+    assert len(points) == 9
+    assert (points["Hqql@99%"], points["Tbl@99.5%"], points["Hbb@50%"]) == (0.99, 0.995, 0.5)
+    student = results["models"]["distilled"]
+    assert (student["parameters"], student["flops"], student["particles"]) == (15812, 150848, 16)
+    assert student["accuracy"]["value"] == pytest.approx(np.mean(student["accuracy"]["per_seed"]))
+    assert len(student["rejections"]["Hbb@50%"]["background_left"]) == 3
+    assert student["rejection"]["seed_spread"] > 0
+    assert results["models"]["teacher"]["accuracy"]["seed_spread"] is None
+
+    (comparison,) = results["comparisons"]
+    assert (comparison["numerator"], comparison["denominator"]) == ("distilled", "baseline")
+    ratio = comparison["rejection_ratio"]
+    assert ratio["value"] > 1 + 2 * ratio["total"]
+    assert ratio["total"] == pytest.approx(np.hypot(ratio["statistical"], ratio["seed_error"]))
+    assert set(comparison["rejection_ratios"]) == set(points)
+    start = f"With the teacher, the background rejection of the student (distilled) is {tables.plus_minus(ratio)} times"
+    assert comparison["conclusion"].startswith(start)
+    assert comparison["conclusion"].endswith("6000 test jets, 3 seeds.")
+
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    assert text.startswith("# Toy jets\n\n" + comparison["conclusion"])
+    assert "JetClass_l1, 16 particles" in text and "2.14M" in text and "335M" in text
+    assert "the standard error of that mean" in text and "statistical uncertainty only: their spread" in text
+    assert all(f"]({name})" in text for name in ("roc.png", "ratio.png", "rejection_vs_flops.png"))
+    assert comparison["conclusion"] in shown and str(folder / "roc.png") in shown and "2.14M" in shown
+
+
+def test_the_same_call_gives_the_same_numbers(models, tmp_path, no_plots):
+    for name in ("a", "b"):
+        assert run(*models[1:], "-o", tmp_path / name, "--replicas", 20) == 0
+    assert (tmp_path / "a" / "report.json").read_text() == (tmp_path / "b" / "report.json").read_text()
+
+
+def test_no_gain_is_said_plainly(tmp_path, toy, write, no_plots):
+    for name in ("distilled", "baseline"):
+        write(tmp_path / f"{name}.root", LABELS, toy(LABELS, 2.0, len(name)))
+    pair = [f"PFN {name}={tmp_path}/{name}.root" for name in ("distilled", "baseline")]
+    assert run(*pair, "-o", tmp_path) == 0
+    results = results_of(tmp_path)
+    conclusion = results["comparisons"][0]["conclusion"]
+    start = "No gain is seen with the teacher: the background rejection of the student (PFN distilled)"
+    assert conclusion.startswith(start)
+    assert conclusion.endswith("1 seed each, statistical uncertainty only.")
+    assert results["models"]["PFN distilled"]["flops"] is None
+    assert "–" in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+def test_compare_names_the_pairs(models, tmp_path, capsys, no_plots):
+    asked = ["--compare", "distilled=teacher", "baseline=baseline"]
+    assert run(*models, "-o", tmp_path / "r", "--replicas", 20, *asked) == 0
+    first, second = results_of(tmp_path / "r")["comparisons"]
+    assert first["rejection_ratio"]["value"] < 1
+    assert first["conclusion"].startswith("The background rejection of distilled is 0.")
+    assert "3 and 1 seeds, without the seed-to-seed uncertainty of teacher" in first["conclusion"]
+    assert (second["rejection_ratio"]["value"], second["rejection_ratio"]["statistical"]) == (1.0, 0.0)
+    assert second["conclusion"].startswith("No difference is seen: the")
+
+
+def test_without_a_pair_no_ratio(models, tmp_path, capsys, no_plots):
+    assert run(*models[:2], "-o", tmp_path / "r", "--replicas", 20) == 0
+    assert results_of(tmp_path / "r")["comparisons"] == []
+    assert markdown.NO_COMPARISON in capsys.readouterr().out
+
+
+def test_two_classes(tmp_path, toy, write):
+    labels = np.arange(4000) % 2
+    for name, strength in (("distilled", 1.5), ("baseline", 1.2)):
+        scores = toy(labels, strength, 3, n_classes=2)
+        write(tmp_path / f"{name}.root", labels, scores, classes=["jet_isTop", "jet_isQCD"])
+    pair = [f"{name}={tmp_path}/{name}.root" for name in ("distilled", "baseline")]
+    assert run(*pair, "-o", tmp_path) == 0
+    results = results_of(tmp_path)
+    assert [p["key"] for p in results["working_points"]] == ["jet_isTop@30%", "jet_isTop@50%"]
+    assert results["models"]["distilled"]["auc"]["value"] > results["models"]["baseline"]["auc"]["value"]
+    assert "geometric mean of 2 working points" in results["comparisons"][0]["conclusion"]
+    assert {path.stem for path in tmp_path.glob("*.png")} == {"roc", "ratio"}  # no sidecar, no FLOPs
+
+
+def test_few_background_jets_are_not_an_infinite_rejection(tmp_path, toy, write):
+    for name, strength in (("distilled", 12.0), ("baseline", 9.0)):
+        write(tmp_path / f"{name}.root", LABELS[:1000], toy(LABELS[:1000], strength, 1))
+    pair = [f"{name}={tmp_path}/{name}.root" for name in ("distilled", "baseline")]
+    assert run(*pair, "-o", tmp_path) == 0
+    results = results_of(tmp_path)
+    found = results["models"]["distilled"]["rejections"]["Hbb@50%"]
+    assert (found["value"], found["few"], found["background_left"]) == (None, True, [0])
+    assert results["models"]["distilled"]["rejection"] is None
+    assert results["comparisons"][0]["rejection_ratio"] is None
+    assert "1000 test jets are too few" in results["comparisons"][0]["conclusion"]
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "> 34" in text and "enters no geometric mean" in text
+    assert {path.stem for path in tmp_path.glob("*.png")} == {"roc"}
+
+
+def test_hundreds_of_classes(tmp_path, write):
+    rng = np.random.default_rng(1)
+    names = [f"X_{i}" for i in range(161)] + [f"QCD_{i}" for i in range(27)]
+    labels = rng.permutation(np.concatenate([rng.integers(0, 150, 6000), rng.integers(161, 188, 4000)]))
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "inputs: {pf_features: {length: 2, vars: [[a, null]]}}\n"
+        f"labels: {{type: custom, value: {{truth_label: jet_label}}, names: {names}}}"
+    )
+    common = rng.normal(size=(10_000, 188))
+    for name, strength in (("distilled", 3.0), ("baseline", 2.0)):
+        scores = np.exp(common + strength * np.eye(188)[labels])
+        scores = (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
+        write(tmp_path / f"{name}.parquet", labels.astype("f4"), scores, label_name="truth_label")
+    pair = [f"{name}={tmp_path}/{name}.parquet" for name in ("distilled", "baseline")]
+    assert run(*pair, "-o", tmp_path, "--data-config", config, "--replicas", 50) == 0
+    results = results_of(tmp_path)
+    assert results["background"] == {"name": "QCD", "classes": names[161:]}
+    assert [p["key"] for p in results["working_points"]] == [f"X_{i}@50%" for i in range(150)]
+    assert results["models"]["distilled"]["auc"] is None
+    assert results["comparisons"][0]["rejection_ratio"]["value"] > 1
+    assert not (tmp_path / "roc.png").exists()
+    assert "X_149 (50 %)" in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{a}"], "is not NAME=PRED[,PRED...]"),
+        (["x={a}", "x={b}"], "the name x is given twice"),
+        (["x={tmp}/none*.root"], "none*.root is not there"),
+        (["x={a}", "y={shuffled}"], "a.root and {tmp}/shuffled.root do not hold the same jets"),
+        (["x={a},{shuffled}"], "a.root and {tmp}/shuffled.root do not hold the same jets"),
+        (["x={no_hbb}"], "no_hbb.root has no test jets of class Hbb"),
+        (["x={a}", "--compare", "x=y"], "--compare x=y: 'y' is not among the models given (x)"),
+        (["x={a}", "--compare", "x"], "--compare x: '' is not among the models given (x)"),
+        (["x={a}", "--background", "jj"], "no class has 'jj' in its name: give --background with one of QCD, Hbb"),
+        (["x={custom}"], "custom.root holds no class names: give the --data-config"),
+        (["x={a}", "--replicas", "1"], "--replicas: at least 2"),
+        (["x={a}", "-o", "{a}"], "is a file; give a folder"),
+    ],
+)
+def test_wrong_input_ends_in_one_line(tmp_path, toy, write, capsys, arguments, message, no_plots):
+    labels = LABELS[:300]
+    scores = toy(labels, 2.0, 1)
+    kept = labels != 1
+    paths = {
+        "tmp": tmp_path,
+        "a": write(tmp_path / "a.root", labels, scores),
+        "b": write(tmp_path / "b.root", labels, scores),
+        "shuffled": write(tmp_path / "shuffled.root", labels[::-1].copy(), scores),
+        "no_hbb": write(tmp_path / "no_hbb.root", labels[kept], scores[kept]),
+        "custom": write(tmp_path / "custom.root", labels, scores, label_name="truth_label"),
+    }
+    assert run("-o", tmp_path / "r", *(argument.format(**paths) for argument in arguments)) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("kd_trainer report: ") and error.count("\n") == 1
+    assert message.format(**paths) in error
+    assert not (tmp_path / "r").exists()
+
+
+def test_plots_without_mplhep(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mplhep", None)
+    with pytest.raises(InputError, match=r"plots need mplhep: pip install 'weaver-kd\[plot\]'"):
+        plots.load_style()
+
+
+def test_pairs_by_name():
+    names = ["teacher", "PFN distilled", "PFN baseline", "dense distilled"]
+    assert pairs_to_compare(None, names) == [("PFN distilled", "PFN baseline")]
+
+
+def test_background_by_name_or_part_of_it():
+    assert background_columns(["Hbb", "QCD", "QCD_b"], "QCD") == [1]
+    assert background_columns(["Hbb", "QCD_light", "QCD_b"], "QCD") == [1, 2]
+    with pytest.raises(InputError, match="every class has 'jet'"):
+        background_columns(["jet_isQ", "jet_isG"], "jet")
+
+
+@pytest.mark.parametrize(
+    ("value", "total", "text"),
+    [(1234.5, 56.7, "1234 ± 57"), (0.86123, 0.00087, "0.86123 ± 0.00087"), (1.0, 0.0, "1"), (None, None, "–")],
+)
+def test_numbers_are_rounded_to_their_uncertainty(value, total, text):
+    assert tables.plus_minus({"value": value, "total": total}) == text
+
+
+def test_colours():
+    found = plots.colours(["ParT teacher", "a", "b", "second Teacher"])
+    assert (found["ParT teacher"], found["second Teacher"]) == plots.TEACHERS
+    assert len(set(found.values())) == 4

@@ -1,0 +1,28 @@
+"""Running commands as a user would."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+CLASSES = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl")
+
+
+def run(*args, check=True, cwd=ROOT, env=None):
+    """Run a command from the root of the repository; if it fails, its output is in the assertion."""
+    args = [str(arg) for arg in args]
+    env = {**os.environ, **{k: str(v) for k, v in (env or {}).items()}}
+    result = subprocess.run(args, cwd=cwd, env=env, capture_output=True, text=True)
+    assert not check or result.returncode == 0, f"{' '.join(args)}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}"
+    return result
+
+
+def kd_trainer(*args, **kwargs):
+    """python -m kd_trainer"""
+    return run(sys.executable, "-m", "kd_trainer", *args, **kwargs)
+
+
+def weaver(*args, **kwargs):
+    """The real weaver command, on the CPU."""
+    return run(Path(sys.executable).with_name("weaver"), "--gpus", "", *args, **kwargs)

@@ -1,0 +1,1 @@
+train_scripts/train_kd.sh

@@ -1,0 +1,31 @@
+# shellcheck shell=bash disable=SC2034,SC2154
+# Sourced by train_kd.sh: the main job on jets simulated here. JETS sets the training jets of each class.
+
+stage() { echo && echo "== $1 (after $((SECONDS / 60)) min $((SECONDS % 60)) s)"; }
+
+simulate() { # simulate SPLIT SEED [arguments...]
+    python -m kd_trainer simulate -o "$DATADIR/$1" --seed "$2" --workers 2 "${@:3}"
+}
+
+demo() {
+    local jets=${JETS:-1400}
+    quiet=/dev/null
+    skip_done=yes
+    samples_per_epoch=$((jets * 10 / 512 * 512))
+    samples_per_epoch_val=$((jets * 10 / 8))
+
+    stage "1/5 jets: ten classes, simulated with Pythia 8 and FastJet into $DATADIR"
+    simulate train 1 --jets "$jets"
+    simulate val 2 --jets $((jets / 7))
+    simulate test 3 --jets $((jets / 3)) --jets-of QCD=$((jets * 5))
+    stage "2/5 teacher: $TEACHER at full resolution"
+    teacher --num-epochs 10 "$@"
+    stage "3/5 students on $TIER inputs, with the teacher"
+    train "$@"
+    stage "4/5 the same students, on labels alone"
+    baseline "$@"
+    stage "5/5 predictions and report"
+    predict_all
+    report --title "weaver-kd demo: $TIER students"
+    stage "done: training/$report_run/report.md"
+}

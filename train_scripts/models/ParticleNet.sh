@@ -1,0 +1,6 @@
+# shellcheck shell=bash disable=SC2034
+# ParticleNet in the published size, 370k parameters.
+network=networks/ParticleNet.py
+network_options=()
+training_options=(--batch-size 512 --start-lr 1e-2)
+cuda_options=()

@@ -1,0 +1,6 @@
+# shellcheck shell=bash disable=SC2034
+# Dense network on the 16 leading particles.
+network=networks/dense.py
+network_options=()
+training_options=(--batch-size 512 --start-lr 5e-3)
+cuda_options=()

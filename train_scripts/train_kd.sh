@@ -1,0 +1,300 @@
+#!/usr/bin/env bash
+# Teacher, student with and without teacher, predictions, report and export, with weaver.
+set -euo pipefail
+
+usage() {
+    cat <<'EOF'
+usage: ./train_kd.sh MODE [weaver arguments...]
+
+modes
+  make_weight  sampling weights of the dataset, where its data config asks for them (before any training)
+  teacher      train a teacher at full resolution; skipped if TEACHER_WEIGHTS names one
+  train        train the student with the teacher's soft targets
+  baseline     train the identical student on the labels alone
+  test         predict the test files with the teacher and both students
+  report       compare the predictions: tables and plots
+  convert      export the student to ONNX, with its preprocess.json
+  demo         all of it on jets simulated here, in ten to fifteen minutes on two cores
+
+Arguments after the mode go to weaver and override: ./train_kd.sh train --num-epochs 20 -o kd_alpha 0.5
+
+settings (environment)
+  DATASET          JetClassII (default), JetClass, demo: train_scripts/datasets/*.sh
+  DATADIR          where its files are (default datasets/$DATASET)
+  TEACHER          ParT (default) or another of train_scripts/models/*.sh
+  TEACHER_TIER     data config of the teacher, full (default), kinpid, kin
+  TEACHER_WEIGHTS  a checkpoint to use as teacher
+  STUDENT          PFN (default), dense or another of train_scripts/models/*.sh, or several: "PFN dense"
+  SEED             seed of the student (default 1), or several: "1 2 3"
+  TIER             data config of the student: l1 (default), hlt, kin, kinpid, full
+  WEIGHTS          an existing *.auto.yaml with sampling weights (default: those that make_weight made)
+  KD_ALPHA         weight of the soft targets in the loss (default: as the student's model file says)
+  KD_TEMPERATURE   their temperature (default: as the student's model file says)
+  COMMENT          suffix of the names of runs
+  DDP_NGPUS        number of GPUs for DDP training (default 1)
+  VENV             where to install weaver if the active environment has none (default .venv)
+
+results: training/<run>/net_best_epoch_state.pt, training/<run>/pred.root, logs/<run>/train.log
+EOF
+}
+
+mode=${1:-}
+case $mode in
+    -h | --help) usage; exit 0 ;;
+    make_weight | teacher | train | baseline | test | report | convert | demo) ;;
+    '') usage >&2; exit 2 ;;
+    *) echo "train_kd.sh: unknown mode '$mode': see ./train_kd.sh --help" >&2; exit 2 ;;
+esac
+shift
+
+# paths in settings are the caller's; everything else is relative to the repository
+here=$PWD
+absolute() { if [[ -z $1 || $1 == /* ]]; then echo "$1"; else echo "$here/$1"; fi; }
+if [[ -n ${DATADIR:-} ]]; then DATADIR=$(absolute "$DATADIR"); fi
+TEACHER_WEIGHTS=$(absolute "${TEACHER_WEIGHTS:-}")
+WEIGHTS=$(absolute "${WEIGHTS:-}")
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
+
+choices() { basename -s .sh "$1"/*.sh | paste -sd ' '; }
+source_setting() { # source_setting DIR NAME SETTING
+    [[ -f train_scripts/$1/$2.sh ]] || fail "unknown $3 '$2': there are $(choices "train_scripts/$1")"
+    # shellcheck disable=SC1090
+    source "train_scripts/$1/$2.sh"
+}
+fail() {
+    echo "train_kd.sh: $*" >&2
+    exit 1
+}
+
+# what the files of train_scripts/datasets and train_scripts/models set
+data_config='' data_train=() data_val=() data_test=() data_options=()
+epochs=0 samples_per_epoch=0 samples_per_epoch_val=0
+network='' network_options=() training_options=() cuda_options=() kd_alpha='' kd_temperature=''
+
+if [[ $mode == demo ]]; then DATASET=demo; fi
+DATASET=${DATASET:-JetClassII}
+source_setting datasets "$DATASET" DATASET
+TEACHER=${TEACHER:-ParT}
+if [[ $mode == demo ]]; then STUDENT=${STUDENT:-dense PFN} SEED=${SEED:-1 2 3}; fi
+STUDENTS=${STUDENT:-PFN}
+SEEDS=${SEED:-1}
+TIER=${TIER:-l1}
+TEACHER_TIER=${TEACHER_TIER:-full}
+COMMENT=${COMMENT:-}
+DDP_NGPUS=${DDP_NGPUS:-1}
+
+for tier in "$TIER" "$TEACHER_TIER"; do
+    [[ -f ${data_config}_$tier.yaml ]] ||
+        fail "unknown tier '$tier' of $DATASET: there are $(basename -s .yaml "$data_config"_*.yaml | grep -v '\.auto$' | sed 's/.*_//' | paste -sd ' ')"
+done
+
+# a model: its network, options as weaver takes them (-o name value) and as a python dict, training options
+use_model() { # use_model NAME SETTING
+    kd_alpha='' kd_temperature=''
+    source_setting models "$1" "$2"
+    model_args=()
+    model_dict=''
+    local i
+    for ((i = 0; i < ${#network_options[@]}; i += 2)); do
+        model_args+=(-o "${network_options[i]}" "${network_options[i + 1]}")
+        model_dict+="'${network_options[i]}': ${network_options[i + 1]}, "
+    done
+}
+use_model "$TEACHER" TEACHER
+for STUDENT in $STUDENTS; do use_model "$STUDENT" STUDENT; done
+
+# shellcheck source=train_scripts/setup.sh
+source train_scripts/setup.sh
+
+if python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
+    device=(--gpus 0)
+else
+    device=(--gpus '')
+    ((DDP_NGPUS == 1)) || fail "DDP_NGPUS is $DDP_NGPUS, but there is no CUDA device here"
+fi
+if ((DDP_NGPUS > 1)); then
+    weaver=(torchrun --standalone --nnodes=1 "--nproc_per_node=$DDP_NGPUS" "$(command -v weaver)" --backend nccl)
+else
+    weaver=(weaver)
+fi
+quiet=/dev/stdout # where weaver's own output goes; it is in the log files too
+skip_done=''      # set to leave out trainings that are complete
+
+teacher_config=${data_config}_$TEACHER_TIER.yaml
+student_config=${data_config}_$TIER.yaml
+WEIGHTS=${WEIGHTS:-$teacher_config}
+teacher_run=${DATASET}_${TEACHER}_$TEACHER_TIER$COMMENT
+report_run=${DATASET}_report$COMMENT
+student_run() { echo "${DATASET}_${STUDENT}_${TIER}_$1_seed$SEED$COMMENT"; } # student_run kd|baseline
+best() { echo "training/$1/net_best_epoch_state.pt"; }
+teacher_weights() { echo "${TEACHER_WEIGHTS:-$(best "$teacher_run")}"; }
+
+check() { # check CONFIG...: look at the files before a training
+    local config args=()
+    for config in "$@"; do args+=(--data-config "$config"); done
+    python -m kd_trainer check "${args[@]}" "${data_train[@]}" "${data_val[@]}"
+}
+
+run_training() { # run_training RUN [weaver arguments...]
+    local run=$1 recipe
+    recipe=$(cksum <<<"${*@Q} ${training_options[*]@Q} $epochs $samples_per_epoch ${data_train[*]@Q}")
+    if [[ $skip_done && -f training/$run/done && $(<"training/$run/done") == "$recipe" ]]; then
+        echo "$run is trained already"
+        return
+    fi
+    rm -f "training/$run/done"
+    mkdir -p "training/$run" "logs/$run"
+    "${weaver[@]}" --no-remake-weights --data-train "${data_train[@]}" --data-val "${data_val[@]}" "${data_options[@]}" \
+        --samples-per-epoch $((samples_per_epoch / DDP_NGPUS)) --samples-per-epoch-val "$samples_per_epoch_val" \
+        --num-epochs "$epochs" --optimizer ranger "${training_options[@]}" "${device[@]}" \
+        --model-prefix "training/$run/net" --log-file "logs/$run/train.log" --tensorboard "_$run" "${@:2}" >"$quiet"
+    [[ -f $(best "$run") ]] || fail "the training of $run left no best epoch: see logs/$run/train.log"
+    echo "$recipe" >"training/$run/done"
+}
+
+cuda() { if [[ ${device[1]} && ${#cuda_options[@]} -gt 0 ]]; then printf '%s\n' "${cuda_options[@]}"; fi; }
+
+make_weight() {
+    use_model "$TEACHER" TEACHER
+    if ! python -c 'import sys, yaml; sys.exit(not yaml.safe_load(open(sys.argv[1])).get("weights"))' "$teacher_config"; then
+        echo "$teacher_config asks for no sampling weights: nothing to do"
+        return
+    fi
+    check "$teacher_config"
+    "${weaver[@]}" --print --data-train "${data_train[@]#*:}" "${data_val[@]#*:}" --data-config "$teacher_config" \
+        "${data_options[@]}" --samples-per-epoch "$samples_per_epoch" --samples-per-epoch-val "$samples_per_epoch_val" \
+        --network-config "$network" "${model_args[@]}" "${training_options[@]}" "${device[@]}" \
+        --model-prefix "training/$teacher_run/net" --log-file "logs/$teacher_run/make_weight.log" "$@"
+}
+
+teacher() {
+    if [[ $TEACHER_WEIGHTS ]]; then
+        echo "TEACHER_WEIGHTS=$TEACHER_WEIGHTS is the teacher: nothing to train"
+        return
+    fi
+    use_model "$TEACHER" TEACHER
+    local extra
+    mapfile -t extra < <(cuda)
+    check "$teacher_config"
+    run_training "$teacher_run" --data-config "$teacher_config" --network-config "$network" "${model_args[@]}" "${extra[@]}" "$@"
+}
+
+distil() { # distil RUN CONFIG [weaver arguments...]: a training through networks/distill.py
+    local run=$1 config=$2 extra
+    mapfile -t extra < <(cuda)
+    run_training "$run" --data-config "$config" --data-config-val "training/$run/student.yaml" \
+        --data-config-test "training/$run/student.yaml" --network-config networks/distill.py \
+        -o student "'$network'" "${model_args[@]}" -o seed "$SEED" "${extra[@]}" "${@:3}"
+}
+
+for_each_student() { # for_each_student COMMAND [arguments...]
+    for STUDENT in $STUDENTS; do
+        for SEED in $SEEDS; do "$@"; done
+    done
+}
+
+train() {
+    check "$student_config" "$teacher_config"
+    for_each_student train_one "$@"
+}
+
+train_one() {
+    [[ -f $(teacher_weights) ]] ||
+        fail "there is no teacher at $(teacher_weights): train one (./train_kd.sh teacher) or name one (TEACHER_WEIGHTS=...)"
+    local run teacher_network teacher_dict
+    run=$(student_run kd)
+    use_model "$TEACHER" TEACHER
+    teacher_network=$network teacher_dict=$model_dict
+    use_model "$STUDENT" STUDENT
+    python -m kd_trainer pair --student "$student_config" --teacher "$teacher_config" --weights "$WEIGHTS" -o "training/$run"
+    distil "$run" "training/$run/paired.yaml" -o teacher "'$teacher_network'" -o teacher_options "{$teacher_dict}" \
+        -o teacher_weights "'$(teacher_weights)'" -o kd_alpha "${KD_ALPHA:-${kd_alpha:-0.7}}" \
+        -o kd_temperature "${KD_TEMPERATURE:-${kd_temperature:-3.0}}" "$@"
+}
+
+baseline() {
+    check "$student_config"
+    for_each_student baseline_one "$@"
+}
+
+baseline_one() {
+    local run
+    run=$(student_run baseline)
+    use_model "$STUDENT" STUDENT
+    python -m kd_trainer pair --student "$student_config" --weights "$WEIGHTS" -o "training/$run"
+    distil "$run" "training/$run/student.yaml" -o kd_alpha 0.0 "$@"
+}
+
+predict() { # predict NAME RUN CONFIG WEIGHTS [weaver arguments...], with the model in use
+    local name=$1 run=$2 config=$3 weights=$4
+    mkdir -p "training/$run" "logs/$run"
+    rm -f "training/$run/pred.root"
+    weaver --predict --data-test "${data_test[@]}" --data-config "$config" --network-config "$network" "${model_args[@]}" \
+        --model-prefix "$weights" --predict-output "$PWD/training/$run/pred.root" --num-workers 1 \
+        "${training_options[@]}" "${device[@]}" --log-file "logs/$run/test.log" "${@:5}" >"$quiet"
+    [[ -f training/$run/pred.root ]] || fail "the prediction of $run was not written: see logs/$run/test.log"
+    python -m kd_trainer complexity --name "$name" --network "$network" --data-config "$config" "${model_args[@]}" \
+        --output "training/$run/pred.model.json"
+}
+
+predict_all() {
+    python -m kd_trainer check --data-config "$student_config" --data-config "$teacher_config" "${data_test[@]}"
+    if [[ -f $(teacher_weights) ]]; then
+        use_model "$TEACHER" TEACHER
+        predict "teacher ($TEACHER, $TEACHER_TIER)" "$teacher_run" "$teacher_config" "$(teacher_weights)" "$@"
+    fi
+    for_each_student predict_student "$@"
+    compgen -G "training/${DATASET}_*$COMMENT/pred.root" >/dev/null || fail "there is nothing to test: train a teacher and a student first"
+}
+
+predict_student() {
+    local kind run
+    use_model "$STUDENT" STUDENT
+    for kind in kd baseline; do
+        run=$(student_run "$kind")
+        if [[ -f $(best "$run") ]]; then
+            predict "$STUDENT $kind" "$run" "training/$run/student.yaml" "$(best "$run")" "$@"
+        else
+            echo "train_kd.sh: $run is not trained yet, so it is left out" >&2
+        fi
+    done
+}
+
+report() {
+    local args=() pairs=() kind
+    if [[ -f training/$teacher_run/pred.root ]]; then args+=("teacher=training/$teacher_run/pred.root"); fi
+    for STUDENT in $STUDENTS; do
+        for kind in kd baseline; do
+            local files=()
+            for SEED in $SEEDS; do
+                files+=("training/$(student_run "$kind")/pred.root")
+                [[ -f ${files[-1]} ]] || fail "there is no ${files[-1]}: run train, baseline and test first"
+            done
+            args+=("$STUDENT ${kind/kd/distilled}=$(IFS=,; echo "${files[*]}")")
+        done
+        pairs+=("$STUDENT distilled=$STUDENT baseline")
+    done
+    python -m kd_trainer report "${args[@]}" --compare "${pairs[@]}" --data-config "$student_config" \
+        -o "training/$report_run" "$@"
+}
+
+convert() { for_each_student convert_one "$@"; }
+
+convert_one() {
+    local run
+    run=$(student_run kd)
+    [[ -f $(best "$run") ]] || fail "there is no trained student at $(best "$run"): run ./train_kd.sh train first"
+    use_model "$STUDENT" STUDENT
+    weaver --data-config "training/$run/student.yaml" --network-config "$network" "${model_args[@]}" \
+        --model-prefix "$(best "$run")" --export-onnx model.onnx --log-file "logs/$run/convert.log" "$@"
+}
+
+case $mode in
+    test) predict_all "$@" ;;
+    demo)
+        # shellcheck source=train_scripts/demo.sh
+        source train_scripts/demo.sh
+        demo "$@"
+        ;;
+    *) "$mode" "$@" ;;
+esac
