@@ -1,9 +1,10 @@
 """Simulated jets, and the shared reference data."""
 
 import os
+import sys
 
 import pytest
-from helpers import ROOT, kd_trainer
+from helpers import ROOT, run
 
 SHARED = ROOT.parent / "shared" / "data"
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
@@ -21,6 +22,6 @@ def shared():
 def jets(tmp_path_factory):
     """Simulated jets: train/ and val/ with a parquet file for each of the ten classes."""
     folder = tmp_path_factory.mktemp("jets")
-    for seed, (split, number) in enumerate({"train": 40, "val": 16}.items()):
-        kd_trainer("simulate", "-o", folder / split, "--jets", number, "--seed", 100 + seed, "--workers", 2)
+    for seed, (split, jets) in enumerate({"train": 40, "val": 16}.items()):
+        run(sys.executable, "-m", "kd_trainer", "simulate", "-o", folder / split, "--jets", jets, "--seed", 100 + seed)
     return folder

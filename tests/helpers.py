@@ -1,9 +1,13 @@
 """Running commands as a user would."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+from kd_trainer.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl")
@@ -18,9 +22,13 @@ def run(*args, check=True, cwd=ROOT, env=None):
     return result
 
 
-def kd_trainer(*args, **kwargs):
-    """python -m kd_trainer"""
-    return run(sys.executable, "-m", "kd_trainer", *args, **kwargs)
+def kd_trainer(*args, check=True):
+    """python -m kd_trainer, in this process: starting Python takes longer than most commands."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main([str(arg) for arg in args])
+    assert not check or code == 0, err.getvalue()
+    return subprocess.CompletedProcess(args, code, out.getvalue(), err.getvalue())
 
 
 def weaver(*args, **kwargs):

@@ -227,8 +227,14 @@ baseline_one() {
 
 predict() { # predict NAME RUN CONFIG WEIGHTS [weaver arguments...], with the model in use
     local name=$1 run=$2 config=$3 weights=$4
+    # shellcheck disable=SC2068 # patterns of files
+    if [[ $skip_done && -f training/$run/pred.model.json &&
+        -z $(find ${data_test[@]} "$weights" -newer "training/$run/pred.model.json") ]]; then
+        echo "$run is predicted already"
+        return
+    fi
     mkdir -p "training/$run" "logs/$run"
-    rm -f "training/$run/pred.root"
+    rm -f "training/$run"/pred.*
     weaver --predict --data-test "${data_test[@]}" --data-config "$config" --network-config "$network" "${model_args[@]}" \
         --model-prefix "$weights" --predict-output "$PWD/training/$run/pred.root" --num-workers 1 \
         "${training_options[@]}" "${device[@]}" --log-file "logs/$run/test.log" "${@:5}" >"$quiet"

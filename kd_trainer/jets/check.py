@@ -101,7 +101,8 @@ def check(groups, configs, rows, allow_missing_classes=False):
         A row a group, and the troubles found.
     """
     paths = list(dict.fromkeys(path for group in groups.values() for path in group))
-    branches = set().union(*(needed_branches(c) | needed_branches(c, training=False) for c in configs))
+    trained_on = set().union(*(needed_branches(config) for config in configs))
+    branches = trained_on.union(*(needed_branches(config, training=False) for config in configs))
     treename = configs[0].treename
     bar = partial(tqdm.tqdm, total=len(paths), desc="files", unit="file", disable=None)
     metadata = dict(zip(paths, inspect_all(paths, branches, treename, bar)))
@@ -112,7 +113,7 @@ def check(groups, configs, rows, allow_missing_classes=False):
     with ThreadPoolExecutor(4) as pool:
         found = dict(zip(good, pool.map(lambda path: labels(path, configs[0], rows), good)))
         some = good[:: max(1, len(good) // 20)]
-        scans = pool.map(lambda path: non_finite(path, needed_branches(configs[0]), rows, treename), some)
+        scans = pool.map(lambda path: non_finite(path, trained_on, rows, treename), some)
         for path, bad in zip(some, scans):
             if bad:
                 troubles.append(f"{path} has NaN or infinity in {', '.join(bad)}")

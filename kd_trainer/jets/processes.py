@@ -29,7 +29,6 @@ Z_PAIR = ("WeakDoubleBoson:ffbar2gmZgmZ = on", "WeakZ0:gmZmode = 2")  # without 
 TOP_PAIR = ("Top:gg2ttbar = on", "Top:qqbar2ttbar = on")
 Z_AND_PARTON = ("WeakBosonAndParton:qqbar2gmZg = on", "WeakBosonAndParton:qg2gmZq = on", "WeakZ0:gmZmode = 2")
 
-
 SEEDS = 900_000_000  # Pythia's largest
 
 
@@ -57,12 +56,13 @@ def _only(particle, products):
     return (f"{particle}:onMode = off", f"{particle}:onIfMatch = {products}")
 
 
-def _any(particle, products, which="onIfAny"):
+def _any(particle, products):
     """Settings that leave the decays with any of some products open."""
-    return (f"{particle}:onMode = off", f"{particle}:{which} = {products}")
+    return (f"{particle}:onMode = off", f"{particle}:onIfAny = {products}")
 
 
 def _higgs(products, *w_decays):
+    """Settings for a pair of Higgs bosons with one decay, and for the W bosons that it may contain."""
     return HIGGS_PAIR + _only(25, products) + _only(36, products) + w_decays
 
 
@@ -78,19 +78,19 @@ def _one_lepton(w_to_quarks, w_to_lepton):
 HIGGS, W_TO_QUARKS, W_TO_LEPTON = (25, 36), _any(24, QUARKS), _any(24, LEPTONS)
 
 PROCESSES = {
-    "QCD": Process((Z_AND_PARTON + _any(23, NEUTRINOS),), (), 0, (380, 1500), 4.4, 55),
-    "Hbb": Process((_higgs("5 -5"),), HIGGS, 2, (400, 1290), 3.4, 80),
-    "Hcc": Process((_higgs("4 -4"),), HIGGS, 2, (400, 1150), 3.5, 80),
-    "Hgg": Process((_higgs("21 21"),), HIGGS, 2, (380, 1040), 3.6, 70),
-    "H4q": Process((_higgs("24 -24", *W_TO_QUARKS),), HIGGS, 4, (360, 1070), 3.2, 65),
+    "QCD": Process((Z_AND_PARTON + _any(23, NEUTRINOS),), (), 0, (375, 1700), 4.4, 40),
+    "Hbb": Process((_higgs("5 -5"),), HIGGS, 2, (395, 1270), 3.4, 60),
+    "Hcc": Process((_higgs("4 -4"),), HIGGS, 2, (370, 1200), 3.5, 60),
+    "Hgg": Process((_higgs("21 21"),), HIGGS, 2, (370, 1070), 3.6, 60),
+    "H4q": Process((_higgs("24 -24", *W_TO_QUARKS),), HIGGS, 4, (370, 1070), 3.2, 50),
     "Hqql": Process(
         (_higgs("24 -24", *_one_lepton("Pos", "Neg")), _higgs("24 -24", *_one_lepton("Neg", "Pos"))),
-        HIGGS, 3, (470, 2000), 4.1, 70,
+        HIGGS, 3, (440, 1950), 4.1, 55,
     ),
-    "Zqq": Process((Z_PAIR + _any(23, QUARKS),), (23,), 2, (380, 1120), 3.9, 80),
-    "Wqq": Process((("WeakDoubleBoson:ffbar2WW = on", *W_TO_QUARKS),), (24,), 2, (380, 1150), 3.7, 80),
-    "Tbqq": Process((TOP_PAIR + W_TO_QUARKS,), (6,), 3, (360, 1130), 3.8, 50),
-    "Tbl": Process((TOP_PAIR + W_TO_LEPTON,), (6,), 2, (440, 1950), 5.5, 60),
+    "Zqq": Process((Z_PAIR + _any(23, QUARKS),), (23,), 2, (370, 1140), 3.9, 80),
+    "Wqq": Process((("WeakDoubleBoson:ffbar2WW = on", *W_TO_QUARKS),), (24,), 2, (350, 1120), 3.7, 80),
+    "Tbqq": Process((TOP_PAIR + W_TO_QUARKS,), (6,), 3, (350, 1140), 3.8, 40),
+    "Tbl": Process((TOP_PAIR + W_TO_LEPTON,), (6,), 2, (420, 2200), 5.5, 50),
 }  # fmt: skip
 CLASSES = tuple(PROCESSES)
 

@@ -2,32 +2,14 @@
 
 import argparse
 import importlib.util
-import multiprocessing
 import os
-import signal
 import tempfile
-import threading
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from typing import NamedTuple
-
-from tqdm import tqdm
+from concurrent.futures.process import BrokenProcessPool
 
 from kd_trainer.errors import InputError
-from kd_trainer.jets import files
+from kd_trainer.jets import storage
 from kd_trainer.jets.processes import CLASSES, PROCESSES, pythia_seed, settings
-
-PART = 500  # jets; files are made in parts so that all processes stay busy to the end
-_shared = {}  # in a worker: the counter of finished jets and the stop sign
-
-
-class Part(NamedTuple):
-    """A piece of work: some of the jets of one file."""
-
-    name: str
-    file: int
-    part: int
-    jets: int
-    seed: int
+from kd_trainer.jets.production import PART, make_files
 
 
 def main(argv=None):
@@ -38,7 +20,7 @@ def main(argv=None):
             raise InputError(f"{package} is not installed; pip install 'weaver-kd[demo]'")
     make_directory(args.output)
     wanted = wanted_files(args)
-    missing = {path: made for path, made in wanted.items() if args.overwrite or not files.is_complete(path, made)}
+    missing = {path: made for path, made in wanted.items() if args.overwrite or not storage.is_complete(path, made)}
     print(f"simulate: {len(wanted)} files, {len(wanted) - len(missing)} of them already in {args.output}")
     if not missing:
         return 0
@@ -47,6 +29,8 @@ def main(argv=None):
     except KeyboardInterrupt:
         print("simulate: stopped; complete files are kept, the same command goes on from here")
         return 130
+    except BrokenProcessPool:
+        raise InputError("a process was killed, perhaps for lack of memory; go on with fewer --workers") from None
     return 0
 
 
@@ -78,6 +62,9 @@ def parse_arguments(argv):
     for name in (*args.classes, *args.jets_of):
         if name not in CLASSES:
             raise InputError(f"unknown class '{name}'; valid are: {', '.join(CLASSES)}")
+    for name in args.jets_of:
+        if name not in args.classes:
+            raise InputError(f"--jets-of {name} has no effect: {name} is not among --classes")
     positive = {"--jets": args.jets, "--files": args.files, "--workers": args.workers}
     positive |= {f"--jets-of {name}": jets for name, jets in args.jets_of.items()}
     for option, number in positive.items():
@@ -118,7 +105,7 @@ def wanted_files(args):
         process = PROCESSES[name]
         for index in range(args.start_file, args.start_file + args.files):
             jets = args.jets_of.get(name, args.jets)
-            wanted[files.file_path(args.output, name, index, args.format)] = {
+            wanted[storage.file_path(args.output, name, index, args.format)] = {
                 "class": name,
                 "file": index,
                 "jets": jets,
@@ -127,86 +114,3 @@ def wanted_files(args):
                 "pythia": [settings(process, variant) for variant in range(len(process.variants))],
             }
     return wanted
-
-
-def make_files(wanted, workers):
-    """Make files in parts, the longest first, and write each when its last part has arrived.
-
-    Parameters
-    ----------
-    wanted : dict of path -> settings, from `wanted_files`
-    workers : number of processes
-    """
-    parts = {part: path for path, made in wanted.items() for part in split(made)}
-    order = sorted(parts, key=lambda part: part.jets / PROCESSES[part.name].rate, reverse=True)
-    context = multiprocessing.get_context("spawn")
-    finished, stop = context.Value("q", 0), context.Event()
-    arrived = {path: {} for path in wanted}
-    with (
-        ProcessPoolExecutor(workers, context, initializer=_share, initargs=(finished, stop)) as pool,
-        tqdm(total=sum(part.jets for part in parts), unit="jet", smoothing=0.05) as bar,
-    ):
-        try:
-            running = submit(pool, order)
-            while running:
-                done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
-                bar.update(finished.value - bar.n)
-                for future in done:
-                    part = running.pop(future)
-                    path = parts[part]
-                    arrived[path][part.part] = future.result()
-                    if len(arrived[path]) == len(split(wanted[path])):
-                        tables = arrived.pop(path)
-                        files.write(path, [tables[i] for i in sorted(tables)], wanted[path])
-            bar.update(bar.total - bar.n)
-        except BaseException:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def split(made):
-    """The parts of a file of the given settings: list of `Part`."""
-    starts = range(0, made["jets"], PART)
-    return [
-        Part(made["class"], made["file"], i, min(PART, made["jets"] - start), made["seed"])
-        for i, start in enumerate(starts)
-    ]
-
-
-def submit(pool, parts):
-    """Hand parts to the processes: dict of future -> part. The processes start here, deaf to Ctrl-C."""
-    listening = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        return {pool.submit(make_part, part): part for part in parts}
-    finally:
-        signal.signal(signal.SIGINT, listening)
-
-
-def make_part(part):
-    """In a worker: the jets of one part as an Arrow table, None when the run is being stopped."""
-    import awkward as ak
-
-    from kd_trainer.jets.generate import generate
-
-    batches, source = [], generate(part.name, part.jets, part.seed, part.file, part.part)
-    while not _shared["stop"].is_set():
-        jets = next(source, None)
-        if jets is None:
-            return files.to_table(ak.concatenate(batches))
-        batches.append(jets)
-        with _shared["finished"].get_lock():
-            _shared["finished"].value += len(jets)
-    return None
-
-
-def _share(finished, stop):
-    """In a new worker: keep what it shares with the parent, and end when the parent ends."""
-    _shared.update(finished=finished, stop=stop)
-    threading.Thread(target=_follow_parent, daemon=True).start()
-
-
-def _follow_parent():
-    """End with the parent also when that is killed: the queue of work would keep this process waiting for ever."""
-    multiprocessing.parent_process().join()
-    os._exit(1)

@@ -7,7 +7,7 @@ import pytest
 from weaver.utils.data.fileio import _read_files
 
 from kd_trainer.errors import InputError
-from kd_trainer.jets import files
+from kd_trainer.jets import storage
 
 SETTINGS = {"class": "QCD", "jets": 2500, "pythia": ("a", "b")}
 
@@ -18,24 +18,24 @@ def table():
     flat = np.arange(counts.sum(), dtype=np.float32)
     part, flag = ak.unflatten(flat, counts), ak.unflatten(flat % 2 == 0, counts)
     columns = {"part_px": part, "part_isMuon": flag, "genpart_px": part, "jet_pt": np.arange(2500, dtype=np.float32)}
-    return files.to_table(ak.zip(columns, depth_limit=1))
+    return storage.to_table(ak.zip(columns, depth_limit=1))
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "root"])
 def test_weaver_reads_back_what_was_written(tmp_path, table, suffix):
-    path = files.file_path(tmp_path, "QCD", 7, suffix)
+    path = storage.file_path(tmp_path, "QCD", 7, suffix)
     assert path.name == f"QCD_007.{suffix}"
-    files.write(path, [table.slice(0, 600), table.slice(600)], SETTINGS)
+    storage.write(path, [table.slice(0, 600), table.slice(600)], SETTINGS)
     read = _read_files([str(path)], table.column_names)
     for name in table.column_names:
         assert ak.to_list(read[name]) == table[name].to_pylist()
-    assert files.is_complete(path, SETTINGS)
+    assert storage.is_complete(path, SETTINGS)
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
 def test_row_groups_and_ranges(tmp_path, table):
     path = tmp_path / "x.parquet"
-    files.write(path, [table], SETTINGS)
+    storage.write(path, [table], SETTINGS)
     metadata = pq.ParquetFile(path).metadata
     assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [1000, 1000, 500]
     assert _read_files([str(path)], ["jet_pt"], load_ranges=(0.5, 0.6))["jet_pt"].to_list() == list(range(1250, 1500))
@@ -43,18 +43,18 @@ def test_row_groups_and_ranges(tmp_path, table):
 
 def test_versions_are_recorded_but_not_compared(tmp_path, table, monkeypatch):
     path = tmp_path / "x.parquet"
-    files.write(path, [table], SETTINGS)
-    assert files.read_settings(path)["versions"].keys() == {"weaver-kd", "pythia8mc", "fastjet"}
-    monkeypatch.setattr(files, "versions", lambda: {})
-    assert files.is_complete(path, SETTINGS)
+    storage.write(path, [table], SETTINGS)
+    assert storage.read_settings(path)["versions"] == storage.versions() != {}
+    monkeypatch.setattr(storage, "versions", lambda: {})
+    assert storage.is_complete(path, SETTINGS)
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "root"])
 def test_other_settings_are_an_error(tmp_path, table, suffix):
     path = tmp_path / f"x.{suffix}"
-    files.write(path, [table], SETTINGS)
+    storage.write(path, [table], SETTINGS)
     with pytest.raises(InputError, match=r"other settings \(jets, pythia\).*--overwrite"):
-        files.is_complete(path, SETTINGS | {"jets": 10, "pythia": ("a", "c")})
+        storage.is_complete(path, SETTINGS | {"jets": 10, "pythia": ("a", "c")})
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "root"])
@@ -62,19 +62,19 @@ def test_foreign_file_is_an_error(tmp_path, suffix):
     path = tmp_path / f"x.{suffix}"
     path.write_bytes(b"not a jet file")
     with pytest.raises(InputError, match="not a file of 'simulate'"):
-        files.is_complete(path, SETTINGS)
-    assert not files.is_complete(tmp_path / "absent", SETTINGS)
+        storage.is_complete(path, SETTINGS)
+    assert not storage.is_complete(tmp_path / "absent", SETTINGS)
 
 
 def test_parquet_file_of_something_else_is_an_error(tmp_path, table):
     path = tmp_path / "x.parquet"
     pq.write_table(table, path)
     with pytest.raises(InputError, match="not a file of 'simulate'"):
-        files.is_complete(path, SETTINGS)
+        storage.is_complete(path, SETTINGS)
 
 
 def test_failed_write_leaves_nothing(tmp_path, table):
     (tmp_path / "x.parquet").mkdir()
     with pytest.raises(InputError, match="cannot write"):
-        files.write(tmp_path / "x.parquet", [table], SETTINGS)
+        storage.write(tmp_path / "x.parquet", [table], SETTINGS)
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.parquet"]

@@ -1,7 +1,8 @@
 """Jet files: written in one step, self-describing, recognised when a run is resumed."""
 
+import contextlib
 import json
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import awkward as ak
@@ -18,8 +19,12 @@ LISTS = ("part", "genpart")
 
 
 def versions():
-    """Versions of the programs that a file depends on."""
-    return {package: version(package) for package in ("weaver-kd", "pythia8mc", "fastjet")}
+    """Versions of the programs that a file depends on, as far as they are installed as packages: dict."""
+    found = {}
+    for package in ("weaver-kd", "pythia8mc", "fastjet"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 def is_complete(path, settings):

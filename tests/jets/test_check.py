@@ -1,0 +1,122 @@
+import awkward as ak
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import uproot
+import yaml
+from helpers import CLASSES, ROOT, kd_trainer
+
+L1 = ROOT / "data" / "JetClass" / "JetClass_l1.yaml"
+FULL = ROOT / "data" / "JetClass" / "JetClass_full.yaml"
+
+
+@pytest.fixture
+def files(jets, tmp_path):
+    """A copy of the files that a test may damage."""
+    for path in (jets / "val").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def check(*args):
+    return kd_trainer("check", "--data-config", L1, "--data-config", FULL, *args, check=False)
+
+
+def damage(path, change):
+    table = ak.from_parquet(path)
+    ak.to_parquet(change(table), path)
+
+
+def with_field(name, function):
+    def change(table):
+        table[name] = function(table[name])
+        return table
+
+    return change
+
+
+def test_good_files(files):
+    result = check(f"signal:{files}/[HTWZ]*.parquet", f"{files}/QCD_*.parquet")
+    assert result.returncode == 0, result.stderr
+    header, _, signal, qcd = result.stdout.splitlines()[:4]
+    assert header.split()[-10:] == list(CLASSES)
+    assert signal.split() == ["signal", "9", "144", "0", *["16"] * 9]
+    assert qcd.split()[1:] == ["1", "16", "16", *["0"] * 9]
+
+
+def test_root_files(files):
+    table = ak.from_parquet(files / "Hbb_000.parquet")
+    with uproot.recreate(files / "Hbb_000.root") as file:
+        file.mktree("tree", {name: table[name].type for name in table.fields})
+        file["tree"].extend({name: table[name] for name in table.fields})
+    (files / "Hbb_000.parquet").unlink()
+    result = check(f"{files}/*.parquet", f"{files}/*.root")
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (with_field("part_px", lambda x: x * ak.Array([np.nan, *[1.0] * 15])), "has NaN or infinity in part_px"),
+        (with_field("part_energy", lambda x: x / ak.Array([0.0, *[1.0] * 15])), "has NaN or infinity in part_energy"),
+        (with_field("label_QCD", lambda x: x + 1), "has jets in no class or in several"),
+        (lambda table: table[[f for f in table.fields if f not in ("part_px", "jet_tau1")]], "lacks jet_tau1, part_px"),
+    ],
+)
+def test_damaged_file(files, change, message):
+    damage(files / "Hbb_000.parquet", change)
+    result = check(f"{files}/*.parquet")
+    assert result.returncode == 1
+    assert f"Hbb_000.parquet {message}" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("kd_trainer check:")
+
+
+def test_unreadable_file(files):
+    (files / "Hbb_000.parquet").write_bytes((files / "Hcc_000.parquet").read_bytes()[:3000])
+    result = check(f"{files}/*.parquet")
+    assert result.returncode == 1 and "Hbb_000.parquet cannot be read" in result.stderr
+
+
+def test_class_without_jets(files):
+    (files / "Tbl_000.parquet").unlink()
+    result = check(f"{files}/*.parquet")
+    assert result.returncode == 1 and "no jets of 1 of the 10 classes: Tbl" in result.stderr
+    assert check("--allow-missing-classes", f"{files}/*.parquet").returncode == 0
+
+
+def test_a_class_at_the_end_of_a_file_is_found(files):
+    tables = [ak.from_parquet(path) for path in sorted(files.iterdir())]
+    ak.to_parquet(ak.concatenate(tables), files / "all.parquet", row_group_size=50)
+    assert check("--rows", 20, files / "all.parquet").returncode == 0
+
+
+def test_pattern_without_files(files):
+    result = check(f"{files}/*.parquet", "/no/such/folder/*.root")
+    assert result.stderr == "kd_trainer check: no file matches /no/such/folder/*.root: is DATADIR right?\n"
+
+
+def test_many_files_by_metadata(files, tmp_path):
+    path = tmp_path / "many"
+    path.mkdir()
+    for i in range(300):
+        (path / f"{i:03d}.parquet").symlink_to(files / f"{CLASSES[i % 10]}_000.parquet")
+    assert str(300 * 16) in kd_trainer("check", "--data-config", L1, f"{path}/*.parquet").stdout
+
+
+def test_real_jetclass2(shared):
+    config = ROOT / "data" / "JetClassII" / "JetClassII_full.yaml"
+    path = shared / "real" / "JetClassII_example.parquet"
+    result = kd_trainer("check", "--data-config", config, path, check=False)
+    table = pq.read_table(path, columns=["jet_label", "jet_pt", "jet_sdmass"]).to_pandas()
+    selected = table[(table.jet_sdmass > 20) & (table.jet_sdmass < 500) & (table.jet_pt > 200) & (table.jet_pt < 2500)]
+    seen = selected.jet_label.nunique()
+    assert f"{seen} of 188" in result.stdout
+    assert f"no jets of {188 - seen} of the 188 classes" in result.stderr
+
+
+def test_custom_label_without_names(files, tmp_path):
+    config = yaml.safe_load(L1.read_text())
+    config["labels"] = {"type": "custom", "value": {"truth": "label_Hbb + 2 * label_Hcc"}}
+    (tmp_path / "custom.yaml").write_text(yaml.safe_dump(config))
+    result = kd_trainer("check", "--data-config", tmp_path / "custom.yaml", f"{files}/*.parquet")
+    assert "3 of ?" in result.stdout
