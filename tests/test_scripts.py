@@ -4,9 +4,11 @@ import json
 import os
 import re
 
+import awkward as ak
 import onnx
 import pytest
-from helpers import ROOT, run
+import yaml
+from helpers import ROOT, random_jets, run
 
 MODES = ("make_weight", "teacher", "train", "baseline", "test", "report", "convert", "demo")
 
@@ -57,6 +59,39 @@ def test_no_weights_to_make():
     assert "nothing to do" in train_kd("make_weight", DATASET="demo").stdout
 
 
+TINY = """
+data_config=data/JetClassII/JetClassII
+data_train=("a:$DATADIR/jets_0.parquet" "b:$DATADIR/jets_1.parquet")
+data_val=("$DATADIR/jets_2.parquet")
+data_test=("$DATADIR/jets_2.parquet")
+data_options=(--num-workers 1 --fetch-step 1.0)
+epochs=1 samples_per_epoch=512 samples_per_epoch_val=512
+"""
+
+
+def test_jetclass2_with_sampling_weights(clone, tmp_path):
+    """make_weight at full resolution, and what it made goes into the training of a student on l1 inputs."""
+    for i in range(3):
+        ak.to_parquet(random_jets(number=188 * 8, particles=30, seed=i), tmp_path / f"jets_{i}.parquet")
+    (clone / "train_scripts" / "datasets" / "tiny2.sh").write_text(TINY)
+    settings = {"DATASET": "tiny2", "DATADIR": tmp_path, "TEACHER": "ParT-small", "STUDENT": "dense"}
+    script = clone / "train_kd.sh"
+    untrained = run(script, "baseline", check=False, env=settings)
+    assert untrained.returncode != 0 and "run make_weight first" in untrained.stderr
+    run(script, "make_weight", env=settings)
+    (auto,) = (clone / "data" / "JetClassII").glob("JetClassII_full.*.auto.yaml")
+    made = yaml.safe_load(auto.read_text())["weights"]["reweight_hists"]
+    assert len(made) == 30
+    for mode in ("teacher", "train", "baseline", "test", "report"):
+        run(script, mode, env=settings)
+    paired = yaml.safe_load((clone / "training" / "tiny2_dense_l1_kd_seed1" / "paired.yaml").read_text())
+    assert paired["weights"]["reweight_hists"] == made
+    log = (clone / "logs" / "tiny2_dense_l1_kd_seed1" / "train.log").read_text()
+    assert "[WeightMaker]" not in log and "distillation: task_loss" in log
+    report = json.loads((clone / "training" / "tiny2_report" / "report.json").read_text())
+    assert report["models"]["dense distilled"]["accuracy"]["value"] < 0.2  # there is nothing to learn
+
+
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
     """A copy of the repository's files: what runs write stays out of the working tree."""
@@ -68,7 +103,7 @@ def clone(tmp_path_factory):
 
 def test_demo_in_small_and_again(clone, tmp_path):
     """Every stage of the demo with few jets, from another folder; a second run finds everything done."""
-    settings = {"JETS": 40, "STUDENT": "dense", "SEED": 1, "PYTHONPATH": clone, "COMMENT": "_small"}
+    settings = {"JETS": 40, "STUDENT": "dense", "SEED": 1, "COMMENT": "_small"}
     args = ("demo", "--num-epochs", "2", "--batch-size", "32")
     first = run(clone / "train_kd.sh", *args, cwd=tmp_path, env=settings)
     report = clone / "training" / "demo_report_small"

@@ -7,10 +7,18 @@ simulate() { # simulate SPLIT SEED [arguments...]
     python -m kd_trainer simulate -o "$DATADIR/$1" --seed "$2" --workers 2 "${@:3}"
 }
 
+# epochs of a student; its model file sets the rest
+demo_train() { train_one --num-epochs "$(demo_epochs)" "$@"; }
+demo_baseline() { baseline_one --num-epochs "$(demo_epochs)" "$@"; }
+demo_epochs() { if [[ $STUDENT == dense ]]; then echo 40; else echo 20; fi; }
+
 demo() {
-    local jets=${JETS:-1400}
+    local jets=${JETS:-1200}
+    python -c 'import pythia8mc, fastjet, matplotlib, mplhep' 2>/dev/null ||
+        fail "the environment has weaver but not all that the demo uses: pip install -e '.[demo,plot]'"
     quiet=/dev/null
     skip_done=yes
+    JOBS=2
     # glibc would give the memory of every large tensor back to the system and fetch it anew: a sixth of the time
     export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=268435456
     samples_per_epoch=$((jets * 10))
@@ -19,13 +27,14 @@ demo() {
     stage "1/5 jets: ten classes, simulated with Pythia 8 and FastJet into $DATADIR"
     simulate train 1 --jets "$jets"
     simulate val 2 --jets $((jets / 7))
-    simulate test 3 --jets $((jets / 3)) --jets-of QCD=$((jets * 5))
+    simulate test 3 --jets $((jets / 3)) --jets-of QCD=$((jets * 4))
     stage "2/5 teacher: $TEACHER at full resolution"
-    teacher --num-epochs 10 "$@"
+    teacher --num-epochs 6 "$@"
     stage "3/5 students on $TIER inputs, with the teacher"
-    train "$@"
+    check "$student_config" "$teacher_config"
+    for_each_student demo_train "$@"
     stage "4/5 the same students, on labels alone"
-    baseline "$@"
+    for_each_student demo_baseline "$@"
     stage "5/5 predictions and report"
     predict_all
     report --title "weaver-kd demo: $TIER students"

@@ -118,7 +118,11 @@ else
     weaver=(weaver)
 fi
 quiet=/dev/stdout # where weaver's own output goes; it is in the log files too
-skip_done=''      # set to leave out trainings that are complete
+skip_done=''      # set to leave out what is complete
+JOBS=1            # students at a time
+running=() logs=()
+trap stop_all EXIT
+trap 'exit 130' INT TERM
 
 teacher_config=${data_config}_$TEACHER_TIER.yaml
 student_config=${data_config}_$TIER.yaml
@@ -187,10 +191,41 @@ distil() { # distil RUN CONFIG [weaver arguments...]: a training through network
         -o student "'$network'" "${model_args[@]}" -o seed "$SEED" "${extra[@]}" "${@:3}"
 }
 
-for_each_student() { # for_each_student COMMAND [arguments...]
+for_each_student() { # for_each_student COMMAND [arguments...]: JOBS at a time
     for STUDENT in $STUDENTS; do
-        for SEED in $SEEDS; do "$@"; done
+        for SEED in $SEEDS; do
+            if ((JOBS == 1)); then
+                "$@"
+            else
+                in_background "$@"
+                if ((${#running[@]} == JOBS)); then wait_for_all; fi
+            fi
+        done
     done
+    wait_for_all
+}
+
+in_background() { # a process group of its own, on one core, its progress bars in a file
+    local log=logs/$report_run/$1_${STUDENT}_$SEED.log
+    mkdir -p "${log%/*}"
+    set -m
+    (OMP_NUM_THREADS=1 && export OMP_NUM_THREADS && "$@") 2>"$log" &
+    set +m
+    running+=("$!")
+    logs+=("$log")
+}
+
+wait_for_all() {
+    local i
+    for i in "${!running[@]}"; do
+        wait "${running[i]}" || { tail -n 3 "${logs[i]}" >&2 && fail "a job failed: see ${logs[i]}"; }
+    done
+    running=() logs=()
+}
+
+stop_all() {
+    local pid
+    for pid in "${running[@]}"; do kill -- "-$pid" 2>/dev/null || true; done
 }
 
 train() {

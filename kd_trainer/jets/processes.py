@@ -26,6 +26,7 @@ HIGGS_PAIR = (
     *(f"Higgs{scalar}:{setting}" for scalar in ("H1", "A3") for setting in ("parity = 1", "coup2W = 1.")),
 )
 Z_PAIR = ("WeakDoubleBoson:ffbar2gmZgmZ = on", "WeakZ0:gmZmode = 2")  # without photon exchange
+W_AND_Z = ("WeakDoubleBoson:ffbar2ZW = on",)  # in a pair of W bosons these are polarised in another way
 TOP_PAIR = ("Top:gg2ttbar = on", "Top:qqbar2ttbar = on")
 Z_AND_PARTON = ("WeakBosonAndParton:qqbar2gmZg = on", "WeakBosonAndParton:qg2gmZq = on", "WeakZ0:gmZmode = 2")
 
@@ -79,16 +80,16 @@ HIGGS, W_TO_QUARKS, W_TO_LEPTON = (25, 36), _any(24, QUARKS), _any(24, LEPTONS)
 
 PROCESSES = {
     "QCD": Process((Z_AND_PARTON + _any(23, NEUTRINOS),), (), 0, (375, 1700), 4.4, 40),
-    "Hbb": Process((_higgs("5 -5"),), HIGGS, 2, (395, 1270), 3.4, 60),
-    "Hcc": Process((_higgs("4 -4"),), HIGGS, 2, (370, 1200), 3.5, 60),
-    "Hgg": Process((_higgs("21 21"),), HIGGS, 2, (370, 1070), 3.6, 60),
-    "H4q": Process((_higgs("24 -24", *W_TO_QUARKS),), HIGGS, 4, (370, 1070), 3.2, 50),
+    "Hbb": Process((_higgs("5 -5"),), HIGGS, 2, (395, 1270), 3.4, 70),
+    "Hcc": Process((_higgs("4 -4"),), HIGGS, 2, (370, 1200), 3.5, 70),
+    "Hgg": Process((_higgs("21 21"),), HIGGS, 2, (370, 1070), 3.6, 70),
+    "H4q": Process((_higgs("24 -24", *W_TO_QUARKS),), HIGGS, 4, (370, 1070), 3.2, 60),
     "Hqql": Process(
         (_higgs("24 -24", *_one_lepton("Pos", "Neg")), _higgs("24 -24", *_one_lepton("Neg", "Pos"))),
-        HIGGS, 3, (440, 1950), 4.1, 55,
+        HIGGS, 3, (440, 1950), 4.1, 80,
     ),
     "Zqq": Process((Z_PAIR + _any(23, QUARKS),), (23,), 2, (370, 1140), 3.9, 80),
-    "Wqq": Process((("WeakDoubleBoson:ffbar2WW = on", *W_TO_QUARKS),), (24,), 2, (350, 1120), 3.7, 80),
+    "Wqq": Process((W_AND_Z + W_TO_QUARKS + _any(23, NEUTRINOS),), (24,), 2, (330, 1120), 3.7, 35),
     "Tbqq": Process((TOP_PAIR + W_TO_QUARKS,), (6,), 3, (350, 1140), 3.8, 40),
     "Tbl": Process((TOP_PAIR + W_TO_LEPTON,), (6,), 2, (420, 2200), 5.5, 50),
 }  # fmt: skip

@@ -6,7 +6,7 @@ import awkward as ak
 import numpy as np
 import pytest
 import yaml
-from helpers import ROOT
+from helpers import ROOT, random_jets
 from weaver.utils.data.eval_utils import _eval_expr
 from weaver.utils.data.preprocess import WeightMaker
 from weaver.utils.dataset import DataConfig, _load_next
@@ -28,41 +28,6 @@ def inputs(jets, dataset, tier, folder):
     options = {"training": False, "mode": "test", "reweight": False, "shuffle": False}
     table, _ = _load_next(config, [str(path)], None, options)
     return {group: table["_" + group] for group in config.input_names}
-
-
-def random_jets(number=40, particles=100, seed=5):
-    """Jets with particles around and below every threshold, in no order, with all branches of both datasets."""
-    rng = np.random.default_rng(seed)
-    counts = rng.integers(1, particles, number)
-    total = counts.sum()
-    pt = np.exp(rng.uniform(np.log(0.3), np.log(200), total))
-    jet_eta, jet_phi = rng.uniform(-2, 2, number), rng.uniform(-np.pi, np.pi, number)
-    eta = np.repeat(jet_eta, counts) + rng.normal(0, 0.3, total)
-    phi = np.repeat(jet_phi, counts) + rng.normal(0, 0.3, total)
-    kind = rng.integers(0, 5, total)
-    flat = {
-        "part_px": pt * np.cos(phi),
-        "part_py": pt * np.sin(phi),
-        "part_pz": pt * np.sinh(eta),
-        "part_energy": np.sqrt((pt * np.cosh(eta)) ** 2 + 0.02),
-        "part_deta": rng.normal(0, 0.3, total),
-        "part_dphi": rng.normal(0, 0.3, total),
-        "part_charge": np.where(np.isin(kind, (1, 2)), 0, rng.choice([-1, 1], total)).astype("int32"),
-        **{f"part_is{name}": kind == i for i, name in enumerate(
-            ["ChargedHadron", "NeutralHadron", "Photon", "Electron", "Muon"])},
-        **{f"part_{name}": rng.normal(0, 1, total) for name in ("d0val", "dzval")},
-        **{f"part_{name}": rng.uniform(0, 1, total) for name in ("d0err", "dzerr")},
-    }
-    record = {k: ak.unflatten(v.astype("float32") if v.dtype == float else v, counts) for k, v in flat.items()}
-    jet = {name: rng.uniform(100, 400, number).astype("float32") for name in ("energy", "sdmass")}
-    jet |= {f"tau{i}": rng.uniform(0, 1, number).astype("float32") for i in (1, 2, 3, 4)}
-    jet |= {"pt": rng.uniform(300, 900, number).astype("float32"), "eta": jet_eta, "phi": jet_phi, "nparticles": counts}
-    record |= {f"jet_{k}": v for k, v in jet.items()}
-    labels = ["QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl"]
-    label = rng.integers(0, 10, number)
-    record |= {f"label_{name}": (label == i).astype("int32") for i, name in enumerate(labels)}
-    record["jet_label"] = rng.integers(0, 188, number)
-    return ak.Array(record)
 
 
 def dropped(jets, tier):

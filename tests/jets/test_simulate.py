@@ -183,7 +183,7 @@ class TestPhysics:
             track = jets.part_charge != 0
             far = abs(ak.where(track, jets.part_d0val, 0)) > 3 * jets.part_d0err
             displaced[name] = np.mean(ak.sum(far & track, axis=1))
-        assert displaced["Hbb"] > 1.5 * displaced["Hcc"] > 1.5 * displaced["QCD"]
+        assert displaced["Hbb"] > 1.5 * displaced["Hcc"] and displaced["Hcc"] > 1.2 * displaced["QCD"]
         assert min(displaced["Tbqq"], displaced["Tbl"]) > 1.5 * displaced["QCD"]
 
     def test_leptons(self, sample):
