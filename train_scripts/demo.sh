@@ -10,7 +10,7 @@ simulate() { # simulate SPLIT SEED [arguments...]
 # epochs of a student; its model file sets the rest
 demo_train() { train_one --num-epochs "$(demo_epochs)" "$@"; }
 demo_baseline() { baseline_one --num-epochs "$(demo_epochs)" "$@"; }
-demo_epochs() { if [[ $STUDENT == dense ]]; then echo 40; else echo 20; fi; }
+demo_epochs() { if [[ $STUDENT == dense ]]; then echo 30; else echo 15; fi; }
 
 demo() {
     local jets=${JETS:-1200}
