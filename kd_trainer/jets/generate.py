@@ -47,7 +47,7 @@ def generate(name, n_jets, seed, file=0, part=0):
 
 @functools.cache
 def start_pythia(name, variant):
-    """An initialised Pythia, kept for the next part: the start takes as long as 30 to 80 jets.
+    """An initialised Pythia, kept for the next part: the start takes as long as 20 to 100 jets.
 
     Every start has the same seed, so that the maxima found at the start do not depend on who came first; `generate`
     then sets the seed of the part.
