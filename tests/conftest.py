@@ -3,6 +3,7 @@
 import os
 import sys
 
+import pyarrow.parquet as pq
 import pytest
 from helpers import ROOT, run
 
@@ -20,8 +21,12 @@ def shared():
 
 @pytest.fixture(scope="session")
 def jets(tmp_path_factory):
-    """Simulated jets: train/ and val/ with a parquet file for each of the ten classes."""
+    """Simulated jets: train/ (40 a class) and val/ (16 a class) with a parquet file for each of the ten classes."""
     folder = tmp_path_factory.mktemp("jets")
-    for seed, (split, jets) in enumerate({"train": 40, "val": 16}.items()):
-        run(sys.executable, "-m", "kd_trainer", "simulate", "-o", folder / split, "--jets", jets, "--seed", 100 + seed)
+    run(sys.executable, "-m", "kd_trainer", "simulate", "-o", folder / "all", "--jets", 56, "--seed", 100)
+    for path in (folder / "all").iterdir():
+        table = pq.read_table(path)
+        for split, part in {"train": table[:40], "val": table[40:]}.items():
+            (folder / split).mkdir(exist_ok=True)
+            pq.write_table(part, folder / split / path.name)
     return folder

@@ -22,11 +22,11 @@ demo() {
     # glibc would give the memory of every large tensor back to the system and fetch it anew: a sixth of the time
     export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=268435456
     samples_per_epoch=$((jets * 10))
-    samples_per_epoch_val=$((jets * 10 / 8))
+    samples_per_epoch_val=$((jets / 5 * 10))
 
     stage "1/5 jets: ten classes, simulated with Pythia 8 and FastJet into $DATADIR"
     simulate train 1 --jets "$jets"
-    simulate val 2 --jets $((jets / 7))
+    simulate val 2 --jets $((jets / 5))
     simulate test 3 --jets $((jets / 3)) --jets-of QCD=$((jets * 4))
     stage "2/5 teacher: $TEACHER at full resolution"
     teacher --num-epochs 6 "$@"

@@ -1,4 +1,5 @@
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from helpers import ROOT
@@ -115,7 +116,6 @@ def test_wrong_options(network, options, message):
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_onnx(network, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     model, info = build(network, "l1", for_inference=True, **(TINY if network == "ParticleNet" else {}))
     X = batch(info)
     torch.onnx.export(
