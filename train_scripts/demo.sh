@@ -22,7 +22,7 @@ demo() {
     # glibc would give the memory of every large tensor back to the system and fetch it anew: a sixth of the time
     export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=268435456
     samples_per_epoch=$((jets * 10))
-    samples_per_epoch_val=$((jets / 5 * 10))
+    samples_per_epoch_val=$((jets * 2))
 
     stage "1/5 jets: ten classes, simulated with Pythia 8 and FastJet into $DATADIR"
     simulate train 1 --jets "$jets"

@@ -117,6 +117,7 @@ if ((DDP_NGPUS > 1)); then
 else
     weaver=(weaver)
 fi
+export PYTHONHASHSEED=0 # weaver walks through sets of file groups: their order is part of the seed
 quiet=/dev/stdout # where weaver's own output goes; it is in the log files too
 skip_done=''      # set to leave out what is complete
 JOBS=1            # students at a time

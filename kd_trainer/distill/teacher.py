@@ -69,8 +69,8 @@ def load_teacher(network, weights, data_config, options):
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        problems = "; ".join(line.strip() for line in str(error).splitlines()[1:])
-        raise InputError(f"the weights {weights} do not fit the teacher {network}: {_shorten(problems)}") from None
+        problems = "; ".join(_shorten(line) for line in str(error).splitlines()[1:4])
+        raise InputError(f"the weights {weights} do not fit the teacher {network}: {problems}") from None
     description = (
         f"{network} ({sum(p.numel() for p in model.parameters()):,} parameters), weights {weights} "
         f"(SHA-256 {hashlib.sha256(Path(weights).read_bytes()).hexdigest()}), inputs {describe_inputs(data_config)}"
@@ -112,6 +112,6 @@ def _check_classes(teacher, data_config):
         )
 
 
-def _shorten(text, length=600):
+def _shorten(text, length=250):
     text = " ".join(text.split())
     return text if len(text) <= length else text[:length] + " ..."
