@@ -140,10 +140,20 @@ check() { # check CONFIG...: look at the files before a training
     python -m kd_trainer check "${args[@]}" "${data_train[@]}" "${data_val[@]}"
 }
 
+nothing_newer() { # nothing_newer FILE PATTERN...: no file of the patterns has changed since FILE was written
+    local pattern file
+    for pattern in "${@:2}"; do
+        for file in $(compgen -G "${pattern#*:}"); do
+            if [[ $file -nt $1 ]]; then return 1; fi
+        done
+    done
+}
+
 run_training() { # run_training RUN [weaver arguments...]
     local run=$1 recipe
     recipe=$(cksum <<<"${*@Q} ${training_options[*]@Q} $epochs $samples_per_epoch ${data_train[*]@Q}")
-    if [[ $skip_done && -f training/$run/done && $(<"training/$run/done") == "$recipe" ]]; then
+    if [[ $skip_done && -f training/$run/done && $(<"training/$run/done") == "$recipe" ]] &&
+        nothing_newer "training/$run/done" "$(teacher_weights)" "${data_train[@]}" "${data_val[@]}"; then
         echo "$run is trained already"
         return
     fi
@@ -263,9 +273,8 @@ baseline_one() {
 
 predict() { # predict NAME RUN CONFIG WEIGHTS [weaver arguments...], with the model in use
     local name=$1 run=$2 config=$3 weights=$4
-    # shellcheck disable=SC2068 # patterns of files
-    if [[ $skip_done && -f training/$run/pred.model.json &&
-        -z $(find ${data_test[@]} "$weights" -newer "training/$run/pred.model.json") ]]; then
+    if [[ $skip_done && -f training/$run/pred.model.json ]] &&
+        nothing_newer "training/$run/pred.model.json" "$weights" "${data_test[@]}"; then
         echo "$run is predicted already"
         return
     fi

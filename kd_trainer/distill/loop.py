@@ -55,7 +55,7 @@ def train_fn(teacher, student_name):
         if extra_args["args"].regression_mode:
             raise InputError("distillation is for classification: run weaver without --regression-mode")
         if not checked:
-            check_files(train_loader)
+            check_files(train_loader, "training")
             _logger.info(introduction(model, loss_func, teacher, student_name), color="bold")
             checked.append(True)
 
@@ -78,19 +78,23 @@ def train_fn(teacher, student_name):
 def evaluate_fn(num_classes):
     """The evaluation function for weaver: its own, with the plain task loss and the student's inputs."""
     metrics = {} if num_classes <= CLASSES_WITH_ALL_PAIRS else {"eval_metrics": []}
+    checked = []
 
-    def evaluate(model, test_loader, dev, epoch, loss_func=None, **kwargs):
+    def evaluate(model, test_loader, dev, epoch, for_training=True, loss_func=None, **kwargs):
+        if test_loader not in checked:
+            check_files(test_loader, "validation" if for_training else "test")
+            checked.append(test_loader)
         if loss_func is not None:
             loss_func.eval()
         return evaluate_classification(
-            model, StudentView(test_loader), dev, epoch, loss_func=loss_func, **metrics, **kwargs
+            model, StudentView(test_loader), dev, epoch, for_training, loss_func=loss_func, **metrics, **kwargs
         )
 
     return evaluate
 
 
-def check_files(loader):
-    """Look into every input file before training: weaver would skip one that it cannot read, and go on.
+def check_files(loader, use):
+    """Look into every input file of a loader: weaver would skip one that it cannot read, and go on.
 
     Raises
     ------
@@ -99,11 +103,11 @@ def check_files(loader):
     """
     paths = [path for paths in loader.dataset._init_file_dict.values() for path in paths]
     config = loader.dataset.config
-    results = inspect_all(paths, needed_branches(config), config.treename)
+    results = inspect_all(paths, needed_branches(config, training=use != "test"), config.treename)
     bad = [f"{path} {trouble}" for path, (_, trouble) in zip(paths, results) if trouble]
     if bad:
         more = f" (and {len(bad) - 3} more)" if len(bad) > 3 else ""
-        raise InputError(f"{len(bad)} of {len(paths)} training files cannot be used: {'; '.join(bad[:3])}{more}")
+        raise InputError(f"{len(bad)} of {len(paths)} {use} files cannot be used: {'; '.join(bad[:3])}{more}")
 
 
 def introduction(model, loss_func, teacher, student_name):

@@ -252,6 +252,17 @@ def test_unreadable_and_incomplete_input_files(jets, configs, teacher, tmp_path)
     assert "Hbb_000.parquet lacks part_d0val" in line
 
 
+def test_unreadable_validation_file(jets, configs, teacher, tmp_path):
+    (tmp_path / "val").mkdir()
+    (tmp_path / "train").symlink_to(jets / "train")
+    for path in (jets / "val").iterdir():
+        (tmp_path / "val" / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "val" / "Tbl_000.parquet").write_bytes(b"PAR1 nonsense")
+    result, _ = distillation(tmp_path, configs, teacher, tmp_path / "net", *STUDENT, epochs=1, check=False)
+    assert result.returncode != 0
+    assert "weaver-kd: 1 of 10 validation files cannot be used" in result.stderr.splitlines()[-1]
+
+
 def test_nan_stops_the_training(jets, configs, teacher, tmp_path):
     weights = torch.load(teacher, weights_only=True)
     weights["mod.fc.0.bias"][0] = float("nan")

@@ -51,7 +51,6 @@ def test_stable_particles_are_visible_and_within_reach():
 
 
 def test_record_of_pythia_conserves_momentum():
-    pytest.importorskip("pythia8mc")
     from kd_trainer.jets.events import flatten
     from kd_trainer.jets.generate import start_pythia
 

@@ -11,12 +11,9 @@ import awkward as ak
 import numpy as np
 import pytest
 
-pytest.importorskip("pythia8mc")
-pytest.importorskip("fastjet")
-
-from kd_trainer.errors import InputError  # noqa: E402
-from kd_trainer.jets import production, simulate, storage  # noqa: E402
-from kd_trainer.jets.processes import CLASSES, PROCESSES, pythia_seed  # noqa: E402
+from kd_trainer.errors import InputError
+from kd_trainer.jets import production, simulate, storage
+from kd_trainer.jets.processes import CLASSES, PROCESSES, pythia_seed
 
 JETS = 80
 LISTS = ["px", "py", "pz", "energy", "deta", "dphi", "d0val", "d0err", "dzval", "dzerr", "charge"]
