@@ -8,6 +8,8 @@ from kd_trainer.errors import InputError
 COMMANDS = {
     "pair": ("kd_trainer.configs", "write the data configs of a distillation run"),
     "simulate": ("kd_trainer.jets.simulate", "make JetClass-like jets with Pythia 8 and FastJet"),
+    "convert": ("kd_trainer.jets.convert", "turn public jet files into parquet"),
+    "download": ("kd_trainer.jets.download", "fetch public datasets and checkpoints"),
     "check": ("kd_trainer.jets.check", "look at input files before a long training"),
     "complexity": ("kd_trainer.evaluate.complexity", "parameters and FLOPs of a network"),
     "report": ("kd_trainer.evaluate.report", "compare taggers from weaver's prediction files"),

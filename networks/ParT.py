@@ -1,7 +1,8 @@
 """Particle Transformer (arXiv 2202.03772), weaver's implementation.
 
 The default is the published network (2.1M parameters); smaller ones by option, for example
-`-o num_layers 2 -o embed_dims "[64, 64]"`. Checkpoints of the upstream examples and of Sophon load strictly.
+`-o num_layers 2 -o embed_dims "[64, 64]"`. Checkpoints of the upstream examples and of Sophon load strictly, and give
+the outputs that they gave in the weaver they come from.
 `-o num_classes 188` for custom labels without `names`; `-o export_embed True` appends the class-token embedding
 to the output, as Sophon does.
 """
@@ -10,11 +11,31 @@ import torch
 from weaver.nn.model.ParticleTransformer import ParticleTransformer
 
 
+def interleave_heads(module, state_dict, prefix, *args):
+    """Make a checkpoint of weaver < 0.5 give the same outputs in weaver >= 0.5; others stay as they are.
+
+    After scaling its heads by c_attn, the first ParT wrote the H heads of D channels in the order (D, H); weaver 0.5 has
+    (H, D), and would load such weights without a word and predict something else. The old order and the scales go into
+    the output projection. The two kinds of checkpoint differ in the name of the input projection.
+    """
+    for key in [key for key in state_dict if key.startswith(prefix) and key.endswith("attn.in_proj_weight")]:
+        block = key.removesuffix("attn.in_proj_weight")
+        if block + "c_attn" not in state_dict:
+            continue
+        scales = state_dict[block + "c_attn"]
+        for name in ("attn.out_proj.weight", "attn.out_proj.bias"):
+            heads = state_dict[block + name].unflatten(0, (len(scales), -1))  # (H, D, ...)
+            scaled = heads * scales.view(-1, *[1] * (heads.ndim - 1))
+            state_dict[block + name] = scaled.transpose(0, 1).flatten(0, 1)
+        state_dict[block + "c_attn"] = torch.ones_like(scales)
+
+
 class ParTWrapper(torch.nn.Module):
     def __init__(self, export_embed=False, **kwargs):
         super().__init__()
         self.export_embed = export_embed
         self.mod = ParticleTransformer(**kwargs)
+        self.register_load_state_dict_pre_hook(interleave_heads)
         if export_embed:
             self.mod.fc.register_forward_pre_hook(self._keep_embedding)
 

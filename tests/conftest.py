@@ -5,6 +5,7 @@ import sys
 
 import pyarrow.parquet as pq
 import pytest
+from filelock import FileLock
 from helpers import ROOT, run
 
 SHARED = ROOT.parent / "shared" / "data"
@@ -20,13 +21,21 @@ def shared():
 
 
 @pytest.fixture(scope="session")
-def jets(tmp_path_factory):
+def jets(tmp_path_factory, worker_id):
     """Simulated jets: train/ (40 a class) and val/ (16 a class) with a parquet file for each of the ten classes."""
-    folder = tmp_path_factory.mktemp("jets")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "jets"  # the processes of pytest-xdist share it
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            make_jets(folder.with_name("jets.tmp"))
+            folder.with_name("jets.tmp").rename(folder)
+    return folder
+
+
+def make_jets(folder):
     run(sys.executable, "-m", "kd_trainer", "simulate", "-o", folder / "all", "--jets", 56, "--seed", 100)
     for path in (folder / "all").iterdir():
         table = pq.read_table(path)
         for split, part in {"train": table[:40], "val": table[40:]}.items():
             (folder / split).mkdir(exist_ok=True)
             pq.write_table(part, folder / split / path.name)
-    return folder

@@ -4,7 +4,9 @@ from pathlib import Path
 
 from kd_trainer.evaluate import tables
 from kd_trainer.evaluate.metrics import FEW_JETS
+from kd_trainer.evaluate.published import paragraphs
 from kd_trainer.evaluate.tables import plus_minus
+from kd_trainer.evaluate.working_points import MANY_CLASSES
 
 NO_COMPARISON = "No ratio of two models was asked for: --compare A=B."
 
@@ -79,32 +81,57 @@ def _listed(points):
     return ", ".join(points) if len(points) <= tables.MOST_COLUMNS else f"{len(points)} working points"
 
 
+def explain_rejections(results):
+    """Heading and definition of the table of rejections."""
+    backgrounds = {point["background"] for point in results["working_points"]}
+    heading, against, name = "## Background rejections", " against B", "B"
+    if len(backgrounds) == 1:
+        (name,) = backgrounds
+        heading, against = f"## Rejection of {name}", ""
+    summed = f", p_{name} the sum over its classes" if len(results["background"]["classes"]) > 1 else ""
+    return [
+        heading,
+        "Background rejection 1 / (false-positive rate) at the signal efficiency in brackets; "
+        f"the score of class S{against} is p_S / (p_S + p_{name}){summed}.",
+    ]
+
+
+def explain_sample(results):
+    """How many test jets there are, of the background and, when they can be listed, of the classes."""
+    background, jets = results["background"], results["jets_per_class"]
+    n_background = sum(jets[name] for name in background["classes"])
+    counted = list(jets)
+    if len(counted) > tables.MOST_COLUMNS:
+        counted = list(dict.fromkeys(point["signal"] for point in results["working_points"]))
+    counts = f": {', '.join(f'{jets[n]} {n}' for n in counted)}" if len(counted) <= tables.MOST_COLUMNS else ""
+    return f"{results['n_jets']} test jets, of which {n_background} {background['name']}{counts}."
+
+
 def document(results, plot_names):
     """The text of report.md."""
-    background = results["background"]
-    jets = results["jets_per_class"]
-    n_background = sum(jets[name] for name in background["classes"])
-    kind_of_auc = ", macro average one-vs-one" if len(jets) > 2 else ""
+    n_classes = len(results["jets_per_class"])
+    auc = f"AUC is the area under the ROC curve{', macro average one-vs-one' if n_classes > 2 else ''}."
+    if n_classes > MANY_CLASSES:
+        auc = f"No AUC: of {n_classes} classes it would be the mean over {n_classes * (n_classes - 1) // 2} pairs."
     spreads = tables.spread_table(results)
     parts = [
         f"# {results['title'] or 'Comparison of taggers'}",
         *([c["conclusion"] for c in results["comparisons"]] or [NO_COMPARISON]),
         "## Models",
         tables.main_table(results),
-        f"FLOPs are multiply-adds for one jet. AUC is the area under the ROC curve{kind_of_auc}.",
-        f"## Rejection of {background['name']}",
-        "Background rejection 1 / (false-positive rate) at the signal efficiency in brackets; "
-        f"the score of class S is p_S / (p_S + p_{background['name']}).",
+        f"FLOPs are multiply-adds for one jet. {auc}",
+        *explain_rejections(results),
         tables.rejection_table(results),
     ]
     if results["comparisons"]:
         parts += ["## Ratios of rejections", tables.ratio_table(results), tables.difference_table(results)]
+    if results["published"]:
+        parts += paragraphs(results["published"])
     if spreads:
         parts += ["## Standard deviation over seeds", spreads]
-    counts = "" if len(jets) > tables.MOST_COLUMNS else f": {', '.join(f'{n} {name}' for name, n in jets.items())}"
     parts += [
         "## Sample",
-        f"{results['n_jets']} test jets, of which {n_background} {background['name']}{counts}.",
+        explain_sample(results),
         "## Uncertainties",
         explain_uncertainties(results),
         *(f"![{Path(name).stem}]({name})" for name in plot_names if name.endswith(".png")),

@@ -5,12 +5,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import betaincinv
 
-# Signal efficiencies at which rejections are quoted: those of JetClass (arXiv:2202.03772, Table 1), where the classes
-# with a lepton are so distinct that 50 % would leave no background; those of the top-tagging benchmark for two classes.
-EFFICIENCY = 0.5
-EFFICIENCY_OF_CLASS = {"Hqql": 0.99, "Tbl": 0.995}
-EFFICIENCIES_OF_TWO_CLASSES = (0.3, 0.5)
-
 # With fewer background jets left than this, a rejection is flagged, and it enters no mean and no curve.
 FEW_JETS = 5
 
@@ -23,16 +17,6 @@ class Rejection(NamedTuple):
     lower_limit: float  # at 95 % confidence level
     passed: int  # background jets left
     total: int  # background jets in the sample
-
-
-def working_points(signals, n_classes):
-    """Pairs (signal class, signal efficiency) at which rejections are quoted.
-
-    `signals` are the names of the signal classes, without the prefix `label_`; `n_classes` is K.
-    """
-    if n_classes == 2:
-        return [(name, efficiency) for name in signals for efficiency in EFFICIENCIES_OF_TWO_CLASSES]
-    return [(name, EFFICIENCY_OF_CLASS.get(name, EFFICIENCY)) for name in signals]
 
 
 def accuracy(labels, scores):

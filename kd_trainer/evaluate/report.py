@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate import compare, markdown, plots, tables
+from kd_trainer.evaluate import compare, markdown, plots, published, style, tables
 from kd_trainer.evaluate.output import write_json, write_text
 from kd_trainer.evaluate.predictions import SIDECAR_KEYS, check_same_jets, class_names, expand, read, sidecar
-from kd_trainer.evaluate.task import make_task, point_key
+from kd_trainer.evaluate.task import make_task
 
 DISTILLED, BASELINE = "distilled", "baseline"  # in names of models: what is compared by default
 
@@ -47,25 +47,23 @@ def pairs_to_compare(wanted, names):
     return pairs
 
 
-def evaluate(task, models, pairs, *, title, replicas):
-    """Everything that report.json holds, as nested dicts of plain numbers."""
+def evaluate(task, models, pairs, *, title, replicas, reference=None):
+    """Everything that report.json holds, as nested dicts of plain numbers; `reference` from `published.select`."""
     samples, rejections = compare.collect(task, models, replicas)
     averaged = compare.well_measured(*rejections.values())
-    points = [point_key(*point) for point in task.points]
+    points = [point.key for point in task.points]
     jets = np.bincount(task.labels, minlength=len(task.names)).tolist()
     results = {
         "title": title,
         "n_jets": len(task.labels),
         "jets_per_class": dict(zip(task.names, jets)),
         "background": {"name": task.background_name, "classes": [task.names[i] for i in task.background]},
-        "working_points": [
-            {"key": key, "signal": signal, "efficiency": efficiency}
-            for key, (signal, efficiency) in zip(points, task.points)
-        ],
+        "working_points": [{"key": point.key, **point._asdict()} for point in task.points],
         "averaged": averaged,
         "bootstrap_replicas": replicas,
         "models": {},
         "comparisons": [],
+        "published": reference,
     }
     for name, predictions in models.items():
         files = [p.path for p in predictions]
@@ -95,9 +93,26 @@ def main(argv):
     parser.add_argument("models", nargs="+", metavar="NAME=PRED[,PRED...]", help="a model and the files of its seeds")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR")
     parser.add_argument("--data-config", metavar="CFG", help="for the class names, where no ROOT file holds them")
-    parser.add_argument("--background", default="QCD", help="class to reject, or part of the names of several")
+    parser.add_argument(
+        "--background", help="class to reject, or part of the names of several (default: QCD; else the second of two)"
+    )
+    parser.add_argument(
+        "--signals",
+        nargs="+",
+        action="extend",
+        metavar="S[/B]",
+        help="rejections to quote: of the background by S, or of the class B (default: all signal classes; "
+        "X_bb X_cc X_cc/X_bb of the 188 of JetClass-II)",
+    )
     parser.add_argument(
         "--compare", nargs="+", action="extend", metavar="A=B", help="ratios of A over B (default: distilled=baseline)"
+    )
+    parser.add_argument(
+        "--published",
+        default="auto",
+        choices=["auto", "none", *published.load()],
+        help="published results to print beside ours (default: by the names of the classes); a benchmark named here "
+        "is the one the predictions are for, so its results are drawn beside the ROC curves, too",
     )
     parser.add_argument("--title", default="", help="title of the report and of the plots")
     parser.add_argument("--replicas", type=int, default=200, help="bootstrap replicas (default: 200)")
@@ -106,16 +121,20 @@ def main(argv):
         raise InputError("--replicas: at least 2 are needed for an uncertainty")
     if args.output.exists() and not args.output.is_dir():
         raise InputError(f"--output {args.output} is a file; give a folder")
-    plots.load_style()  # the missing package is named before the work, not after it
+    style.load_style()  # the missing package is named before the work, not after it
     models = read_models(args.models)
     predictions = [p for seeds in models.values() for p in seeds]
-    task = make_task(predictions, class_names(predictions, args.data_config), args.background)
+    task = make_task(predictions, class_names(predictions, args.data_config), args.background, args.signals)
+    reference = published.select(args.published, task.names)
     pairs = pairs_to_compare(args.compare, list(models))
-    results = evaluate(task, models, pairs, title=args.title, replicas=args.replicas)
-    written = plots.draw_all(results, task, models, args.output)
+    results = evaluate(task, models, pairs, title=args.title, replicas=args.replicas, reference=reference)
+    drawn = None if args.published == "auto" else reference
+    written = plots.draw_all(results, task, models, args.output, drawn)
     write_json(args.output / "report.json", results)
     write_text(args.output / "report.md", markdown.document(results, [path.name for path in written]))
     print(tables.main_table(results, tablefmt="simple"))
     for sentence in [c["conclusion"] for c in results["comparisons"]] or [markdown.NO_COMPARISON]:
         print(f"\n{sentence}")
+    if reference:
+        print(f"\nPublished results on {reference['benchmark']}, for orientation: see {args.output / 'report.md'}")
     print("", *(args.output / "report.md", args.output / "report.json"), *written, sep="\n")

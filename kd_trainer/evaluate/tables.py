@@ -53,7 +53,7 @@ def main_table(results, tablefmt="github"):
 
 def _by_point(results, first, rows):
     """A table with a column a working point, turned when there are many."""
-    table = [[first, *(f"{p['signal']} ({100 * p['efficiency']:g} %)" for p in results["working_points"])], *rows]
+    table = [[first, *(f"{p['label']} ({100 * p['efficiency']:g} %)" for p in results["working_points"])], *rows]
     if len(table[0]) > MOST_COLUMNS:
         table = [list(column) for column in zip(*table)]
     return tabulate(table[1:], table[0], tablefmt="github", disable_numparse=True)

@@ -7,8 +7,7 @@ import numpy as np
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import bootstrap, metrics
 from kd_trainer.evaluate.predictions import SIMPLE_LABEL
-
-MOST_CLASSES_FOR_AUC = 20  # the number of pairs grows with the square
+from kd_trainer.evaluate.working_points import MANY_CLASSES, background_columns, default_background, working_points
 
 
 class Task(NamedTuple):
@@ -18,41 +17,26 @@ class Task(NamedTuple):
     labels: np.ndarray  # (N,)
     background_name: str
     background: list  # columns of the background classes
-    points: list  # (signal class, signal efficiency) of each rejection
+    points: list  # working_points.WorkingPoint of each rejection
 
 
 class Measured(NamedTuple):
     """The figures of one prediction."""
 
     values: dict  # accuracy, auc: float
-    rejections: dict  # working point: metrics.Rejection
+    rejections: dict  # key of a working point: metrics.Rejection
     statistics: dict  # all of these: function from jet weights (R, N) to replicas (R,), see bootstrap
 
 
-def point_key(signal, efficiency):
-    """Name of a working point in tables and in report.json: 'Hbb@50%'."""
-    return f"{signal}@{100 * efficiency:g}%"
-
-
-def background_columns(names, wanted):
-    """Columns of the class called `wanted`, or of all classes whose name contains it (the QCD_* of JetClass-II).
-
-    Raises
-    ------
-    InputError
-        When that is none of the classes, or all.
-    """
-    columns = [i for i, name in enumerate(names) if name == wanted]
-    columns = columns or [i for i, name in enumerate(names) if wanted in name]
-    if not columns or len(columns) == len(names):
-        found = "every" if columns else "no"
-        shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-        raise InputError(f"{found} class has '{wanted}' in its name: give --background with one of {shown}")
-    return columns
-
-
-def make_task(predictions, names, background):
+def make_task(predictions, names, background=None, signals=None):
     """The comparison that these predictions, already known to hold the same jets, allow.
+
+    Parameters
+    ----------
+    predictions : all of them.
+    names : (K,) classes as shown.
+    background : class to reject, or part of the names of several; see `working_points.default_background`.
+    signals : 'S' or 'S/B' each; see `working_points.working_points`.
 
     Raises
     ------
@@ -60,6 +44,7 @@ def make_task(predictions, names, background):
         When a class has no test jets; for custom labels, when the background or all signals have none.
     """
     first = predictions[0]
+    background = background or default_background(names)
     columns = background_columns(names, background)
     jets = np.bincount(first.labels, minlength=len(names))
     if SIMPLE_LABEL in (p.label_name for p in predictions) and not jets.all():
@@ -68,17 +53,26 @@ def make_task(predictions, names, background):
             f"{first.path} has no test jets of class {missing}; "
             "weaver writes a file for each named test group: merge them, or predict on all files in one group"
         )
-    signals = [name for i, name in enumerate(names) if i not in columns and jets[i]]
-    if not signals or not jets[columns].any():
-        raise InputError(f"{first.path} has no test jets of {background if signals else 'any signal class'}")
-    return Task(names, first.labels, background, columns, metrics.working_points(signals, len(names)))
+    if not jets[columns].any():
+        raise InputError(f"{first.path} has no test jets of {background}")
+    points = working_points(names, background, jets > 0, signals)
+    if not points:
+        raise InputError(f"{first.path} has no test jets of any signal class")
+    return Task(names, first.labels, background, columns, points)
 
 
-def _split(task, scores, signal):
-    """Positions of the signal and of the background jets in the sample, and the discriminant of both."""
-    column = task.names.index(signal)
-    jets = [np.flatnonzero(task.labels == column), np.flatnonzero(np.isin(task.labels, task.background))]
-    return [*jets, *(metrics.discriminant(scores[index], column, task.background) for index in jets)]
+def split(task, scores, point):
+    """Signal and background jets of a working point.
+
+    Returns
+    -------
+    signal_jets, background_jets : (S,), (B,) their positions in the test sample, ascending.
+    signal, background : (S,), (B,) their discriminants.
+    """
+    columns = [task.names.index(point.signal), *background_columns(task.names, point.background)]
+    jets = [np.flatnonzero(np.isin(task.labels, of)) for of in (columns[:1], columns[1:])]
+    others = list(range(1, len(columns)))
+    return [*jets, *(metrics.discriminant(scores[np.ix_(index, columns)], 0, others) for index in jets)]
 
 
 def measure(task, scores):
@@ -90,39 +84,12 @@ def measure(task, scores):
     """
     values = {"accuracy": metrics.accuracy(task.labels, scores)}
     statistics = {"accuracy": bootstrap.accuracy_statistic(task.labels, scores)}
-    if len(task.names) <= MOST_CLASSES_FOR_AUC:
+    if len(task.names) <= MANY_CLASSES:
         values["auc"], influence = metrics.auc_influence(task.labels, scores)
         statistics["auc"] = bootstrap.auc_statistic(values["auc"], influence)
     rejections = {}
-    for signal, efficiency in task.points:
-        key, split = point_key(signal, efficiency), _split(task, scores, signal)
-        rejections[key] = metrics.rejection(*split[2:], efficiency)
-        statistics[key] = bootstrap.rejection_statistic(*split, efficiency)
+    for point in task.points:
+        jets = split(task, scores, point)
+        rejections[point.key] = metrics.rejection(*jets[2:], point.efficiency)
+        statistics[point.key] = bootstrap.rejection_statistic(*jets, point.efficiency)
     return Measured(values, rejections, statistics)
-
-
-def rejection_curve(task, predictions, signal, efficiencies):
-    """Background rejection against signal efficiency, the mean over the seeds of a model.
-
-    Parameters
-    ----------
-    predictions : the seeds of one model.
-    signal : name of the signal class.
-    efficiencies : (E,)
-
-    Returns
-    -------
-    rejection, uncertainty : (E,) each, NaN where a seed leaves fewer than `metrics.FEW_JETS` background jets. The
-        uncertainty is binomial, and with several seeds has the standard error of their mean added in quadrature.
-    """
-    left = []
-    for prediction in predictions:
-        *_, of_signal, of_background = _split(task, prediction.scores, signal)
-        left.append(metrics.background_passing(of_signal, of_background, efficiencies).astype(float))
-    left = np.stack(left)  # (S, E)
-    left[:, left.min(axis=0) < metrics.FEW_JETS] = np.nan
-    values = len(of_background) / left
-    uncertainty = (values * np.sqrt((1 - 1 / values) / left)).mean(axis=0)
-    if len(values) > 1:
-        uncertainty = np.hypot(uncertainty, values.std(axis=0, ddof=1) / np.sqrt(len(values)))
-    return values.mean(axis=0), uncertainty

@@ -14,8 +14,8 @@ with contextlib.suppress(AttributeError):
     fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)
 
 
-def cluster(particles, n_events, min_pt):
-    """Anti-kT jets with R = 0.8 of a batch of events.
+def cluster(particles, n_events, min_pt, radius=RADIUS):
+    """Anti-kT jets of a batch of events.
 
     Parameters
     ----------
@@ -23,6 +23,7 @@ def cluster(particles, n_events, min_pt):
         event and px, py, pz, energy in GeV
     n_events : number E of events; event numbers run from 0 to E - 1
     min_pt : smallest transverse momentum of a jet in GeV
+    radius : of the jets
 
     Returns
     -------
@@ -32,7 +33,7 @@ def cluster(particles, n_events, min_pt):
     """
     counts = np.bincount(particles["event"], minlength=n_events)
     lists = ak.unflatten(ak.zip({name: particles[name] for name in COMPONENTS}), counts)
-    sequence = fastjet.ClusterSequence(_momenta(lists), fastjet.JetDefinition(fastjet.antikt_algorithm, RADIUS))
+    sequence = fastjet.ClusterSequence(_momenta(lists), fastjet.JetDefinition(fastjet.antikt_algorithm, radius))
     momenta = sequence.inclusive_jets(min_pt)
     index = sequence.constituent_index(min_pt)
     event = np.repeat(np.arange(n_events), ak.to_numpy(ak.num(momenta)))
@@ -44,6 +45,12 @@ def cluster(particles, n_events, min_pt):
     flat = ak.flatten(momenta)
     jets = {"event": event, "px": flat.px, "py": flat.py, "pz": flat.pz, "energy": flat.E, "count": count}
     return {name: np.asarray(values) for name, values in jets.items()}, members
+
+
+def constituents(particles, members, counts):
+    """Particles listed jet by jet: (J, variable) awkward array."""
+    flat = {name: values[members] for name, values in particles.items()}
+    return ak.unflatten(ak.zip(flat), counts)
 
 
 def soft_drop_mass(constituents):

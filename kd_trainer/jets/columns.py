@@ -5,7 +5,7 @@ import numpy as np
 
 from kd_trainer.jets.clustering import n_subjettiness, soft_drop_mass
 from kd_trainer.jets.events import directions
-from kd_trainer.jets.processes import CLASSES
+from kd_trainer.jets.processes import PROCESSES
 from kd_trainer.jets.selection import wrap
 
 MOMENTUM = ("px", "py", "pz", "energy")
@@ -31,7 +31,7 @@ def jet_table(name, jets, parts, resonances, genjets, genparts):
     columns |= {f"jet_{name}": values for name, values in _summary(jets, parts).items()}
     for i, tau in enumerate(n_subjettiness(parts).T, start=1):
         columns[f"jet_tau{i}"] = tau.astype(np.float32)
-    columns |= {f"label_{other}": np.full(len(parts), other == name, dtype=np.int32) for other in CLASSES}
+    columns |= {f"label_{other}": np.full(len(parts), other == name, dtype=np.int32) for other in PROCESSES}
     columns["aux_genpart_pid"] = resonances["pid"].astype(np.int32)
     columns |= {f"aux_genpart_{name}": resonances[name].astype(np.float32) for name in ("pt", "eta", "phi")}
     columns |= {f"genpart_{name}": values for name, values in _generated(genparts, jets).items()}

@@ -50,6 +50,11 @@ def directions(columns):
     return pt, np.arcsinh(columns["pz"] / pt), np.arctan2(columns["py"], columns["px"])
 
 
+def rapidity(columns):
+    """Rapidity of particles with pz and energy: (P,)."""
+    return np.arctanh(columns["pz"] / columns["energy"])
+
+
 def stable_particles(record):
     """Final particles that a detector could see: no neutrinos, |eta| < 5.
 

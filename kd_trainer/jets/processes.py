@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-import numpy as np
-
 COMMON = (
     "Print:quiet = on",
     "Beams:eCM = 13000.",
@@ -29,8 +27,6 @@ Z_PAIR = ("WeakDoubleBoson:ffbar2gmZgmZ = on", "WeakZ0:gmZmode = 2")  # without 
 W_AND_Z = ("WeakDoubleBoson:ffbar2ZW = on",)  # in a pair of W bosons these are polarised in another way
 TOP_PAIR = ("Top:gg2ttbar = on", "Top:qqbar2ttbar = on")
 Z_AND_PARTON = ("WeakBosonAndParton:qqbar2gmZg = on", "WeakBosonAndParton:qg2gmZq = on", "WeakZ0:gmZmode = 2")
-
-SEEDS = 900_000_000  # Pythia's largest
 
 
 class Process(NamedTuple):
@@ -77,9 +73,10 @@ def _one_lepton(w_to_quarks, w_to_lepton):
 
 
 HIGGS, W_TO_QUARKS, W_TO_LEPTON = (25, 36), _any(24, QUARKS), _any(24, LEPTONS)
+Z_TO_NEUTRINOS = _any(23, NEUTRINOS)
 
 PROCESSES = {
-    "QCD": Process((Z_AND_PARTON + _any(23, NEUTRINOS),), (), 0, (375, 1700), 4.4, 40),
+    "QCD": Process((Z_AND_PARTON + Z_TO_NEUTRINOS,), (), 0, (375, 1700), 4.4, 40),
     "Hbb": Process((_higgs("5 -5"),), HIGGS, 2, (395, 1270), 3.4, 70),
     "Hcc": Process((_higgs("4 -4"),), HIGGS, 2, (370, 1200), 3.5, 70),
     "Hgg": Process((_higgs("21 21"),), HIGGS, 2, (370, 1070), 3.6, 70),
@@ -89,19 +86,18 @@ PROCESSES = {
         HIGGS, 3, (440, 1950), 4.1, 80,
     ),
     "Zqq": Process((Z_PAIR + _any(23, QUARKS),), (23,), 2, (370, 1140), 3.9, 80),
-    "Wqq": Process((W_AND_Z + W_TO_QUARKS + _any(23, NEUTRINOS),), (24,), 2, (330, 1120), 3.7, 35),
+    "Wqq": Process((W_AND_Z + W_TO_QUARKS + Z_TO_NEUTRINOS,), (24,), 2, (330, 1120), 3.7, 35),
     "Tbqq": Process((TOP_PAIR + W_TO_QUARKS,), (6,), 3, (350, 1140), 3.8, 40),
     "Tbl": Process((TOP_PAIR + W_TO_LEPTON,), (6,), 2, (420, 2200), 5.5, 50),
 }  # fmt: skip
-CLASSES = tuple(PROCESSES)
 
 
-def settings(process, variant):
-    """All settings of Pythia for one variant of a process.
+def settings(process):
+    """All settings of Pythia for a process, variant by variant.
 
     Returns
     -------
-    tuple of str
+    list of tuples of str
     """
     low, high = process.pt_hat
     window = (
@@ -109,19 +105,4 @@ def settings(process, variant):
         f"PhaseSpace:pTHatMax = {high}",
         f"PhaseSpace:bias2SelectionPow = {process.power}",
     )
-    return COMMON + window + process.variants[variant]
-
-
-def pythia_seed(seed, name, file, part):
-    """The seed of Pythia for one part of one file of a class, one of 900 million.
-
-    Returns
-    -------
-    int
-    """
-    return 1 + int(seed_sequence(seed, name, file, part).generate_state(1)[0]) % SEEDS
-
-
-def seed_sequence(seed, name, file, part):
-    """Where all random numbers of a part come from."""
-    return np.random.SeedSequence([seed, CLASSES.index(name), file, part])
+    return [COMMON + window + variant for variant in process.variants]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from kd_trainer.jets import storage
-from kd_trainer.jets.processes import PROCESSES
+from kd_trainer.jets.samples import SAMPLES
 
 PART = 500  # jets; files are made in parts so that all processes stay busy to the end
 _shared = {}  # in a worker: the counter of finished jets and the stop sign
@@ -19,6 +19,7 @@ _shared = {}  # in a worker: the counter of finished jets and the stop sign
 class Part(NamedTuple):
     """A piece of work: some of the jets of one file."""
 
+    sample: str
     name: str
     file: int
     part: int
@@ -26,11 +27,12 @@ class Part(NamedTuple):
     seed: int
 
 
-def make_files(wanted, workers):
+def make_files(sample, wanted, workers):
     """Make files in parts and write each when its last part has arrived.
 
     Parameters
     ----------
+    sample : one of `samples.SAMPLES`
     wanted : dict of path -> settings with at least class, file, jets and seed
     workers : number of processes
 
@@ -39,8 +41,9 @@ def make_files(wanted, workers):
     KeyboardInterrupt
         after Ctrl-C, when the processes have ended; no partial file is left
     """
-    parts = {part: path for path, settings in wanted.items() for part in split(settings)}
-    order = sorted(parts, key=lambda part: part.jets / PROCESSES[part.name].rate, reverse=True)
+    parts = {part: path for path, settings in wanted.items() for part in split(sample, settings)}
+    processes = SAMPLES[sample].processes
+    order = sorted(parts, key=lambda part: part.jets / processes[part.name].rate, reverse=True)
     context = multiprocessing.get_context("spawn")
     finished, stop = context.Value("q", 0), context.Event()
     arrived = {path: {} for path in wanted}
@@ -57,7 +60,7 @@ def make_files(wanted, workers):
                     part = running.pop(future)
                     path = parts[part]
                     arrived[path][part.part] = future.result()
-                    if len(arrived[path]) == len(split(wanted[path])):
+                    if len(arrived[path]) == len(split(sample, wanted[path])):
                         tables = arrived.pop(path)
                         storage.write(path, [tables[i] for i in sorted(tables)], wanted[path])
         except BaseException:
@@ -66,10 +69,11 @@ def make_files(wanted, workers):
             raise
 
 
-def split(settings):
+def split(sample, settings):
     """The parts of a file with the given settings: list of `Part`."""
     name, file, jets, seed = (settings[key] for key in ("class", "file", "jets", "seed"))
-    return [Part(name, file, i, min(PART, jets - first), seed) for i, first in enumerate(range(0, jets, PART))]
+    firsts = range(0, jets, PART)
+    return [Part(sample, name, file, i, min(PART, jets - first), seed) for i, first in enumerate(firsts)]
 
 
 def submit(pool, parts):
@@ -87,7 +91,7 @@ def make_part(part):
 
     from kd_trainer.jets.generate import generate
 
-    batches, source = [], generate(part.name, part.jets, part.seed, part.file, part.part)
+    batches, source = [], generate(part.sample, part.name, part.jets, part.seed, part.file, part.part)
     while not _shared["stop"].is_set():
         jets = next(source, None)
         if jets is None:

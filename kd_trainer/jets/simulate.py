@@ -1,4 +1,4 @@
-"""python -m kd_trainer simulate: JetClass-like jets from Pythia 8 and FastJet, over several processes."""
+"""python -m kd_trainer simulate: jets from Pythia 8 and FastJet as in public samples, over several processes."""
 
 import argparse
 import importlib.util
@@ -8,8 +8,8 @@ from concurrent.futures.process import BrokenProcessPool
 
 from kd_trainer.errors import InputError
 from kd_trainer.jets import storage
-from kd_trainer.jets.processes import CLASSES, PROCESSES, pythia_seed, settings
 from kd_trainer.jets.production import PART, make_files
+from kd_trainer.jets.samples import SAMPLES, pythia_seed, recorded
 
 
 def main(argv=None):
@@ -25,7 +25,7 @@ def main(argv=None):
     if not missing:
         return 0
     try:
-        make_files(missing, args.workers)
+        make_files(args.sample, missing, args.workers)
     except KeyboardInterrupt:
         print("simulate: stopped; complete files are kept, the same command goes on from here")
         return 130
@@ -44,8 +44,10 @@ def parse_arguments(argv):
     """
     parser = argparse.ArgumentParser(prog="python -m kd_trainer simulate", description=__doc__.partition(": ")[2])
     add = parser.add_argument
+    add("sample", nargs="?", choices=SAMPLES, default="jetclass", help="default: %(default)s")
     add("-o", "--output", required=True, metavar="DIR", help="directory of the files <class>_<index>")
-    add("--classes", nargs="+", default=["all"], metavar="CLASS", help=f"all, or some of {' '.join(CLASSES)}")
+    classes = "; ".join(f"of {name}: {' '.join(sample.processes)}" for name, sample in SAMPLES.items())
+    add("--classes", nargs="+", default=["all"], metavar="CLASS", help=f"all (default), or some {classes}")
     add("--jets", type=int, default=1000, metavar="N", help="jets of a file (default: %(default)s)")
     add("--jets-of", nargs="+", default=[], metavar="CLASS=N", help="jets of a file for some classes")
     add("--files", type=int, default=1, metavar="K", help="files of a class (default: %(default)s)")
@@ -55,13 +57,14 @@ def parse_arguments(argv):
     add("--workers", type=int, default=cores, metavar="W", help="processes (default: %(default)s, the cores)")
     add("--format", choices=("parquet", "root"), default="parquet", help="default: %(default)s")
     add("--overwrite", action="store_true", help="make files that exist anew")
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
 
-    args.classes = list(CLASSES) if "all" in args.classes else list(dict.fromkeys(args.classes))
+    known = list(SAMPLES[args.sample].processes)
+    args.classes = known if "all" in args.classes else list(dict.fromkeys(args.classes))
     args.jets_of = dict(_jets_of(text) for text in args.jets_of)
     for name in (*args.classes, *args.jets_of):
-        if name not in CLASSES:
-            raise InputError(f"unknown class '{name}'; valid are: {', '.join(CLASSES)}")
+        if name not in known:
+            raise InputError(f"unknown class '{name}'; valid are: {', '.join(known)}")
     for name in args.jets_of:
         if name not in args.classes:
             raise InputError(f"--jets-of {name} has no effect: {name} is not among --classes")
@@ -102,15 +105,10 @@ def wanted_files(args):
     """The files that the arguments ask for: dict of path -> settings that decide what is in it."""
     wanted = {}
     for name in args.classes:
-        process = PROCESSES[name]
+        jets = args.jets_of.get(name, args.jets)
         for index in range(args.start_file, args.start_file + args.files):
-            jets = args.jets_of.get(name, args.jets)
-            wanted[storage.file_path(args.output, name, index, args.format)] = {
-                "class": name,
-                "file": index,
-                "jets": jets,
-                "seed": args.seed,
-                "pythia_seeds": [pythia_seed(args.seed, name, index, i) for i in range(-(-jets // PART))],
-                "pythia": [settings(process, variant) for variant in range(len(process.variants))],
-            }
+            seeds = [pythia_seed(args.seed, args.sample, name, index, i) for i in range(-(-jets // PART))]
+            made = {"class": name, "file": index, "jets": jets, "seed": args.seed, "pythia_seeds": seeds}
+            path = storage.file_path(args.output, name, index, args.format)
+            wanted[path] = made | recorded(args.sample, name)
     return wanted

@@ -105,8 +105,9 @@ def _write_root(path, jets, text):
     """A tree with one counter for each group of lists, and the settings as a TObjString."""
     columns = {name: jets[name] for name in jets.fields if not name.startswith(tuple(f"{x}_" for x in LISTS))}
     for prefix in LISTS:
-        names = [name for name in jets.fields if name.startswith(f"{prefix}_")]
-        columns[prefix] = ak.zip({name.removeprefix(f"{prefix}_"): jets[name] for name in names})
+        lists = {name.removeprefix(f"{prefix}_"): jets[name] for name in jets.fields if name.startswith(f"{prefix}_")}
+        if lists:  # the benchmarks have no generated particles
+            columns[prefix] = ak.zip(lists)
     with uproot.recreate(path, compression=uproot.ZSTD(3)) as file:
         file.mktree(TREE, {name: values.type for name, values in columns.items()}).extend(columns)
         file[KEY] = text

@@ -110,14 +110,6 @@ def test_limit_covers():
     assert np.mean(np.array(limits) < 500) > 0.94
 
 
-def test_working_points():
-    signals = ["Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl"]
-    points = dict(metrics.working_points(signals, 10))
-    assert (points.pop("Hqql"), points.pop("Tbl")) == (0.99, 0.995)
-    assert set(points.values()) == {0.5}
-    assert metrics.working_points(["top"], 2) == [("top", 0.3), ("top", 0.5)]
-
-
 def test_geometric_mean():
     assert np.isclose(metrics.geometric_mean([2.0, 8.0]), 4.0)
     assert np.allclose(metrics.geometric_mean([[2.0, 1.0], [8.0, 9.0]]), [4.0, 3.0])

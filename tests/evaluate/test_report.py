@@ -8,9 +8,8 @@ import pytest
 
 from kd_trainer.__main__ import main
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate import markdown, plots, tables
+from kd_trainer.evaluate import markdown, plots, style, tables
 from kd_trainer.evaluate.report import pairs_to_compare
-from kd_trainer.evaluate.task import background_columns
 
 LABELS = np.arange(6000) % 10
 JET_PT = np.linspace(500, 1000, 6000)
@@ -126,18 +125,54 @@ def test_without_a_pair_no_ratio(models, tmp_path, capsys, no_plots):
     assert markdown.NO_COMPARISON in capsys.readouterr().out
 
 
-def test_two_classes(tmp_path, toy, write):
+def write_pair(folder, toy, write, classes):
+    """Arguments of report: two seeds of a student with and without its teacher, two classes."""
     labels = np.arange(4000) % 2
     for name, strength in (("distilled", 1.5), ("baseline", 1.2)):
-        scores = toy(labels, strength, 3, n_classes=2)
-        write(tmp_path / f"{name}.root", labels, scores, classes=["jet_isTop", "jet_isQCD"])
-    pair = [f"{name}={tmp_path}/{name}.root" for name in ("distilled", "baseline")]
-    assert run(*pair, "-o", tmp_path) == 0
+        for seed in range(2):
+            scores = toy(labels, strength + 0.02 * seed, 10 * seed + len(name), n_classes=2)
+            write(folder / f"{name}{seed}.root", labels, scores, classes=classes)
+    return [f"{name}={folder}/{name}*.root" for name in ("distilled", "baseline")]
+
+
+def test_two_classes(tmp_path, toy, write, capsys):
+    pair = write_pair(tmp_path, toy, write, ["jet_isTop", "jet_isQCD"])
+    assert run(*pair, "-o", tmp_path, "--published", "TopLandscape") == 0
     results = results_of(tmp_path)
+    assert results["background"] == {"name": "QCD", "classes": ["jet_isQCD"]}
     assert [p["key"] for p in results["working_points"]] == ["jet_isTop@30%", "jet_isTop@50%"]
-    assert results["models"]["distilled"]["auc"]["value"] > results["models"]["baseline"]["auc"]["value"]
-    assert "geometric mean of 2 working points" in results["comparisons"][0]["conclusion"]
+    students = results["models"]
+    assert students["distilled"]["auc"]["value"] > students["baseline"]["auc"]["value"]
+    for key in ("accuracy", "auc", "rejection"):
+        assert students["distilled"][key]["seed_spread"] > 0
+    rejection = students["distilled"]["rejections"]["jet_isTop@30%"]
+    assert rejection["value"] == pytest.approx(np.mean(rejection["per_seed"])) and len(rejection["per_seed"]) == 2
+    conclusion = results["comparisons"][0]["conclusion"]
+    assert "geometric mean of 2 working points" in conclusion and conclusion.endswith("4000 test jets, 2 seeds.")
     assert {path.stem for path in tmp_path.glob("*.png")} == {"roc", "ratio"}  # no sidecar, no FLOPs
+    assert results["published"]["benchmark"] == "TopLandscape"
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert text.index("## Rejection of QCD") < text.index("## Published results on TopLandscape, not ours")
+    shown = capsys.readouterr().out
+    assert "Published results on TopLandscape, for orientation" in shown and "LorentzNet" not in shown
+
+
+def test_quarks_against_gluons_without_options(tmp_path, toy, write, no_plots):
+    pair = write_pair(tmp_path, toy, write, ["jet_isQ", "jet_isG"])
+    assert run(*pair, "-o", tmp_path, "--replicas", 20) == 0
+    results = results_of(tmp_path)
+    assert results["background"] == {"name": "jet_isG", "classes": ["jet_isG"]}
+    assert [p["key"] for p in results["working_points"]] == ["jet_isQ@30%", "jet_isQ@50%"]
+    assert results["published"]["benchmark"] == "QuarkGluon"
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "## Rejection of jet_isG" in text and "| 118.4 ± 1.5 " in text
+
+
+def test_published_results_can_be_left_out(tmp_path, toy, write, no_plots):
+    pair = write_pair(tmp_path, toy, write, ["jet_isTop", "jet_isQCD"])
+    assert run(*pair, "-o", tmp_path, "--replicas", 20, "--published", "none") == 0
+    assert results_of(tmp_path)["published"] is None
+    assert "Published" not in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
 def test_few_background_jets_are_not_an_infinite_rejection(tmp_path, toy, write):
@@ -156,26 +191,56 @@ def test_few_background_jets_are_not_an_infinite_rejection(tmp_path, toy, write)
     assert {path.stem for path in tmp_path.glob("*.png")} == {"roc"}
 
 
-def test_hundreds_of_classes(tmp_path, write):
-    rng = np.random.default_rng(1)
-    names = [f"X_{i}" for i in range(161)] + [f"QCD_{i}" for i in range(27)]
-    labels = rng.permutation(np.concatenate([rng.integers(0, 150, 6000), rng.integers(161, 188, 4000)]))
-    config = tmp_path / "config.yaml"
+def write_many(folder, write, names, labels):
+    """Arguments of report: one model of K classes and the data config that names them."""
+    config = folder / "config.yaml"
     config.write_text(
         "inputs: {pf_features: {length: 2, vars: [[a, null]]}}\n"
         f"labels: {{type: custom, value: {{truth_label: jet_label}}, names: {names}}}"
     )
-    common = rng.normal(size=(10_000, 188))
+    common = np.random.default_rng(2).normal(size=(len(labels), len(names)))
     for name, strength in (("distilled", 3.0), ("baseline", 2.0)):
-        scores = np.exp(common + strength * np.eye(188)[labels])
+        scores = np.exp(common + strength * np.eye(len(names))[labels])
         scores = (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
-        write(tmp_path / f"{name}.parquet", labels.astype("f4"), scores, label_name="truth_label")
-    pair = [f"{name}={tmp_path}/{name}.parquet" for name in ("distilled", "baseline")]
-    assert run(*pair, "-o", tmp_path, "--data-config", config, "--replicas", 50) == 0
+        write(folder / f"{name}.parquet", labels.astype("f4"), scores, label_name="truth_label")
+    return [f"{name}={folder}/{name}.parquet" for name in ("distilled", "baseline")] + ["--data-config", config]
+
+
+def test_discriminants_of_jetclass_ii(tmp_path, write):
+    names = ["X_bb", "X_cc", *(f"X_{i}" for i in range(159)), *(f"QCD_{i}" for i in range(27))]
+    rng = np.random.default_rng(1)
+    parts = [rng.integers(0, 2, 3000), rng.integers(2, 161, 3000), rng.integers(161, 188, 4000)]
+    arguments = write_many(tmp_path, write, names, rng.permutation(np.concatenate(parts)))
+    assert run(*arguments, "-o", tmp_path, "--replicas", 50) == 0
     results = results_of(tmp_path)
     assert results["background"] == {"name": "QCD", "classes": names[161:]}
+    labels = ("X_bb vs QCD", "X_cc vs QCD", "X_cc vs X_bb")
+    expected = [f"{label}@{percent}%" for label in labels for percent in (30, 50)]
+    assert [p["key"] for p in results["working_points"]] == expected
+    found = results["models"]["baseline"]
+    assert found["auc"] is None and 0.05 < found["accuracy"]["value"] < 0.5
+    assert sum(found["rejections"]["X_cc vs X_bb@50%"]["background_left"]) < results["jets_per_class"]["X_bb"]
+    assert results["comparisons"][0]["rejection_ratios"]["X_bb vs QCD@50%"]["value"] > 1
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "## Background rejections" in text and "p_S / (p_S + p_B), p_B the sum over its classes" in text
+    assert {path.stem for path in tmp_path.glob("*.png")} == {"roc", "ratio"}
+
+
+def test_signals_are_chosen(tmp_path, write, no_plots):
+    names = ["X_bb", "X_cc", *(f"X_{i}" for i in range(20)), "QCD_b", "QCD_light"]
+    arguments = write_many(tmp_path, write, names, np.arange(2400) % 24)
+    assert run(*arguments, "-o", tmp_path, "--replicas", 20, "--signals", "X_7", "X_7/X_3") == 0
+    points = [p["key"] for p in results_of(tmp_path)["working_points"]]
+    assert points == ["X_7 vs QCD@30%", "X_7 vs QCD@50%", "X_7 vs X_3@30%", "X_7 vs X_3@50%"]
+
+
+def test_hundreds_of_classes_under_other_names(tmp_path, write):
+    names = [f"X_{i}" for i in range(161)] + [f"QCD_{i}" for i in range(27)]
+    rng = np.random.default_rng(1)
+    labels = rng.permutation(np.concatenate([rng.integers(0, 150, 6000), rng.integers(161, 188, 4000)]))
+    assert run(*write_many(tmp_path, write, names, labels), "-o", tmp_path, "--replicas", 50) == 0
+    results = results_of(tmp_path)
     assert [p["key"] for p in results["working_points"]] == [f"X_{i}@50%" for i in range(150)]
-    assert results["models"]["distilled"]["auc"] is None
     assert results["comparisons"][0]["rejection_ratio"]["value"] > 1
     assert not (tmp_path / "roc.png").exists()
     assert "X_149 (50 %)" in (tmp_path / "report.md").read_text(encoding="utf-8")
@@ -193,6 +258,8 @@ def test_hundreds_of_classes(tmp_path, write):
         (["x={a}", "--compare", "x=y"], "--compare x=y: 'y' is not among the models given (x)"),
         (["x={a}", "--compare", "x"], "--compare x: '' is not among the models given (x)"),
         (["x={a}", "--background", "jj"], "no class has 'jj' in its name: give --background with one of QCD, Hbb"),
+        (["x={a}", "--signals", "Hxx"], "--signals Hxx: no class is called 'Hxx'"),
+        (["x={a}", "--signals", "QCD"], "--signals QCD: QCD is part of the background QCD"),
         (["x={custom}"], "custom.root holds no class names: give the --data-config"),
         (["x={a}", "--replicas", "1"], "--replicas: at least 2"),
         (["x={a}", "-o", "{a}"], "is a file; give a folder"),
@@ -220,19 +287,12 @@ def test_wrong_input_ends_in_one_line(tmp_path, toy, write, capsys, arguments, m
 def test_plots_without_mplhep(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "mplhep", None)
     with pytest.raises(InputError, match=r"plots need mplhep: pip install 'weaver-kd\[plot\]'"):
-        plots.load_style()
+        style.load_style()
 
 
 def test_pairs_by_name():
     names = ["teacher", "PFN distilled", "PFN baseline", "dense distilled"]
     assert pairs_to_compare(None, names) == [("PFN distilled", "PFN baseline")]
-
-
-def test_background_by_name_or_part_of_it():
-    assert background_columns(["Hbb", "QCD", "QCD_b"], "QCD") == [1]
-    assert background_columns(["Hbb", "QCD_light", "QCD_b"], "QCD") == [1, 2]
-    with pytest.raises(InputError, match="every class has 'jet'"):
-        background_columns(["jet_isQ", "jet_isG"], "jet")
 
 
 @pytest.mark.parametrize(
@@ -244,6 +304,6 @@ def test_numbers_are_rounded_to_their_uncertainty(value, total, text):
 
 
 def test_colours():
-    found = plots.colours(["ParT teacher", "a", "b", "second Teacher"])
-    assert (found["ParT teacher"], found["second Teacher"]) == plots.TEACHERS
+    found = style.colours(["ParT teacher", "a", "b", "second Teacher"])
+    assert (found["ParT teacher"], found["second Teacher"]) == style.TEACHERS
     assert len(set(found.values())) == 4

@@ -32,6 +32,13 @@ def test_cluster():
         assert jets[name][which] == pytest.approx(particles[name][:3].sum())
 
 
+def test_cluster_with_another_radius():
+    particles = massless([300.0, 200.0], 0.0, [0.0, 0.6])
+    for radius, counts in ((0.4, [1]), (0.8, [2])):
+        jets, _ = cluster(particles, 1, 250.0, radius=radius)
+        assert jets["count"].tolist() == counts
+
+
 def test_cluster_without_jets():
     jets, members = cluster(massless(10.0, 0.0, 0.0), 4, 350.0)
     assert len(members) == 0 and all(len(values) == 0 for values in jets.values())

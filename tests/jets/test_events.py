@@ -4,7 +4,7 @@ import awkward as ak
 import numpy as np
 import pytest
 
-from kd_trainer.jets.events import resonances, stable_particles
+from kd_trainer.jets.events import rapidity, resonances, stable_particles
 
 # pid, status and mother in a record with a top quark, its copy, W and b, a copy of the W, its quarks, and a gluon
 TOP = [(90, -11, 0), (6, -22, 0), (6, -62, 1), (24, -22, 2), (5, -23, 2), (24, -52, 3)]
@@ -50,11 +50,18 @@ def test_stable_particles_are_visible_and_within_reach():
     assert stable_particles(columns)["pid"].tolist() == [211, 22]
 
 
+def test_rapidity():
+    y, transverse_mass = np.array([-1.5, 0.0, 2.0]), np.array([0.2, 1.0, 500.0])
+    particles = {"pz": transverse_mass * np.sinh(y), "energy": transverse_mass * np.cosh(y)}
+    assert rapidity(particles) == pytest.approx(y)
+
+
 def test_record_of_pythia_conserves_momentum():
     from kd_trainer.jets.events import flatten
-    from kd_trainer.jets.generate import start_pythia
+    from kd_trainer.jets.generate import start_pythias
 
-    batch = start_pythia("Wqq", 0).nextBatch(3)
+    ((pythia, _),) = start_pythias("jetclass", "Wqq")
+    batch = pythia.nextBatch(3)
     columns = flatten(batch)
     final = columns["status"] > 0
     for name, total in (("px", 0), ("py", 0), ("pz", 0), ("energy", 13000)):

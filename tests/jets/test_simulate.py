@@ -13,8 +13,10 @@ import pytest
 
 from kd_trainer.errors import InputError
 from kd_trainer.jets import production, simulate, storage
-from kd_trainer.jets.processes import CLASSES, PROCESSES, pythia_seed
+from kd_trainer.jets.processes import PROCESSES
+from kd_trainer.jets.samples import STREAMS, pythia_seed
 
+CLASSES = tuple(PROCESSES)
 JETS = 80
 LISTS = ["px", "py", "pz", "energy", "deta", "dphi", "d0val", "d0err", "dzval", "dzerr", "charge"]
 FLAGS = ["isChargedHadron", "isNeutralHadron", "isPhoton", "isElectron", "isMuon"]
@@ -212,7 +214,7 @@ class TestFiles:
     def test_metadata(self, folder):
         stored = storage.read_settings(folder / "Hqql_000.parquet")
         assert stored["class"] == "Hqql" and stored["jets"] == JETS and stored["seed"] == 7
-        assert stored["pythia_seeds"] == [pythia_seed(7, "Hqql", 0, 0)]
+        assert stored["pythia_seeds"] == [pythia_seed(7, "jetclass", "Hqql", 0, 0)]
         assert len(stored["pythia"]) == 2 and "Beams:eCM = 13000." in stored["pythia"][0]
         assert stored["versions"]["pythia8mc"].startswith("8.")
 
@@ -303,13 +305,13 @@ class TestInput:
 class TestParts:
     def test_parts_make_up_the_file(self):
         made = {"class": "Hbb", "file": 2, "jets": 2 * production.PART + 1, "seed": 5}
-        parts = production.split(made)
+        parts = production.split("jetclass", made)
         assert [part.jets for part in parts] == [production.PART, production.PART, 1]
         assert [part.part for part in parts] == [0, 1, 2]
         assert {(part.name, part.file, part.seed) for part in parts} == {("Hbb", 2, 5)}
 
     def test_seeds_differ(self):
-        every = [pythia_seed(1, name, file, part) for name in CLASSES for file in range(20) for part in range(10)]
+        every = [pythia_seed(1, *stream, file, part) for stream in STREAMS for file in range(20) for part in range(10)]
         assert len(set(every)) == len(every)
         assert all(1 <= seed <= 900_000_000 for seed in every)
 

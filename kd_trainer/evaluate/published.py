@@ -1,0 +1,107 @@
+"""Published results on public benchmarks (published.yaml), set beside ours for orientation and marked as not ours."""
+
+from pathlib import Path
+
+import yaml
+from tabulate import tabulate
+
+from kd_trainer.evaluate.output import si
+from kd_trainer.evaluate.tables import ABSENT
+
+PATH = Path(__file__).with_name("published.yaml")
+
+
+def load():
+    """{benchmark: its classes, inputs, working points, sources and rows}, as in published.yaml."""
+    return yaml.safe_load(PATH.read_text(encoding="utf-8"))
+
+
+def _figure(number):
+    """{'value', 'total'} of '[value, uncertainty]' or of a bare value, whose uncertainty was not published."""
+    value, total = number if isinstance(number, list) else (number, None)
+    return {"value": value, "total": total}
+
+
+def _row(row, points):
+    """A row with its rejections as {key of a working point: figure}."""
+    rejections = {key: _figure(found) for key, found in zip(points, row.get("rejections", ())) if found is not None}
+    return {**row, "rejections": rejections}
+
+
+def select(wanted, names):
+    """The published results to show.
+
+    Parameters
+    ----------
+    wanted : name of a benchmark, 'none', or 'auto' for the benchmark with just these classes.
+    names : (K,) classes as shown, in any order.
+
+    Returns
+    -------
+    dict, or None when there is no such benchmark
+        benchmark, inputs, working_points, sources {paper: what}, rows: a dict each with model, source, rejections and,
+        where published, jets (training sample), parameters, flops, accuracy, auc.
+    """
+    known = load()
+    if wanted == "auto":
+        matching = [name for name, entry in known.items() if sorted(entry["classes"]) == sorted(names)]
+        wanted = matching[0] if matching else "none"
+    if wanted == "none":
+        return None
+    entry = known[wanted]
+    points = entry["working_points"]
+    kept = {key: entry[key] for key in ("inputs", "working_points", "sources")}
+    return {"benchmark": wanted, **kept, "rows": [_row(row, points) for row in entry["rows"]]}
+
+
+def _decimals(number):
+    return len(repr(number).partition(".")[2])
+
+
+def at_least(number, decimals):
+    """A number as published: YAML drops the trailing zeros of 0.930."""
+    return ABSENT if number is None else f"{number:.{max(decimals, _decimals(number))}f}"
+
+
+def published_cell(figure):
+    """'2195 ± 173', both with the decimals of the uncertainty; '500' without one; a dash when not published."""
+    if figure is None:
+        return ABSENT
+    if figure["total"] is None:
+        return f"{figure['value']}"
+    decimals = _decimals(figure["total"]) if isinstance(figure["total"], float) else 0
+    return f"{figure['value']:.{decimals}f} ± {figure['total']}"
+
+
+def published_table(published):
+    """A row a published model."""
+    sizes = [key for key in ("jets", "parameters", "flops") if any(key in row for row in published["rows"])]
+    titles = {"jets": "training jets", "parameters": "parameters", "flops": "FLOPs"}
+    points = published["working_points"]
+    header = ["published", *(titles[key] for key in sizes), "accuracy", "AUC", *points, "source"]
+    rows = [
+        [
+            row["model"],
+            *(si(row[key]) if key in row else ABSENT for key in sizes),
+            at_least(row.get("accuracy"), 3),
+            at_least(row.get("auc"), 4),
+            *(published_cell(row["rejections"].get(key)) for key in points),
+            row["source"],
+        ]
+        for row in published["rows"]
+    ]
+    return tabulate(rows, header, tablefmt="github", disable_numparse=True)
+
+
+def paragraphs(published):
+    """The section of report.md."""
+    benchmark = published["benchmark"]
+    return [
+        f"## Published results on {benchmark}, not ours",
+        f"Copied from the papers named, for orientation. They hold for the public {benchmark} test set, and are "
+        "comparable with the figures above only if these predictions were made on that test set: simulated jets of "
+        f"other origin carry the same class names. Inputs: {published['inputs']}. Rejections are 1 / (false-positive "
+        "rate) at the signal efficiency named; an uncertainty is that of its paper.",
+        published_table(published),
+        "\n".join(f"* {source}: {what}." for source, what in published["sources"].items()),
+    ]

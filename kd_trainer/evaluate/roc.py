@@ -1,0 +1,99 @@
+"""ROC curves: background rejection against signal efficiency, a panel a signal and background."""
+
+import numpy as np
+
+from kd_trainer.evaluate import metrics
+from kd_trainer.evaluate.style import colours, legend
+from kd_trainer.evaluate.task import split
+
+
+def rejection_curve(task, predictions, point, efficiencies):
+    """Background rejection against signal efficiency, the mean over the seeds of a model.
+
+    Parameters
+    ----------
+    predictions : the seeds of one model.
+    point : working_points.WorkingPoint, for its signal and background.
+    efficiencies : (E,)
+
+    Returns
+    -------
+    rejection, uncertainty : (E,) each, NaN where a seed leaves fewer than `metrics.FEW_JETS` background jets. The
+        uncertainty is binomial, and with several seeds has the standard error of their mean added in quadrature.
+    """
+    left = []
+    for prediction in predictions:
+        *_, of_signal, of_background = split(task, prediction.scores, point)
+        left.append(metrics.background_passing(of_signal, of_background, efficiencies).astype(float))
+    left = np.stack(left)  # (S, E)
+    left[:, left.min(axis=0) < metrics.FEW_JETS] = np.nan
+    values = len(of_background) / left
+    uncertainty = (values * np.sqrt((1 - 1 / values) / left)).mean(axis=0)
+    if len(values) > 1:
+        uncertainty = np.hypot(uncertainty, values.std(axis=0, ddof=1) / np.sqrt(len(values)))
+    return values.mean(axis=0), uncertainty
+
+
+def efficiency_range(efficiencies):
+    """Signal efficiencies to draw: from 10 %, or from ten times the inefficiency of a working point near 1."""
+    lowest = min(efficiencies)
+    return (0.1, 1.0) if lowest < 0.9 else (1 - 10 * (1 - lowest), 1.0)
+
+
+def _draw_models(ax, task, models, points):
+    """Curves with bands of one standard deviation, and a marker at each working point of this panel."""
+    efficiencies = [point.efficiency for point in points]
+    low, high = efficiency_range(efficiencies)
+    grid = np.union1d(np.linspace(low, high, 181), efficiencies)
+    chosen = colours(models)
+    for name, predictions in models.items():
+        rejection, uncertainty = rejection_curve(task, predictions, points[0], grid)
+        ax.plot(grid, rejection, color=chosen[name], label=name, linewidth=1.8)
+        band = np.maximum(rejection - uncertainty, 1), rejection + uncertainty
+        ax.fill_between(grid, *band, color=chosen[name], alpha=0.2, linewidth=0)
+        at = np.isin(grid, efficiencies)
+        ax.plot(grid[at], rejection[at], "o", color=chosen[name], markersize=6)
+    for efficiency in efficiencies:
+        ax.axvline(efficiency, color="0.6", linestyle=":", linewidth=1.2, zorder=0)
+    ax.set(xlim=(low, high), yscale="log")
+
+
+def _draw_published(ax, published, points):
+    """Open markers for the published rejections, told apart in the table of report.md only."""
+    drawn = [
+        (point.efficiency, row["rejections"][point.key]["value"])
+        for point in points
+        for row in published["rows"]
+        if point.key in row["rejections"]
+    ]
+    if drawn:
+        label = f"published on {published['benchmark']}, not ours"
+        ax.plot(*zip(*drawn), "D", color="0.35", markerfacecolor="none", markersize=7, label=label, zorder=3)
+
+
+def draw_roc(plt, results, task, models, published=None):
+    """The figure: a panel for each pair of signal and background among the working points.
+
+    `published` (`published.select`) adds the published rejections.
+    """
+    panels = {}
+    for point in task.points:
+        panels.setdefault((point.signal, point.background), []).append(point)
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    width, height = (8, 7) if len(panels) == 1 else (5.2 * columns, 4.4 * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, layout="constrained")
+    for ax in axes.flat[len(panels) :]:
+        ax.set_axis_off()
+    for ax, ((signal, background), points) in zip(axes.flat, panels.items()):
+        _draw_models(ax, task, models, points)
+        if published:
+            _draw_published(ax, published, points)
+        ax.set_ylim(1, max(10, 4 * ax.get_ylim()[1]))  # room for the names of the classes
+        text = ax.text(0.95, 0.93, f"{signal} against {background}", transform=ax.transAxes, ha="right", va="top")
+        text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 2})
+    backgrounds = {background for _, background in panels}
+    figure.supxlabel("Signal efficiency", fontsize=20)
+    figure.supylabel(f"{backgrounds.pop() if len(backgrounds) == 1 else 'Background'} rejection", fontsize=20)
+    legend(figure, axes[0, 0], results, columns + 1)
+    return figure

@@ -1,0 +1,46 @@
+"""How the plots of a report look: style sheet, colours of the models, title and legend."""
+
+from kd_trainer.errors import InputError
+
+SOURCE = "weaver-kd, simulated jets"
+# The palette for ten lines of arXiv:2107.02270, told apart by all eyes; its grey is left to teachers.
+COLOURS = ("#3f90da", "#e76300", "#832db6", "#bd1f01", "#ffa90e", "#a96b59", "#b9ac70", "#92dadd")
+TEACHERS = ("#000000", "#717581")
+
+
+def load_style():
+    """matplotlib.pyplot without a display, and the style sheet of mplhep.
+
+    Raises
+    ------
+    InputError
+        When they are not installed.
+    """
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        import matplotlib.pyplot as plt
+        import mplhep
+    except ImportError as error:
+        raise InputError(f"plots need {error.name}: pip install 'weaver-kd[plot]'") from error
+    # Text sizes of the style are for a canvas of 10 x 10 inches with a single pad.
+    sizes = dict.fromkeys(("font.size", "axes.labelsize", "legend.fontsize"), 16)
+    ticks = dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), 14)
+    return plt, [mplhep.style.CMS, {**sizes, **ticks, "legend.frameon": False, "savefig.bbox": None}]
+
+
+def colours(names):
+    """{model: colour}, the same in all plots: teachers in black and grey, the others from a palette for all eyes."""
+    teachers = [name for name in names if "teacher" in name.lower()]
+    others = [name for name in names if name not in teachers]
+    chosen = {name: TEACHERS[i % len(TEACHERS)] for i, name in enumerate(teachers)}
+    return chosen | {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(others)}
+
+
+def legend(figure, ax, results, columns):
+    """The title and one legend for all panels, above them."""
+    handles, labels = ax.get_legend_handles_labels()
+    text = f"{results['title']} ({SOURCE})" if results["title"] else SOURCE
+    columns = min(columns, len(labels))
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns, title=text, title_fontsize=18)

@@ -1,0 +1,21 @@
+"""Directories that results go to."""
+
+import os
+import tempfile
+
+from kd_trainer.errors import InputError
+
+
+def make_directory(path):
+    """Create an output directory.
+
+    Raises
+    ------
+    InputError
+        If nothing can be written there.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise InputError(f"cannot write to {path}: {error.strerror}") from error

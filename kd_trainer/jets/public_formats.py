@@ -1,0 +1,161 @@
+"""Readers of the public jet files, piece by piece: top tagging (HDF5), quark/gluon (npz), JetClass (ROOT).
+
+Each reader is a context manager that gives the number of rows and a function of a step, which yields awkward arrays of
+that many rows. No reader unpickles anything: PyTables and pandas would, already on opening a file.
+"""
+
+import contextlib
+import io
+import pickle
+import zipfile
+from itertools import count, takewhile
+
+import awkward as ak
+import numpy as np
+import uproot
+
+from kd_trainer.errors import InputError
+
+MOMENTA = ("part_px", "part_py", "part_pz", "part_energy", "part_deta", "part_dphi")
+
+
+@contextlib.contextmanager
+def top(path):
+    """The top-tagging benchmark (zenodo 2603256): a pandas table with columns E_i, PX_i, PY_i, PZ_i, is_signal_new.
+
+    Yields
+    ------
+    (int, function)
+        Rows are records px, py, pz, energy (variable) in GeV, label.
+    """
+    try:
+        import h5py
+    except ImportError:
+        raise InputError("h5py is not installed; pip install 'weaver-kd[convert]'") from None
+    with contextlib.suppress(ImportError):
+        import hdf5plugin  # noqa: F401  kinds of compression that h5py has not
+
+    with h5py.File(path) as file:
+        table = file.get("table/table")
+        if not isinstance(table, h5py.Dataset) or table.dtype.names is None or table.ndim != 1:
+            raise InputError(f"{path} has no pandas table 'table'")
+        pipeline = table.id.get_create_plist()
+        for code, _, _, name in map(pipeline.get_filter, range(pipeline.get_nfilters())):
+            if not h5py.h5z.filter_avail(code):
+                raise InputError(f"{path} is compressed with {name.decode()}: pip install hdf5plugin")
+        places = _places(table)
+        particles = sum(1 for _ in takewhile(lambda i: f"E_{i}" in places, count()))
+        wanted = {x: [f"{x}_{i}" for i in range(max(particles, 1))] for x in ("PX", "PY", "PZ", "E")}
+        wanted["label"] = ["is_signal_new"]
+        _require(path, [name for names in wanted.values() for name in names], places)
+
+        def chunks(step):
+            for start in range(0, len(table), step):
+                rows = table[start : start + step]
+                columns = {x: np.stack([_column(rows, places[n]) for n in wanted[x]], axis=1) for x in wanted}
+                label = columns.pop("label")[:, 0]
+                columns["energy"] = columns.pop("E")
+                columns = {name.lower(): values for name, values in columns.items()}
+                yield _jets(columns, columns["energy"] != 0, label)
+
+        yield len(table), chunks
+
+
+def _places(table):
+    """Where each column of a pandas table is: dict of name to (field, position in the field or None)."""
+    places = {}
+    for field in table.dtype.names:
+        names = table.attrs.get(f"{field}_kind")
+        if table.dtype[field].shape and isinstance(names, bytes):
+            places |= {name: (field, i) for i, name in enumerate(_Strings(names).load())}
+        else:
+            places[field] = (field, None)
+    return places
+
+
+def _column(rows, place):
+    field, i = place
+    return rows[field] if i is None else rows[field][:, i]
+
+
+class _Strings(pickle.Unpickler):
+    """Reads a pickled list of strings, which needs no class and no function, and refuses any."""
+
+    def __init__(self, content):
+        super().__init__(io.BytesIO(content), encoding="latin1")
+
+    def find_class(self, module, name):
+        raise InputError(f"a list of column names asks for {module}.{name}: not a file of this benchmark")
+
+
+@contextlib.contextmanager
+def quark_gluon(path):
+    """The quark/gluon benchmark (zenodo 3164691): X (N, P, 4) = pt, y, phi, PDG id padded with zeros; y (N,).
+
+    Yields
+    ------
+    (int, function)
+        Rows are records pt, y, phi, pid (variable), label.
+    """
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(zipfile.ZipFile(path))
+        _require(path, ["X.npy", "y.npy"], file.namelist())
+        x, y = (stack.enter_context(file.open(name)) for name in ("X.npy", "y.npy"))
+        (x_shape, x_type), (y_shape, y_type) = _npy_header(x), _npy_header(y)
+        if len(x_shape) != 3 or x_shape[2] != 4 or y_shape != x_shape[:1]:
+            raise InputError(f"{path} has X of shape {x_shape} and y of shape {y_shape}, not (N, P, 4) and (N,)")
+
+        def chunks(step):
+            for start in range(0, x_shape[0], step):
+                rows = min(step, x_shape[0] - start)
+                values = _npy_rows(x, x_type, (rows, *x_shape[1:]))
+                columns = dict(zip(("pt", "y", "phi", "pid"), np.moveaxis(values, 2, 0)))
+                yield _jets(columns, columns["pt"] != 0, _npy_rows(y, y_type, (rows,)))
+
+        yield x_shape[0], chunks
+
+
+def _npy_header(file):
+    """Shape and type of an array that is stored row by row as plain numbers."""
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    shape, by_column, dtype = read[np.lib.format.read_magic(file)](file)
+    if dtype.kind not in "fiub" or by_column and len(shape) > 1:
+        raise InputError(f"{file.name} has to hold numbers, row by row")
+    return shape, dtype
+
+
+def _npy_rows(file, dtype, shape):
+    return np.frombuffer(file.read(int(np.prod(shape)) * dtype.itemsize), dtype).reshape(shape)
+
+
+@contextlib.contextmanager
+def jetclass(path):
+    """JetClass (zenodo 6619768): a ROOT file with one tree.
+
+    Yields
+    ------
+    (int, function)
+        Rows are records of all branches.
+    """
+    with uproot.open(path) as file:
+        trees = sorted({key.split(";")[0] for key, kind in file.classnames().items() if kind == "TTree"})
+        if len(trees) != 1:
+            raise InputError(f"{path} has {len(trees)} trees: {', '.join(trees)}" if trees else f"{path} has no tree")
+        tree = file[trees[0]]
+        _require(path, MOMENTA, tree.keys(recursive=False))
+        if "event_number" in tree:
+            raise InputError(f"{path} has a branch event_number already")
+        yield tree.num_entries, lambda step: tree.iterate(step_size=step)
+
+
+def _require(path, names, present):
+    missing = sorted(set(names) - set(present))
+    if missing:
+        more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
+        raise InputError(f"{path} lacks {', '.join(missing[:4])}{more}")
+
+
+def _jets(columns, real, label):
+    """Records with a list for each column (N, P), holding the entries where `real` (N, P) is true."""
+    lists = {name: ak.unflatten(values[real], real.sum(axis=1)) for name, values in columns.items()}
+    return ak.zip(lists | {"label": label}, depth_limit=1)

@@ -1,0 +1,86 @@
+"""Files that are listed elsewhere: records of Zenodo (pooch) and datasets of Hugging Face (huggingface_hub)."""
+
+from fnmatch import fnmatch
+
+from kd_trainer.errors import InputError
+
+TIMEOUT = 60  # seconds
+
+
+def record_files(doi, patterns):
+    """Files of a record.
+
+    Parameters
+    ----------
+    doi : str
+    patterns : list of str
+        A file is listed if its name matches one of them.
+
+    Returns
+    -------
+    dict
+        Name to (url, checksum).
+
+    Raises
+    ------
+    InputError
+        If there is no such record or no answer.
+    """
+    import pooch
+    import requests
+
+    try:
+        repository = pooch.downloaders.doi_to_repository(doi, timeout=TIMEOUT)
+        found = pooch.Pooch(path=".", base_url=f"doi:{doi}/")
+        repository.populate_registry(found)
+        files = {name: (repository.download_url(name), check) for name, check in found.registry.items()}
+    except (requests.RequestException, ValueError, KeyError) as error:
+        raise InputError(f"the record {doi} cannot be read: {_one_line(error)}") from error
+    files = {name: file for name, file in files.items() if any(fnmatch(name, pattern) for pattern in patterns)}
+    if not files:
+        raise InputError(f"the record {doi} has no files {' '.join(patterns)}")
+    return files
+
+
+def dataset_size(repository, patterns, staging, endpoint=None):
+    """Bytes of a dataset that `fetch_dataset` has still to fetch.
+
+    Raises
+    ------
+    InputError
+        If there is no such dataset or no answer.
+    """
+    import huggingface_hub
+
+    def wanted(entry):
+        is_file = hasattr(entry, "size")
+        fits = any(fnmatch(entry.path, pattern) for pattern in patterns)
+        return is_file and fits and not (staging / entry.path).exists()
+
+    try:
+        entries = huggingface_hub.HfApi(endpoint).list_repo_tree(repository, repo_type="dataset", recursive=True)
+        return sum(entry.size for entry in entries if wanted(entry))
+    except Exception as error:  # of four libraries: those for HTTP, for large files, for locks, and its own
+        raise InputError(f"the dataset {repository} cannot be read: {_one_line(error)}") from error
+
+
+def fetch_dataset(repository, patterns, staging, endpoint=None):
+    """Fetch the files of a dataset into a directory; what is there already is kept.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be fetched or written.
+    """
+    import huggingface_hub
+
+    try:
+        huggingface_hub.snapshot_download(
+            repository, repo_type="dataset", local_dir=staging, allow_patterns=patterns, endpoint=endpoint
+        )
+    except Exception as error:  # see above
+        raise InputError(f"the dataset {repository} cannot be fetched: {_one_line(error)}") from error
+
+
+def _one_line(error):
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,395 @@
+"""More-Interaction Particle Transformer (arXiv 2407.08682), written for jets of real length.
+
+Weights have the names of the authors' checkpoints. The default is MIParT; MIParT-L is `-o embed_dims "[128, 512, 128]"
+-o pair_embed_dims "[128, 128, 128]"`.
+
+Training and inference work on what is there: pair features and their embedding see each pair of real particles once,
+layers that act on single particles see real particles only, and attention sees jets sorted by multiplicity in groups
+that are padded to their own longest jet. ONNX export (`for_inference`) uses the plain padded form, of the same values.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from weaver.nn.model.ParticleTransformer import Embed
+
+PAIRS = 2**15, 2**22  # of particles in jets that are padded together, on a CPU (within its cache) and on a GPU
+EPS = 1e-8
+MASKED = -1e9  # not -inf: a jet without particles would give NaN
+
+
+def pair_features(i, j):
+    """ln kT, ln z, ln Delta and ln m^2 of pairs (arXiv 2202.03772, eq. 3).
+
+    i, j: (..., 7) of the two particles, as `particle_kinematics` gives them, any shapes that broadcast -> (..., 4)
+    """
+    pt_i, pt_j = i[..., 4], j[..., 4]
+    dphi = torch.remainder(i[..., 6] - j[..., 6] + torch.pi, 2 * torch.pi) - torch.pi
+    delta = ((i[..., 5] - j[..., 5]).square() + dphi.square()).sqrt()
+    softer = torch.minimum(pt_i, pt_j)
+    p = i[..., :4] + j[..., :4]
+    mass2 = p[..., 3].square() - p[..., :3].square().sum(-1)
+    kt, z = softer * delta, softer / (pt_i + pt_j).clamp(min=EPS)
+    return torch.stack([kt, z, delta, mass2], dim=-1).clamp(min=EPS).log()
+
+
+def particle_kinematics(v):
+    """(..., 4) px, py, pz, E -> (..., 7) with pT, rapidity and phi appended."""
+    px, py, pz, energy = v.unbind(-1)
+    rapidity = 0.5 * torch.log(1 + 2 * pz / (energy - pz).clamp(min=1e-20))
+    return torch.cat([v, torch.stack([(px * px + py * py).sqrt(), rapidity, torch.atan2(py, px)], dim=-1)], dim=-1)
+
+
+class Padded:
+    """Jets as they come: (N, P, C), with a mask. For export."""
+
+    def __init__(self, mask):
+        self.mask = mask  # (N, P)
+        self.bias = torch.zeros_like(mask, dtype=torch.float).masked_fill(~mask, MASKED)
+
+    def pack(self, x):
+        return x
+
+    def pair_features(self, v):
+        v = particle_kinematics(v)
+        return pair_features(v[:, :, None], v[:, None, :])  # (N, P, P, 4)
+
+    def pair_matrices(self, u):
+        return [u.permute(0, 3, 1, 2) + self.bias[:, None, None, :]]  # (N, C, P, P)
+
+    def spread(self, x):
+        return [x]
+
+    def collect(self, xs):
+        return xs[0]
+
+    def padding(self):
+        return [self.bias[:, None, None, :]]
+
+    def jets(self, x):
+        return [x]
+
+    def in_order(self, x):
+        return x
+
+
+def group_sizes(counts, pairs):
+    """Split jets, sorted by multiplicity, into groups of not more than `pairs` pairs when padded: numbers of jets."""
+    sizes = [0]
+    for count in counts:
+        if sizes[-1] and (sizes[-1] + 1) * count**2 > pairs:
+            sizes.append(0)
+        sizes[-1] += 1
+    return sizes
+
+
+class Group:
+    """Jets padded to the longest of them: G jets of up to P particles.
+
+    Parameters
+    ----------
+    starts, counts : (G,) where the particles of each jet begin in the list of all, and how many they are
+    """
+
+    def __init__(self, starts, counts):
+        self.shape = len(counts), max(int(counts[-1]), 1)
+        slot = torch.arange(self.shape[1], device=counts.device)
+        real = slot < counts[:, None]  # (G, P)
+        self.slots = real.flatten().nonzero().squeeze(1)
+        self.bias = torch.zeros(self.shape, device=counts.device).masked_fill_(~real, MASKED)
+        jet, i, j = (real[:, :, None] & (slot <= slot[:, None])).nonzero(as_tuple=True)  # each pair once
+        self.i, self.j = starts[jet] + i, starts[jet] + j
+        first = jet * self.shape[1] ** 2
+        self.cells = first + i * self.shape[1] + j, first + j * self.shape[1] + i
+
+    def pad(self, x):
+        """Particles of the group in the list -> (G, P, C)"""
+        y = x.new_zeros(self.shape[0] * self.shape[1], x.shape[1]).index_copy(0, self.slots, x)
+        return y.view(*self.shape, -1)
+
+    def matrix(self, u):
+        """Pairs of the group in the list -> symmetric (G, C, P, P), with MASKED for padded keys"""
+        jets, particles = self.shape
+        y = u.new_zeros(jets * particles**2, u.shape[1])
+        for cells in self.cells:
+            y = y.index_copy(0, cells, u)
+        return y.view(jets, particles, particles, -1).permute(0, 3, 1, 2) + self.bias[:, None, None, :]
+
+
+class Packed:
+    """The real particles of all jets in one list, (T, C); jets sorted by multiplicity, in groups for attention."""
+
+    def __init__(self, mask):
+        counts = mask.sum(1)
+        self.order = counts.argsort()
+        jet, slot = mask[self.order].nonzero(as_tuple=True)
+        self.particles = self.order[jet], slot  # where each comes from
+        counts = counts[self.order]
+        self.sizes = group_sizes(counts.tolist(), PAIRS[mask.is_cuda])
+        starts = counts.cumsum(0) - counts
+        self.groups = [Group(*group) for group in zip(starts.split(self.sizes), counts.split(self.sizes))]
+        self.i = torch.cat([group.i for group in self.groups])
+        self.j = torch.cat([group.j for group in self.groups])
+
+    def pack(self, x):
+        return x[self.particles]  # (T, C)
+
+    def pair_features(self, v):
+        v = particle_kinematics(v)
+        return pair_features(v[self.i], v[self.j])  # (M, 4)
+
+    def pair_matrices(self, u):
+        parts = u.split([len(group.i) for group in self.groups])
+        return [group.matrix(part) for group, part in zip(self.groups, parts)]
+
+    def spread(self, x):
+        parts = x.split([len(group.slots) for group in self.groups])
+        return [group.pad(part) for group, part in zip(self.groups, parts)]
+
+    def collect(self, xs):
+        return torch.cat([x.flatten(0, 1)[group.slots] for group, x in zip(self.groups, xs)])
+
+    def padding(self):
+        return [group.bias[:, None, None, :] for group in self.groups]
+
+    def jets(self, x):
+        return x.split(self.sizes)
+
+    def in_order(self, x):
+        return x[self.order.argsort()]
+
+
+class PairEmbed(nn.Module):
+    """Pair features -> U1 of D1 channels for more-interaction attention and U2 of D2 channels as attention bias."""
+
+    def __init__(self, dims, num_heads, activation):
+        super().__init__()
+        self.embed1 = nn.Sequential(nn.BatchNorm1d(4), *self._layers((4, *dims), activation))
+        self.embed2 = nn.Sequential(*self._layers((dims[-1], num_heads), activation))
+
+    @staticmethod
+    def _layers(dims, activation):
+        layers = []
+        for a, b in zip(dims[:-1], dims[1:]):
+            layers += [nn.Conv1d(a, b, 1), nn.BatchNorm1d(b), activation()]
+        return layers
+
+    @staticmethod
+    def _run(layers, x):
+        """A kernel of size 1 is a linear layer."""
+        for layer in layers:
+            x = F.linear(x, layer.weight[:, :, 0], layer.bias) if isinstance(layer, nn.Conv1d) else layer(x)
+        return x
+
+    def forward(self, x):
+        """(..., 4) -> (..., D1), (..., D2)"""
+        u1 = self._run(self.embed1, x.flatten(0, -2))
+        u2 = self._run(self.embed2, u1)
+        return u1.view(*x.shape[:-1], -1), u2.view(*x.shape[:-1], -1)
+
+
+class DroppedMatmul(torch.autograd.Function):
+    """dropout(a, p) @ v, keeping a byte an element of `a` for the way back.
+
+    Torch's dropout took a third of a training on a CPU: it draws a number an element, where one byte of a 64-bit
+    number will do (which makes p a multiple of 1/256), and multiplies by a bool eight times slower than by an int8.
+    """
+
+    @staticmethod
+    def forward(a, v, p):
+        numbers = torch.empty((a.numel() + 7) // 8, dtype=torch.long, device=a.device).random_(-(2**63), None)
+        kept = (numbers.view(torch.uint8)[: a.numel()].view(a.shape) >= round(256 * p)).view(torch.int8)
+        return (a * kept) @ v, kept
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        a, v, p = inputs
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(a, v, output[1])
+
+    @staticmethod
+    def backward(ctx, grad, _):
+        a, v, kept = ctx.saved_tensors
+        grad = grad.to(a.dtype)  # autocast makes the product half as wide
+        grad_a = (grad @ v.transpose(-1, -2)).mul_(kept)
+        return grad_a, (a * kept).transpose(-1, -2) @ grad, None
+
+
+class MoreInteraction(nn.Module):
+    """Attention with given weights, one head a channel of U1: no queries, no keys, no output projection."""
+
+    def __init__(self, dim, num_heads, dropout):
+        super().__init__()
+        self.num_heads, self.dropout = num_heads, dropout
+        self.vv = nn.Linear(dim, dim, bias=False)
+
+    def forward(self, x, layout, weights):
+        outputs = []
+        for v, a in zip(layout.spread(self.vv(x)), weights):  # (G, P, C), (G, H, P, P)
+            v = v.unflatten(2, (self.num_heads, -1)).transpose(1, 2)  # (G, H, P, D)
+            if self.training and self.dropout:
+                v = v.to(a.dtype) / (1 - round(256 * self.dropout) / 256)
+                mixed, _ = DroppedMatmul.apply(a, v, self.dropout)
+            else:
+                mixed = a @ v
+            outputs.append(mixed.transpose(1, 2).flatten(2))
+        return layout.collect(outputs)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention with U2 as bias; for the class token the query is the token itself."""
+
+    def __init__(self, dim, num_heads, dropout):
+        super().__init__()
+        self.num_heads, self.dropout = num_heads, dropout
+        self.in_proj_weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(3 * dim, dim)))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
+        self.out_proj = nn.Linear(dim, dim)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def _heads(self, x):
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(-2, -3)  # (..., P, C) -> (..., H, P, D)
+
+    def _attend(self, q, k, v, bias):
+        dropout = self.dropout if self.training else 0.0
+        return F.scaled_dot_product_attention(q, k, v, bias, dropout).transpose(1, 2).flatten(2)  # (G, P, C)
+
+    def forward(self, x, layout, biases):
+        qkv = layout.spread(F.linear(x, self.in_proj_weight, self.in_proj_bias))
+        outputs = [self._attend(*map(self._heads, y.chunk(3, -1)), bias) for y, bias in zip(qkv, biases)]
+        return self.out_proj(layout.collect(outputs))
+
+
+class Block(nn.Module):
+    """Attention and feed-forward with the norms and scales of ParT's blocks (arXiv 2202.03772, 2110.09456)."""
+
+    def __init__(self, attn, dim, ffn_ratio=4, dropout=0.1, activation_dropout=0.1, activation=nn.GELU):
+        super().__init__()
+        self.attn = attn
+        self.pre_attn_norm, self.post_attn_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.pre_fc_norm, self.post_fc_norm = nn.LayerNorm(dim), nn.LayerNorm(ffn_ratio * dim)
+        self.fc1, self.fc2 = nn.Linear(dim, ffn_ratio * dim), nn.Linear(ffn_ratio * dim, dim)
+        self.act, self.dropout, self.act_dropout = activation(), nn.Dropout(dropout), nn.Dropout(activation_dropout)
+        self.c_attn = nn.Parameter(torch.ones(attn.num_heads))
+        self.w_resid = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x, layout, pairs):
+        return self.feed_forward(x, self.attn(self.pre_attn_norm(x), layout, pairs))
+
+    def feed_forward(self, x, attended):
+        # heads are scaled, and their channels interleaved, as in the first ParT
+        y = attended.unflatten(-1, (len(self.c_attn), -1)) * self.c_attn[:, None]
+        x = x + self.dropout(self.post_attn_norm(y.transpose(-1, -2).flatten(-2)))
+        y = self.act_dropout(self.act(self.fc1(self.pre_fc_norm(x))))
+        return self.w_resid * x + self.dropout(self.fc2(self.post_fc_norm(y)))
+
+
+class ClassAttention(SelfAttention):
+    """The class token looks at itself and at the particles (arXiv 2103.17239)."""
+
+    def forward(self, token, normed_token, normed, layout, padding):
+        """(N, 1, C) twice, particles -> (N, 1, C)"""
+        dim = token.shape[-1]
+        q = F.linear(token, self.in_proj_weight[:dim], self.in_proj_bias[:dim])
+        kv_token, kv = (F.linear(x, self.in_proj_weight[dim:], self.in_proj_bias[dim:]) for x in (normed_token, normed))
+        outputs = []
+        for q, first, rest, bias in zip(layout.jets(q), layout.jets(kv_token), layout.spread(kv), padding):
+            k, v = torch.cat([first, rest], dim=1).chunk(2, -1)
+            outputs.append(self._attend(*map(self._heads, (q, k, v)), F.pad(bias, (1, 0))))
+        return self.out_proj(torch.cat(outputs))
+
+
+class ClassBlock(Block):
+    def forward(self, token, x, layout, padding):
+        return self.feed_forward(
+            token, self.attn(token, self.pre_attn_norm(token), self.pre_attn_norm(x), layout, padding)
+        )
+
+
+class MIParT(nn.Module):
+    def __init__(
+        self,
+        input_dim,
+        num_classes,
+        embed_dims=(128, 512, 64),
+        pair_embed_dims=(64, 64, 64),
+        num_heads=8,
+        num_mi_layers=5,
+        num_layers=5,
+        num_cls_layers=2,
+        dropout=0.1,
+        fc_params=(),
+        activation="gelu",
+        for_inference=False,
+    ):
+        super().__init__()
+        self.for_inference = for_inference
+        dim, act = embed_dims[-1], {"gelu": nn.GELU, "relu": nn.ReLU}[activation]
+        self.embed = Embed(input_dim, embed_dims, activation=activation)
+        self.pair_embed = PairEmbed(pair_embed_dims, num_heads, act)
+
+        def block(kind, attention, heads, p):
+            return kind(attention(dim, heads, p), dim, dropout=p, activation_dropout=p, activation=act)
+
+        mi_heads = pair_embed_dims[-1]
+        self.blocks = nn.ModuleList(block(Block, MoreInteraction, mi_heads, dropout) for _ in range(num_mi_layers))
+        self.blocks2 = nn.ModuleList(block(Block, SelfAttention, num_heads, dropout) for _ in range(num_layers))
+        self.cls_blocks = nn.ModuleList(block(ClassBlock, ClassAttention, num_heads, 0) for _ in range(num_cls_layers))
+        self.cls_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, dim), std=0.02))
+        self.norm = nn.LayerNorm(dim)
+        self.fc = nn.Sequential()
+        for out_dim, rate in fc_params:
+            self.fc.append(nn.Sequential(nn.Linear(dim, out_dim), nn.ReLU(), nn.Dropout(rate)))
+            dim = out_dim
+        self.fc.append(nn.Linear(dim, num_classes))
+
+    def forward(self, features, vectors, mask):
+        mask = mask[:, 0].bool()
+        layout = (Padded if self.for_inference else Packed)(mask)
+        u1, u2 = self.pair_embed(layout.pair_features(layout.pack(vectors.transpose(1, 2))))
+        x = layout.pack(features.transpose(1, 2))
+        x = self.embed.embed(self.embed.input_bn(x.flatten(0, -2)).view(x.shape))
+        weights = [u.softmax(dim=-1) for u in layout.pair_matrices(u1)]
+        biases = layout.pair_matrices(u2)
+        for block in self.blocks:
+            x = block(x, layout, weights)
+        for block in self.blocks2:
+            x = block(x, layout, biases)
+        token, padding = self.cls_token.expand(len(mask), -1, -1), layout.padding()
+        for block in self.cls_blocks:
+            token = block(token, x, layout, padding)
+        logits = self.fc(self.norm(layout.in_order(token).squeeze(1)))
+        return logits.softmax(dim=1) if self.for_inference else logits
+
+
+class MIParTWrapper(nn.Module):
+    def __init__(self, **kwargs):
+        super().__init__()
+        self.mod = MIParT(**kwargs)
+
+    @torch.jit.ignore
+    def no_weight_decay(self):
+        return {"mod.cls_token"}
+
+    def forward(self, points, features, lorentz_vectors, mask):
+        """(N, 2, P) unused, (N, C, P), (N, 4, P) in GeV, (N, 1, P) -> logits (N, K)."""
+        return self.mod(features, lorentz_vectors, mask)
+
+
+def get_model(data_config, **kwargs):
+    cfg = dict(
+        input_dim=len(data_config.input_dicts["pf_features"]),
+        num_classes=len(data_config.labels.get("names", data_config.label_value)),
+    )
+    cfg.update(kwargs)
+    model_info = {
+        "input_names": list(data_config.input_names),
+        "input_shapes": {k: (1, *s[1:]) for k, s in data_config.input_shapes.items()},
+        "output_names": ["softmax"],
+        "dynamic_axes": {**{k: {0: "N", 2: "n_pf"} for k in data_config.input_names}, "softmax": {0: "N"}},
+    }
+    return MIParTWrapper(**cfg), model_info
+
+
+def get_loss(data_config, **kwargs):
+    return nn.CrossEntropyLoss()

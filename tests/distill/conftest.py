@@ -1,0 +1,27 @@
+"""An untrained teacher, and the configs that pair it with a student."""
+
+import pytest
+import torch
+from distillation import FULL, L1, TEACHER
+from helpers import ROOT, kd_trainer
+from weaver.utils.dataset import DataConfig
+from weaver.utils.import_tools import import_module
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """Weights of an untrained teacher."""
+    path = tmp_path_factory.mktemp("teacher") / "teacher.pt"
+    torch.manual_seed(3)
+    config = DataConfig.load(str(FULL), load_observers=False)
+    model, _ = import_module(str(ROOT / "networks" / "ParT.py")).get_model(config, **TEACHER)
+    torch.save(model.state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def configs(tmp_path_factory):
+    """Folder with paired.yaml and student.yaml."""
+    folder = tmp_path_factory.mktemp("pair")
+    kd_trainer("pair", "--student", L1, "--teacher", FULL, "-o", folder)
+    return folder
