@@ -12,6 +12,7 @@ COMMANDS = {
     "download": ("kd_trainer.jets.download", "fetch public datasets and checkpoints"),
     "check": ("kd_trainer.jets.check", "look at input files before a long training"),
     "complexity": ("kd_trainer.evaluate.complexity", "parameters and FLOPs of a network"),
+    "bench": ("kd_trainer.bench.command", "speed, as ratios measured in one run"),
     "report": ("kd_trainer.evaluate.report", "compare taggers from weaver's prediction files"),
 }
 

@@ -278,7 +278,7 @@ class Block(nn.Module):
 
     def feed_forward(self, x, attended):
         # heads are scaled, and their channels interleaved, as in the first ParT
-        y = attended.unflatten(-1, (len(self.c_attn), -1)) * self.c_attn[:, None]
+        y = attended.unflatten(-1, (self.attn.num_heads, -1)) * self.c_attn[:, None]
         x = x + self.dropout(self.post_attn_norm(y.transpose(-1, -2).flatten(-2)))
         y = self.act_dropout(self.act(self.fc1(self.pre_fc_norm(x))))
         return self.w_resid * x + self.dropout(self.fc2(self.post_fc_norm(y)))
@@ -293,9 +293,9 @@ class ClassAttention(SelfAttention):
         q = F.linear(token, self.in_proj_weight[:dim], self.in_proj_bias[:dim])
         kv_token, kv = (F.linear(x, self.in_proj_weight[dim:], self.in_proj_bias[dim:]) for x in (normed_token, normed))
         outputs = []
-        for q, first, rest, bias in zip(layout.jets(q), layout.jets(kv_token), layout.spread(kv), padding):
+        for query, first, rest, bias in zip(layout.jets(q), layout.jets(kv_token), layout.spread(kv), padding):
             k, v = torch.cat([first, rest], dim=1).chunk(2, -1)
-            outputs.append(self._attend(*map(self._heads, (q, k, v)), F.pad(bias, (1, 0))))
+            outputs.append(self._attend(*map(self._heads, (query, k, v)), F.pad(bias, (1, 0))))
         return self.out_proj(torch.cat(outputs))
 
 
@@ -355,7 +355,7 @@ class MIParT(nn.Module):
             x = block(x, layout, weights)
         for block in self.blocks2:
             x = block(x, layout, biases)
-        token, padding = self.cls_token.expand(len(mask), -1, -1), layout.padding()
+        token, padding = self.cls_token.expand(mask.shape[0], -1, -1), layout.padding()
         for block in self.cls_blocks:
             token = block(token, x, layout, padding)
         logits = self.fc(self.norm(layout.in_order(token).squeeze(1)))
@@ -382,6 +382,8 @@ def get_model(data_config, **kwargs):
         num_classes=len(data_config.labels.get("names", data_config.label_value)),
     )
     cfg.update(kwargs)
+    if cfg["num_classes"] < 2:
+        raise ValueError("the data config does not tell the number of classes: give it with -o num_classes")
     model_info = {
         "input_names": list(data_config.input_names),
         "input_shapes": {k: (1, *s[1:]) for k, s in data_config.input_shapes.items()},

@@ -14,8 +14,8 @@ from weaver.nn.model.ParticleTransformer import ParticleTransformer
 def interleave_heads(module, state_dict, prefix, *args):
     """Make a checkpoint of weaver < 0.5 give the same outputs in weaver >= 0.5; others stay as they are.
 
-    After scaling its heads by c_attn, the first ParT wrote the H heads of D channels in the order (D, H); weaver 0.5 has
-    (H, D), and would load such weights without a word and predict something else. The old order and the scales go into
+    After scaling its heads by c_attn, the first ParT wrote the H heads of D channels in the order (D, H); weaver 0.5
+    has (H, D): it loads such weights without a word and predicts something else. The old order and the scales go into
     the output projection. The two kinds of checkpoint differ in the name of the input projection.
     """
     for key in [key for key in state_dict if key.startswith(prefix) and key.endswith("attn.in_proj_weight")]:

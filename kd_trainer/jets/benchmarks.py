@@ -44,14 +44,14 @@ class Window(NamedTuple):
 
 
 TOP = {
-    "top": Benchmark(1, NO_UNDERLYING_EVENT + TOP_PAIR + W_TO_QUARKS, 150, 14),
-    "QCD": Benchmark(0, (*NO_UNDERLYING_EVENT, "HardQCD:all = on"), 250, 43),
+    "top": Benchmark(1, NO_UNDERLYING_EVENT + TOP_PAIR + W_TO_QUARKS, 150, 12),
+    "QCD": Benchmark(0, (*NO_UNDERLYING_EVENT, "HardQCD:all = on"), 250, 35),
 }
 QUARK_GLUON = {
-    "quark": Benchmark(1, Z_AND_LIGHT_QUARK + Z_TO_NEUTRINOS, 275, 15),
+    "quark": Benchmark(1, Z_AND_LIGHT_QUARK + Z_TO_NEUTRINOS, 275, 14),
     "gluon": Benchmark(0, Z_AND_GLUON + Z_TO_NEUTRINOS, 275, 15),
 }
-TOP_WINDOW = Window(1.0, 30.0, 460.0, 2.5)
+TOP_WINDOW = Window(1.0, 30.0, 440.0, 2.5)
 QUARK_GLUON_WINDOW = Window(0.6, 30.0, 470.0, 2.0)
 
 

@@ -6,7 +6,7 @@ from helpers import ROOT
 from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
 
-NETWORKS = ("ParT", "ParticleNet", "PFN", "dense")
+NETWORKS = ("ParT", "MIParT", "ParticleNet", "PFN", "dense")
 TINY = {"conv_params": [(4, (8, 8))], "fc_params": [(8, 0.1)]}  # ParticleNet for the 16 particles of l1
 
 
@@ -48,7 +48,7 @@ def test_padding_does_not_matter(network):
     torch.testing.assert_close(model(*X.values()), before)
 
 
-@pytest.mark.parametrize("network", ["ParT", "ParticleNet", "PFN"])
+@pytest.mark.parametrize("network", ["ParT", "MIParT", "ParticleNet", "PFN"])
 def test_order_of_particles_does_not_matter(network):
     model, info = build(network, "full")
     X = batch(info, counts=(20, 40, 90))
@@ -70,6 +70,8 @@ def test_published_sizes():
     sizes = {network: sum(p.numel() for p in build(network, "kin")[0].parameters()) for network in NETWORKS}
     assert sizes["ParT"] == pytest.approx(2.14e6, rel=0.01)  # arXiv 2202.03772
     assert sizes["ParticleNet"] == pytest.approx(370e3, rel=0.01)
+    mipart = build("MIParT", "kin", num_classes=2)[0]
+    assert sum(p.numel() for p in mipart.parameters()) == 657_014
 
 
 def test_part_embedding():

@@ -1,0 +1,21 @@
+"""python -m kd_trainer bench: speed as ratios, the two sides measured alternately in one run."""
+
+import importlib
+
+from kd_trainer.errors import InputError
+
+BENCHMARKS = {
+    "network": ("kd_trainer.bench.network", "jets/s and peak memory of networks, for training and inference"),
+}
+
+
+def main(argv):
+    """One benchmark; returns the exit code."""
+    if not argv or argv[0] in ("-h", "--help"):
+        lines = [f"  {name:<12}{text}" for name, (_, text) in BENCHMARKS.items()]
+        print("\n".join(["usage: python -m kd_trainer bench BENCHMARK [--help] ...", "", "benchmarks:", *lines]))
+        return 0 if argv else 2
+    name, *rest = argv
+    if name not in BENCHMARKS:
+        raise InputError(f"unknown benchmark '{name}'; valid are: {', '.join(BENCHMARKS)}")
+    return importlib.import_module(BENCHMARKS[name][0]).main(rest)

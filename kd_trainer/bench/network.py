@@ -1,0 +1,208 @@
+"""python -m kd_trainer bench network: jets per second and peak memory of networks, in training and inference."""
+
+import argparse
+
+import numpy as np
+
+from kd_trainer.bench.machine import machine, peak_memory
+from kd_trainer.bench.timing import alternate, rates, ratio
+from kd_trainer.errors import InputError
+from kd_trainer.evaluate.complexity import count_parameters, load_data_config, load_network, parse_options
+from kd_trainer.evaluate.output import si, write_json
+from kd_trainer.files import inspect
+
+MEAN_PARTICLES, SPREAD = 45, 18  # of jets of JetClass
+
+
+def random_jets(shapes, jets, seed=0):
+    """Inputs (N, C, P) of jets with the lengths of real ones: about 45 particles, or as many as fit.
+
+    Parameters
+    ----------
+    shapes : dict of input name -> (1, C, P); names that end in vectors, mask and points have their meaning
+
+    Returns
+    -------
+    dict of tensors
+    """
+    import torch
+
+    rng = np.random.default_rng(seed)
+    longest = max(shape[-1] for shape in shapes.values())
+    counts = np.clip(rng.gamma((MEAN_PARTICLES / SPREAD) ** 2, SPREAD**2 / MEAN_PARTICLES, jets), 3, longest)
+    mask = np.arange(longest) < counts.astype(int)[:, None]
+    pt, eta, phi = rng.exponential(10, mask.shape) + 0.5, *rng.normal(0, 0.2, (2, *mask.shape))
+    vectors = np.stack([pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta), pt * np.cosh(eta) * 1.001], axis=1)
+    known = {"vectors": vectors, "points": np.stack([eta, phi], axis=1), "mask": mask[:, None]}
+    inputs = {}
+    for name, (_, channels, length) in shapes.items():
+        values = known.get(name.split("_")[-1])
+        if values is None or values.shape[1:] != (channels, length):
+            values = rng.normal(0, 1, (jets, channels, length))
+        inputs[name] = torch.tensor(values, dtype=torch.float32)
+    return inputs
+
+
+def real_jets(config, files, jets):
+    """Inputs of the first jets of files, read and preprocessed by weaver: dict of tensors."""
+    import torch
+    from weaver.utils.dataset import _load_next
+
+    for path in files:
+        _, trouble = inspect(path, set(config.test_load_branches), config.treename)
+        if trouble:
+            raise InputError(f"{path} {trouble}")
+    options = {"training": False, "mode": "test", "reweight": False, "shuffle": False}
+    table, indices = _load_next(config, files, None, options)
+    chosen = np.random.default_rng(0).permutation(indices)[:jets]
+    return {name: torch.tensor(table["_" + name][chosen]) for name in config.input_names}
+
+
+def sides(model, inputs, labels, batch_size):
+    """A function that trains on all jets once (forward and backward), and one that predicts them."""
+    import torch
+
+    device = next(model.parameters()).device
+    batches = [
+        ([x[i : i + batch_size].to(device) for x in inputs], labels[i : i + batch_size].to(device))
+        for i in range(0, len(labels), batch_size)
+    ]
+
+    def wait():
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def train():
+        model.train()
+        for x, y in batches:
+            model.zero_grad(set_to_none=True)
+            torch.nn.functional.cross_entropy(model(*x), y).backward()
+        wait()
+
+    def predict():
+        model.eval()
+        with torch.no_grad():
+            for x, _ in batches:
+                model(*x)
+        wait()
+
+    return {"training": train, "inference": predict}
+
+
+def prepare(network, options, args):
+    """Model and the two functions of `sides` for one network."""
+    import torch
+
+    torch.manual_seed(0)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    config = load_data_config(args.data_config, args.particles)
+    model, info = load_network(network, config, options)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model.to(device)
+    inputs = real_jets(config, args.files, args.jets) if args.files else random_jets(info["input_shapes"], args.jets)
+    jets = len(next(iter(inputs.values())))
+    inputs = [inputs[name] for name in info["input_names"]]
+    model.eval()
+    with torch.no_grad():
+        classes = model(*[x[:2].to(device) for x in inputs]).shape[1]
+    labels = torch.randint(0, classes, (jets,))
+    return model, sides(model, inputs, labels, args.batch_size), jets
+
+
+def run_of(network, options, args, use):
+    """For `peak_memory`: the function of one use, in a process of its own."""
+    return prepare(network, options, args)[1][use]
+
+
+def measure(networks, args):
+    """Everything that is printed, as plain numbers.
+
+    Parameters
+    ----------
+    networks : list of (path, options)
+    args : of the command line
+    """
+    names = [f"{i}: {path}" for i, (path, _) in enumerate(networks, start=1)]
+    prepared = [prepare(path, options, args) for path, options in networks]
+    jets = prepared[0][2]
+    results = {"machine": machine(), "jets": jets, "batch_size": args.batch_size, "networks": {}, "ratios": {}}
+    for name, (path, options), (model, _, _) in zip(names, networks, prepared):
+        results["networks"][name] = {"network": path, "options": options, "parameters": count_parameters(model)}
+    for use in args.uses:
+        seconds = alternate({name: p[1][use] for name, p in zip(names, prepared)}, args.repetitions)
+        for name, network in zip(names, networks):
+            memory = peak_memory(run_of, *network, args, use)
+            results["networks"][name][use] = {"jets_per_s": rates(seconds[name], jets), "peak_memory": memory}
+        others = enumerate(names[1:], start=2)
+        results["ratios"][use] = {f"1 / {i}": ratio(seconds[names[0]], seconds[name]) for i, name in others}
+    return results
+
+
+class AddNetwork(argparse.Action):
+    """--network FILE opens a network, the options that follow are its own."""
+
+    def __call__(self, parser, namespace, value, option_string=None):
+        networks = list(getattr(namespace, self.dest) or [])
+        if self.nargs == 2:
+            if not networks:
+                raise InputError("-o follows the --network that it belongs to")
+            networks[-1] = (networks[-1][0], [*networks[-1][1], tuple(value)])
+        else:
+            networks.append((value, []))
+        setattr(namespace, self.dest, networks)
+
+
+def main(argv):
+    """Measure, print a table, write JSON if asked to."""
+    parser = argparse.ArgumentParser(
+        prog="kd_trainer bench network",
+        description="Jets per second and peak memory of one network, or of several measured alternately, with ratios.",
+    )
+    add = parser.add_argument
+    add("--network", action=AddNetwork, dest="networks", required=True, metavar="NET.py", help="may be given again")
+    add("-o", "--network-option", action=AddNetwork, dest="networks", nargs=2, metavar=("KEY", "VALUE"),
+        help="option of the network given last")  # fmt: skip
+    add("--data-config", required=True, metavar="CFG.yaml")
+    add("files", nargs="*", metavar="FILE", help="jets to use; without: random ones, of the lengths of JetClass")
+    add("--jets", type=int, default=256, metavar="N", help="jets of a turn (default: %(default)s)")
+    add("--batch-size", type=int, default=64, metavar="B", help="default: %(default)s")
+    add("--particles", type=int, metavar="P", help="number of particles (default: of the data config)")
+    add("--repetitions", type=int, default=5, metavar="R", help="turns of each side (default: %(default)s)")
+    add("--threads", type=int, metavar="T", help="threads of torch (default: its own)")
+    add("--uses", nargs="+", choices=("training", "inference"), default=("training", "inference"))
+    add("--output", metavar="FILE.json", help="write all numbers")
+    args = parser.parse_args(argv)
+    for name in ("jets", "batch_size", "repetitions"):
+        if getattr(args, name) < 1:
+            raise InputError(f"--{name.replace('_', '-')} has to be at least 1")
+    networks = [(path, parse_options(options)) for path, options in args.networks]
+    args.networks = None  # what follows goes to other processes
+    results = measure(networks, args)
+    print_results(results, args.uses)
+    if args.output:
+        write_json(args.output, results)
+        print(args.output)
+
+
+def print_results(results, uses):
+    """Table of networks and lines of ratios."""
+    from tabulate import tabulate
+
+    rows = []
+    for name, network in results["networks"].items():
+        row = [name, si(network["parameters"])]
+        for use in uses:
+            speed = network[use]["jets_per_s"]
+            row += [f"{speed['median']:.4g} ({speed['lowest']:.4g} to {speed['highest']:.4g})"]
+            memory = network[use]["peak_memory"]
+            row += ["unknown" if memory is None else f"{memory / 1e6:.0f} MB"]
+        rows.append(row)
+    header = ["network", "parameters", *(text for use in uses for text in (f"{use} (jets/s)", "peak memory"))]
+    where = results["machine"]
+    print(f"{where['gpu'] or where['processor']}, {where['threads']} threads, torch {where['torch']}; "
+          f"{results['jets']} jets, batches of {results['batch_size']}")  # fmt: skip
+    print(tabulate(rows, header, disable_numparse=True))
+    for use, pairs in results["ratios"].items():
+        for pair, value in pairs.items():
+            print(f"{use}: {pair} = {value['median']:.3g} ({value['lowest']:.3g} to {value['highest']:.3g})")

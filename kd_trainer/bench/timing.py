@@ -1,0 +1,41 @@
+"""Timing things against each other: alternately, several times, in one run."""
+
+import time
+from statistics import median
+
+from tqdm import tqdm
+
+
+def alternate(sides, repetitions, progress=True):
+    """Run each side in turn, `repetitions` times after one warm-up.
+
+    A machine that slows down for a while slows all sides.
+
+    Parameters
+    ----------
+    sides : dict of name -> callable without arguments
+
+    Returns
+    -------
+    dict of name -> list of seconds
+    """
+    seconds = {name: [] for name in sides}
+    turns = [(i, name) for i in range(repetitions + 1) for name in sides]
+    for i, name in tqdm(turns, disable=not progress):
+        start = time.perf_counter()
+        sides[name]()
+        if i:
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def rates(seconds, amount):
+    """Median and spread of amount / second: dict with median, lowest, highest."""
+    values = sorted(amount / s for s in seconds)
+    return {"median": median(values), "lowest": values[0], "highest": values[-1]}
+
+
+def ratio(first, second):
+    """How many times the second side took as long as the first, turn by turn: dict with median, lowest, highest."""
+    values = sorted(b / a for a, b in zip(first, second, strict=True))
+    return {"median": median(values), "lowest": values[0], "highest": values[-1]}
