@@ -41,7 +41,7 @@ def weaver(*args, **kwargs):
 
 
 def random_jets(number=40, particles=100, seed=5):
-    """Jets with particles around and below every threshold, in no order, with all branches of both datasets."""
+    """Jets with particles around and below every threshold, in no order, with all branches of all datasets."""
     rng = np.random.default_rng(seed)
     counts = rng.integers(1, particles, number)
     total = counts.sum()
@@ -55,6 +55,7 @@ def random_jets(number=40, particles=100, seed=5):
         "part_py": pt * np.sin(phi),
         "part_pz": pt * np.sinh(eta),
         "part_energy": np.sqrt((pt * np.cosh(eta)) ** 2 + 0.02),
+        "part_pid": np.choose(kind, [211, 130, 22, 11, 13]) * rng.choice([-1, 1], total),
         "part_deta": rng.normal(0, 0.3, total),
         "part_dphi": rng.normal(0, 0.3, total),
         "part_charge": np.where(np.isin(kind, (1, 2)), 0, rng.choice([-1, 1], total)).astype("int32"),
@@ -71,4 +72,5 @@ def random_jets(number=40, particles=100, seed=5):
     label = rng.integers(0, 10, number)
     record |= {f"label_{name}": (label == i).astype("int32") for i, name in enumerate(CLASSES)}
     record["jet_label"] = np.arange(number) % 188
+    record["label"] = np.arange(number) % 2
     return ak.Array(record)

@@ -44,7 +44,7 @@ def parse_arguments(argv):
     """
     parser = argparse.ArgumentParser(prog="python -m kd_trainer simulate", description=__doc__.partition(": ")[2])
     add = parser.add_argument
-    add("sample", nargs="?", choices=SAMPLES, default="jetclass", help="default: %(default)s")
+    add("sample", nargs="?", choices=SAMPLES, default="jetclass", help="the sample to imitate (default: jetclass)")
     add("-o", "--output", required=True, metavar="DIR", help="directory of the files <class>_<index>")
     classes = "; ".join(f"of {name}: {' '.join(sample.processes)}" for name, sample in SAMPLES.items())
     add("--classes", nargs="+", default=["all"], metavar="CLASS", help=f"all (default), or some {classes}")

@@ -5,14 +5,24 @@ from pathlib import Path
 import awkward as ak
 import numpy as np
 import pytest
+import torch
 import yaml
 from helpers import ROOT, random_jets
 from weaver.utils.data.eval_utils import _eval_expr
 from weaver.utils.data.preprocess import WeightMaker
 from weaver.utils.dataset import DataConfig, _load_next
+from weaver.utils.import_tools import import_module
 
-REDUCED = [(d, t) for d in ("JetClass", "JetClassII") for t in ("hlt", "l1")]
-ALL = [(d, t) for d in ("JetClass", "JetClassII") for t in ("full", "kinpid", "kin", "hlt", "l1")]
+from kd_trainer.evaluate.metrics import auc_influence
+from kd_trainer.jets.layouts import identities
+
+TIERS = {
+    **dict.fromkeys(("JetClass", "JetClassII"), ("full", "kinpid", "kin", "hlt", "l1")),
+    "TopLandscape": ("kin", "hlt", "l1"),
+    "QuarkGluon": ("kinpidplus", "kinpid", "kin", "hlt", "l1"),
+}
+ALL = [(d, t) for d, tiers in TIERS.items() for t in tiers]
+REDUCED = [(d, t) for d, t in ALL if t in ("hlt", "l1")]
 KEPT = {"hlt": (64, 1.0), "l1": (16, 2.0)}  # particles, threshold in GeV
 
 
@@ -108,7 +118,8 @@ def test_reduced_inputs_are_those_of_the_kept_particles(dataset, tier, tmp_path)
         features = got["pf_features"][i][:, :n]
         np.testing.assert_allclose(features[0], (np.log(pt[order] * scale) - 1.7) * 0.7, atol=1e-4)
         np.testing.assert_allclose(features[2], (np.log(pt[order] / axis_pt) + 4.7) * 0.7, atol=1e-4)
-        np.testing.assert_array_equal(features[5], ak.to_numpy(jet.part_charge)[order])
+        if dataset != "TopLandscape":  # which has no identities
+            np.testing.assert_array_equal(features[5], ak.to_numpy(jet.part_charge)[order])
         np.testing.assert_allclose(features[-2:], [deta, dphi], atol=2e-5)
 
 
@@ -120,7 +131,10 @@ def test_features_and_order(dataset, tier):
     kin = [f"part_pt{scaled}_log", f"part_e{scaled}_log", "part_logptrel", "part_logerel", "part_deltaR"]
     pid = ["part_charge", *(f"part_is{k}" for k in ("ChargedHadron", "NeutralHadron", "Photon", "Electron", "Muon"))]
     tracks = ["part_d0", "part_d0err", "part_dz", "part_dzerr"]
-    expected = kin + (pid if tier != "kin" else []) + (tracks if tier == "full" else []) + ["part_deta", "part_dphi"]
+    if tier == "kinpidplus":
+        pid[1:3] = ["part_isCHad", "part_isNHad"]
+    has_pid = tier != "kin" and dataset != "TopLandscape"
+    expected = kin + (pid if has_pid else []) + (tracks if tier == "full" else []) + ["part_deta", "part_dphi"]
     assert features == expected
     assert config.input_names == ("pf_points", "pf_features", "pf_vectors", "pf_mask")
     length = {"hlt": 64, "l1": 16}.get(tier, 128)
@@ -136,12 +150,35 @@ def test_features_and_order(dataset, tier):
         assert [params["part_d0err"][k] for k in ("center", "scale", "min", "max")] == [0, 1, 0, 1]
 
 
-@pytest.mark.parametrize("dataset", ["JetClass", "JetClassII"])
+@pytest.mark.parametrize("dataset", TIERS)
 def test_tiers_differ_in_variables_and_inputs_only(dataset):
     configs = [yaml.safe_load(config_path(dataset, tier).read_text()) for d, tier in ALL if d == dataset]
     assert all(list(config) == list(configs[0]) for config in configs)
     for key in set(configs[0]) - {"new_variables", "inputs"}:
         assert all(config[key] == configs[0][key] for config in configs), key
+
+
+@pytest.mark.parametrize("dataset", ["TopLandscape", "QuarkGluon"])
+def test_benchmarks_load_the_real_files(dataset, shared, tmp_path):
+    """The public files of kinematics; their identities are not in the sample, so made up here."""
+    path = shared / "real" / f"{dataset}_1000.parquet"
+    jets = ak.from_parquet(path)
+    if dataset == "QuarkGluon":
+        rng = np.random.default_rng(0)
+        pid = rng.choice([211, -321, 2212, 130, -2112, 22, 11, -13], ak.sum(jets.jet_nparticles))
+        for name, values in identities(ak.unflatten(pid, jets.jet_nparticles)).items():
+            jets[name] = values
+    for tier in TIERS[dataset]:
+        got = inputs(jets, dataset, tier, tmp_path)
+        assert len(got["pf_mask"]) == 1000 and all(np.isfinite(values).all() for values in got.values())
+        if tier == "kinpidplus":
+            mask = got["pf_mask"][:, 0].astype(bool)
+            species = {tuple(np.round(x, 1)) for x in got["pf_features"][:, 6:8].transpose(0, 2, 1)[mask].astype(float)}
+            assert species == {(1, 0), (0.5, 0), (0.2, 0), (0, 1), (0, 0.2), (0, 0)}
+    config = DataConfig.load(str(config_path(dataset, "kin")), load_observers=False)
+    options = {"training": True, "mode": "val", "reweight": False, "shuffle": False}
+    table, _ = _load_next(config, [str(path)], None, options)
+    np.testing.assert_array_equal(table["_label_"], 1 - ak.to_numpy(jets.label))  # the signal is class 0
 
 
 def test_jetclass2_labels_and_weights():
@@ -189,3 +226,18 @@ def test_jetclass2_sampling_weights_for_the_classes_present(shared):
     hists = made.options["weights"]["reweight_hists"]
     assert list(hists) == weights["reweight_classes"]
     assert all(0 < np.max(h) <= 1 and np.shape(h) == (14, 48) for h in hists.values())
+
+
+def test_published_particlenet_tags_tops(shared, tmp_path):
+    """Trained on JetClass, it separates the classes of another sample through our data config: AUC 0.986."""
+    path = shared / "real" / "TopLandscape_1000.parquet"
+    config = DataConfig.load(str(config_path("TopLandscape", "kin")), load_observers=False)
+    model, _ = import_module(str(ROOT / "networks" / "ParticleNet.py")).get_model(config, num_classes=10)
+    model.load_state_dict(torch.load(shared / "real" / "ParticleNet_kin.pt", map_location="cpu", weights_only=True))
+    jets = inputs(ak.from_parquet(path), "TopLandscape", "kin", tmp_path)
+    with torch.no_grad():
+        batches = zip(*(torch.tensor(jets[name]).split(100) for name in config.input_names))
+        p = torch.cat([model.eval()(*batch) for batch in batches]).softmax(1)[:, [8, 0]].double()  # Tbqq, QCD
+    score = (p[:, 0] / p.sum(1)).numpy()
+    auc, _ = auc_influence(ak.to_numpy(ak.from_parquet(path).label), np.stack([1 - score, score], axis=1))
+    assert auc == pytest.approx(0.986, abs=0.002)
