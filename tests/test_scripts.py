@@ -13,7 +13,7 @@ from helpers import ROOT, random_jets, run
 from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
 
-MODES = ("make_weight", "teacher", "train", "baseline", "test", "report", "convert", "demo")
+MODES = ("make_weight", "teacher", "finetune", "train", "baseline", "test", "report", "convert", "demo")
 
 
 def train_kd(*args, cwd=ROOT, **env):
@@ -31,7 +31,7 @@ def test_help():
     "mode, env, message",
     [
         ("distil", {}, "unknown mode 'distil'"),
-        ("train", {"DATASET": "JetClassIII"}, "unknown DATASET 'JetClassIII': there are JetClass JetClassII demo"),
+        ("train", {"DATASET": "JetClassIII"}, "unknown DATASET 'JetClassIII': there are JetClass JetClassII Quark"),
         ("train", {"TIER": "l2"}, "unknown tier 'l2' of JetClassII: there are full hlt kin kinpid l1"),
         ("train", {"STUDENT": "PNF"}, "unknown STUDENT 'PNF': there are "),
         ("train", {"TEACHER": "Part"}, "unknown TEACHER 'Part': there are "),
@@ -64,37 +64,79 @@ def test_no_weights_to_make():
 
 TINY = """
 data_config=data/JetClassII/JetClassII
+TEACHER=${TEACHER:-Sophon}
 data_train=("a:$DATADIR/jets_0.parquet" "b:$DATADIR/jets_1.parquet")
 data_val=("$DATADIR/jets_2.parquet")
 data_test=("$DATADIR/jets_2.parquet")
 data_options=(--num-workers 1 --fetch-step 1.0)
 epochs=1 samples_per_epoch=512 samples_per_epoch_val=512
 """
+TINY_SOPHON = """
+network=networks/Sophon.py
+network_options=(embed_dims "[16]" pair_embed_dims "[8]" num_heads 2 num_layers 1 num_cls_layers 1)
+training_options=(--batch-size 64 --start-lr 5e-4)
+cuda_options=()
+"""
 
 
-def test_jetclass2_with_sampling_weights(clone, tmp_path):
-    """make_weight at full resolution, and what it made goes into the training of a student on l1 inputs."""
+def test_sophon_teaches_a_student(clone, tmp_path):
+    """JetClass-II as its users know it: make_weight, train, convert; then a student on l1 inputs, and its report."""
     for i in range(3):
         ak.to_parquet(random_jets(number=188 * 8, particles=30, seed=i), tmp_path / f"jets_{i}.parquet")
-    (clone / "train_scripts" / "datasets" / "tiny2.sh").write_text(TINY)
-    settings = {"DATASET": "tiny2", "DATADIR": tmp_path, "TEACHER": "ParT-small", "STUDENT": "dense"}
-    script = clone / "train_kd.sh"
+    (clone / "train_scripts" / "datasets" / "JetClassII.sh").write_text(TINY)
+    (clone / "train_scripts" / "models" / "Sophon.sh").write_text(TINY_SOPHON)
+    script, sophon = clone / "train_kd.sh", clone / "train_scripts" / "train_sophon.sh"
+    teacher = clone / "training" / "JetClassII_Sophon" / "net_best_epoch_state.pt"
+    settings = {"DATADIR": tmp_path, "STUDENT": "dense", "TEACHER_WEIGHTS": teacher}
     untrained = run(script, "baseline", check=False, env=settings)
     assert untrained.returncode != 0 and "run make_weight first" in untrained.stderr
-    run(script, "make_weight", env=settings)
+    run(sophon, "make_weight", env={"DATADIR": tmp_path})
     (auto,) = (clone / "data" / "JetClassII").glob("JetClassII_full.*.auto.yaml")
     made = yaml.safe_load(auto.read_text())["weights"]["reweight_hists"]
     assert len(made) == 30
-    config = DataConfig.load(str(ROOT / "data" / "JetClassII" / "JetClassII_full.yaml"))
-    model, _ = import_module(str(ROOT / "networks" / "dense.py")).get_model(config)
-    torch.save(model.state_dict(), tmp_path / "teacher.pt")
-    for mode in ("train", "baseline"):
-        run(script, mode, env={**settings, "TEACHER": "dense", "TEACHER_WEIGHTS": tmp_path / "teacher.pt"})
-    paired = yaml.safe_load((clone / "training" / "tiny2_dense_l1_kd_seed1" / "paired.yaml").read_text())
+    run(sophon, "train", env={"DATADIR": tmp_path})
+    log = (clone / "logs" / "JetClassII_Sophon" / "train.log").read_text()
+    assert "[WeightMaker]" not in log and "X_bb vs QCD" in log and "roc_auc_score" not in log
+    run(sophon, "convert", env={"DATADIR": tmp_path})
+    model = onnx.load(teacher.with_name("model.onnx"))
+    shape = model.graph.output[0].type.tensor_type.shape.dim
+    assert shape[1].dim_value == 188 + 16  # with the embedding
+
+    for mode in ("train", "baseline", "test", "report"):
+        result = run(script, mode, env=settings)
+    assert "X_cc vs X_bb" in (clone / "training" / "JetClassII_report" / "report.md").read_text()
+    assert "dense distilled" in result.stdout
+    name = "JetClassII_dense_l1_kd_seed1"
+    paired = yaml.safe_load((clone / "training" / name / "paired.yaml").read_text())
     assert paired["weights"]["reweight_hists"] == made
-    log = (clone / "logs" / "tiny2_dense_l1_kd_seed1" / "train.log").read_text()
+    log = (clone / "logs" / name / "train.log").read_text()
     assert "[WeightMaker]" not in log and "distillation: task_loss" in log
-    assert (clone / "training" / "tiny2_dense_l1_baseline_seed1" / "net_best_epoch_state.pt").is_file()
+
+
+def test_finetuning_on_another_dataset(clone, tmp_path):
+    """A model of ten classes becomes one of two: all but the output layer is taken over, that learns faster."""
+    for split in ("train", "val", "test"):
+        (tmp_path / split).mkdir()
+        ak.to_parquet(random_jets(number=64, particles=30), tmp_path / split / "jets.parquet")
+    config = DataConfig.load(str(ROOT / "data" / "JetClass" / "JetClass_kin.yaml"))
+    options = {"embed_dims": [16], "pair_embed_dims": [8], "num_heads": 2, "num_layers": 1, "num_cls_layers": 1}
+    model, _ = import_module(str(ROOT / "networks" / "ParT.py")).get_model(config, **options)
+    torch.save(model.state_dict(), tmp_path / "pretrained.pt")
+    arguments = [word for name, value in options.items() for word in ("-o", name, value)]
+    settings = {"DATASET": "TopLandscape", "DATADIR": tmp_path, "TEACHER": "ParT", "COMMENT": "_test"}
+    script = clone / "train_kd.sh"
+    nothing = run(script, "finetune", check=False, env=settings)
+    assert nothing.returncode != 0 and "name it with PRETRAINED=" in nothing.stderr
+    absent = run(script, "finetune", check=False, env={**settings, "PRETRAINED": "absent.pt"})
+    assert absent.returncode != 0 and "there is no checkpoint at PRETRAINED=" in absent.stderr
+    run(script, "finetune", "--samples-per-epoch", 64, "--samples-per-epoch-val", 64, "--num-epochs", 1,
+        "--batch-size", 32, *arguments, env={**settings, "PRETRAINED": tmp_path / "pretrained.pt"})
+    name = "TopLandscape_ParT_kin_test_finetuned"
+    log = (clone / "logs" / name / "train.log").read_text()
+    assert "Missing: ['mod.fc.0.weight', 'mod.fc.0.bias']" in log and "Unexpected: []" in log
+    assert "Parameters with lr multiplied by 50:\n - mod.fc.0.weight\n - mod.fc.0.bias" in log
+    weights = torch.load(clone / "training" / name / "net_best_epoch_state.pt", weights_only=True)
+    assert weights["mod.fc.0.weight"].shape == (2, 16)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ usage: ./train_kd.sh MODE [weaver arguments...]
 modes
   make_weight  sampling weights of the dataset, where its data config asks for them (before any training)
   teacher      train a teacher at full resolution; skipped if TEACHER_WEIGHTS names one
+  finetune     train a teacher from the weights PRETRAINED of another dataset, with a new output layer
   train        train the student with the teacher's soft targets
   baseline     train the identical student on the labels alone
   test         predict the test files with the teacher and both students
@@ -19,11 +20,12 @@ modes
 Arguments after the mode go to weaver and override: ./train_kd.sh train --num-epochs 20 -o kd_alpha 0.5
 
 settings (environment)
-  DATASET          JetClassII (default), JetClass, demo: train_scripts/datasets/*.sh
+  DATASET          JetClassII (default), JetClass, TopLandscape, QuarkGluon, demo: train_scripts/datasets/*.sh
   DATADIR          where its files are (default datasets/$DATASET)
-  TEACHER          ParT (default) or another of train_scripts/models/*.sh
-  TEACHER_TIER     data config of the teacher, full (default), kinpid, kin
+  TEACHER          ParT (default; for JetClassII Sophon) or another of train_scripts/models/*.sh
+  TEACHER_TIER     data config of the teacher: full, kinpid, kin (default: the first that the dataset has)
   TEACHER_WEIGHTS  a checkpoint to use as teacher
+  PRETRAINED       the checkpoint that finetune starts from
   STUDENT          PFN (default), dense or another of train_scripts/models/*.sh, or several: "PFN dense"
   SEED             seed of the student (default 1), or several: "1 2 3"
   TIER             data config of the student: l1 (default), hlt, kin, kinpid, full
@@ -41,7 +43,7 @@ EOF
 mode=${1:-}
 case $mode in
     -h | --help) usage; exit 0 ;;
-    make_weight | teacher | train | baseline | test | report | convert | demo) ;;
+    make_weight | teacher | finetune | train | baseline | test | report | convert | demo) ;;
     '') usage >&2; exit 2 ;;
     *) echo "train_kd.sh: unknown mode '$mode': see ./train_kd.sh --help" >&2; exit 2 ;;
 esac
@@ -53,6 +55,7 @@ absolute() { if [[ -z $1 || $1 == /* ]]; then echo "$1"; else echo "$here/$1"; f
 if [[ -n ${DATADIR:-} ]]; then DATADIR=$(absolute "$DATADIR"); fi
 TEACHER_WEIGHTS=$(absolute "${TEACHER_WEIGHTS:-}")
 WEIGHTS=$(absolute "${WEIGHTS:-}")
+PRETRAINED=$(absolute "${PRETRAINED:-}")
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 
 choices() { basename -s .sh "$1"/*.sh | paste -sd ' '; }
@@ -69,7 +72,7 @@ fail() {
 # what the files of train_scripts/datasets and train_scripts/models set
 data_config='' data_train=() data_val=() data_test=() data_options=()
 epochs=0 samples_per_epoch=0 samples_per_epoch_val=0
-network='' network_options=() training_options=() cuda_options=() kd_alpha='' kd_temperature=''
+network='' network_options=() training_options=() cuda_options=() head='' kd_alpha='' kd_temperature=''
 
 if [[ $mode == demo ]]; then DATASET=demo; fi
 DATASET=${DATASET:-JetClassII}
@@ -90,7 +93,7 @@ done
 
 # a model: its network, options as weaver takes them (-o name value) and as a python dict, training options
 use_model() { # use_model NAME SETTING
-    kd_alpha='' kd_temperature=''
+    head='' kd_alpha='' kd_temperature=''
     source_setting models "$1" "$2"
     model_args=()
     model_dict=''
@@ -194,6 +197,21 @@ teacher() {
     run_training "$teacher_run" --data-config "$teacher_config" --network-config "$network" "${model_args[@]}" "${extra[@]}" "$@"
 }
 
+finetune() {
+    [[ $PRETRAINED ]] || fail "finetune starts from a checkpoint: name it with PRETRAINED=..."
+    [[ -f $PRETRAINED ]] || fail "there is no checkpoint at PRETRAINED=$PRETRAINED"
+    use_model "$TEACHER" TEACHER
+    [[ $head ]] || fail "train_scripts/models/$TEACHER.sh does not name the output layer (head=...)"
+    local extra
+    mapfile -t extra < <(cuda)
+    check "$teacher_config"
+    # rates and epochs of arXiv 2407.08682: the new output layer learns 50 times faster than the rest
+    run_training "${teacher_run}_finetuned" --data-config "$teacher_config" --network-config "$network" "${model_args[@]}" \
+        --load-model-weights "$PRETRAINED" --exclude-model-weights "$head" --num-epochs 20 --lr-scheduler none \
+        --start-lr 1.6e-4 --optimizer-option lr_mult "('$head', 50)" "${extra[@]}" "$@"
+    echo "to teach with it: TEACHER_WEIGHTS=$(best "${teacher_run}_finetuned")"
+}
+
 distil() { # distil RUN CONFIG [weaver arguments...]: a training through networks/distill.py
     local run=$1 config=$2 extra
     mapfile -t extra < <(cuda)
@@ -280,7 +298,11 @@ predict() { # predict NAME RUN CONFIG WEIGHTS [weaver arguments...], with the mo
     fi
     mkdir -p "training/$run" "logs/$run"
     rm -f "training/$run"/pred.*
-    weaver --predict --data-test "${data_test[@]}" --data-config "$config" --network-config "$network" "${model_args[@]}" \
+    local through=(--network-config "$network")
+    if [[ $name != teacher* ]]; then # students: with the files checked, and with few figures for many classes
+        through=(--network-config networks/distill.py -o student "'$network'" -o kd_alpha 0.0)
+    fi
+    weaver --predict --data-test "${data_test[@]}" --data-config "$config" "${through[@]}" "${model_args[@]}" \
         --model-prefix "$weights" --predict-output "$PWD/training/$run/pred.root" --num-workers 1 \
         "${training_options[@]}" "${device[@]}" --log-file "logs/$run/test.log" "${@:5}" >"$quiet"
     [[ -f training/$run/pred.root ]] || fail "the prediction of $run was not written: see logs/$run/test.log"

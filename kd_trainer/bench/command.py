@@ -10,11 +10,11 @@ BENCHMARKS = {
 
 
 def main(argv):
-    """One benchmark; returns the exit code."""
+    """One benchmark."""
     if not argv or argv[0] in ("-h", "--help"):
         lines = [f"  {name:<12}{text}" for name, (_, text) in BENCHMARKS.items()]
         print("\n".join(["usage: python -m kd_trainer bench BENCHMARK [--help] ...", "", "benchmarks:", *lines]))
-        return 0 if argv else 2
+        raise SystemExit(0 if argv else 2)
     name, *rest = argv
     if name not in BENCHMARKS:
         raise InputError(f"unknown benchmark '{name}'; valid are: {', '.join(BENCHMARKS)}")

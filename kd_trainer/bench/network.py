@@ -1,6 +1,8 @@
 """python -m kd_trainer bench network: jets per second and peak memory of networks, in training and inference."""
 
 import argparse
+import tempfile
+from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from kd_trainer.evaluate.complexity import count_parameters, load_data_config, l
 from kd_trainer.evaluate.output import si, write_json
 from kd_trainer.files import inspect
 
+USES = ("training", "inference", "onnx")
 MEAN_PARTICLES, SPREAD = 45, 18  # of jets of JetClass
 
 
@@ -89,8 +92,43 @@ def sides(model, inputs, labels, batch_size):
     return {"training": train, "inference": predict}
 
 
+def onnx_side(model, info, inputs, batch_size, threads):
+    """A function that predicts all jets once with ONNX Runtime, from a model made with `for_inference`.
+
+    Raises
+    ------
+    InputError
+        If onnx or onnxruntime is not installed.
+    """
+    import torch
+
+    try:
+        import onnx  # noqa: F401, the exporter of torch needs it
+        import onnxruntime
+    except ImportError as error:
+        raise InputError(f"{error.name} is not installed; pip install 'weaver-kd[onnx]'") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.onnx")
+        torch.onnx.export(
+            model.eval().cpu(), tuple(x[:2] for x in inputs), path, input_names=info["input_names"],
+            output_names=info["output_names"], dynamic_axes=info["dynamic_axes"], opset_version=15, dynamo=False,
+        )  # fmt: skip
+        session = onnxruntime.InferenceSession(str(path), options, providers=onnxruntime.get_available_providers())
+    used = [x.name for x in session.get_inputs()]  # the exporter leaves out what the network does not use
+    arrays = {name: x.numpy() for name, x in zip(info["input_names"], inputs) if name in used}
+    jets = len(inputs[0])
+
+    def predict():
+        for i in range(0, jets, batch_size):
+            session.run(None, {name: x[i : i + batch_size] for name, x in arrays.items()})
+
+    return predict
+
+
 def prepare(network, options, args):
-    """Model and the two functions of `sides` for one network."""
+    """Model and the function of each use for one network."""
     import torch
 
     torch.manual_seed(0)
@@ -106,8 +144,11 @@ def prepare(network, options, args):
     model.eval()
     with torch.no_grad():
         classes = model(*[x[:2].to(device) for x in inputs]).shape[1]
-    labels = torch.randint(0, classes, (jets,))
-    return model, sides(model, inputs, labels, args.batch_size), jets
+    functions = sides(model, inputs, torch.randint(0, classes, (jets,)), args.batch_size)
+    if "onnx" in args.uses:
+        exported, info = load_network(network, config, {**options, "for_inference": True})
+        functions["onnx"] = onnx_side(exported, info, inputs, args.batch_size, args.threads)
+    return model, functions, jets
 
 
 def run_of(network, options, args, use):
@@ -170,7 +211,7 @@ def main(argv):
     add("--particles", type=int, metavar="P", help="number of particles (default: of the data config)")
     add("--repetitions", type=int, default=5, metavar="R", help="turns of each side (default: %(default)s)")
     add("--threads", type=int, metavar="T", help="threads of torch (default: its own)")
-    add("--uses", nargs="+", choices=("training", "inference"), default=("training", "inference"))
+    add("--uses", nargs="+", choices=USES, default=USES[:2], help="onnx: with ONNX Runtime (default: the first two)")
     add("--output", metavar="FILE.json", help="write all numbers")
     args = parser.parse_args(argv)
     for name in ("jets", "batch_size", "repetitions"):

@@ -83,8 +83,7 @@ def get_train_fn(data_config, **kwargs):
 def get_evaluate_fn(data_config, **kwargs):
     """The evaluation function."""
     split(kwargs)
-    classes = data_config.labels.get("names", data_config.label_value)
-    return loud(loop.evaluate_fn(kwargs.get("num_classes", len(classes))))
+    return loud(loop.evaluate_fn(data_config.labels.get("names", data_config.label_value)))
 
 
 def set_seed(seed):

@@ -11,9 +11,8 @@ from weaver.utils.nn.tools import evaluate_classification, train_classification
 
 from kd_trainer.configs import PREFIX, student_view
 from kd_trainer.errors import InputError
+from kd_trainer.evaluate.monitor import epoch_metrics
 from kd_trainer.files import inspect_all, needed_branches
-
-CLASSES_WITH_ALL_PAIRS = 20  # weaver's pairwise AUCs take half a minute for 188 classes
 
 
 class StudentView:
@@ -75,20 +74,26 @@ def train_fn(teacher, student_name):
     return train
 
 
-def evaluate_fn(num_classes):
-    """The evaluation function for weaver: its own, with the plain task loss and the student's inputs."""
-    metrics = {} if num_classes <= CLASSES_WITH_ALL_PAIRS else {"eval_metrics": []}
+def evaluate_fn(names):
+    """The evaluation function for weaver: its own, with the plain task loss and the student's inputs.
+
+    Parameters
+    ----------
+    names : the classes; for many of them a few rejections replace weaver's metrics.
+    """
     checked = []
 
-    def evaluate(model, test_loader, dev, epoch, for_training=True, loss_func=None, **kwargs):
+    def evaluate(model, test_loader, dev, epoch, for_training=True, loss_func=None, tb_helper=None, **kwargs):
         if test_loader not in checked:
             check_files(test_loader, "validation" if for_training else "test")
             checked.append(test_loader)
         if loss_func is not None:
             loss_func.eval()
+        metrics = epoch_metrics(names, for_training=for_training, epoch=epoch, tb_helper=tb_helper)
         return evaluate_classification(
-            model, StudentView(test_loader), dev, epoch, for_training, loss_func=loss_func, **metrics, **kwargs
-        )
+            model, StudentView(test_loader), dev, epoch, for_training,
+            loss_func=loss_func, tb_helper=tb_helper, **metrics, **kwargs,
+        )  # fmt: skip
 
     return evaluate
 

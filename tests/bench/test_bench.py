@@ -50,12 +50,12 @@ def test_two_networks(jets, tmp_path):
     result = kd_trainer(
         "bench", "network", "--network", PFN, "-o", "phi_dims", "(8,)",
         "--network", ROOT / "networks" / "dense.py", "--data-config", L1, "--jets", 64, "--repetitions", 2,
-        "--output", output, *sorted((jets / "val").iterdir()),
+        "--uses", "training", "inference", "onnx", "--output", output, *sorted((jets / "val").iterdir()),
     )  # fmt: skip
     results = json.loads(output.read_text())
     pfn, dense = results["networks"].values()
     assert pfn["options"] == {"phi_dims": [8]} and dense["options"] == {} and results["jets"] == 64
-    for use in ("training", "inference"):
+    for use in ("training", "inference", "onnx"):
         for side in (pfn, dense):
             assert 0 < side[use]["jets_per_s"]["lowest"] <= side[use]["jets_per_s"]["median"]
         assert results["ratios"][use]["1 / 2"]["median"] > 0

@@ -6,7 +6,7 @@ from helpers import ROOT
 from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
 
-NETWORKS = ("ParT", "MIParT", "ParticleNet", "PFN", "dense")
+NETWORKS = ("ParT", "MIParT", "ParticleNet", "InteractionNet", "PFN", "dense")
 TINY = {"conv_params": [(4, (8, 8))], "fc_params": [(8, 0.1)]}  # ParticleNet for the 16 particles of l1
 
 
@@ -48,7 +48,7 @@ def test_padding_does_not_matter(network):
     torch.testing.assert_close(model(*X.values()), before)
 
 
-@pytest.mark.parametrize("network", ["ParT", "MIParT", "ParticleNet", "PFN"])
+@pytest.mark.parametrize("network", ["ParT", "MIParT", "ParticleNet", "InteractionNet", "PFN"])
 def test_order_of_particles_does_not_matter(network):
     model, info = build(network, "full")
     X = batch(info, counts=(20, 40, 90))

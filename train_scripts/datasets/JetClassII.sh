@@ -2,6 +2,7 @@
 # JetClass-II (arXiv 2405.12972): 188 classes, parquet, three named groups of files.
 DATADIR=${DATADIR:-datasets/JetClassII}
 data_config=data/JetClassII/JetClassII # + _$TIER.yaml
+TEACHER=${TEACHER:-Sophon}
 
 numbered() { # numbered GROUP FIRST LAST: the files of a group
     local i

@@ -5,3 +5,4 @@ network_options=()
 training_options=(--batch-size 512 --start-lr 1e-2)
 cuda_options=()
 kd_alpha=0.5 kd_temperature=1.0 # measured on simulated jets
+head='mod.fc.*' # of the output layer, for fine-tuning

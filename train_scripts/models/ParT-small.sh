@@ -5,3 +5,4 @@ network_options=(embed_dims "[64,64]" pair_embed_dims "[16]" num_heads 2 num_lay
     block_params "{'dropout':0,'attn_dropout':0,'activation_dropout':0}")
 training_options=(--batch-size 64 --start-lr 5e-3)
 cuda_options=()
+head='mod.fc.*' # of the output layer, for fine-tuning

@@ -4,3 +4,4 @@ network=networks/ParT.py
 network_options=()
 training_options=(--batch-size 512 --start-lr 1e-3)
 cuda_options=(--use-amp)
+head='mod.fc.*' # of the output layer, for fine-tuning

@@ -4,3 +4,4 @@ network=networks/ParticleNet.py
 network_options=()
 training_options=(--batch-size 512 --start-lr 1e-2)
 cuda_options=()
+head='mod.fc.1.*' # of the output layer, for fine-tuning

@@ -5,3 +5,4 @@ network_options=()
 training_options=(--batch-size 512 --start-lr 5e-3)
 cuda_options=()
 kd_alpha=0.7 kd_temperature=3.0 # measured on simulated jets
+head='mod.fc.5.*' # of the output layer, for fine-tuning

@@ -1,0 +1,89 @@
+"""What is looked at after each epoch when the classes are many: a few rejections instead of all pairs of classes."""
+
+import numpy as np
+from weaver.utils.logger import _logger
+
+from kd_trainer.errors import InputError
+from kd_trainer.evaluate import metrics
+from kd_trainer.evaluate.working_points import MANY_CLASSES, background_columns, default_background, working_points
+
+
+def epoch_metrics(names, *, for_training, epoch, tb_helper=None):
+    """Metrics for weaver's `evaluate_classification`: its own for few classes, `rejections` for many.
+
+    Weaver's pairwise AUCs take half a minute for 188 classes. The rejections go to the log and, with the ROC curves,
+    to TensorBoard.
+
+    Parameters
+    ----------
+    names : the classes, in order.
+
+    Returns
+    -------
+    dict of keyword arguments
+    """
+    if len(names) <= MANY_CLASSES:
+        return {}
+    use = "eval" if for_training else "test"
+
+    def rejections(labels, scores):
+        curves = measure(names, labels, scores)
+        if tb_helper:
+            values = [
+                (f"BkgRej_{signal}_vs_{background}_at_{efficiency:.0%}/{use} (epoch)", value, epoch)
+                for (signal, background), (_, _, at) in curves.items()
+                for efficiency, value in at.items()
+            ]
+            tb_helper.write_scalars(values)
+            draw(curves, tb_helper.writer, f"ROC/{use}/epoch{epoch:04d}", epoch)
+        return {f"{s} vs {b}": {f"{e:.0%}": round(v, 1) for e, v in at.items()} for (s, b), (*_, at) in curves.items()}
+
+    return {"eval_metrics": [rejections]}
+
+
+def measure(names, labels, scores):
+    """{(signal, background): (signal efficiency, background efficiency, {working point: rejection})}, of what is there.
+
+    Parameters
+    ----------
+    labels : (N,) true classes
+    scores : (N, K) probabilities
+    """
+    names = list(names)
+    present = np.bincount(labels, minlength=len(names)) > 0
+    curves = {}
+    try:
+        points = working_points(names, default_background(names), present)
+    except InputError as error:  # classes of which none is called QCD
+        _logger.warning("No rejections: %s", error)
+        return curves
+    for point in points:
+        column, columns = names.index(point.signal), background_columns(names, point.background)
+        of_signal, of_background = (
+            metrics.discriminant(scores[chosen], column, columns)
+            for chosen in (labels == column, np.isin(labels, columns))
+        )
+        if not len(of_background):
+            continue
+        efficiency = np.linspace(0.01, 1, 100)
+        passing = metrics.background_passing(of_signal, of_background, efficiency) / len(of_background)
+        *_, at = curves.setdefault((point.signal, point.background), (efficiency, passing, {}))
+        value = metrics.rejection(of_signal, of_background, point.efficiency)
+        at[point.efficiency] = value.lower_limit if value.value is None else float(value.value)
+    return curves
+
+
+def draw(curves, writer, tag, epoch):
+    """Background efficiency against signal efficiency, as a figure in TensorBoard; nothing without matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    ax = figure.subplots()
+    for (signal, background), (efficiency, passing, _) in curves.items():
+        ax.plot(efficiency, np.where(passing > 0, passing, np.nan), label=f"{signal} against {background}")
+    ax.set(xlabel="Signal efficiency", ylabel="Background efficiency", yscale="log", xlim=(0, 1), ylim=(1e-4, 1))
+    if curves:
+        ax.legend(frameon=False)
+    writer.add_figure(tag, figure, epoch)

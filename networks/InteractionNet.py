@@ -1,0 +1,75 @@
+"""Interaction network that is linear in the number of particles, made for triggers.
+
+Every particle sees the sum over all others only, as in JEDI-linear (arXiv 2508.15468): a layer maps x_i to
+relu(A x_i + B mean_j x_j), so that P particles cost P times a small dense layer, and no pair is formed.
+"""
+
+import torch
+from torch import nn
+
+
+class Interaction(nn.Module):
+    """relu(A x_i + B mean_j x_j)"""
+
+    def __init__(self, in_dim, out_dim):
+        super().__init__()
+        self.own, self.others = nn.Linear(in_dim, out_dim), nn.Linear(in_dim, out_dim, bias=False)
+
+    def forward(self, x, mask, counts):
+        mean = (x * mask).sum(dim=1, keepdim=True) / counts  # (N, 1, D)
+        return torch.relu(self.own(x) + self.others(mean))  # (N, P, D)
+
+
+class InteractionNet(nn.Module):
+    def __init__(self, input_dim, num_classes, dims, rho_dims, for_inference=False):
+        super().__init__()
+        self.input_bn = nn.BatchNorm1d(input_dim)
+        self.layers = nn.ModuleList(Interaction(a, b) for a, b in zip((input_dim, *dims), dims))
+        rho, dim = [], dims[-1]
+        for out_dim in rho_dims:
+            rho += [nn.Linear(dim, out_dim), nn.ReLU()]
+            dim = out_dim
+        self.rho = nn.Sequential(*rho)
+        self.fc = nn.Linear(dim, num_classes)
+        self.for_inference = for_inference
+
+    def forward(self, features, mask):
+        x, mask = self.input_bn(features).transpose(1, 2), mask.transpose(1, 2)  # (N, P, C), (N, P, 1)
+        counts = mask.sum(dim=1, keepdim=True).clamp(min=1)
+        for layer in self.layers:
+            x = layer(x, mask, counts)
+        logits = self.fc(self.rho((x * mask).sum(dim=1)))  # (N, K): the sum tells the multiplicity, too
+        return logits.softmax(dim=1) if self.for_inference else logits
+
+
+class InteractionNetWrapper(nn.Module):
+    def __init__(self, **kwargs):
+        super().__init__()
+        self.mod = InteractionNet(**kwargs)
+
+    def forward(self, points, features, lorentz_vectors, mask):
+        """(N, 2, P) unused, (N, C, P), (N, 4, P) unused, (N, 1, P) -> logits (N, K)."""
+        return self.mod(features, mask)
+
+
+def get_model(data_config, **kwargs):
+    cfg = dict(
+        input_dim=len(data_config.input_dicts["pf_features"]),
+        num_classes=len(data_config.labels.get("names", data_config.label_value)),
+        dims=(32, 32, 32),
+        rho_dims=(32,),
+    )
+    cfg.update(kwargs)
+    if cfg["num_classes"] < 2:
+        raise ValueError("the data config does not tell the number of classes: give it with -o num_classes")
+    model_info = {
+        "input_names": list(data_config.input_names),
+        "input_shapes": {k: (1, *s[1:]) for k, s in data_config.input_shapes.items()},
+        "output_names": ["softmax"],
+        "dynamic_axes": {**{k: {0: "N", 2: "n_pf"} for k in data_config.input_names}, "softmax": {0: "N"}},
+    }
+    return InteractionNetWrapper(**cfg), model_info
+
+
+def get_loss(data_config, **kwargs):
+    return nn.CrossEntropyLoss()
