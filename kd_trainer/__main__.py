@@ -1,13 +1,15 @@
 """python -m kd_trainer <command>: each command is the `main` of one module."""
 
 import importlib
+import os
 import sys
 
 from kd_trainer.errors import InputError
 
 COMMANDS = {
     "pair": ("kd_trainer.configs", "write the data configs of a distillation run"),
-    "simulate": ("kd_trainer.jets.simulate", "make JetClass-like jets with Pythia 8 and FastJet"),
+    "cache": ("kd_trainer.distill.cache", "compute a teacher's soft targets once, for many trainings"),
+    "simulate": ("kd_trainer.jets.simulate", "make jets with Pythia 8 and FastJet"),
     "convert": ("kd_trainer.jets.convert", "turn public jet files into parquet"),
     "download": ("kd_trainer.jets.download", "fetch public datasets and checkpoints"),
     "check": ("kd_trainer.jets.check", "look at input files before a long training"),
@@ -37,6 +39,9 @@ def main(argv=None):
         return importlib.import_module(COMMANDS[command][0]).main(rest) or 0
     except InputError as error:
         print(f"kd_trainer {command}: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # of `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 

@@ -56,8 +56,8 @@ def get_model(data_config, **kwargs):
     cfg = dict(
         input_dim=len(data_config.input_dicts["pf_features"]),
         num_classes=len(data_config.labels.get("names", data_config.label_value)),
-        dims=(32, 32, 32),
-        rho_dims=(32,),
+        dims=(64, 64),
+        rho_dims=(64,),
     )
     cfg.update(kwargs)
     if cfg["num_classes"] < 2:

@@ -7,6 +7,7 @@ to the log and to TensorBoard, where weaver would compute the AUCs of 17,578 pai
 from pathlib import Path
 
 from weaver.utils.import_tools import import_module
+from weaver.utils.nn.tools import train_classification
 
 from kd_trainer.distill.loop import evaluate_fn
 
@@ -16,6 +17,10 @@ get_loss = part.get_loss
 
 def get_model(data_config, **kwargs):
     return part.get_model(data_config, **{"fc_params": [(512, 0.1)], **kwargs})
+
+
+def get_train_fn(data_config, **kwargs):
+    return train_classification  # without this function, weaver would not look at the next
 
 
 def get_evaluate_fn(data_config, **kwargs):

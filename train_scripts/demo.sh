@@ -10,7 +10,7 @@ simulate() { # simulate SPLIT SEED [arguments...]
 # epochs of a student; its model file sets the rest
 demo_train() { train_one --num-epochs "$(demo_epochs)" "$@"; }
 demo_baseline() { baseline_one --num-epochs "$(demo_epochs)" "$@"; }
-demo_epochs() { if [[ $STUDENT == dense ]]; then echo 60; else echo 15; fi; }
+demo_epochs() { if [[ $STUDENT == PFN ]]; then echo 15; else echo 30; fi; }
 
 demo() {
     local jets=${JETS:-1200}

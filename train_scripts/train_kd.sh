@@ -26,7 +26,7 @@ settings (environment)
   TEACHER_TIER     data config of the teacher: full, kinpid, kin (default: the first that the dataset has)
   TEACHER_WEIGHTS  a checkpoint to use as teacher
   PRETRAINED       the checkpoint that finetune starts from
-  STUDENT          PFN (default), dense or another of train_scripts/models/*.sh, or several: "PFN dense"
+  STUDENT          PFN (default), InteractionNet, dense or another of train_scripts/models/*.sh, or several: "PFN dense"
   SEED             seed of the student (default 1), or several: "1 2 3"
   TIER             data config of the student: l1 (default), hlt, kin, kinpid, full
   WEIGHTS          an existing *.auto.yaml with sampling weights (default: those that make_weight made)
@@ -78,7 +78,7 @@ if [[ $mode == demo ]]; then DATASET=demo; fi
 DATASET=${DATASET:-JetClassII}
 source_setting datasets "$DATASET" DATASET
 TEACHER=${TEACHER:-ParT}
-if [[ $mode == demo ]]; then STUDENT=${STUDENT:-dense} SEED=${SEED:-1 2}; fi
+if [[ $mode == demo ]]; then STUDENT=${STUDENT:-InteractionNet} SEED=${SEED:-1 2 3 4}; fi
 STUDENTS=${STUDENT:-PFN}
 SEEDS=${SEED:-1}
 TIER=${TIER:-l1}
