@@ -29,4 +29,6 @@ kd_make_venv() {
 if ! { command -v weaver && python -c 'import weaver'; } >/dev/null 2>&1; then
     kd_make_venv "${VENV:-$kd_root/.venv}"
 fi
+# threads of torch that wait should sleep: on a machine with other work, spinning ones make it four to seven times slower
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
 export PYTHONPATH=$kd_root${PYTHONPATH:+:$PYTHONPATH}

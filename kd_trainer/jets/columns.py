@@ -4,9 +4,8 @@ import awkward as ak
 import numpy as np
 
 from kd_trainer.jets.clustering import n_subjettiness, soft_drop_mass
-from kd_trainer.jets.events import directions
+from kd_trainer.jets.events import directions, wrap
 from kd_trainer.jets.processes import PROCESSES
-from kd_trainer.jets.selection import wrap
 
 MOMENTUM = ("px", "py", "pz", "energy")
 TRACK = ("d0val", "d0err", "dzval", "dzerr")

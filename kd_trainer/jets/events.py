@@ -107,3 +107,8 @@ def resonances(record, pids, prongs):
     _, prong_eta, prong_phi = directions(select(record, product))
     found = {"event": record["event"][last], "pid": record["pid"][last], "pt": pt, "eta": eta, "phi": phi}
     return found | {"prong_eta": prong_eta, "prong_phi": prong_phi}
+
+
+def wrap(angle):
+    """Angles in [-pi, pi)."""
+    return (angle + np.pi) % (2 * np.pi) - np.pi

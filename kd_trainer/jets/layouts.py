@@ -3,7 +3,7 @@
 import awkward as ak
 import numpy as np
 
-from kd_trainer.jets.selection import wrap
+from kd_trainer.jets.events import wrap
 
 CHARGED_HADRONS, NEUTRAL_HADRONS = (211, 321, 2212), (130, 2112)
 

@@ -3,14 +3,9 @@
 import numpy as np
 
 from kd_trainer.jets.clustering import RADIUS
-from kd_trainer.jets.events import directions, select
+from kd_trainer.jets.events import directions, select, wrap
 
 PT_MIN, PT_MAX, ETA_MAX = 500.0, 1000.0, 2.0
-
-
-def wrap(angle):
-    """Angles in [-pi, pi)."""
-    return (angle + np.pi) % (2 * np.pi) - np.pi
 
 
 def in_window(jets):

@@ -3,11 +3,11 @@
 import argparse
 import importlib.util
 import os
-import tempfile
 from concurrent.futures.process import BrokenProcessPool
 
 from kd_trainer.errors import InputError
 from kd_trainer.jets import storage
+from kd_trainer.jets.directories import make_directory
 from kd_trainer.jets.production import PART, make_files
 from kd_trainer.jets.samples import SAMPLES, pythia_seed, recorded
 
@@ -84,21 +84,6 @@ def _jets_of(text):
     if not number.isdigit():
         raise InputError(f"--jets-of takes CLASS=N, for example QCD=8000, not '{text}'")
     return name, int(number)
-
-
-def make_directory(path):
-    """Create the output directory.
-
-    Raises
-    ------
-    InputError
-        if nothing can be written there
-    """
-    try:
-        os.makedirs(path, exist_ok=True)
-        tempfile.TemporaryFile(dir=path).close()
-    except OSError as error:
-        raise InputError(f"cannot write to {path}: {error.strerror}") from error
 
 
 def wanted_files(args):

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from kd_trainer.jets.clustering import cluster, n_subjettiness, soft_drop_mass
-from kd_trainer.jets.selection import in_window, match_nearest, match_resonances, wrap
+from kd_trainer.jets.events import wrap
+from kd_trainer.jets.selection import in_window, match_nearest, match_resonances
 
 
 def massless(pt, eta, phi, event=0):
