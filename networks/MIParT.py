@@ -41,7 +41,12 @@ def particle_kinematics(v):
 
 
 class Padded:
-    """Jets as they come: (N, P, C), with a mask. For export."""
+    """Jets as they come, for export; this and `Packed` are the two ways in which particles lie in memory.
+
+    x denotes particles, here (N, P, C), xs the same in groups of jets, (G, P, C) each, u pairs, here (N, P, P, C).
+    pack: padded inputs -> x; spread and collect: x -> xs -> x; pair_matrices: u -> (G, C, P, P) each, with MASKED for
+    padded keys; padding: the same mask alone, (G, 1, 1, P); jets: (N, ...) -> groups; in_order: back to the order given
+    """
 
     def __init__(self, mask):
         self.mask = mask  # (N, P)
@@ -117,7 +122,10 @@ class Group:
 
 
 class Packed:
-    """The real particles of all jets in one list, (T, C); jets sorted by multiplicity, in groups for attention."""
+    """The real particles of all jets in one list, x (T, C), and each of their pairs once, u (M, C).
+
+    Jets are sorted by multiplicity; attention sees them in groups, each padded to its longest jet.
+    """
 
     def __init__(self, mask):
         counts = mask.sum(1)
@@ -192,7 +200,7 @@ class DroppedMatmul(torch.autograd.Function):
     """dropout(a, p) @ v, keeping a byte an element of `a` for the way back.
 
     Torch's dropout took a third of a training on a CPU: it draws a number an element, where one byte of a 64-bit
-    number will do (which makes p a multiple of 1/256), and multiplies by a bool eight times slower than by an int8.
+    number will do (which makes p a multiple of 1/256).
     """
 
     @staticmethod

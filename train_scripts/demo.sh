@@ -10,7 +10,7 @@ simulate() { # simulate SPLIT SEED [arguments...]
 # epochs of a student; its model file sets the rest
 demo_train() { train_one --num-epochs "$(demo_epochs)" "$@"; }
 demo_baseline() { baseline_one --num-epochs "$(demo_epochs)" "$@"; }
-demo_epochs() { if [[ $STUDENT == PFN ]]; then echo 15; else echo 30; fi; }
+demo_epochs() { case $STUDENT in dense) echo 60 ;; PFN) echo 15 ;; *) echo 30 ;; esac; }
 
 demo() {
     local jets=${JETS:-1200}

@@ -78,7 +78,7 @@ if [[ $mode == demo ]]; then DATASET=demo; fi
 DATASET=${DATASET:-JetClassII}
 source_setting datasets "$DATASET" DATASET
 TEACHER=${TEACHER:-ParT}
-if [[ $mode == demo ]]; then STUDENT=${STUDENT:-InteractionNet} SEED=${SEED:-1 2 3 4}; fi
+if [[ $mode == demo ]]; then STUDENT=${STUDENT:-dense} SEED=${SEED:-1 2}; fi
 STUDENTS=${STUDENT:-PFN}
 SEEDS=${SEED:-1}
 TIER=${TIER:-l1}

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# Interaction network, linear in the number of particles: the best student per FLOP among those measured.
+# Interaction network, linear in the number of particles: the best tagger per FLOP among those measured.
 network=networks/InteractionNet.py
 network_options=()
 training_options=(--batch-size 512 --start-lr 1e-2)
