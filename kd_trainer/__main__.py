@@ -15,6 +15,11 @@ COMMANDS = {
     "check": ("kd_trainer.jets.check", "look at input files before a long training"),
     "complexity": ("kd_trainer.evaluate.complexity", "parameters and FLOPs of a network"),
     "bench": ("kd_trainer.bench.command", "speed, as ratios measured in one run"),
+    "deploy": ("kd_trainer.deploy.deploy", "complete an exported model and compare it with torch"),
+    "parity": ("kd_trainer.deploy.parity", "compare an exported model with torch on other jets"),
+    "tag": ("kd_trainer.deploy.tag", "scores of the jets in files with an exported model"),
+    "variables": ("kd_trainer.deploy.variables", "the inputs of an exported model as text, for the C++ program"),
+    "quantise": ("kd_trainer.deploy.quantise", "an exported model in 8 bits, and what it loses and gains"),
     "report": ("kd_trainer.evaluate.report", "compare taggers from weaver's prediction files"),
 }
 

@@ -56,17 +56,26 @@ def teacher_view(config):
     InputError
         If the config holds no teacher inputs.
     """
+    return _restrict(config, _teacher_groups(config), strip=PREFIX)
+
+
+def teacher_inputs(config):
+    """The DataConfig that reads the teacher's inputs inside a paired one, under their prefixed names, and labels."""
+    return _restrict(config, _teacher_groups(config), observers=[], monitor_variables=[])
+
+
+def _teacher_groups(config):
     inputs = {k: v for k, v in config.inputs.items() if k.startswith(PREFIX)}
     if not inputs:
         raise InputError(
             "the data config has no inputs for the teacher: "
             "write a paired one with `python -m kd_trainer pair --student CFG --teacher CFG -o DIR`"
         )
-    return _restrict(config, inputs, strip=PREFIX)
+    return inputs
 
 
-def _restrict(config, inputs, strip=""):
-    options = copy.deepcopy(config.options)
+def _restrict(config, inputs, strip="", **changes):
+    options = {**copy.deepcopy(config.options), **changes}
     options["inputs"] = {
         group.removeprefix(strip): {**spec, "vars": [[v[0].removeprefix(strip), *v[1:]] for v in _variables(spec)]}
         for group, spec in inputs.items()
@@ -181,6 +190,29 @@ def _standardisation(options, whose):
             "run make_weight with that config first"
         )
     return config.preprocess_params
+
+
+def cached(paired, groups):
+    """Options of the config that feeds a student and its loss from files that hold the soft targets.
+
+    Parameters
+    ----------
+    paired : dict
+        Options of the paired config that the files were made with.
+    groups : dict
+        Input groups of the soft targets, by name; their names begin with the prefix.
+    """
+    config = copy.deepcopy(paired)
+    for section in (config["new_variables"], config["inputs"], config["preprocess"]["params"]):
+        for name in [name for name in section if name.startswith(PREFIX)]:
+            del section[name]
+    config["inputs"].update(groups)
+    config["preprocess"]["params"].update(
+        DataConfig(print_info=False, inputs=groups, labels=config["labels"]).preprocess_params
+    )
+    for key in ("treename", "branch_magic", "file_magic"):  # of the files that the cache was made from
+        config.pop(key, None)
+    return config
 
 
 def with_sampling_weights(student, *sources):

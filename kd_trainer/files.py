@@ -71,12 +71,32 @@ def first_rows(path, branches, rows=None, treename=None):
         return ak.Array({name: file.root[name][:rows] for name in branches})
 
 
+def chunks(path, branches, rows, treename=None):
+    """Yield all rows of a file, a number of them at a time, as awkward record arrays of the branches."""
+    branches = sorted(branches)
+    extension = Path(path).suffix
+    if extension == ".parquet":
+        for batch in pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=rows, columns=branches):
+            yield ak.from_arrow(batch)
+    elif extension == ".root":
+        with uproot.open(path) as file:
+            tree = _tree(file, treename)
+            for start in range(0, tree.num_entries, rows):
+                yield tree.arrays(filter_name=branches, entry_start=start, entry_stop=start + rows)
+    else:
+        import tables
+
+        with tables.open_file(str(path)) as file:
+            for start in range(0, len(file.root[branches[0]]), rows):
+                yield ak.Array({name: file.root[name][start : start + rows] for name in branches})
+
+
 def inspect(path, branches, treename=None):
     """Number of rows and a description of the trouble with the file ('' if there is none)."""
     try:
         present, rows = contents(path, treename)
     except Exception as error:
-        return 0, f"cannot be read: {_one_line(error)}"
+        return 0, f"cannot be read: {one_line(error)}"
     missing = sorted(set(branches) - present)
     if missing:
         return rows, f"lacks {', '.join(missing)}"
@@ -89,6 +109,6 @@ def inspect_all(paths, branches, treename=None, progress=lambda results: results
         return list(progress(pool.map(lambda path: inspect(path, branches, treename), paths)))
 
 
-def _one_line(error, length=200):
+def one_line(error, length=200):
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= length else text[:length] + " ..."

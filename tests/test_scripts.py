@@ -15,7 +15,7 @@ from helpers import ROOT, random_jets, run
 from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
 
-MODES = ("make_weight", "teacher", "finetune", "train", "baseline", "test", "report", "convert", "demo")
+MODES = ("make_weight", "teacher", "pretrain", "finetune", "cache", "train", "baseline", "test", "report", "convert", "demo")
 
 
 def train_kd(*args, cwd=ROOT, **env):
@@ -172,7 +172,16 @@ def test_demo_in_small_and_again(clone, tmp_path):
     assert second.stdout.count("is trained already") == 3 and second.stdout.count("is predicted already") == 3
     assert weights.stat().st_mtime_ns == before
 
-    run(clone / "train_kd.sh", "convert", env={**settings, "DATASET": "demo"})
+    demo = {**settings, "DATASET": "demo", "TEACHER": "ParT-small"}
+    run(clone / "train_kd.sh", "convert", env=demo)
     model = onnx.load(weights.with_name("model.onnx"))
     assert [o.name for o in model.graph.output] == ["softmax"]
     assert not re.search("teacher", weights.with_name("preprocess.json").read_text())
+
+    run(clone / "train_kd.sh", "cache", env=demo)
+    run(clone / "train_kd.sh", "train", *args[1:], env={**demo, "COMMENT": "_small", "SEED": 2})
+    log = (clone / "logs" / "demo_dense_l1_kd_seed2_small" / "train.log").read_text()
+    assert "cache/demo_ParT-small_full_small_l1" in log
+    (clone / "networks" / "ParT.py").write_text((clone / "networks" / "ParT.py").read_text() + "\n# changed\n")
+    stale = run(clone / "train_kd.sh", "train", *args[1:], env={**demo, "SEED": 3}, check=False)
+    assert stale.returncode != 0 and "are not those of this teacher" in stale.stderr

@@ -9,12 +9,14 @@ usage: ./train_kd.sh MODE [weaver arguments...]
 modes
   make_weight  sampling weights of the dataset, where its data config asks for them (before any training)
   teacher      train a teacher at full resolution; skipped if TEACHER_WEIGHTS names one
+  pretrain     train TEACHER on the training files without their labels (contrastive); finetune goes on from there
   finetune     train a teacher from the weights PRETRAINED of another dataset, with a new output layer
+  cache        run the teacher once over the training files; train then reads its soft targets from CACHE
   train        train the student with the teacher's soft targets
   baseline     train the identical student on the labels alone
   test         predict the test files with the teacher and both students
   report       compare the predictions: tables and plots
-  convert      export the student to ONNX, with its preprocess.json
+  convert      export the student to ONNX, with its preprocess.json, and compare it with torch
   demo         all of it on jets simulated here, in ten to fifteen minutes on two cores
 
 Arguments after the mode go to weaver and override: ./train_kd.sh train --num-epochs 20 -o kd_alpha 0.5
@@ -29,6 +31,7 @@ settings (environment)
   STUDENT          PFN (default), InteractionNet, dense or another of train_scripts/models/*.sh, or several: "PFN dense"
   SEED             seed of the student (default 1), or several: "1 2 3"
   TIER             data config of the student: l1 (default), hlt, kin, kinpid, full
+  CACHE            folder of the soft targets (default cache/<teacher>_<TIER>)
   WEIGHTS          an existing *.auto.yaml with sampling weights (default: those that make_weight made)
   KD_ALPHA         weight of the soft targets in the loss (default: as the student's model file says)
   KD_TEMPERATURE   their temperature (default: as the student's model file says)
@@ -43,7 +46,7 @@ EOF
 mode=${1:-}
 case $mode in
     -h | --help) usage; exit 0 ;;
-    make_weight | teacher | finetune | train | baseline | test | report | convert | demo) ;;
+    make_weight | teacher | pretrain | finetune | cache | train | baseline | test | report | convert | demo) ;;
     '') usage >&2; exit 2 ;;
     *) echo "train_kd.sh: unknown mode '$mode': see ./train_kd.sh --help" >&2; exit 2 ;;
 esac
@@ -56,6 +59,7 @@ if [[ -n ${DATADIR:-} ]]; then DATADIR=$(absolute "$DATADIR"); fi
 TEACHER_WEIGHTS=$(absolute "${TEACHER_WEIGHTS:-}")
 WEIGHTS=$(absolute "${WEIGHTS:-}")
 PRETRAINED=$(absolute "${PRETRAINED:-}")
+CACHE=$(absolute "${CACHE:-}")
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 
 choices() { basename -s .sh "$1"/*.sh | paste -sd ' '; }
@@ -133,6 +137,7 @@ student_config=${data_config}_$TIER.yaml
 WEIGHTS=${WEIGHTS:-$teacher_config}
 teacher_run=${DATASET}_${TEACHER}_$TEACHER_TIER$COMMENT
 report_run=${DATASET}_report$COMMENT
+CACHE=${CACHE:-cache/${teacher_run}_$TIER}
 student_run() { echo "${DATASET}_${STUDENT}_${TIER}_$1_seed$SEED$COMMENT"; } # student_run kd|baseline
 best() { echo "training/$1/net_best_epoch_state.pt"; }
 teacher_weights() { echo "${TEACHER_WEIGHTS:-$(best "$teacher_run")}"; }
@@ -195,6 +200,18 @@ teacher() {
     mapfile -t extra < <(cuda)
     check "$teacher_config"
     run_training "$teacher_run" --data-config "$teacher_config" --network-config "$network" "${model_args[@]}" "${extra[@]}" "$@"
+}
+
+pretrain() {
+    local run=${teacher_run}_pretrained extra
+    use_model "$TEACHER" TEACHER
+    mapfile -t extra < <(cuda)
+    mkdir -p "training/$run"
+    python -m kd_trainer unlabelled --data-config "$teacher_config" -o "training/$run/unlabelled.yaml"
+    check "training/$run/unlabelled.yaml"
+    run_training "$run" --data-config "training/$run/unlabelled.yaml" --network-config networks/contrastive.py \
+        -o encoder "'$network'" "${model_args[@]}" "${extra[@]}" "$@"
+    echo "to go on with labels: PRETRAINED=$(best "$run") ./train_kd.sh finetune"
 }
 
 finetune() {
@@ -262,16 +279,42 @@ train() {
     for_each_student train_one "$@"
 }
 
-train_one() {
+need_teacher() {
     [[ -f $(teacher_weights) ]] ||
         fail "there is no teacher at $(teacher_weights): train one (./train_kd.sh teacher) or name one (TEACHER_WEIGHTS=...)"
-    local run teacher_network teacher_dict
+}
+
+soft_targets() { # soft_targets PAIRED [arguments...]: the command `cache` for the teacher and the training files
+    use_model "$TEACHER" TEACHER
+    python -m kd_trainer cache --paired "$1" --network "$network" --weights "$(teacher_weights)" "${model_args[@]}" \
+        --output "$CACHE" "${@:2}" "${data_train[@]}"
+}
+
+cache() {
+    need_teacher
+    check "$student_config" "$teacher_config"
+    python -m kd_trainer pair --student "$student_config" --teacher "$teacher_config" --weights "$WEIGHTS" -o "$CACHE"
+    soft_targets "$CACHE/paired.yaml" "$@"
+}
+
+train_one() {
+    need_teacher
+    local run config cached=() teacher_network teacher_dict
     run=$(student_run kd)
+    config=training/$run/paired.yaml
+    python -m kd_trainer pair --student "$student_config" --teacher "$teacher_config" --weights "$WEIGHTS" -o "training/$run"
+    if [[ -f $CACHE/cached.yaml ]]; then
+        local files
+        files=$(soft_targets "$config" --check) ||
+            fail "the soft targets in $CACHE are not those of this teacher and these files: ./train_kd.sh cache, or remove them"
+        mapfile -t cached <<<"$files"
+        cached=(-o kd_cache "'$config'" --data-train "${cached[@]}")
+        config=$CACHE/cached.yaml
+    fi
     use_model "$TEACHER" TEACHER
     teacher_network=$network teacher_dict=$model_dict
     use_model "$STUDENT" STUDENT
-    python -m kd_trainer pair --student "$student_config" --teacher "$teacher_config" --weights "$WEIGHTS" -o "training/$run"
-    distil "$run" "training/$run/paired.yaml" -o teacher "'$teacher_network'" -o teacher_options "{$teacher_dict}" \
+    distil "$run" "$config" "${cached[@]}" -o teacher "'$teacher_network'" -o teacher_options "{$teacher_dict}" \
         -o teacher_weights "'$(teacher_weights)'" -o kd_alpha "${KD_ALPHA:-${kd_alpha:-0.7}}" \
         -o kd_temperature "${KD_TEMPERATURE:-${kd_temperature:-3.0}}" "$@"
 }
@@ -360,6 +403,13 @@ convert_one() {
     use_model "$STUDENT" STUDENT
     weaver --data-config "training/$run/student.yaml" --network-config "$network" "${model_args[@]}" \
         --model-prefix "$(best "$run")" --export-onnx model.onnx --log-file "logs/$run/convert.log" "$@"
+    local i options=() files=()
+    for ((i = 1; i <= $#; i++)); do
+        if [[ ${!i} == -o || ${!i} == --network-option ]]; then options+=(-o "${@:i+1:2}"); fi
+    done
+    mapfile -t files < <(for pattern in "${data_test[@]}"; do compgen -G "${pattern#*:}"; done)
+    python -m kd_trainer deploy "training/$run" "${files[@]}" --network "$network" "${model_args[@]}" "${options[@]}" \
+        --weights "$(best "$run")" --data-config "training/$run/student.yaml"
 }
 
 case $mode in

@@ -6,6 +6,7 @@ from kd_trainer.errors import InputError
 
 BENCHMARKS = {
     "network": ("kd_trainer.bench.network", "jets/s and peak memory of networks, for training and inference"),
+    "latency": ("kd_trainer.bench.latency", "time for a batch of jets of exported models, engine by engine"),
 }
 
 

@@ -15,6 +15,7 @@ from weaver.utils.logger import _logger
 
 from kd_trainer.configs import student_view, teacher_view
 from kd_trainer.distill import loop
+from kd_trainer.distill.cached import CachedTeacher, reads_cache
 from kd_trainer.distill.loss import DistillationLoss
 from kd_trainer.distill.memory import RememberingTeacher
 from kd_trainer.distill.options import split
@@ -73,6 +74,17 @@ def get_train_fn(data_config, **kwargs):
         view = teacher_view(data_config)
     except InputError as error:
         return loud(_refuse_to_train(error))  # a prediction needs no teacher
+    if options.kd_cache:
+        cached = CachedTeacher(
+            data_config,
+            paired=options.kd_cache,
+            teacher=options.teacher,
+            weights=options.teacher_weights,
+            options=options.teacher_options,
+        )
+        return loud(loop.train_fn(cached, options.student, verify=cached.verify))
+    if reads_cache(data_config):
+        raise InputError("the data config reads the soft targets of a cache: name its paired.yaml with -o kd_cache")
     teacher = load_teacher(options.teacher, options.teacher_weights, view, options.teacher_options)
     if options.kd_memory > 0:
         teacher = RememberingTeacher(teacher, options.kd_memory * 1e6)

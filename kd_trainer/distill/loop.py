@@ -38,7 +38,7 @@ class StudentView:
             yield {k: v for k, v in X.items() if not k.startswith(PREFIX)}, y, Z
 
 
-def train_fn(teacher, student_name):
+def train_fn(teacher, student_name, verify=None):
     """The training function for weaver: one epoch of weaver's own, with soft targets from the teacher.
 
     Parameters
@@ -47,6 +47,8 @@ def train_fn(teacher, student_name):
         None trains on labels alone, which the loss must have been told.
     student_name : str
         For the log.
+    verify : callable of a list of paths, or None
+        Looks at the training files before the first epoch, and raises if they are not what the teacher needs.
     """
     checked = []
 
@@ -55,6 +57,8 @@ def train_fn(teacher, student_name):
             raise InputError("distillation is for classification: run weaver without --regression-mode")
         if not checked:
             check_files(train_loader, "training")
+            if verify:
+                verify(files_of(train_loader))
             _logger.info(introduction(model, loss_func, teacher, student_name), color="bold")
             checked.append(True)
 
@@ -98,6 +102,11 @@ def evaluate_fn(names):
     return evaluate
 
 
+def files_of(loader):
+    """Paths of all files that a loader reads."""
+    return [path for paths in loader.dataset._init_file_dict.values() for path in paths]
+
+
 def check_files(loader, use):
     """Look into every input file of a loader: weaver would skip one that it cannot read, and go on.
 
@@ -106,7 +115,7 @@ def check_files(loader, use):
     InputError
         Naming the first files with trouble.
     """
-    paths = [path for paths in loader.dataset._init_file_dict.values() for path in paths]
+    paths = files_of(loader)
     config = loader.dataset.config
     results = inspect_all(paths, needed_branches(config, training=use != "test"), config.treename)
     bad = [f"{path} {trouble}" for path, (_, trouble) in zip(paths, results) if trouble]

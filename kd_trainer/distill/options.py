@@ -26,6 +26,8 @@ class Options:
         Temperature of both softmax functions, above 0.
     kd_memory : float
         Megabytes of soft targets to keep, so that the teacher is asked once for each jet; 0 asks it every time.
+    kd_cache : str or None
+        The paired data config that a cache was made with; the soft targets are then read from its files.
     seed : int or None
         Seed of initialisation, shuffling and dropout; weaver has none of its own.
     """
@@ -37,6 +39,7 @@ class Options:
     kd_alpha: float = 0.7
     kd_temperature: float = 3.0
     kd_memory: float = 500.0
+    kd_cache: str | None = None
     seed: int | None = None
 
     def __post_init__(self):

@@ -1,19 +1,25 @@
 """A frozen teacher: a tagger built from its own network file and checkpoint, giving soft targets."""
 
+import copy
 import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
+from weaver.nn.model.ParticleTransformer import SequenceTrimmer
 from weaver.utils.import_tools import import_module
 
 from kd_trainer.configs import PREFIX
+from kd_trainer.distill.batching import batches, shortest_length
 from kd_trainer.errors import InputError
-
-CHUNK = 64  # jets that a CPU evaluates at a time
 
 
 class Teacher:
     """A model in eval mode without gradients, fed from the teacher's input groups of a paired batch.
+
+    Jets are evaluated in batches of like multiplicity (see `batching`). On a CPU each core works on a batch of its
+    own: cores that share the small operations of one batch wait for each other most of the time.
 
     Parameters
     ----------
@@ -22,25 +28,48 @@ class Teacher:
         Input groups in the order of `model.forward`, without prefix.
     description : str
         One line for the log.
+    shortest : int or None
+        Length to which jets may be trimmed, see `batching.shortest_length`.
     """
 
-    def __init__(self, model, input_names, description):
+    def __init__(self, model, input_names, description, shortest=None):
         self.model = model.eval().requires_grad_(False)
         self.input_names = input_names
         self.description = description
+        self.shortest = shortest
+        self.local = threading.local()
+        self.pool = None
+        for module in model.modules():
+            if isinstance(module, SequenceTrimmer):  # to the longest jet, even if a graph network then lacks neighbours
+                module.enabled = False
 
     @torch.no_grad()
     def __call__(self, X, device):
         """Logits (N, K) in fp32 for a batch X of a paired loader, on `device`."""
-        self.model.to(device)
-        inputs = [X[PREFIX + name].to(device, non_blocking=True) for name in self.input_names]
-        masks = [x for name, x in zip(self.input_names, inputs) if name.endswith("_mask")]
-        if inputs[0].is_cuda or not masks:
-            return self.model(*inputs).float()
-        # taggers trim a batch to its longest jet: jets of like length together spare padding, of which pairs feel P^2
-        order = sum(mask.sum(dim=(1, 2)) for mask in masks).argsort()
-        logits = torch.cat([self.model(*(x[chunk] for x in inputs)) for chunk in order.split(CHUNK)])
-        return logits[order.argsort()].float()
+        inputs = {name: X[PREFIX + name].to(device, non_blocking=True) for name in self.input_names}
+        order, cut = batches(inputs, self.shortest)
+        if torch.device(device).type == "cpu" and len(cut) > 1 and torch.get_num_threads() > 1:
+            logits = self._on_cores(cut)
+        else:
+            self.model.to(device)
+            logits = [self.model(*batch.values()) for batch in cut]
+        return torch.cat(logits)[order.argsort()].float()
+
+    def _on_cores(self, cut):
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            self.pool = self.pool or ThreadPoolExecutor(threads)
+            return list(self.pool.map(self._alone, cut))
+        finally:
+            torch.set_num_threads(threads)
+
+    @torch.no_grad()
+    def _alone(self, batch):
+        """In a thread: a copy of the model for each, since nothing keeps a model from leaving things in itself."""
+        if not hasattr(self.local, "model"):
+            self.local.model = copy.deepcopy(self.model)
+        return self.local.model(*batch.values())
 
 
 def load_teacher(network, weights, data_config, options):
@@ -75,8 +104,12 @@ def load_teacher(network, weights, data_config, options):
         f"{network} ({sum(p.numel() for p in model.parameters()):,} parameters), weights {weights} "
         f"(SHA-256 {hashlib.sha256(Path(weights).read_bytes()).hexdigest()}), inputs {describe_inputs(data_config)}"
     )
-    teacher = Teacher(model, model_info["input_names"], description)
+    names = model_info["input_names"]
+    teacher = Teacher(model, names, description)
     _check_classes(teacher, data_config)
+    teacher.shortest = shortest_length(model, {name: data_config.input_shapes[name] for name in names})
+    if teacher.shortest is None:
+        teacher.description += "; its padding is evaluated too, since its output depends on it or it has no mask"
     return teacher
 
 

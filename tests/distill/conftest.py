@@ -25,3 +25,15 @@ def configs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pair")
     kd_trainer("pair", "--student", L1, "--teacher", FULL, "-o", folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def make_cache(configs, teacher):
+    """python -m kd_trainer cache, as a function of the folder and the files; `run` may start it in another process."""
+
+    def make(folder, *args, run=kd_trainer, paired=configs / "paired.yaml", weights=teacher, **kwargs):
+        options = [word for name, value in TEACHER.items() for word in ("-o", name, str(value))]
+        return run("cache", "--paired", paired, "--network", "networks/ParT.py", "--weights", weights, *options,
+                   "--output", folder, "--device", "cpu", *args, **kwargs)  # fmt: skip
+
+    return make

@@ -1,0 +1,149 @@
+"""python -m kd_trainer bench latency: how long exported models take for a batch of jets, in several engines."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from kd_trainer.bench.latency_plot import draw, qualities
+from kd_trainer.bench.machine import machine
+from kd_trainer.bench.network import random_jets
+from kd_trainer.bench.timing import alternate, ratio
+from kd_trainer.deploy import engines
+from kd_trainer.deploy.inputs import prepare
+from kd_trainer.deploy.model_dir import MODEL, read
+from kd_trainer.deploy.reading import files_of, read_jets
+from kd_trainer.errors import InputError
+from kd_trainer.evaluate.output import write_json
+
+MOST_CALLS, FEWEST_CALLS = 2000, 5
+
+
+def models_of(arguments):
+    """{name: path of the model file} of the arguments [NAME=]MODEL.onnx."""
+    models = {}
+    for argument in arguments:
+        name, equals, path = argument.partition("=")
+        path = Path(path if equals else argument)
+        name = name if equals else path.parent.resolve().name
+        if path.is_dir():
+            path = path / MODEL
+        if name in models:
+            raise InputError(f"two models are called {name}: give them names, NAME={path}")
+        models[name] = path
+    return models
+
+
+def inputs_of(exported, files, jets):
+    """Inputs of a number of jets for one model: of files, again and again if need be; else random ones."""
+    shapes = {name: (1, *shape[1:]) for name, shape in exported.config.input_shapes.items()}
+    if not files:
+        return {name: x.numpy() for name, x in random_jets(shapes, jets).items()}
+    events = read_jets(files, exported.config, jets)
+    inputs = prepare(events, exported.config).inputs
+    index = np.arange(jets) % len(events)
+    return {name: np.ascontiguousarray(x[index]) for name, x in inputs.items()}
+
+
+def cell(sides, inputs, batch, seconds):
+    """Times of calls with one batch size, all sides in turn.
+
+    Parameters
+    ----------
+    sides : {key: function of inputs}
+    inputs : {key: inputs (N, C, P) of at least `batch` jets}
+    seconds : to spend, about.
+
+    Returns
+    -------
+    {key: list of seconds}
+    """
+    batches = {key: {name: x[:batch] for name, x in inputs[key].items()} for key in sides}
+    calls = {key: (lambda key=key: sides[key](batches[key])) for key in sides}
+    first = alternate(calls, 1, progress=False)
+    together = sum(times[0] for times in first.values())
+    return alternate(calls, int(np.clip(seconds / max(together, 1e-9), FEWEST_CALLS, MOST_CALLS)), progress=False)
+
+
+def summary(times, batch):
+    """Median and 99th percentile in milliseconds, and jets a second."""
+    p50, p99 = np.percentile(times, (50, 99))
+    return {"calls": len(times), "p50_ms": 1e3 * p50, "p99_ms": 1e3 * p99, "jets_per_s": batch / p50}
+
+
+def measure(models, files, *, engines_wanted, precisions, batches, threads, seconds, too_long):
+    """All numbers: dict with machine, rows, and ratios of each row to the first of its batch size and threads."""
+    exported = {name: read(path.parent) for name, path in models.items()}
+    inputs = {name: inputs_of(exported[name], files, max(batches)) for name in models}
+    rows = []
+    progress = tqdm(total=len(threads) * len(batches), unit="cell")
+    for number in threads:
+        sides = {
+            (name, *key): run
+            for name, path in models.items()
+            for key, run in engines.sides(exported[name], path, engines_wanted, precisions, number).items()
+        }
+        for batch in sorted(batches):
+            times = cell(sides, {key: inputs[key[0]] for key in sides}, batch, seconds)
+            reference = next(iter(times.values()), None)
+            for key, found in times.items():
+                row = dict(zip(("model", "engine", "precision"), key)) | {"threads": number, "batch": batch}
+                rows.append(row | summary(found, batch) | {"speed_to_first": ratio(found, reference)})
+            larger = min((b for b in batches if b > batch), default=batch) / batch
+            sides = {key: run for key, run in sides.items() if np.median(times[key]) * larger <= too_long}
+            progress.update()
+    progress.close()
+    return {"machine": machine(), "jets": [str(path) for path in files] or "random", "rows": rows}
+
+
+def print_results(results):
+    """A row a measurement."""
+    from tabulate import tabulate
+
+    header = ["threads", "batch", "model", "engine", "precision", "p50 (ms)", "p99 (ms)", "jets/s", "speed / first"]
+    rows = [
+        [row["threads"], row["batch"], row["model"], row["engine"], row["precision"], f"{row['p50_ms']:.3g}",
+         f"{row['p99_ms']:.3g}", f"{row['jets_per_s']:.3g}", f"{row['speed_to_first']['median']:.3g}"]
+        for row in results["rows"]
+    ]  # fmt: skip
+    print(f"{results['machine']['processor']}, {results['machine']['cores']} cores")
+    print(tabulate(rows, header, disable_numparse=True))
+
+
+def main(argv):
+    """Measure, print, write JSON and the plot."""
+    parser = argparse.ArgumentParser(
+        prog="kd_trainer bench latency",
+        description="Time for a batch of jets of exported models, measured in turn in one run. An INT8 variant beside "
+        "a model (kd_trainer quantise) is measured too; torch needs the deploy.json of kd_trainer deploy.",
+    )
+    add = parser.add_argument
+    add("models", nargs="+", metavar="[NAME=]MODEL.onnx", help="in the folders of kd_trainer deploy; first: reference")
+    add("--files", nargs="+", default=[], metavar="FILE", help="jets to use (default: random ones)")
+    add("--engines", nargs="+", choices=engines.ENGINES, help="default: those that are installed")
+    add("--precisions", nargs="+", choices=engines.PRECISIONS, default=engines.PRECISIONS, help="default: all")
+    add("--batches", nargs="+", type=int, default=[1, 16, 256, 4096], metavar="B", help="default: 1 16 256 4096")
+    add("--threads", nargs="+", type=int, metavar="T", help="default: 1 and all cores")
+    add("--seconds", type=float, default=5.0, metavar="S", help="for each batch size (default: %(default)g)")
+    add("--too-long", type=float, default=10.0, metavar="S",
+        help="leave out batches that would take longer, judged by smaller ones (default: %(default)g s)")  # fmt: skip
+    add("--report", type=Path, metavar="report.json", help="of kd_trainer report, for the plot; the same NAMEs")
+    add("-o", "--output", type=Path, metavar="DIR", help="write latency.json, and with --report latency.png, .pdf")
+    args = parser.parse_args(argv)
+    threads = args.threads or sorted({1, machine()["cores"]})
+    if min(*args.batches, *threads) < 1 or args.seconds <= 0 or args.too_long <= 0:
+        raise InputError("--batches, --threads, --seconds and --too-long have to be positive")
+    for engine in args.engines or ():
+        if engines.missing(engine):
+            raise InputError(engines.missing(engine))
+    models = models_of(args.models)
+    quality = qualities(args.report, models) if args.report else None
+    wanted = args.engines or [engine for engine in engines.ENGINES if not engines.missing(engine)]
+    results = measure(models, files_of(args.files), engines_wanted=wanted, precisions=args.precisions,
+                      batches=args.batches, threads=threads, seconds=args.seconds, too_long=args.too_long)  # fmt: skip
+    print_results(results)
+    if args.output:
+        write_json(args.output / "latency.json", {**results, "quality": quality})
+        written = draw(results["rows"], quality, args.output) if quality else []
+        print(args.output / "latency.json", *written, sep="\n")

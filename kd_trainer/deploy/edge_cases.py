@@ -1,0 +1,95 @@
+"""Jets at the edges of what a network can meet, made from real ones."""
+
+import awkward as ak
+import numpy as np
+
+from kd_trainer.deploy.inputs import prepare
+
+EMPTY = "no particles"
+
+def edge_cases(events, jets, config):
+    """Inputs of modified jets, by name of the case.
+
+    Parameters
+    ----------
+    events : awkward record array
+        Jets as they are in files.
+    jets : inputs.Jets
+        The same, prepared.
+    config : DataConfig
+        Of the inputs.
+
+    Returns
+    -------
+    dict of name -> dict of inputs
+    """
+    counts = _counts(jets.inputs, config)
+    cases = {EMPTY: _cut(jets.inputs, np.zeros_like(counts), config)}
+    some = {name: x[counts > 0] for name, x in jets.inputs.items()}
+    counts = counts[counts > 0]
+    if len(counts):
+        cases["one particle"] = _cut(some, np.ones_like(counts), config)
+        length = _longest(config)
+        cases["full length"] = _cut(_repeated(some, counts, length, config), np.full_like(counts, length), config)
+    longer = _more_particles(events, config)
+    if longer is not None:
+        cases["more than full length"] = prepare(longer, config).inputs
+    return cases
+
+
+def _particle_groups(config):
+    return [name for name in config.input_names if config.input_shapes[name][2] is not None]
+
+
+def _longest(config):
+    return max(config.input_shapes[name][2] for name in _particle_groups(config))
+
+
+def _counts(inputs, config):
+    """(N,) particles a jet: those that the mask has; without a mask all."""
+    masks = [name for name in config.input_names if name.endswith("_mask")]
+    if not masks:
+        return np.full(len(next(iter(inputs.values()))), _longest(config))
+    return inputs[masks[0]].sum(axis=(1, 2)).astype(int)
+
+
+def _padding(config, name):
+    first = config.input_dicts[name][0]
+    return config.preprocess_params[first]["pad_mode"]
+
+
+def _repeated(inputs, counts, length, config):
+    """Every slot filled with a particle, by going round."""
+    index = np.arange(length) % counts[:, None]  # (N, P)
+    groups = _particle_groups(config)
+    return {k: np.take_along_axis(x, index[:, None], axis=2) if k in groups else x for k, x in inputs.items()}
+
+
+def _cut(inputs, counts, config):
+    """The first particles of each jet alone, padded as weaver pads them."""
+    result = dict(inputs)
+    for name in _particle_groups(config):
+        x = inputs[name]
+        slots = np.arange(x.shape[2])
+        if _padding(config, name) == "wrap":  # a jet without particles is all zeros
+            index = slots % np.maximum(counts, 1)[:, None]
+            result[name] = np.take_along_axis(x, index[:, None], axis=2) * (counts > 0)[:, None, None]
+        else:
+            values = [config.preprocess_params[variable]["pad_value"] for variable in config.input_dicts[name]]
+            padding = np.array(values, x.dtype)[None, :, None]
+            result[name] = np.where(slots < counts[:, None, None], x, padding)
+    return result
+
+
+def _more_particles(events, config, jets=64):
+    """Some jets whose particles are there again and again, more than fit; None if no jet has any."""
+    lists = [name for name in config.test_load_branches if events[name].ndim > 1]
+    counts = ak.to_numpy(ak.num(events[lists[0]], axis=1)) if lists else np.zeros(0, int)
+    if not counts.any():
+        return None
+    enough = np.median(counts[counts > 0])
+    chosen = events[np.flatnonzero(counts >= enough)[:jets]]
+    times = int(np.ceil(2 * _longest(config) / enough))
+    columns = {name: chosen[name] for name in config.test_load_branches}
+    columns |= {name: ak.concatenate([columns[name]] * times, axis=1) for name in lists}
+    return ak.zip(columns, depth_limit=1)

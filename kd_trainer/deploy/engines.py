@@ -1,0 +1,94 @@
+"""One network in several inference engines and precisions: functions that score a batch, for timing."""
+
+import numpy as np
+
+from kd_trainer.deploy import reference
+from kd_trainer.deploy.model_dir import MODEL, check_model
+from kd_trainer.deploy.session import open_session
+from kd_trainer.errors import InputError
+
+ENGINES = ("torch", "onnxruntime", "openvino")
+PRECISIONS = ("fp32", "bf16", "int8")
+INT8 = "model_int8.onnx"
+
+
+def missing(engine):
+    """Why an engine cannot be used here ('' if it can)."""
+    try:
+        __import__(engine)
+    except ImportError:
+        return f"{engine} is not installed"
+    return ""
+
+
+def sides(exported, path, engines, precisions, threads):
+    """{(engine, precision): function of inputs (N, C, P) that returns the output (N, K)}, those that exist.
+
+    Parameters
+    ----------
+    exported : model_dir.Exported
+    path : model file in its folder; its INT8 variant lies beside it, made by `quantise`
+    engines, precisions : which to prepare
+    threads : int
+    """
+    makers = {  # a side that the processor does not have is None
+        ("torch", "fp32"): lambda: torch_side(exported, threads),
+        ("torch", "bf16"): lambda: torch_side(exported, threads, bf16=True),
+        ("onnxruntime", "fp32"): lambda: onnxruntime_side(exported, path, threads),
+        ("onnxruntime", "int8"): lambda: onnxruntime_side(exported, path.with_name(INT8), threads),
+        ("openvino", "fp32"): lambda: openvino_side(path, threads, "f32"),
+        ("openvino", "bf16"): lambda: openvino_side(path, threads, "bf16"),
+        ("openvino", "int8"): lambda: openvino_side(path.with_name(INT8), threads, "f32"),
+    }
+    has_int8 = path.name == MODEL and path.with_name(INT8).is_file()
+    made = {
+        (engine, precision): make()
+        for (engine, precision), make in makers.items()
+        if engine in engines and precision in precisions and (precision != "int8" or has_int8)
+    }
+    return {key: run for key, run in made.items() if run}
+
+
+def torch_side(exported, threads, bf16=False):
+    """The network in torch, with autocast for bf16."""
+    import torch
+
+    model, info = reference.load(exported.source, exported.options)
+
+    def run(inputs):
+        torch.set_num_threads(threads)
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            return model(*(torch.from_numpy(inputs[name]) for name in info["input_names"])).float().numpy()
+
+    return run
+
+
+def onnxruntime_side(exported, path, threads):
+    """A model file in ONNX Runtime, whose threads sleep between calls: they would slow down the others."""
+    session = open_session(path, threads, spin=False)
+    check_model(session, path, exported)
+    names = [x.name for x in session.get_inputs()]
+    return lambda inputs: session.run(None, {name: inputs[name] for name in names})[0]
+
+
+def openvino_side(path, threads, precision):
+    """A model file in OpenVINO, on the CPU; None where the processor does not compute with that precision."""
+    import openvino
+
+    try:
+        core = openvino.Core()
+        settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": precision}
+        compiled = core.compile_model(core.read_model(str(path)), "CPU", settings)
+    except RuntimeError as error:
+        raise InputError(f"{path} cannot be loaded by OpenVINO: {str(error).splitlines()[-1]}") from None
+    used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    if precision == "bf16" and used != "bf16":
+        return None
+    request = compiled.create_infer_request()
+    names = [x.get_any_name() for x in compiled.inputs]
+
+    def run(inputs):
+        request.infer({name: inputs[name] for name in names}, share_inputs=True)
+        return np.array(request.get_output_tensor(0).data)
+
+    return run

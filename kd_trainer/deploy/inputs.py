@@ -1,0 +1,137 @@
+"""Network inputs from jets, by weaver's own functions, so that they are those of its loader bit for bit."""
+
+import contextlib
+import copy
+from typing import NamedTuple
+
+import awkward as ak
+import numpy as np
+from weaver.utils.data.preprocess import _apply_selection, _build_new_variables
+from weaver.utils.dataset import DataConfig, _finalize_inputs
+
+from kd_trainer.errors import InputError
+from kd_trainer.files import one_line
+
+# flags of a jet, added up; 0 where nothing is wrong
+NO_PARTICLES, NOT_FINITE_INPUT, NOT_FINITE_SCORE = 1, 2, 4
+
+
+class Jets(NamedTuple):
+    """What a network gets for N jets."""
+
+    inputs: dict  # name of the input group -> float32 (N, C, P)
+    flags: np.ndarray  # (N,) uint8
+    rows: np.ndarray  # (N,) positions in the jets given, which a selection makes fewer
+
+
+def input_view(options):
+    """DataConfig of the inputs alone: what is to be tagged need not have labels, observers or weights.
+
+    Raises
+    ------
+    InputError
+        If the standardisation of the config has not been computed.
+    """
+    options = copy.deepcopy(options)
+    options |= dict.fromkeys(("observers", "monitor_variables", "weights", "bucketing"))
+    options["labels"] = {"type": "custom", "value": {}}
+    config = DataConfig(print_info=False, **options)
+    if config._missing_standardization_info:
+        raise InputError("the data config asks for automatic standardisation that has not been computed")
+    return config
+
+
+def label_view(options):
+    """DataConfig of the true classes alone."""
+    options = copy.deepcopy(options)
+    options |= dict.fromkeys(("observers", "monitor_variables", "weights", "bucketing", "preprocess", "selection"))
+    return DataConfig(print_info=False, **{**options, "inputs": {}, "test_time_selection": None})
+
+
+def labels(events, config):
+    """(N,) true classes of jets, for a `label_view`."""
+    table, _ = variables(events, config)
+    return ak.to_numpy(table[config.label_names[0]]).astype(int)
+
+
+def prepare(events, config, selected=False):
+    """Selection, new variables, standardisation and padding of a data config, for jets in memory.
+
+    Parameters
+    ----------
+    events : awkward record array
+        N jets with the branches that the config reads.
+    config : DataConfig
+        See `input_view`.
+    selected : bool
+        Leave out the jets that fail the selection of the config (its `test_time_selection`, if it has one).
+
+    Returns
+    -------
+    Jets
+
+    Raises
+    ------
+    InputError
+        If branches are missing, or if a variable cannot be computed from them.
+    """
+    table, rows = variables(events, config, selected)
+    if len(rows) == 0:
+        shapes = {name: [n for n in shape[1:] if n is not None] for name, shape in config.input_shapes.items()}
+        return Jets({k: np.zeros((0, *s), "float32") for k, s in shapes.items()}, np.zeros(0, "uint8"), rows)
+    flags = NO_PARTICLES * _without_particles(table, config) + NOT_FINITE_INPUT * _not_finite(table, config)
+    with _one_line():
+        inputs = _finalize_inputs(table, config)
+    return Jets({name: inputs["_" + name] for name in config.input_names}, flags.astype("uint8"), rows)
+
+
+def variables(events, config, selected=False):
+    """The variables of the network's inputs before standardisation and padding: (record array, rows), see `prepare`."""
+    table = _table(events, config)
+    table["_row_"] = np.arange(len(table))
+    with _one_line():
+        if selected:
+            table = _apply_selection(table, config.test_time_selection, funcs=config.var_funcs)
+        rows = ak.to_numpy(table["_row_"])
+        if len(rows):
+            table = _build_new_variables(table, config.test_var_funcs)
+    return table, rows
+
+
+@contextlib.contextmanager
+def _one_line():
+    try:
+        with np.errstate(all="ignore"):  # flags tell which jets
+            yield
+    except Exception as error:  # whatever an expression of the config raises
+        raise InputError(f"the inputs cannot be computed from these jets: {one_line(error)}") from error
+
+
+def _table(events, config):
+    """A copy of the branches that the config reads and of no others: weaver would take them for its variables."""
+    if not isinstance(events, ak.Array) or not events.fields:
+        raise InputError("the jets have to be an awkward array with a field for each branch")
+    missing = sorted(config.test_load_branches - set(events.fields))
+    if missing:
+        raise InputError(f"the jets lack {', '.join(missing)}")
+    return ak.to_packed(events[sorted(config.test_load_branches)])  # weaver reads slices of arrays wrongly
+
+
+def _not_finite(table, config):
+    """(N,) whether any number of a jet, in the branches read or in the inputs, is NaN or infinite."""
+    bad = np.zeros(len(table), bool)
+    for name in config.test_load_branches | set(config.preprocess_params):
+        finite = ak.fill_none(np.isfinite(table[name]), False, axis=-1)
+        while finite.ndim > 1:
+            finite = ak.all(finite, axis=-1)
+        bad |= ~ak.to_numpy(ak.fill_none(finite, False, axis=0))
+    return bad
+
+
+def _without_particles(table, config):
+    """(N,) whether nothing is left of a jet in any of the inputs that are lists."""
+    empty = np.zeros(len(table), bool)
+    for name in config.preprocess_params:
+        if table[name].ndim > 1:
+            empty |= ak.to_numpy(ak.fill_none(ak.num(table[name], axis=1), 0, axis=0)) == 0
+    return empty

@@ -1,0 +1,120 @@
+"""The folder of a converted model, and the check that its files belong together.
+
+    model.onnx         the network, from weaver's exporter; model_static.onnx, model_int8.onnx: made from it
+    preprocess.json    the student's inputs, from weaver's exporter; `python -m kd_trainer deploy` adds `pad_mode`
+    data_config.yaml   the student's data config: preprocess.json has no new_variables
+    deploy.json        network, options and weights that the model was made from
+"""
+
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from weaver.utils.dataset import DataConfig
+
+from kd_trainer import configs
+from kd_trainer.deploy.inputs import input_view
+from kd_trainer.errors import InputError
+
+MODEL, PREPROCESS, CONFIG, SOURCE = "model.onnx", "preprocess.json", "data_config.yaml", "deploy.json"
+FINGERPRINT = "preprocess_sha256"  # in the metadata of the model
+
+
+class Exported(NamedTuple):
+    """A converted model, all but the network itself."""
+
+    folder: Path
+    options: dict  # of the student's data config
+    config: Any  # DataConfig of the inputs alone
+    preprocess: dict
+    source: dict  # network, options, weights; empty when not known
+    classes: list | None  # names of the classes as weaver calls them; None where nothing tells
+
+
+def read(folder):
+    """Read a folder of a converted model.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or not what it should be, or if preprocess.json is not that of data_config.yaml.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"there is no model directory {folder}")
+    if not (folder / PREPROCESS).is_file():
+        raise InputError(f"{folder} has no {PREPROCESS}: export the model with weaver (./train_kd.sh convert)")
+    if not (folder / CONFIG).is_file():
+        raise InputError(f"{folder} has no {CONFIG}, the student's data config: python -m kd_trainer deploy writes it")
+    preprocess = read_json(folder / PREPROCESS)
+    options = configs.load(folder / CONFIG)
+    source = read_json(folder / SOURCE) if (folder / SOURCE).is_file() else {}
+    check_preprocess(preprocess, options, folder)
+    return Exported(folder, options, input_view(options), preprocess, source, class_names(options, source))
+
+
+def read_json(path):
+    """The object in a JSON file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is not what weaver's exporter writes: no object")
+    return content
+
+
+def class_names(options, source):
+    """Names of the K classes: of the data config; numbers where it has none but the network's options tell how many."""
+    labels = options["labels"]
+    names = labels["value"] if labels["type"] == "simple" else labels.get("names")
+    number = source.get("options", {}).get("num_classes")
+    return list(names) if names else [str(i) for i in range(number)] if number else None
+
+
+def expected_preprocess(options):
+    """What weaver's exporter writes for a data config, with the padding of each group."""
+    config = DataConfig(print_info=False, **{**options, "weights": None})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, PREPROCESS)
+        config.export_json(path)
+        content = read_json(path)
+    for name, variables in config.input_dicts.items():
+        content[name]["pad_mode"] = config.preprocess_params[variables[0]]["pad_mode"]
+    return content
+
+
+def check_preprocess(found, options, folder):
+    """Raise InputError, naming the first difference, unless preprocess.json is that of the data config."""
+    expected = expected_preprocess(options)
+    for key, value in expected.items():
+        theirs = found.get(key)
+        if isinstance(value, dict) and isinstance(theirs, dict):
+            theirs = {"pad_mode": value["pad_mode"], **theirs} if "pad_mode" in value else theirs
+        if theirs != value:
+            raise InputError(f"{folder}: {PREPROCESS} and {CONFIG} do not belong together: `{key}` differs")
+
+
+def fingerprint(folder):
+    """SHA-256 of preprocess.json."""
+    return hashlib.sha256((folder / PREPROCESS).read_bytes()).hexdigest()
+
+
+def check_model(session, path, exported):
+    """Raise InputError unless a model takes the inputs of preprocess.json and gives a score for each class."""
+    wrong = f"{path} and {PREPROCESS} do not belong together"
+    for x in session.get_inputs():
+        if x.name not in exported.config.input_shapes:
+            known = ", ".join(exported.config.input_names)
+            raise InputError(f"{wrong}: the model takes {x.name}, the file has {known}")
+        shape = [n for n in exported.config.input_shapes[x.name][1:] if n is not None]
+        if any(isinstance(n, int) and n != m for n, m in zip(x.shape[1:], shape)):
+            raise InputError(f"{wrong}: {x.name} is {x.shape[1:]} in the model, {shape} in the file")
+    width = session.get_outputs()[0].shape[-1]
+    if exported.classes and isinstance(width, int) and width < len(exported.classes):
+        raise InputError(f"{wrong}: the model gives {width} scores, the file has {len(exported.classes)} classes")
+    made_with = session.get_modelmeta().custom_metadata_map.get(FINGERPRINT)
+    if made_with and made_with != fingerprint(exported.folder):
+        raise InputError(f"{wrong}: the model was exported with another one (SHA-256 {made_with[:12]}...)")

@@ -1,0 +1,146 @@
+"""python -m kd_trainer parity: does the converted model say what the trained network says?
+
+They may differ by the tolerance or, where that is more, by what single precision itself makes of the network: the
+difference of torch from torch in double precision. ParT is such a case with massless particles, since it takes the
+logarithm of the mass of pairs of them, which cancels to nothing but rounding.
+
+For jets without any particle, where ParT in ONNX gives NaN, no more is asked than that finite scores agree: such jets
+are flagged by the Tagger.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from kd_trainer.deploy import reference, session
+from kd_trainer.deploy.edge_cases import EMPTY, edge_cases
+from kd_trainer.deploy.inputs import prepare
+from kd_trainer.deploy.model_dir import MODEL, check_model, read
+from kd_trainer.deploy.reading import files_of, read_jets
+from kd_trainer.errors import InputError
+from kd_trainer.evaluate.output import write_json
+
+REPORT = "parity.json"
+TOLERANCE = 1e-5
+
+
+def difference(torch_output, onnx_output):
+    """How far two outputs (N, K) are apart: absolutely up to 1, relatively above, which only embeddings reach.
+
+    Returns
+    -------
+    dict
+        jets, largest and mean difference of the numbers that are finite in both; `not_finite`: jets for which both
+        have the same NaN or infinities; `disagree`: jets for which one alone has.
+    """
+    finite = np.isfinite(torch_output) & np.isfinite(onnx_output)
+    same = np.isfinite(torch_output) == np.isfinite(onnx_output)
+    reference = torch_output[finite].astype(float)
+    found = np.abs(reference - onnx_output[finite]) / np.maximum(1, np.abs(reference))
+    return {
+        "jets": len(torch_output),
+        "max": float(found.max(initial=0)),
+        "mean": float(found.mean()) if len(found) else 0.0,
+        "not_finite": int((~finite & same).any(axis=1).sum()),
+        "disagree": int((~same).any(axis=1).sum()),
+    }
+
+
+def parity(folder, files, *, jets=1000, tolerance=TOLERANCE):
+    """Compare torch and ONNX Runtime for jets of files and for edge cases made from them.
+
+    Parameters
+    ----------
+    folder : path of the model directory.
+    files : paths of jets.
+    jets : about how many jets to use.
+    tolerance : largest difference that is not a failure.
+
+    Returns
+    -------
+    dict
+        `models`: for each model file that should be equal, `difference` of each case; `passed`.
+    """
+    exported = read(folder)
+    model, info = reference.load(exported.source, exported.options)
+    events = read_jets(files, exported.config, jets)
+    prepared = prepare(events, exported.config)
+    cases = {"jets": prepared.inputs, **edge_cases(events, prepared, exported.config)}
+    expected = {case: reference.outputs(model, info, inputs) for case, inputs in cases.items()}
+    model.double()
+    exact = {case: reference.outputs(model, info, inputs) for case, inputs in cases.items()}
+    rounding = {case: difference(exact[case], expected[case])["max"] for case in cases}
+    results = {}
+    for path in sorted({exported.folder / MODEL, *exported.folder.glob("model_static*.onnx")}):
+        onnx = session.open_session(path)
+        check_model(onnx, path, exported)
+        results[path.name] = {
+            case: difference(expected[case], session.run(onnx, inputs)) | {"rounding": rounding[case]}
+            for case, inputs in cases.items()
+        }
+    return {
+        "files": [str(path) for path in files],
+        "weights": exported.source["weights"],
+        "weights_sha256": exported.source["weights_sha256"],
+        "tolerance": tolerance,
+        "models": results,
+        "passed": all(passes(case, found, tolerance) for of in results.values() for case, found in of.items()),
+    }
+
+
+def passes(case, found, tolerance):
+    """Whether a `difference` is no more than it may be."""
+    return found["max"] <= max(tolerance, found["rounding"]) and (case == EMPTY or not found["disagree"])
+
+
+def report(result):
+    """The table of a result, as text."""
+    from tabulate import tabulate
+
+    header = ["model", "jets", "number", "largest difference", "mean difference", "rounding of torch",
+              "NaN in both", "NaN in one"]  # fmt: skip
+    rows = [
+        [name, case, found["jets"], *(f"{found[key]:.2e}" for key in ("max", "mean", "rounding")),
+         found["not_finite"], found["disagree"]]
+        for name, cases in result["models"].items()
+        for case, found in cases.items()
+    ]  # fmt: skip
+    return tabulate(rows, header, disable_numparse=True)
+
+
+def run(folder, files, *, jets, tolerance):
+    """Compare, print, write the report; InputError if the models differ."""
+    result = parity(folder, files, jets=jets, tolerance=tolerance)
+    print(report(result))
+    write_json(Path(folder, REPORT), result)
+    if not result["passed"]:
+        raise InputError(f"torch and ONNX Runtime differ by more than {tolerance:g}: see {Path(folder, REPORT)}")
+
+
+def add_options(parser):
+    """The options that `deploy` has, too."""
+    parser.add_argument("--jets", type=int, default=1000, metavar="N", help="about how many to use (default: 1000)")
+    parser.add_argument("--tolerance", type=float, default=TOLERANCE, metavar="X",
+                        help="largest difference of a score (default: %(default)g)")  # fmt: skip
+
+
+def main(argv):
+    """Compare a converted model with the network that deploy.json names."""
+    parser = argparse.ArgumentParser(
+        prog="kd_trainer parity",
+        description="Scores of torch and of ONNX Runtime on the same jets, and on jets with one particle, as many as "
+        "fit, more than fit, and none. Ends with an error if they differ.",
+    )
+    parser.add_argument("model_dir", metavar="MODEL_DIR")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="jets: ROOT or parquet")
+    add_options(parser)
+    args = parser.parse_args(argv)
+    check_options(args)
+    run(args.model_dir, files_of(args.files), jets=args.jets, tolerance=args.tolerance)
+
+
+def check_options(args):
+    """Raise InputError for numbers out of range."""
+    if args.jets < 1 or not args.tolerance > 0:
+        raise InputError("--jets has to be at least 1, --tolerance above 0")

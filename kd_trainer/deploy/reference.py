@@ -1,0 +1,60 @@
+"""The torch network that a model was converted from, as deploy.json records it."""
+
+import hashlib
+from pathlib import Path
+
+from weaver.utils.dataset import DataConfig
+
+from kd_trainer.deploy.model_dir import SOURCE
+from kd_trainer.errors import InputError
+from kd_trainer.evaluate.complexity import load_network
+
+
+def describe(network, options, weights):
+    """What deploy.json holds: where the network comes from, and which weights they were."""
+    if not Path(weights).is_file():
+        raise InputError(f"--weights {weights} is not there")
+    sha256 = hashlib.sha256(Path(weights).read_bytes()).hexdigest()
+    return {"network": str(network), "options": options, "weights": str(weights), "weights_sha256": sha256}
+
+
+def load(source, options):
+    """The torch model in eval mode that gives scores, and its model_info.
+
+    Parameters
+    ----------
+    source : dict
+        See `describe`.
+    options : dict
+        Of the student's data config.
+
+    Raises
+    ------
+    InputError
+        If the source is not known or no longer what it was, or if the weights do not fit.
+    """
+    import torch
+
+    if not source:
+        raise InputError(f"there is no {SOURCE} that names network and weights: python -m kd_trainer deploy writes it")
+    found = describe(source["network"], source["options"], source["weights"])
+    if found["weights_sha256"] != source["weights_sha256"]:
+        raise InputError(f"{source['weights']} has changed since the model was exported: export it again")
+    config = DataConfig(print_info=False, **options)
+    model, info = load_network(source["network"], config, {**source["options"], "for_inference": True})
+    try:
+        model.load_state_dict(torch.load(source["weights"], map_location="cpu", weights_only=True))
+    except Exception as error:  # of unpickling, or of an architecture that differs
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"the weights {source['weights']} do not fit {source['network']}: {reason}") from None
+    return model.eval().requires_grad_(False), info
+
+
+def outputs(model, info, inputs, batch_size=1024):
+    """Outputs (N, K) of the torch model for numpy inputs (N, C, P), in the precision of the model."""
+    import torch
+
+    dtype = next(model.parameters()).dtype
+    arrays = [torch.from_numpy(inputs[name]).to(dtype) for name in info["input_names"]]
+    parts = [model(*(x[i : i + batch_size] for x in arrays)) for i in range(0, len(arrays[0]), batch_size)]
+    return torch.cat(parts).numpy()

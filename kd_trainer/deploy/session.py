@@ -1,0 +1,68 @@
+"""An ONNX model in ONNX Runtime."""
+
+from pathlib import Path
+
+import numpy as np
+
+from kd_trainer.errors import InputError
+from kd_trainer.files import one_line
+
+
+def open_session(path, threads=None, spin=True):
+    """InferenceSession of a model file.
+
+    Parameters
+    ----------
+    path : path
+    threads : int or None
+        Of one operator; None for all cores.
+    spin : bool
+        Whether threads without work wait busily, which is faster unless others need the cores.
+
+    Raises
+    ------
+    InputError
+        If onnxruntime is not installed, or the file is missing or not a model.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        raise InputError("onnxruntime is not installed; pip install 'weaver-kd[onnx]'") from None
+    if not Path(path).is_file():
+        raise InputError(f"there is no {path}: export the model first (./train_kd.sh convert)")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads or 0
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=onnxruntime.get_available_providers())
+    except Exception as error:  # its own classes, derived from Exception
+        raise InputError(f"{path} cannot be loaded by ONNX Runtime: {one_line(error)}") from None
+
+
+def fixed_batch(session):
+    """The number of jets that a static model takes at a time; None for a dynamic one."""
+    size = session.get_inputs()[0].shape[0]
+    return size if isinstance(size, int) else None
+
+
+def run(session, inputs, batch_size=1024):
+    """Output (N, K) of a model for inputs (N, C, P), in batches; a static model gets its last batch filled up.
+
+    Inputs that the model does not have are left out: weaver's exporter drops what the network does not use.
+    """
+    fixed = fixed_batch(session)
+    size = fixed or batch_size
+    used = {x.name: inputs[x.name] for x in session.get_inputs()}
+    jets = len(next(iter(used.values())))
+    outputs = []
+    for start in range(0, jets, size):
+        batch = {name: x[start : start + size] for name, x in used.items()}
+        number = min(size, jets - start)
+        if fixed and number < fixed:
+            batch = {name: np.concatenate([x, np.zeros((fixed - number, *x.shape[1:]), x.dtype)])
+                     for name, x in batch.items()}  # fmt: skip
+        outputs.append(session.run(None, batch)[0][:number])
+    if not outputs:
+        return np.zeros((0, session.get_outputs()[0].shape[1]), "float32")
+    return np.concatenate(outputs)

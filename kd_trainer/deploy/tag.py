@@ -1,0 +1,112 @@
+"""python -m kd_trainer tag: scores of the jets in files, beside branches of theirs."""
+
+import argparse
+import fnmatch
+from pathlib import Path
+
+import awkward as ak
+import numpy as np
+from tqdm import tqdm
+
+from kd_trainer.deploy.reading import check_files, files_of, read_chunks
+from kd_trainer.deploy.tables import FORMATS, writer
+from kd_trainer.deploy.tagger import Tagger
+from kd_trainer.errors import InputError
+from kd_trainer.files import contents
+
+
+def kept_branches(paths, patterns, tagger):
+    """Names of the branches to copy: those that match the patterns; by default observers and labels, where present.
+
+    Raises
+    ------
+    InputError
+        If a pattern matches nothing in one of the files.
+    """
+    options, treename = tagger.exported.options, tagger.exported.config.treename
+    present = [contents(path, treename)[0] for path in paths]
+    common = set.intersection(*present)
+    if patterns is None:
+        labels = options["labels"]
+        wanted = [*(options.get("observers") or []), *(labels["value"] if labels["type"] == "simple" else [])]
+        return [name for name in dict.fromkeys(wanted) if name in common]
+    for pattern in patterns:
+        if not fnmatch.filter(common, pattern):
+            raise InputError(f"--keep {pattern}: no branch of that name is in all of the files")
+    return sorted({name for pattern in patterns for name in fnmatch.filter(common, pattern)})
+
+
+def tag(tagger, paths, output, *, keep=None, selected=False, rows=20_000):
+    """Write scores of all jets of some files.
+
+    Parameters
+    ----------
+    tagger : Tagger
+    paths, output : input files, and the file to write, parquet or ROOT.
+    keep : list of patterns, or None
+        Branches to copy, see `kept_branches`.
+    selected : bool
+        Leave out the jets that fail the selection of the data config.
+    rows : int
+        Jets to hold in memory at a time.
+
+    Returns
+    -------
+    (int, int)
+        Jets written, and how many of them are flagged.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be used. Nothing is written then.
+    """
+    config = tagger.exported.config
+    total = check_files(paths, config)
+    kept = kept_branches(paths, keep, tagger)
+    written = flagged = 0
+    progress = tqdm(total=total, unit="jet")
+    with progress, writer(output) as append:
+        for path in paths:
+            for events in read_chunks(path, config, rows, kept):
+                jets = tagger.prepare(events, selected)
+                scores = tagger.score(jets)
+                records = {name: events[name][jets.rows] for name in kept}
+                clash = records.keys() & set(scores.fields)
+                if clash:
+                    raise InputError(f"--keep: {', '.join(sorted(clash))} would be written over by the scores")
+                append(ak.zip({**records, **{name: scores[name] for name in scores.fields}}, depth_limit=1))
+                written += len(jets.rows)
+                flagged += int(np.count_nonzero(scores["flag"]))
+                progress.update(len(events))
+    return written, flagged
+
+
+def main(argv):
+    """Check the arguments, tag, and say what was written."""
+    parser = argparse.ArgumentParser(
+        prog="kd_trainer tag",
+        description="Scores of all jets of some files with a converted model, in the order of the files. Jets that the "
+        "selection of the data config would leave out are scored too, unless --selected is given.",
+    )
+    add = parser.add_argument
+    add("model_dir", metavar="MODEL_DIR", help="folder with model.onnx, preprocess.json, data_config.yaml")
+    add("files", nargs="+", metavar="FILE", help="jets: ROOT or parquet with the branches of the data config")
+    add("-o", "--output", required=True, type=Path, metavar="OUT", help="file to write: .parquet or .root")
+    add("--keep", nargs="*", metavar="BRANCH",
+        help="branches to copy, * for any letters (default: observers and labels of the data config)")  # fmt: skip
+    add("--selected", action="store_true", help="leave out jets that fail the selection of the data config")
+    add("--model", default="model.onnx", metavar="FILE", help="another model of the folder, such as model_int8.onnx")
+    add("--threads", type=int, metavar="T", help="of ONNX Runtime (default: all cores)")
+    add("--batch-size", type=int, default=1024, metavar="B", help="default: %(default)s")
+    add("--chunk", type=int, default=20_000, metavar="N", help="jets in memory at a time (default: %(default)s)")
+    args = parser.parse_args(argv)
+    if args.output.suffix not in FORMATS:
+        raise InputError(f"-o {args.output}: the output is .parquet or .root")
+    if args.batch_size < 1 or args.chunk < 1 or (args.threads is not None and args.threads < 1):
+        raise InputError("--batch-size, --chunk and --threads have to be at least 1")
+    files = files_of(args.files)
+    if any(Path(path).resolve() == args.output.resolve() for path in files):
+        raise InputError(f"-o {args.output} is one of the input files")
+    tagger = Tagger(args.model_dir, model=args.model, threads=args.threads, batch_size=args.batch_size)
+    written, flagged = tag(tagger, files, args.output, keep=args.keep, selected=args.selected, rows=args.chunk)
+    print(f"{args.output}: {written} jets" + (f", {flagged} of them flagged (see docs/deploy.md)" if flagged else ""))

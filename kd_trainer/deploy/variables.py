@@ -1,0 +1,60 @@
+"""python -m kd_trainer variables: the variables of jets as text, which a program in another language can read.
+
+The first line names the variables, in the order in which preprocess.json has them. Each jet is a line with the number n
+of its particles, and n lines with its variables; single numbers a jet are repeated in each line. Nine digits keep
+single precision exactly.
+"""
+
+import argparse
+from pathlib import Path
+
+import awkward as ak
+import numpy as np
+
+from kd_trainer.deploy.inputs import variables
+from kd_trainer.deploy.model_dir import read
+from kd_trainer.deploy.reading import check_files, files_of, read_chunks
+from kd_trainer.errors import InputError
+from kd_trainer.evaluate.output import replacing
+
+
+def names_of(config):
+    """All variables of the inputs, each once, in the order of the groups."""
+    return list(dict.fromkeys(name for names in config.input_dicts.values() for name in names))
+
+
+def write_jets(file, table, names):
+    """Append the jets of a table, see the module."""
+    columns = [ak.values_astype(table[name], "float32") for name in names]
+    columns = ak.broadcast_arrays(*columns)
+    counts = ak.to_numpy(ak.num(columns[0], axis=1))
+    numbers = np.stack([ak.to_numpy(ak.flatten(column)) for column in columns], axis=1)  # (particles, variables)
+    start = 0
+    for count in counts:
+        file.write(f"{count}\n")
+        np.savetxt(file, numbers[start : start + count], fmt="%.9g")
+        start += count
+
+
+def main(argv):
+    """Write the variables of all jets of some files."""
+    parser = argparse.ArgumentParser(
+        prog="kd_trainer variables",
+        description="The variables of a converted model's inputs before standardisation, as text: for the C++ program.",
+    )
+    parser.add_argument("model_dir", metavar="MODEL_DIR")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="jets: ROOT or parquet")
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="TXT")
+    args = parser.parse_args(argv)
+    config = read(args.model_dir).config
+    names = names_of(config)
+    if len({config.preprocess_params[name]["length"] for name in names}) > 1:
+        raise InputError("the input groups differ in length: this file format has one list of particles a jet")
+    files = files_of(args.files)
+    jets = check_files(files, config)
+    with replacing(args.output) as temporary, open(temporary, "w", encoding="ascii") as file:
+        file.write(" ".join(names) + "\n")
+        for path in files:
+            for events in read_chunks(path, config, 20_000):
+                write_jets(file, variables(events, config)[0], names)
+    print(f"{args.output}: {jets} jets, {len(names)} variables")

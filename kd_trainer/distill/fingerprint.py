@@ -1,0 +1,108 @@
+"""What made a file of soft targets: stored in it, compared before it is used."""
+
+import hashlib
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kd_trainer.errors import InputError
+
+KEY = "kd_trainer.cache"  # in the metadata
+FORMAT = 1  # to be raised when the same input gives other columns
+PACKAGES = ("weaver-core", "torch", "weaver-kd")
+LOOSE = ("versions.torch", "versions.weaver-kd")  # a difference is logged: it moves logits by less than fp16 does
+
+
+def of_teacher(network, weights, options):
+    """What decides a teacher's outputs, for what is in its own files: dict."""
+    for kind, path in (("network file", network), ("weights", weights)):
+        if not Path(path).is_file():
+            raise InputError(f"the teacher's {kind} {path} does not exist")
+    return {"network": _sha256(network), "weights": _sha256(weights), "options": options}
+
+
+def of_config(paired):
+    """SHA-256 of what a paired config decides, however it is written; sampling weights decide no soft target."""
+    content = {key: value for key, value in paired.items() if value}
+    content["inputs"] = list(paired["inputs"].items())  # in the order of the networks' arguments
+    content["weights"] = {k: v for k, v in (paired.get("weights") or {}).items() if k != "reweight_hists"}
+    return hashlib.sha256(canonical(content).encode()).hexdigest()
+
+
+def of_input(path):
+    """The input file as it is now: dict."""
+    try:
+        status = Path(path).stat()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    return {"path": str(Path(path).absolute()), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+
+
+def of_all(*, teacher, paired, layout):
+    """What the files of a cache have in common: dict.
+
+    Parameters
+    ----------
+    teacher : dict of `of_teacher`
+    paired : dict, options of the paired data config
+    layout : dict of the columns, or what is known of it
+    """
+    versions = {package: version(package) for package in PACKAGES}
+    made = {"format": FORMAT, "teacher": teacher, "config": of_config(paired), "layout": layout, "versions": versions}
+    return json.loads(canonical(made))
+
+
+def canonical(content):
+    """JSON that does not depend on the order of keys, on tuples being lists, or on numpy."""
+    return json.dumps(content, sort_keys=True, default=lambda x: x.tolist() if isinstance(x, np.ndarray) else str(x))
+
+
+def read(path):
+    """The fingerprint in a file of soft targets.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    try:
+        return json.loads(pq.read_schema(path).metadata[KEY.encode()])
+    except (KeyError, TypeError, ValueError, OSError, pa.ArrowException):
+        raise InputError(f"{path} is not a file that 'cache' has written") from None
+
+
+def differences(found, wanted):
+    """Descriptions of what differs, by the name of the entry; only what is wanted is compared."""
+    found = dict(_entries(found))
+    different = {}
+    for name, value in _entries(wanted):
+        other = found.get(name)
+        if other != value:
+            different[name] = f"{name} was {_short(other)}, is {_short(value)}"
+    return different
+
+
+def serious(found, wanted):
+    """Descriptions of the differences that make soft targets others."""
+    return [text for name, text in differences(found, wanted).items() if name not in LOOSE]
+
+
+def _entries(content, prefix=""):
+    for name, value in content.items():
+        if isinstance(value, dict) and name != "options":
+            yield from _entries(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _short(value):
+    text = canonical(value) if isinstance(value, dict | list) else str(value)
+    return text[:12] + "..." if len(text) == 64 else text
+
+
+def _sha256(path):
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -1,0 +1,91 @@
+"""How soft targets lie in a file: all logits, or the largest ones and one value for all others.
+
+All are the default even for 188 classes: docs/cache.md has what the others cost at higher temperatures.
+"""
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from kd_trainer.configs import PREFIX
+from kd_trainer.errors import InputError
+
+LOGITS, TOP_LOGITS, TOP_CLASSES, REST = (PREFIX + name for name in ("logits", "top_logits", "top_classes", "rest"))
+DTYPES = ("float16", "float32")
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """The columns of soft targets.
+
+    Attributes
+    ----------
+    classes : int
+        K
+    top : int
+        Number of largest logits that are kept, 0 for all. The probability of the other classes at temperature 1 is
+        kept as well; it is spread over them evenly, at every temperature.
+    dtype : str
+        Of the stored logits.
+    """
+
+    classes: int
+    top: int = 0
+    dtype: str = "float16"
+
+    def __post_init__(self):
+        if self.dtype not in DTYPES:
+            raise InputError(f"soft targets are stored as {' or '.join(DTYPES)}, not {self.dtype}")
+        if not 0 <= self.top < self.classes:
+            raise InputError(f"the {self.top} largest of {self.classes} logits: there must be fewer than classes")
+
+    def columns(self, logits):
+        """Arrow columns by name for logits (N, K).
+
+        Raises
+        ------
+        InputError
+            If a logit is not a finite number, or not one in this dtype.
+        """
+        if not torch.isfinite(logits).all():
+            raise InputError("the teacher gives logits that are not finite numbers: look for NaN in its inputs")
+        if logits.shape[1] != self.classes:
+            raise InputError(f"the teacher gives {logits.shape[1]} classes, the data config has {self.classes}")
+        logits = logits - logits.amax(dim=1, keepdim=True)  # no softmax feels it, and no dtype overflows upwards
+        if not self.top:
+            return {LOGITS: self._fixed(logits)}
+        largest, classes = logits.topk(self.top, dim=1)
+        others = logits.scatter(1, classes, float("-inf")).logsumexp(dim=1) - np.log(self.classes - self.top)
+        dtype = np.uint8 if self.classes <= 256 else np.int16
+        return {
+            TOP_LOGITS: self._fixed(largest),
+            TOP_CLASSES: _fixed_lists(classes.numpy().astype(dtype)),
+            REST: pa.array(self._narrow(others)),
+        }
+
+    def groups(self):
+        """The input groups of a weaver data config that read these columns, by name."""
+        names = (TOP_LOGITS, TOP_CLASSES, REST) if self.top else (LOGITS,)
+        return {name: {"length": None, "vars": [[name, None]]} for name in names}
+
+    def logits(self, X):
+        """Logits (N, K) in fp32 of a batch X with the groups above, each but for a constant of its jet."""
+        if not self.top:
+            return X[LOGITS].float()
+        rest = X[REST].float().view(-1, 1).expand(-1, self.classes)
+        return rest.scatter(1, X[TOP_CLASSES].long(), X[TOP_LOGITS].float())
+
+    def _fixed(self, logits):
+        return _fixed_lists(self._narrow(logits))
+
+    def _narrow(self, logits):
+        limits = np.finfo(self.dtype)
+        return logits.numpy().clip(limits.min, limits.max).astype(self.dtype)
+
+
+def _fixed_lists(rows):
+    values = pa.array(rows.reshape(-1))
+    kind = pa.list_(pa.field("item", values.type, nullable=False), rows.shape[1])
+    return pa.FixedSizeListArray.from_arrays(values, type=kind)

@@ -1,0 +1,53 @@
+"""Input files as weaver takes them, and where their soft targets go."""
+
+import glob
+from pathlib import Path
+from typing import NamedTuple
+
+from kd_trainer.errors import InputError
+
+
+class Target(NamedTuple):
+    """A file of a cache, and the group of files that it belongs to ('' for none)."""
+
+    group: str
+    output: Path
+
+
+def targets_of(arguments, folder):
+    """The files that arguments like weaver's `--data-train` name, and the file of the cache for each.
+
+    Parameters
+    ----------
+    arguments : list of str
+        `PATTERN` or `GROUP:PATTERN`.
+    folder : Path
+        Of the cache; files are in a subfolder of the name of the group, or else of the folder that they come from.
+
+    Returns
+    -------
+    dict of path (str) -> Target
+
+    Raises
+    ------
+    InputError
+        If an argument matches no file, or if two files would have one name.
+    """
+    found, taken = {}, {}
+    for argument in arguments:
+        group, _, pattern = argument.rpartition(":")
+        paths = sorted(glob.glob(pattern))
+        if not paths:
+            raise InputError(f"there is no file {pattern}")
+        for path in paths:
+            output = folder / (group or Path(path).absolute().parent.name) / f"{Path(path).stem}.parquet"
+            other = taken.setdefault(output, path)
+            if other != path:
+                raise InputError(f"{other} and {path} would both become {output}: put them into groups of other names")
+            found[path] = Target(group, output)
+    return found
+
+
+def as_arguments(targets):
+    """The files of the cache as arguments of weaver's `--data-train`: list of str."""
+    return [f"{group}:{output}" if group else str(output) for group, output in targets.values()]

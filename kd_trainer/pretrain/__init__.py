@@ -1,0 +1,1 @@
+"""Pre-training without labels: contrastive learning with jet augmentations."""

@@ -1,0 +1,91 @@
+"""Augmentations of jets: pure functions of their particles, with the random numbers as arguments.
+
+Rotation, translation, soft distortion and collinear splitting are those of JetCLR (arXiv 2108.04253).
+"""
+
+import torch
+
+from kd_trainer.pretrain.constituents import axis, wrap
+
+
+def rotate(jets, angle):
+    """Turn the particles about the jet axis, in the (eta, phi) plane, by angle (N, 1); distances stay as they are."""
+    centre = axis(jets)
+    deta, dphi = jets.eta - centre.eta, wrap(jets.phi - centre.phi)
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    return jets._replace(eta=centre.eta + cos * deta - sin * dphi, phi=centre.phi + sin * deta + cos * dphi)
+
+
+def translate(jets, deta, dphi):
+    """Move jets by deta, dphi (N, 1): distances stay as they are, and so do masses of pairs of massless particles."""
+    return jets._replace(eta=jets.eta + deta, phi=jets.phi + dphi)
+
+
+def extent(jets):
+    """How far jets reach in eta and in phi, largest minus smallest: two (N, 1)."""
+    centre = axis(jets)
+    offsets = [(jets.eta - centre.eta) * jets.mask, wrap(jets.phi - centre.phi) * jets.mask]
+    return [x.amax(dim=1, keepdim=True) - x.amin(dim=1, keepdim=True) for x in offsets]
+
+
+def distort(jets, *, eta_noise, phi_noise, strength, pt_min):
+    """Move soft particles more than hard ones, by noise (N, P) * strength / max(pt, pt_min); strength in GeV."""
+    spread = strength / jets.pt.clamp(min=pt_min)
+    return jets._replace(eta=jets.eta + spread * eta_noise, phi=jets.phi + spread * phi_noise)
+
+
+def split(jets, *, order, share, fraction):
+    """Split particles into two collinear ones that share four-momentum, identity and tracks.
+
+    Parameters
+    ----------
+    order : (N, P)
+        Of real particles, those with the lowest numbers are split, each once.
+    share : (N, P)
+        Part of the four-momentum, 0 to 1, that stays with a particle that is split.
+    fraction : float
+        How many of the real particles of a jet are split, as far as there are free slots.
+    """
+    slots = torch.arange(jets.pt.shape[1], device=jets.pt.device)[None]  # (1, P)
+    counts = jets.mask.sum(dim=1, keepdim=True)  # (N, 1)
+    number = torch.minimum((fraction * counts).floor().long(), slots.shape[1] - counts)
+    ranking = order.masked_fill(~jets.mask, torch.inf).argsort(dim=1)
+    chosen = jets.mask & (ranking.argsort(dim=1) < number)
+    new = (slots >= counts) & (slots < counts + number)
+    parent = torch.where(new, ranking.gather(1, (slots - counts).clamp(min=0)), slots)
+    kept = torch.where(chosen, share, 1.0)
+    kept = torch.where(new, 1 - share.gather(1, parent), kept)
+    jets = jets.take(parent)
+    return jets._replace(pt=jets.pt * kept, mass=jets.mass * kept, mask=jets.mask | new)
+
+
+def smear(jets, noise, resolution):
+    """Scale momenta by exp(resolution * noise (N, P)): a relative resolution that keeps directions."""
+    scale = torch.exp(resolution * noise)
+    return jets._replace(pt=jets.pt * scale, mass=jets.mass * scale)
+
+
+def drop(jets, *, draw, probability, pt_max):
+    """Remove particles below pt_max (GeV), but not the hardest, where draw (N, P) is below probability."""
+    pt = jets.pt * jets.mask
+    lost = (pt < pt_max) & (draw < probability) & (pt < pt.amax(dim=1, keepdim=True))
+    return jets._replace(mask=jets.mask & ~lost)
+
+
+def boost(jets, rapidity):
+    """Boost jets along the beam by rapidity (N, 1); all invariant masses stay as they are."""
+    transverse_mass = torch.hypot(jets.pt, jets.mass)
+    y = torch.asinh(jets.pt * torch.sinh(jets.eta) / transverse_mass)
+    return jets._replace(eta=torch.asinh(transverse_mass * torch.sinh(y + rapidity) / jets.pt))
+
+
+def by_decreasing_pt(jets):
+    """Real particles first, hardest first, as the data configs have them."""
+    key = torch.where(jets.mask, -jets.pt, torch.inf)
+    return jets.take(key.argsort(dim=1, stable=True))
+
+
+def refill(jets):
+    """Free slots repeat the real particles in turn, as weaver's padding mode `wrap` does."""
+    slots = torch.arange(jets.pt.shape[1], device=jets.pt.device)[None]
+    return jets.take(slots % jets.mask.sum(dim=1, keepdim=True).clamp(min=1))._replace(mask=jets.mask)

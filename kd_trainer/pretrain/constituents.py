@@ -1,0 +1,76 @@
+"""The particles of a batch of jets in transverse coordinates, which augmentations change."""
+
+from typing import NamedTuple
+
+import torch
+
+TINY = 1e-9  # GeV, keeps directions of empty slots defined
+
+
+class Constituents(NamedTuple):
+    """Particles of N jets in P slots, real ones first; double precision, so that nothing is lost by a round trip.
+
+    Attributes
+    ----------
+    pt, eta, phi, mass : (N, P)
+        Transverse momentum and mass in GeV, pseudorapidity, azimuth.
+    mask : (N, P) bool
+        True for a real particle.
+    source : (N, P) int
+        The slot of the original jet that a particle comes from, whose identity and tracks it has.
+    """
+
+    pt: torch.Tensor
+    eta: torch.Tensor
+    phi: torch.Tensor
+    mass: torch.Tensor
+    mask: torch.Tensor
+    source: torch.Tensor
+
+    def take(self, slots):
+        """The same particles in other slots (N, P)."""
+        return Constituents(*(values.gather(1, slots) for values in self))
+
+
+class Axis(NamedTuple):
+    """Momentum of a jet, the sum of its particles; (N, 1) each."""
+
+    pt: torch.Tensor
+    eta: torch.Tensor
+    phi: torch.Tensor
+    energy: torch.Tensor
+
+
+def from_momenta(vectors, mask):
+    """Constituents of four-momenta (N, 4, P) = [px, py, pz, E] in GeV, of which mask (N, 1, P) > 0 are real."""
+    px, py, pz, energy = vectors.double().unbind(1)
+    pt = torch.hypot(px, py).clamp(min=TINY)
+    mass2 = energy**2 - pt**2 - pz**2
+    source = torch.arange(pt.shape[1], device=pt.device).expand(pt.shape)
+    return Constituents(
+        pt=pt,
+        eta=torch.asinh(pz / pt),
+        phi=torch.atan2(py, px),
+        mass=mass2.clamp(min=0).sqrt(),
+        mask=mask[:, 0] > 0,
+        source=source,
+    )
+
+
+def to_momenta(jets):
+    """Four-momenta (N, 4, P) = [px, py, pz, E] of all slots."""
+    pz = jets.pt * torch.sinh(jets.eta)
+    energy = torch.sqrt(jets.pt**2 + pz**2 + jets.mass**2)
+    return torch.stack([jets.pt * torch.cos(jets.phi), jets.pt * torch.sin(jets.phi), pz, energy], dim=1)
+
+
+def axis(jets):
+    """The Axis of every jet."""
+    px, py, pz, energy = (to_momenta(jets) * jets.mask[:, None]).sum(dim=2, keepdim=True).unbind(1)
+    pt = torch.hypot(px, py).clamp(min=TINY)
+    return Axis(pt, torch.asinh(pz / pt), torch.atan2(py, px), energy.clamp(min=TINY))
+
+
+def wrap(phi):
+    """An angle brought into [-pi, pi)."""
+    return torch.remainder(phi + torch.pi, 2 * torch.pi) - torch.pi

@@ -1,0 +1,121 @@
+"""Contrastive learning as classification over the batch (NT-Xent, arXiv 2002.05709).
+
+The 2N views of N jets are the classes: the logits of a view are its cosine similarities with all views over tau, its
+own excluded, and its label is the place of its partner, the other view of its jet. Cross-entropy is NT-Xent.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import distributed, nn
+from weaver.utils.nn.tools import AllGather
+
+from kd_trainer.errors import InputError
+
+
+def similarities(views, everyone, *, first, temperature):
+    """Logits of the task.
+
+    Parameters
+    ----------
+    views : (M, D)
+        Embeddings of length 1.
+    everyone : (L, D)
+        Those among which a view looks for its partner; `views` are the rows from `first` on.
+    temperature : float
+        tau
+
+    Returns
+    -------
+    (M, L), -inf where a view meets itself
+    """
+    logits = views @ everyone.T / temperature
+    own = first + torch.arange(len(views), device=views.device)
+    return logits.scatter(1, own[:, None], -torch.inf)
+
+
+def partners(jets, *, first=0, device=None):
+    """Places (2 jets,) of the partners of two views that stand one after the other, in rows from `first` on."""
+    return first + (torch.arange(2 * jets, device=device) + jets) % (2 * jets)
+
+
+def first_row(views):
+    """The place of this process's views among those of all processes, each of which has as many."""
+    return views * distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
+
+
+class Contrast(nn.Module):
+    """Projection of embeddings (M, D), and the logits of the task; in training, among the views of all processes.
+
+    Parameters
+    ----------
+    embedding_dim : int
+    dims : sequence of int
+        Widths of the projection, ReLU between its layers.
+    temperature : float
+    """
+
+    def __init__(self, embedding_dim, dims, temperature):
+        super().__init__()
+        layers = []
+        for in_dim, out_dim in zip((embedding_dim, *dims), dims):
+            layers += [nn.Linear(in_dim, out_dim), nn.ReLU()]
+        self.layers = nn.Sequential(*layers[:-1])
+        self.temperature = temperature
+
+    def forward(self, embeddings):
+        with torch.autocast(embeddings.device.type, enabled=False):  # bf16 would round logits of 10 to 1/16
+            views = F.normalize(self.layers(embeddings.float()), dim=1)
+            if not self.training:
+                return similarities(views, views, first=0, temperature=self.temperature)
+            everyone = AllGather.apply(views)
+            return similarities(views, everyone, first=first_row(len(views)), temperature=self.temperature)
+
+
+class NTXent(nn.Module):
+    """Cross-entropy of the logits with the partners; in training, a loss that is not a number is an error."""
+
+    def forward(self, logits, labels):
+        loss = F.cross_entropy(logits.float(), labels)
+        if torch.is_grad_enabled() and not torch.isfinite(loss):
+            raise InputError(
+                f"the loss is {loss.item()}: training stopped; "
+                "look for NaN in the inputs (python -m kd_trainer check) or lower --start-lr"
+            )
+        return loss
+
+
+def output_layer(model):
+    """Name and module of the last `Linear` in `mod.fc`, the output layer of the network files.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    layers = [(name, m) for name, m in model.named_modules() if name.startswith("mod.fc") and isinstance(m, nn.Linear)]
+    if not layers:
+        raise InputError("the encoder has no embedding: its output layer must be the last Linear layer in mod.fc")
+    return layers[-1]
+
+
+def as_contrastive(model, *, projection, temperature):
+    """Turn a tagger into an encoder with a projection: without its output layer, and with the logits of the task.
+
+    Weights keep their names, so that a checkpoint loads into the tagger, with nothing but the output layer missing.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A network file's, with an `output_layer`.
+    projection : sequence of int
+    temperature : float
+    """
+    name, layer = output_layer(model)
+    model.set_submodule(name, nn.Identity())
+    model.contrast = Contrast(layer.in_features, projection, temperature)
+    model.register_forward_hook(_logits)
+    return model
+
+
+def _logits(model, inputs, embeddings):
+    return model.contrast(embeddings)

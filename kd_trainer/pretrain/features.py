@@ -1,0 +1,155 @@
+"""Inputs of a network for augmented jets: every kinematic feature as the data config defines it, all else as it was.
+
+Features change by what the augmentation does to the particle and to its jet, so that jet quantities which the config
+takes from the file (jet_pt, jet_energy, the jet axis) need not be known: log(pt / jet_pt), say, changes by
+log(pt' / pt) - log(P' / P), with P the transverse momentum of the sum of the particles. Where a config makes the jet
+from its particles, that is exact; else it scales and moves the stored jet as its particles are.
+"""
+
+import re
+
+import torch
+
+from kd_trainer.errors import InputError
+from kd_trainer.pretrain.constituents import axis, from_momenta, to_momenta, wrap
+
+# feature -> the logarithms whose changes add up to its own (arXiv 2202.03772, table 2; `_scale`: jets scaled to one pT)
+LOGARITHMS = {
+    "pt_log": {"pt": 1},
+    "e_log": {"energy": 1},
+    "pt_scale_log": {"pt": 1, "jet_pt": -1},
+    "e_scale_log": {"energy": 1, "jet_pt": -1},
+    "logptrel": {"pt": 1, "jet_pt": -1},
+    "logerel": {"energy": 1, "jet_energy": -1},
+}
+KINEMATIC = (*LOGARITHMS, "deta", "dphi", "deltaR")
+MOMENTA = (["px", "py", "pz", "energy"], ["px_scale", "py_scale", "pz_scale", "energy_scale"])
+FOLLOWERS = re.compile(r"charge|pid|is[A-Z]\w*|d0\w*|dz\w*")
+
+
+def feature(variable):
+    """The kind of a variable: its name without `part_` or `cand_`."""
+    return variable.partition("_")[2]
+
+
+class Inputs:
+    """The input groups of a data config, and how augmentation changes them.
+
+    Parameters
+    ----------
+    data_config : DataConfig
+    followers : sequence of str
+        Variables, besides identity and tracks, that belong to a particle whatever becomes of its momentum.
+
+    Raises
+    ------
+    InputError
+        If there are no four-momenta, no angles or no mask, or if it is not known how a variable changes.
+    """
+
+    def __init__(self, data_config, followers=()):
+        self.groups = data_config.input_dicts
+        self.params = data_config.preprocess_params
+        momenta = [feature(name) for name in self.groups.get("pf_vectors", ())]
+        if momenta not in MOMENTA:
+            raise InputError("the data config has no four-momenta to augment: pf_vectors with px, py, pz, energy")
+        self.scaled = momenta == MOMENTA[1]
+        if "pf_mask" not in self.groups:
+            raise InputError("the data config has no pf_mask: augmentation must know which particles are real")
+        lengths = {name: shape[2] for name, shape in data_config.input_shapes.items()}
+        if len(set(lengths.values())) > 1:
+            raise InputError(f"augmentation needs input groups of one length, not {lengths}")
+        self.where = {
+            name: (group, index)
+            for group, names in self.groups.items() if group not in ("pf_vectors", "pf_mask")
+            for index, name in enumerate(names)
+        }  # fmt: skip
+        angles = {feature(name): name for name in self.where}
+        if not {"deta", "dphi"} <= angles.keys():
+            raise InputError("the data config gives no directions relative to the jet: variables *_deta and *_dphi")
+        self.deta, self.dphi = angles["deta"], angles["dphi"]
+        unknown = [
+            name for name in self.where
+            if not (feature(name) in KINEMATIC or FOLLOWERS.fullmatch(feature(name)) or name in followers)
+        ]  # fmt: skip
+        if unknown:
+            raise InputError(
+                f"it is not known how augmentation changes {', '.join(unknown)}: "
+                "if it stays with its particle, name it with -o aug_followers \"['NAME']\""
+            )
+
+    def constituents(self, X):
+        """The Constituents of a batch of inputs X."""
+        return from_momenta(X["pf_vectors"], X["pf_mask"])
+
+    def view(self, X, before, after):
+        """Inputs of the augmented jets.
+
+        Parameters
+        ----------
+        X : dict of (N, C, P)
+            The original inputs.
+        before, after : Constituents
+            Of X, and augmented.
+
+        Returns
+        -------
+        dict of (N, C, P)
+        """
+        values = self._kinematics(X, before, after)
+        view = {}
+        for group, names in self.groups.items():
+            slots = after.source[:, None].expand(-1, len(names), -1)
+            view[group] = X[group].gather(2, slots)
+            for index, name in enumerate(names):
+                if name in values:
+                    view[group][:, index] = self._standardise(name, values[name])
+                if self.params[name]["pad_mode"] != "wrap":
+                    view[group][:, index].masked_fill_(~after.mask, self.params[name]["pad_value"])
+        view["pf_mask"] = after.mask[:, None].to(X["pf_mask"].dtype)
+        return view
+
+    def _kinematics(self, X, before, after):
+        """Augmented values of all kinematic variables, before standardisation; (N, P) each."""
+        old, old_axis, new_axis = before.take(after.source), axis(before), axis(after)
+        momenta = to_momenta(after)
+        logs = {
+            "pt": torch.log(after.pt / old.pt),
+            "energy": torch.log(momenta[:, 3] / to_momenta(old)[:, 3].clamp(min=1e-9)),
+            "jet_pt": torch.log(new_axis.pt / old_axis.pt),
+            "jet_energy": torch.log(new_axis.energy / old_axis.energy),
+        }
+        values = {}
+        for name in self.where:
+            if feature(name) in LOGARITHMS:
+                change = sum(sign * logs[key] for key, sign in LOGARITHMS[feature(name)].items())
+                values[name] = self._original(X, name).gather(1, after.source) + change
+        deta, dphi = (self._original(X, name).double() for name in (self.deta, self.dphi))
+        side = mirrored(before, deta)
+        flip = torch.where(old_axis.eta * new_axis.eta < 0, -1, 1)  # jets at negative eta are seen in a mirror
+        moved = (after.eta - old.eta) - (new_axis.eta - old_axis.eta)
+        deta = flip * (deta.gather(1, after.source) + side * moved)
+        dphi = wrap(dphi.gather(1, after.source) + (after.phi - old.phi) - (new_axis.phi - old_axis.phi))
+        angles = {"deta": deta, "dphi": dphi, "deltaR": torch.hypot(deta, dphi)}
+        values |= {name: angles[feature(name)] for name in self.where if feature(name) in angles}
+        if self.scaled:
+            momenta = momenta * (old_axis.pt / new_axis.pt)[:, None]
+        return values | dict(zip(self.groups["pf_vectors"], momenta.unbind(1)))
+
+    def _original(self, X, name):
+        group, index = self.where[name]
+        params, values = self.params[name], X[group][:, index]
+        return values if params["center"] is None else values / params["scale"] + params["center"]
+
+    def _standardise(self, name, values):
+        params = self.params[name]
+        if params["center"] is None:
+            return values
+        return ((values - params["center"]) * params["scale"]).clamp(params["min"], params["max"])
+
+
+def mirrored(jets, deta):
+    """-1 for jets whose deta (N, P) runs against eta, as at negative eta in JetClass, 1 for the others; (N, 1)."""
+    eta, deta = (x - (x * jets.mask).sum(1, keepdim=True) / jets.mask.sum(1, keepdim=True).clamp(min=1)
+                 for x in (jets.eta, deta))  # fmt: skip
+    return torch.where((eta * deta * jets.mask).sum(dim=1, keepdim=True) < 0, -1.0, 1.0)

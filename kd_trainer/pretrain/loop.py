@@ -1,0 +1,140 @@
+"""Pre-training inside weaver's own loop: the loader is wrapped, the loop is not.
+
+    weaver's loader --X, y--> TwoViews: two augmented views of X, their partners --> weaver's train_classification
+"""
+
+import contextlib
+import itertools
+from types import SimpleNamespace
+
+import torch
+from weaver.utils.logger import _logger
+from weaver.utils.nn.tools import evaluate_classification, train_classification
+
+from kd_trainer.distill.loop import check_files
+from kd_trainer.errors import InputError
+from kd_trainer.pretrain.contrastive import first_row, partners
+
+LABEL = "partner"
+VALIDATION_SEED = 2108
+
+
+class TwoViews:
+    """A weaver loader as the encoder sees it: two views of each jet, and the place of each view's partner.
+
+    Parameters
+    ----------
+    loader : DataLoader
+        Its labels are not looked at.
+    views : views.Views
+    device : torch.device
+    """
+
+    def __init__(self, loader, views, device):
+        self.loader = loader
+        self.views = views
+        self.device = device
+        self.dataset = SimpleNamespace(
+            config=SimpleNamespace(input_names=loader.dataset.config.input_names, label_names=(LABEL,))
+        )
+
+    def _inputs(self):
+        for X, _, _ in self.loader:
+            X = {name: values.to(self.device, non_blocking=True) for name, values in X.items()}
+            if len(X["pf_mask"]) < 2:
+                raise InputError("a batch of one jet has nothing to compare it with: give a larger --batch-size")
+            yield X
+
+    def __iter__(self):
+        for X in self._inputs():
+            jets = len(X["pf_mask"])
+            yield join(self.views(X)), {LABEL: partners(jets, first=first_row(2 * jets), device=self.device)}, {}
+
+
+class FixedViews(TwoViews):
+    """The views of validation: the same in every epoch, and always as many to choose from.
+
+    Weaver keeps all scores of a validation, so that there must be as many in each row, and not too many.
+
+    Parameters
+    ----------
+    jets : int
+        Jets among which a view looks for its partner.
+    batches : int or None
+        Batches of the loader in an epoch, which may be endless.
+    """
+
+    def __init__(self, loader, views, device, *, jets, batches=None):
+        super().__init__(loader, views, device)
+        self.jets = jets
+        self.batches = batches
+
+    def __iter__(self):
+        generator = torch.Generator(self.device).manual_seed(VALIDATION_SEED)
+        for X in itertools.islice(self._inputs(), self.batches):
+            jets = min(self.jets, len(X["pf_mask"]))
+            first, second = self.views(X, generator=generator)
+            for start in range(0, len(X["pf_mask"]) - jets + 1, jets):
+                part = slice(start, start + jets)
+                pair = [{name: values[part] for name, values in view.items()} for view in (first, second)]
+                yield join(pair), {LABEL: partners(jets, device=self.device)}, {}
+
+
+def join(views):
+    """One batch (2N, C, P) of two views (N, C, P), one after the other."""
+    return {name: torch.cat([view[name] for view in views]) for name in views[0]}
+
+
+def train_fn(views, encoder_name):
+    """The training function for weaver: one epoch of weaver's own, on two views of each jet."""
+    checked = []
+
+    def train(model, loss_func, opt, scheduler, train_loader, dev, epoch, extra_args=None, **kwargs):
+        if extra_args["args"].regression_mode:
+            raise InputError("contrastive pre-training is classification: run weaver without --regression-mode")
+        if not checked:
+            check_files(train_loader, "training")
+            total = sum(p.numel() for p in model.parameters())
+            _logger.info(
+                "Pre-training %s (%s parameters with its projection) without labels; augmentations: %s",
+                encoder_name, f"{total:,}", views.describe(), color="bold",
+            )  # fmt: skip
+            checked.append(True)
+        with without_class_counts():
+            train_classification(
+                model, loss_func, opt, scheduler, TwoViews(train_loader, views, dev), dev, epoch,
+                extra_args=extra_args, **kwargs,
+            )  # fmt: skip
+
+    return train
+
+
+def evaluate_fn(views, jets):
+    """The evaluation function for weaver: contrastive accuracy and loss on views that stay the same."""
+    checked = []
+
+    def evaluate(model, test_loader, dev, epoch, for_training=True, steps_per_epoch=None, **kwargs):
+        if not for_training:
+            raise InputError("a pre-trained encoder has no output layer yet: fine-tune it, then predict")
+        if not checked:
+            check_files(test_loader, "validation")
+            checked.append(True)
+        loader = FixedViews(test_loader, views, dev, jets=jets, batches=steps_per_epoch)
+        with without_class_counts():
+            return evaluate_classification(model, loader, dev, epoch, for_training, eval_metrics=[], **kwargs)
+
+    return evaluate
+
+
+@contextlib.contextmanager
+def without_class_counts():
+    """Keep weaver's list of jets per class out of the log: here, every place in the batch is a class."""
+
+    def keep(record):
+        return "class distribution" not in str(record.msg)
+
+    _logger.logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        _logger.logger.removeFilter(keep)

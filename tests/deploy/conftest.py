@@ -1,0 +1,60 @@
+"""A small trained student, exported by weaver and completed by `kd_trainer deploy`."""
+
+import shutil
+
+import pytest
+import torch
+from distillation import L1, STUDENT
+from filelock import FileLock
+from helpers import ROOT, kd_trainer, weaver
+from weaver.utils.dataset import DataConfig, _load_next
+from weaver.utils.import_tools import import_module
+
+from kd_trainer.evaluate.complexity import parse_options
+
+OPTIONS = parse_options(zip(STUDENT[1::3], STUDENT[2::3]))
+
+
+def train(files, path, steps=60):
+    """Weights of a PFN after some steps on a few jets."""
+    config = DataConfig.load(str(L1), load_observers=False)
+    table, _ = _load_next(config, files, None, {"training": False, "mode": "test", "reweight": False, "shuffle": False})
+    torch.manual_seed(1)
+    model, _ = import_module(str(ROOT / "networks" / "PFN.py")).get_model(config, **OPTIONS)
+    inputs = [torch.tensor(table["_" + name]) for name in config.input_names]
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(*inputs), torch.tensor(table["_label_"])).backward()
+        optimizer.step()
+    torch.save(model.state_dict(), path)
+
+
+def make_model_dir(jets, folder):
+    folder.mkdir(exist_ok=True)
+    train([str(path) for path in sorted((jets / "train").iterdir())], folder / "net.pt")
+    weaver("-c", L1, "-n", "networks/PFN.py", *STUDENT, "-m", folder / "net.pt", "--export-onnx", folder / "model.onnx")
+    kd_trainer("deploy", folder, *sorted((jets / "val").iterdir()), "--network", ROOT / "networks" / "PFN.py", *STUDENT,
+               "--weights", folder / "net.pt", "--data-config", L1)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def model_dir(jets, tmp_path_factory, worker_id):
+    """Folder with net.pt and what `deploy` leaves, for reading only."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "model_dir"  # the processes of pytest-xdist share it
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "parity.json").exists():
+            make_model_dir(jets, folder)
+    return folder
+
+
+@pytest.fixture
+def own_dir(model_dir, tmp_path):
+    """A copy of the folder, to spoil."""
+    return shutil.copytree(model_dir, tmp_path / "model")
+
+
+@pytest.fixture(scope="session")
+def val_files(jets):
+    return sorted((jets / "val").iterdir())

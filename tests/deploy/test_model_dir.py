@@ -1,0 +1,114 @@
+"""A model directory: what convert leaves, and what is wrong with a spoilt one."""
+
+import json
+
+import onnx
+import pytest
+import yaml
+from distillation import L1
+from helpers import kd_trainer, random_jets
+
+from kd_trainer.deploy.tagger import Tagger
+from kd_trainer.errors import InputError
+
+
+def edit(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_what_deploy_leaves(model_dir):
+    preprocess = json.loads((model_dir / "preprocess.json").read_text())
+    assert preprocess["input_names"] == ["pf_points", "pf_features", "pf_vectors", "pf_mask"]
+    assert [preprocess[name]["pad_mode"] for name in preprocess["input_names"]] == ["wrap"] * 3 + ["constant"]
+    config = yaml.safe_load((model_dir / "data_config.yaml").read_text())
+    assert config["new_variables"] == yaml.safe_load(L1.read_text())["new_variables"]
+    source = json.loads((model_dir / "deploy.json").read_text())
+    assert source["options"] == {"phi_dims": [16, 16], "rho_dims": [16]} and len(source["weights_sha256"]) == 64
+    assert json.loads((model_dir / "parity.json").read_text())["passed"]
+    static = onnx.load(model_dir / "model_static.onnx")
+    for value in static.graph.input:
+        assert [d.dim_value for d in value.type.tensor_type.shape.dim][::2] == [1, 16]
+    dynamic = onnx.load(model_dir / "model.onnx")
+    for value in dynamic.graph.input:
+        assert [d.dim_param for d in value.type.tensor_type.shape.dim][::2] == ["N", "n_pf"]
+    names = [path.name for path in model_dir.iterdir()]
+    assert not [name for name in names if name.startswith(".")] and "teacher" not in "".join(names)
+
+
+def refuses(folder, text):
+    with pytest.raises(InputError, match=text):
+        Tagger(folder)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "preprocess.json", "data_config.yaml"])
+def test_missing_file(own_dir, name):
+    (own_dir / name).unlink()
+    refuses(own_dir, name)
+
+
+def test_missing_folder(tmp_path):
+    refuses(tmp_path / "nothing", "there is no model directory")
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "\x00\xff"])
+def test_preprocess_that_is_not_json(own_dir, text):
+    (own_dir / "preprocess.json").write_bytes(text.encode("latin-1"))
+    refuses(own_dir, "preprocess.json is not")
+
+
+def test_preprocess_of_another_config(own_dir):
+    edit(own_dir / "preprocess.json", lambda p: p["pf_features"]["var_infos"]["cand_pt_log"].update(median=2.0))
+    refuses(own_dir, "preprocess.json and data_config.yaml do not belong together: `pf_features` differs")
+
+
+def standardise_differently(folder):
+    """Both files consistently, so that only the fingerprint in the model tells."""
+    config = yaml.safe_load((folder / "data_config.yaml").read_text())
+    config["inputs"]["pf_features"]["vars"][0] = ["cand_pt_log", 2.0, 0.7]
+    (folder / "data_config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    edit(folder / "preprocess.json", lambda p: p["pf_features"]["var_infos"]["cand_pt_log"].update(median=2.0))
+
+
+def test_model_of_another_training(own_dir):
+    standardise_differently(own_dir)
+    refuses(own_dir, "model.onnx and preprocess.json do not belong together: the model was exported with another one")
+
+
+def drop_last_feature(folder):
+    config = yaml.safe_load((folder / "data_config.yaml").read_text())
+    config["inputs"]["pf_features"]["vars"].pop()
+    (folder / "data_config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+    def change(preprocess):
+        name = preprocess["pf_features"]["var_names"].pop()
+        preprocess["pf_features"]["var_infos"].pop(name)
+
+    edit(folder / "preprocess.json", change)
+
+
+def test_model_with_other_features(own_dir):
+    drop_last_feature(own_dir)
+    refuses(own_dir, r"do not belong together: pf_features is \[13, 'n_pf'\] in the model, \[12, 16\] in the file")
+
+
+def test_file_that_is_no_model(own_dir):
+    (own_dir / "model.onnx").write_text("not a model")
+    refuses(own_dir, "model.onnx cannot be loaded by ONNX Runtime")
+
+
+def test_plain_export_of_weaver_has_no_fingerprint_and_works(own_dir):
+    model = onnx.load(own_dir / "model.onnx")
+    del model.metadata_props[:]
+    onnx.save(model, own_dir / "model.onnx")
+    (own_dir / "deploy.json").unlink()
+    assert len(Tagger(own_dir)(random_jets(3))) == 3
+
+
+def test_deploy_of_what_was_not_exported(own_dir, val_files):
+    options = ["--network", "networks/PFN.py", "--weights", own_dir / "net.pt"]
+    (own_dir / "model.onnx").unlink()
+    result = kd_trainer("deploy", own_dir, *val_files, *options, "--data-config", L1, check=False)
+    assert result.returncode == 1 and "export the model with weaver first" in result.stderr
+    assert len(result.stderr.splitlines()) == 1

@@ -1,0 +1,37 @@
+"""The notebook in docs/ runs, and the copy there is an executed one."""
+
+import sys
+
+import nbformat
+from helpers import ROOT
+from nbclient import NotebookClient
+
+NOTEBOOK = ROOT / "docs" / "tagger.ipynb"
+
+
+def outputs(notebook):
+    """Text of the outputs, and the number of pictures."""
+    found = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    text = "".join(output.get("text", "") for output in found)
+    return text, sum("image/png" in output.get("data", {}) for output in found)
+
+
+def test_runs(model_dir, jets, monkeypatch):
+    monkeypatch.setenv("MODEL_DIR", str(model_dir))
+    monkeypatch.setenv("JETS", str(jets / "val"))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    where = {"metadata": {"path": ROOT / "docs"}}
+    client = NotebookClient(notebook, timeout=120, kernel_name="python3", resources=where)
+    client.create_kernel_manager()
+    client.km.transport = "ipc"
+    client.km.kernel_spec.argv[0] = sys.executable  # whatever the kernels that a user has installed
+    client.execute()
+    text, pictures = outputs(notebook)
+    assert "16 QCD jets, 16 top jets" in text and "at an efficiency of 50 %" in text and pictures == 1
+
+
+def test_copy_in_docs_is_executed():
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    text, pictures = outputs(notebook)
+    assert "500 QCD jets, 500 top jets" in text and "flagged: 0" in text and pictures == 1
+    assert "/tmp" not in text and "/root" not in text

@@ -1,0 +1,193 @@
+"""Scores in files and in notebooks."""
+
+import awkward as ak
+import numpy as np
+import pytest
+import torch
+import uproot
+from distillation import TEACHER
+from helpers import CLASSES, ROOT, kd_trainer, random_jets
+from weaver.utils.dataset import DataConfig
+from weaver.utils.import_tools import import_module
+
+from kd_trainer.deploy import deploy, reference
+from kd_trainer.deploy.inputs import NO_PARTICLES, NOT_FINITE_INPUT, NOT_FINITE_SCORE
+from kd_trainer.deploy.tables import writer
+from kd_trainer.deploy.tagger import Tagger
+
+SCORES = [f"score_label_{name}" for name in CLASSES]
+
+
+def scores_of(table):
+    return np.stack([ak.to_numpy(table[name]) for name in SCORES], axis=1)
+
+
+def fails(*args):
+    """The one line of a command that fails."""
+    result = kd_trainer(*args, check=False)
+    lines = [line for line in result.stderr.splitlines() if "jet/s" not in line and line]
+    assert result.returncode == 1 and len(lines) == 1, result.stderr
+    return lines[0]
+
+
+@pytest.fixture
+def own_file(val_files, tmp_path):
+    """A file of jets, and a function that writes it anew, changed."""
+
+    def write(change):
+        ak.to_parquet(change(ak.from_parquet(val_files[0])), tmp_path / "jets.parquet")
+        return tmp_path / "jets.parquet"
+
+    return write
+
+
+def test_scores_are_those_of_torch(model_dir, val_files):
+    events = ak.concatenate([ak.from_parquet(path) for path in val_files])
+    tagger = Tagger(model_dir, threads=1, batch_size=64)
+    table = tagger(events)
+    assert table.fields == [*SCORES, "flag"] and len(table) == 160
+    model, info = reference.load(tagger.exported.source, tagger.exported.options)
+    expected = reference.outputs(model, info, tagger.prepare(events).inputs)
+    np.testing.assert_allclose(scores_of(table), expected, atol=1e-5)
+    static = Tagger(model_dir, model="model_static.onnx")(events)
+    np.testing.assert_allclose(scores_of(static), expected, atol=1e-5)
+    assert not ak.any(table.flag)
+    assert len(tagger(events[:0])) == 0
+
+
+def test_parquet(model_dir, val_files, tmp_path):
+    output = tmp_path / "new" / "tagged.parquet"
+    files = val_files[:2]
+    result = kd_trainer("tag", model_dir, *files, "-o", output, "--keep", "jet_p*", "part_px", "--chunk", 7)
+    assert result.stdout == f"{output}: 32 jets\n" and "32/32" in result.stderr
+    table, events = ak.from_parquet(output), ak.concatenate([ak.from_parquet(path) for path in files])
+    assert table.fields == ["jet_phi", "jet_pt", "part_px", *SCORES, "flag"]
+    assert ak.array_equal(table.part_px, events.part_px) and ak.all(table.jet_pt == events.jet_pt)
+    assert np.array_equal(scores_of(table), scores_of(Tagger(model_dir)(events)))
+    assert [path.name for path in output.parent.iterdir()] == ["tagged.parquet"]
+
+
+def test_root_with_observers_and_labels(model_dir, val_files, tmp_path):
+    output = tmp_path / "tagged.root"
+    kd_trainer("tag", model_dir, *val_files[:2], "-o", output, "--chunk", 9)
+    table = uproot.open(output)["Events"].arrays()
+    assert len(table) == 32 and table.fields[-11:] == [*SCORES, "flag"]
+    assert {"jet_pt", "jet_tau4", *(f"label_{name}" for name in CLASSES)} < set(table.fields)
+    again = tmp_path / "again.parquet"
+    kd_trainer("tag", model_dir, *val_files[:2], "-o", again, "--keep")
+    assert ak.from_parquet(again).fields == [*SCORES, "flag"]
+    np.testing.assert_allclose(scores_of(table), scores_of(ak.from_parquet(again)), atol=1e-6)
+
+
+def test_lists_in_root(model_dir, val_files, tmp_path):
+    kd_trainer("tag", model_dir, val_files[0], "-o", tmp_path / "tagged.root", "--keep", "part_p[xy]", "--chunk", 5)
+    events = ak.from_parquet(val_files[0])
+    table = uproot.open(tmp_path / "tagged.root")["Events"].arrays(["part_px", "part_py"])
+    assert ak.all(table.part_px == events.part_px) and ak.all(table.part_py == events.part_py)
+
+
+def test_files_of_root(model_dir, tmp_path):
+    events = random_jets(30)
+    with writer(tmp_path / "jets.root") as append:
+        append(events)
+    kd_trainer("tag", model_dir, tmp_path / "jets.root", "-o", tmp_path / "tagged.parquet", "--chunk", 11)
+    table = ak.from_parquet(tmp_path / "tagged.parquet")
+    np.testing.assert_allclose(scores_of(table), scores_of(Tagger(model_dir)(events)), atol=1e-6)
+
+
+def test_jets_nothing_can_be_said_about_are_flagged(model_dir, tmp_path):
+    events = random_jets(20)
+    pz = ak.to_list(events.part_pz)
+    pz[0][0], pz[1] = float("nan"), [float("inf")] * len(pz[1])
+    events["part_pz"] = ak.values_astype(ak.Array(pz), "float32")
+    events["part_px"], events["part_py"] = (events[k] * (np.arange(20) != 2) for k in ("part_px", "part_py"))
+    ak.to_parquet(events, tmp_path / "jets.parquet")
+    result = kd_trainer("tag", model_dir, tmp_path / "jets.parquet", "-o", tmp_path / "tagged.parquet")
+    table = ak.from_parquet(tmp_path / "tagged.parquet")
+    flags, finite = ak.to_numpy(table.flag), np.isfinite(scores_of(table)).all(axis=1)
+    assert flags[0] & NOT_FINITE_INPUT and flags[1] & NOT_FINITE_INPUT and flags[2] & NO_PARTICLES
+    assert np.array_equal(finite, flags & NOT_FINITE_SCORE == 0)
+    assert f"{np.count_nonzero(flags)} of them flagged" in result.stdout
+
+
+def test_selected_jets_alone(own_dir, tmp_path):
+    text = (own_dir / "data_config.yaml").read_text()
+    (own_dir / "data_config.yaml").write_text(text.replace("selection: null", "selection: jet_pt > 600", 1))
+    ak.to_parquet(random_jets(40), tmp_path / "jets.parquet")
+    kd_trainer("tag", own_dir, tmp_path / "jets.parquet", "-o", tmp_path / "all.parquet")
+    kd_trainer("tag", own_dir, tmp_path / "jets.parquet", "-o", tmp_path / "some.parquet", "--selected", "--chunk", 20)
+    every, some = ak.from_parquet(tmp_path / "all.parquet"), ak.from_parquet(tmp_path / "some.parquet")
+    assert len(every) == 40 and len(some) == np.count_nonzero(every.jet_pt > 600) > 0
+    assert set(ak.to_list(some.jet_pt)) < set(ak.to_list(every.jet_pt))
+
+
+def test_embedding(val_files, tmp_path):
+    """ParT with `-o export_embed True`, exported as weaver does."""
+    config = ROOT / "data" / "JetClass" / "JetClass_l1.yaml"
+    options = {**TEACHER, "export_embed": True}
+    network = import_module(str(ROOT / "networks" / "ParT.py"))
+    model, info = network.get_model(DataConfig.load(str(config), load_observers=False), for_inference=True, **options)
+    torch.save(model.state_dict(), tmp_path / "net.pt")
+    inputs = tuple(torch.ones(2, *info["input_shapes"][name][1:]) for name in info["input_names"])
+    names = {key: info[key] for key in ("input_names", "output_names", "dynamic_axes")}
+    torch.onnx.export(model.eval(), inputs, tmp_path / "model.onnx", **names, opset_version=15, dynamo=False)
+    DataConfig.load(str(config)).export_json(tmp_path / "preprocess.json")
+    source = reference.describe(ROOT / "networks" / "ParT.py", options, tmp_path / "net.pt")
+    deploy.complete(tmp_path, config, source)
+    kd_trainer("parity", tmp_path, *val_files)  # passes, although empty jets are NaN
+    for name in ("tagged.parquet", "tagged.root"):
+        kd_trainer("tag", tmp_path, val_files[0], "-o", tmp_path / name, "--keep")
+    table = ak.from_parquet(tmp_path / "tagged.parquet")
+    assert table.fields == [*SCORES, "embedding", "flag"] and ak.to_numpy(table.embedding).shape == (16, 16)
+    in_root = uproot.open(tmp_path / "tagged.root")["Events"]["embedding"].array(library="np")
+    np.testing.assert_allclose(in_root, ak.to_numpy(table.embedding), atol=1e-6)
+
+
+def test_missing_branch(model_dir, own_file, tmp_path):
+    path = own_file(lambda x: ak.without_field(x, "part_charge"))
+    assert fails("tag", model_dir, path, "-o", tmp_path / "o.parquet").endswith("jets.parquet lacks part_charge")
+    assert not (tmp_path / "o.parquet").exists()
+
+
+def test_no_jets(model_dir, own_file, tmp_path):
+    path = own_file(lambda x: x[:0])
+    assert fails("tag", model_dir, path, "-o", tmp_path / "o.parquet").endswith("has no jets")
+
+
+def test_file_that_cannot_be_read(model_dir, val_files, tmp_path):
+    (tmp_path / "jets.parquet").write_bytes(val_files[0].read_bytes()[:1000])
+    line = fails("tag", model_dir, val_files[0], tmp_path / "jets.parquet", "-o", tmp_path / "o.parquet")
+    assert "jets.parquet cannot be read" in line
+
+
+def test_failure_leaves_nothing(model_dir, own_file, tmp_path):
+    path = own_file(lambda x: ak.with_field(x, x.jet_pt, "part_charge"))
+    (tmp_path / "o.root").write_text("the result before")
+    line = fails("tag", model_dir, path, "-o", tmp_path / "o.root")
+    assert "the inputs cannot be computed from these jets" in line
+    assert (tmp_path / "o.root").read_text() == "the result before"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["jets.parquet", "o.root"]
+
+
+def test_missing_values_do_not_fit_into_root(model_dir, own_file, tmp_path):
+    path = own_file(lambda x: ak.with_field(x, ak.mask(x.jet_pt, np.arange(len(x)) > 3), "weight"))
+    line = fails("tag", model_dir, path, "-o", tmp_path / "o.root", "--keep", "weight")
+    assert "weight has missing values, which a ROOT file cannot hold" in line
+    kd_trainer("tag", model_dir, path, "-o", tmp_path / "o.parquet", "--keep", "weight", "--chunk", 3)
+    assert ak.sum(ak.is_none(ak.from_parquet(tmp_path / "o.parquet").weight)) == 4
+
+
+@pytest.mark.parametrize(("options", "text"), [
+    (["-o", "scores.txt"], "the output is .parquet or .root"),
+    (["-o", "o.root", "--keep", "jet_nothing"], "--keep jet_nothing: no branch of that name"),
+    (["-o", "o.root", "--chunk", 0], "have to be at least 1"),
+    (["-o", "o.root", "--model", "other.onnx"], "other.onnx: export the model first"),
+])  # fmt: skip
+def test_wrong_arguments(model_dir, val_files, tmp_path, monkeypatch, options, text):
+    monkeypatch.chdir(tmp_path)
+    assert text in fails("tag", model_dir, val_files[0], *options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_output_over_input(model_dir, val_files):
+    assert "is one of the input files" in fails("tag", model_dir, val_files[0], "-o", val_files[0])

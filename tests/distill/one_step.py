@@ -1,0 +1,76 @@
+"""One training step of a distillation, alone or as one of several processes: python one_step.py PAIRED OUT WRAPPER.
+
+The jets of a batch are shared by RANK and WORLD_SIZE; the student's parameters after the step are written to OUT.
+"""
+
+import os
+import sys
+from types import SimpleNamespace
+
+import torch
+from weaver.utils.dataset import DataConfig
+
+from kd_trainer.configs import load
+from kd_trainer.distill.loop import train_fn
+from kd_trainer.distill.loss import DistillationLoss
+from kd_trainer.distill.teacher import Teacher
+
+CLASSES, JETS = 10, 24
+
+
+class Mean(torch.nn.Module):
+    """Logits from the mean particle; batch norm is left out, since its statistics are those of a process."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Linear(channels, 16), torch.nn.ReLU(), torch.nn.Linear(16, CLASSES))
+
+    def forward(self, points, features, vectors, mask):
+        return self.layers((features * mask).sum(2) / mask.sum(2).clamp(min=1))
+
+
+class Loader:
+    """A batch of jets, or this process's part of it."""
+
+    def __init__(self, config, rank, size):
+        generator = torch.Generator().manual_seed(1)
+        self.dataset = SimpleNamespace(config=config, _init_file_dict={})
+        shapes = config.input_shapes
+        X = {k: torch.rand((JETS, *shape[1:]), generator=generator) for k, shape in shapes.items()}
+        for name in X:
+            if name.endswith("mask"):
+                counts = torch.randint(1, shapes[name][2], (JETS, 1, 1), generator=generator)
+                X[name] = (torch.arange(shapes[name][2]) < counts).float()
+        y = torch.randint(0, CLASSES, (JETS,), generator=generator)
+        self.batch = {k: x[rank::size] for k, x in X.items()}, {"_label_": y[rank::size]}, {}
+
+    def __iter__(self):
+        yield self.batch
+
+
+def main(paired, out, wrapper):
+    torch.set_num_threads(1)
+    config = DataConfig(print_info=False, **load(paired))
+    torch.manual_seed(0)
+    channels = {name: config.input_shapes[name][1] for name in config.input_names}
+    model, teacher_model = Mean(channels["pf_features"]), Mean(channels["teacher_pf_features"])
+    teacher = Teacher(teacher_model, ["pf_points", "pf_features", "pf_vectors", "pf_mask"], "a teacher", 1)
+    rank, size = 0, 1
+    wrapped = model
+    if wrapper == "DistributedDataParallel":
+        torch.distributed.init_process_group("gloo")
+        rank, size = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    if wrapper:
+        wrapped = getattr(torch.nn.parallel, wrapper)(model)
+    args = SimpleNamespace(regression_mode=False, use_amp=False, amp_dtype="")
+    loss = DistillationLoss(alpha=0.6, temperature=3.0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    train_fn(teacher, "a student")(
+        wrapped, loss, optimizer, None, Loader(config, rank, size), torch.device("cpu"), 0, extra_args={"args": args}
+    )
+    torch.save(model.state_dict(), f"{out}.{rank}" if size > 1 else out)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    main(*sys.argv[1:])

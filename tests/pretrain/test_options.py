@@ -1,0 +1,34 @@
+import pytest
+
+from kd_trainer.errors import InputError
+from kd_trainer.pretrain.options import Options, split
+
+GIVEN = {"encoder": "networks/ParT.py"}
+
+
+def test_other_options_go_to_the_encoder():
+    options, encoder = split({**GIVEN, "cl_temperature": 0.2, "aug_boost": 0.5, "num_layers": 2})
+    assert options == Options("networks/ParT.py", cl_temperature=0.2, aug_boost=0.5)
+    assert encoder == {"num_layers": 2}
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"cl_temprature": 0.1}, "unknown option cl_temprature: valid are encoder, cl_temperature"),
+        ({"aug_rotate": 1.0}, "unknown option aug_rotate: valid are .*aug_rotation"),
+        ({"cl_temperature": 0.0}, "cl_temperature is 0.0: it must be above 0"),
+        ({"aug_distortion": -0.1}, "aug_distortion is -0.1: it must be 0 or above"),
+        ({"aug_splitting": 1.5}, "aug_splitting is 1.5: it must lie between 0 and 1"),
+        ({"aug_dropping": -1}, "aug_dropping is -1: it must lie between 0 and 1"),
+        ({"cl_val_jets": 1}, "cl_val_jets is 1: it takes two jets"),
+    ],
+)
+def test_bad_options(change, message):
+    with pytest.raises(InputError, match=message):
+        split({**GIVEN, **change})
+
+
+def test_an_encoder_is_needed():
+    with pytest.raises(InputError, match="no encoder is given"):
+        split({"cl_temperature": 0.1})
