@@ -14,6 +14,8 @@ COMMANDS = {
     "download": ("kd_trainer.jets.download", "fetch public datasets and checkpoints"),
     "check": ("kd_trainer.jets.check", "look at input files before a long training"),
     "complexity": ("kd_trainer.evaluate.complexity", "parameters and FLOPs of a network"),
+    "unlabelled": ("kd_trainer.pretrain.unlabelled", "write the data config of a pre-training without labels"),
+    "efficiency": ("kd_trainer.pretrain.efficiency", "what a pre-trained network learns from few labels"),
     "bench": ("kd_trainer.bench.command", "speed, as ratios measured in one run"),
     "deploy": ("kd_trainer.deploy.deploy", "complete an exported model and compare it with torch"),
     "parity": ("kd_trainer.deploy.parity", "compare an exported model with torch on other jets"),

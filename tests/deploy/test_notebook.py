@@ -23,7 +23,6 @@ def test_runs(model_dir, jets, monkeypatch):
     where = {"metadata": {"path": ROOT / "docs"}}
     client = NotebookClient(notebook, timeout=120, kernel_name="python3", resources=where)
     client.create_kernel_manager()
-    client.km.transport = "ipc"
     client.km.kernel_spec.argv[0] = sys.executable  # whatever the kernels that a user has installed
     client.execute()
     text, pictures = outputs(notebook)
