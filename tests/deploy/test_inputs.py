@@ -37,7 +37,7 @@ def files(tmp_path_factory):
     return folder / "jets.parquet", folder / "jets.root"
 
 
-@pytest.mark.parametrize("rows", [7, 1000])
+@pytest.mark.parametrize("rows", [25, 1000])
 @pytest.mark.parametrize("tier", ["l1", "hlt", "kin", "full"])
 def test_bit_for_bit_as_weaver(files, tier, rows):
     for path in files:
