@@ -210,7 +210,7 @@ pretrain() {
     python -m kd_trainer unlabelled --data-config "$teacher_config" -o "training/$run/unlabelled.yaml"
     check "training/$run/unlabelled.yaml"
     run_training "$run" --data-config "training/$run/unlabelled.yaml" --network-config networks/contrastive.py \
-        -o encoder "'$network'" "${model_args[@]}" "${extra[@]}" "$@"
+        -o encoder "'$network'" "${model_args[@]}" -o seed "${SEEDS%% *}" "${extra[@]}" "$@"
     echo "to go on with labels: PRETRAINED=$(best "$run") ./train_kd.sh finetune"
 }
 

@@ -4,4 +4,4 @@ network=networks/Sophon.py
 network_options=()
 training_options=(--batch-size 512 --start-lr 5e-4)
 cuda_options=(--use-amp)
-head='mod.fc.*' # of the output layer, for fine-tuning
+head='mod.fc.1.*' # of the output layer, for fine-tuning
