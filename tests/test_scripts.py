@@ -15,7 +15,7 @@ from helpers import ROOT, random_jets, run
 from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
 
-MODES = ("make_weight", "teacher", "pretrain", "finetune", "cache", "train", "baseline", "test", "report", "convert", "demo")
+MODES = "make_weight teacher pretrain finetune cache train baseline test report convert demo".split()
 
 
 def train_kd(*args, cwd=ROOT, **env):

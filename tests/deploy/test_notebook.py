@@ -21,7 +21,7 @@ def test_runs(model_dir, jets, monkeypatch):
     monkeypatch.setenv("JETS", str(jets / "val"))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     where = {"metadata": {"path": ROOT / "docs"}}
-    client = NotebookClient(notebook, timeout=120, kernel_name="python3", resources=where)
+    client = NotebookClient(notebook, timeout=120, startup_timeout=180, resources=where)
     client.create_kernel_manager()
     client.km.kernel_spec.argv[0] = sys.executable  # whatever the kernels that a user has installed
     client.execute()
