@@ -15,7 +15,10 @@ from helpers import ROOT, random_jets, run
 from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
 
-MODES = "make_weight teacher pretrain finetune cache train baseline test report convert demo".split()
+MODES = (
+    *("make_weight", "teacher", "pretrain", "finetune", "cache"),
+    *("train", "baseline", "test", "report", "convert", "demo"),
+)
 
 
 def train_kd(*args, cwd=ROOT, **env):
