@@ -39,3 +39,12 @@ def make_jets(folder):
         for split, part in {"train": table[:40], "val": table[40:]}.items():
             (folder / split).mkdir(exist_ok=True)
             pq.write_table(part, folder / split / path.name)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A copy of the repository's files: what runs write stays out of the working tree."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in ("train_kd.sh", "train_scripts", "networks", "data", "kd_trainer", "setup.cfg", "constraints.txt"):
+        run("cp", "-a", ROOT / name, folder / name)
+    return folder

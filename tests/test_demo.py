@@ -1,0 +1,42 @@
+"""The demo in small, run as a user runs it."""
+
+import json
+import os
+import re
+
+import onnx
+from helpers import run
+
+
+def test_demo_in_small_and_again(clone, tmp_path):
+    """Every stage of the demo with few jets, from another folder; a second run finds everything done."""
+    settings = {"JETS": 20, "STUDENT": "dense", "SEED": 1, "COMMENT": "_small"}
+    args = ("demo", "--num-epochs", "2", "--batch-size", "32")
+    first = run(clone / "train_kd.sh", *args, cwd=tmp_path, env=settings)
+    report = clone / "training" / "demo_report_small"
+    assert {"report.md", "report.json", "roc.png", "ratio.png", "rejection_vs_flops.png"} <= set(os.listdir(report))
+    data = json.loads((report / "report.json").read_text())
+    assert set(data["models"]) == {"teacher", "dense distilled", "dense baseline"}
+    for run_name in ("ParT-small_full", "dense_l1_kd_seed1", "dense_l1_baseline_seed1"):
+        assert (clone / "training" / f"demo_{run_name}_small" / "pred.root").is_file()
+    assert "dense distilled" in first.stdout and "report.md" in first.stdout
+    log = (clone / "logs" / "demo_dense_l1_kd_seed1_small" / "train.log").read_text()
+    assert "Teacher networks/ParT.py" in log and "alpha" in log
+    assert "labels alone" in (clone / "logs" / "demo_dense_l1_baseline_seed1_small" / "train.log").read_text()
+
+    weights = clone / "training" / "demo_dense_l1_kd_seed1_small" / "net_best_epoch_state.pt"
+    before = weights.stat().st_mtime_ns
+    second = run(clone / "train_kd.sh", *args, cwd=tmp_path, env=settings)
+    assert second.stdout.count("is trained already") == 3 and second.stdout.count("is predicted already") == 3
+    assert weights.stat().st_mtime_ns == before
+
+    demo = {**settings, "DATASET": "demo", "TEACHER": "ParT-small"}
+    run(clone / "train_kd.sh", "convert", env=demo)
+    model = onnx.load(weights.with_name("model.onnx"))
+    assert [o.name for o in model.graph.output] == ["softmax"]
+    assert not re.search("teacher", weights.with_name("preprocess.json").read_text())
+
+    run(clone / "train_kd.sh", "cache", env=demo)
+    run(clone / "train_kd.sh", "train", *args[1:], env={**demo, "COMMENT": "_small", "SEED": 2})
+    log = (clone / "logs" / "demo_dense_l1_kd_seed2_small" / "train.log").read_text()
+    assert "cache/demo_ParT-small_full_small_l1" in log

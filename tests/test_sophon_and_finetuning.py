@@ -1,0 +1,83 @@
+"""The shell drivers on JetClass-II, and fine-tuning, run as a user runs them."""
+
+import awkward as ak
+import numpy as np
+import onnxruntime
+import torch
+import yaml
+from helpers import ROOT, random_jets, run
+from weaver.utils.dataset import DataConfig
+from weaver.utils.import_tools import import_module
+
+TINY = """
+data_config=data/JetClassII/JetClassII
+TEACHER=${TEACHER:-Sophon}
+data_train=("a:$DATADIR/jets_0.parquet" "b:$DATADIR/jets_1.parquet")
+data_val=("$DATADIR/jets_2.parquet")
+data_test=("$DATADIR/jets_2.parquet")
+data_options=(--num-workers 1 --fetch-step 1.0)
+epochs=1 samples_per_epoch=1024 samples_per_epoch_val=1024
+"""
+TINY_SOPHON = """
+network=networks/Sophon.py
+network_options=(embed_dims "[16]" pair_embed_dims "[8]" num_heads 2 num_layers 1 num_cls_layers 1)
+training_options=(--batch-size 64 --start-lr 2e-2)
+cuda_options=()
+"""
+
+
+def test_sophon_teaches_a_student(clone, tmp_path):
+    """JetClass-II as its users know it: make_weight, train, convert; then a student on l1 inputs."""
+    for i in range(3):
+        ak.to_parquet(random_jets(number=188 * 8, particles=30, seed=i), tmp_path / f"jets_{i}.parquet")
+    (clone / "train_scripts" / "datasets" / "JetClassII.sh").write_text(TINY)
+    (clone / "train_scripts" / "models" / "Sophon.sh").write_text(TINY_SOPHON)
+    script, sophon = clone / "train_kd.sh", clone / "train_scripts" / "train_sophon.sh"
+    teacher = clone / "training" / "JetClassII_Sophon" / "net_best_epoch_state.pt"
+    settings = {"DATADIR": tmp_path, "STUDENT": "dense", "TEACHER_WEIGHTS": teacher}
+    untrained = run(script, "baseline", check=False, env=settings)
+    assert untrained.returncode != 0 and "run make_weight first" in untrained.stderr
+    run(sophon, "make_weight", env={"DATADIR": tmp_path})
+    (auto,) = (clone / "data" / "JetClassII").glob("JetClassII_full.*.auto.yaml")
+    made = yaml.safe_load(auto.read_text())["weights"]["reweight_hists"]
+    assert len(made) == 30
+    run(sophon, "train", env={"DATADIR": tmp_path})
+    log = (clone / "logs" / "JetClassII_Sophon" / "train.log").read_text()
+    assert "[WeightMaker]" not in log and "X_bb vs QCD" in log and "roc_auc_score" not in log
+    run(sophon, "convert", env={"DATADIR": tmp_path})
+    session = onnxruntime.InferenceSession(teacher.with_name("model.onnx"))
+    jet = {x.name: np.ones((1, x.shape[1], 128), dtype="float32") for x in session.get_inputs()}
+    assert session.run(None, jet)[0].shape == (1, 188 + 16)  # with the embedding
+
+    run(script, "train", env=settings)
+    name = "JetClassII_dense_l1_kd_seed1"
+    paired = yaml.safe_load((clone / "training" / name / "paired.yaml").read_text())
+    assert paired["weights"]["reweight_hists"] == made
+    log = (clone / "logs" / name / "train.log").read_text()
+    assert "[WeightMaker]" not in log and "distillation: task_loss" in log
+
+
+def test_finetuning_on_another_dataset(clone, tmp_path):
+    """A model of ten classes becomes one of two: all but the output layer is taken over, that learns faster."""
+    for split in ("train", "val", "test"):
+        (tmp_path / split).mkdir()
+        ak.to_parquet(random_jets(number=64, particles=30), tmp_path / split / "jets.parquet")
+    config = DataConfig.load(str(ROOT / "data" / "JetClass" / "JetClass_kin.yaml"))
+    options = {"embed_dims": [16], "pair_embed_dims": [8], "num_heads": 2, "num_layers": 1, "num_cls_layers": 1}
+    model, _ = import_module(str(ROOT / "networks" / "ParT.py")).get_model(config, **options)
+    torch.save(model.state_dict(), tmp_path / "pretrained.pt")
+    arguments = [word for name, value in options.items() for word in ("-o", name, value)]
+    settings = {"DATASET": "TopLandscape", "DATADIR": tmp_path, "TEACHER": "ParT", "COMMENT": "_test"}
+    script = clone / "train_kd.sh"
+    nothing = run(script, "finetune", check=False, env=settings)
+    assert nothing.returncode != 0 and "name it with PRETRAINED=" in nothing.stderr
+    absent = run(script, "finetune", check=False, env={**settings, "PRETRAINED": "absent.pt"})
+    assert absent.returncode != 0 and "there is no checkpoint at PRETRAINED=" in absent.stderr
+    run(script, "finetune", "--samples-per-epoch", 64, "--samples-per-epoch-val", 64, "--num-epochs", 1,
+        "--batch-size", 32, *arguments, env={**settings, "PRETRAINED": tmp_path / "pretrained.pt"})
+    name = "TopLandscape_ParT_kin_test_finetuned"
+    log = (clone / "logs" / name / "train.log").read_text()
+    assert "Missing: ['mod.fc.0.weight', 'mod.fc.0.bias']" in log and "Unexpected: []" in log
+    assert "Parameters with lr multiplied by 50:\n - mod.fc.0.weight\n - mod.fc.0.bias" in log
+    weights = torch.load(clone / "training" / name / "net_best_epoch_state.pt", weights_only=True)
+    assert weights["mod.fc.0.weight"].shape == (2, 16)
