@@ -8,13 +8,13 @@ import argparse
 import ast
 import copy
 import hashlib
-import os
 from pathlib import Path
 
 import yaml
 from weaver.utils.dataset import DataConfig
 
 from kd_trainer.errors import InputError
+from kd_trainer.evaluate.output import write_text
 
 PREFIX = "teacher_"
 WEIGHT_KEYS = ("reweight_method", "reweight_vars", "reweight_classes", "class_weights", "reweight_basewgt")
@@ -242,11 +242,8 @@ def with_sampling_weights(student, *sources):
 
 def write(options, path, header):
     """Write a data config so that a reader finds all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
     text = yaml.safe_dump(options, sort_keys=False)
-    temporary.write_text(f"# {header}; made by kd_trainer pair, do not edit\n{text}")
-    os.replace(temporary, path)
+    write_text(path, f"# {header}; made by kd_trainer, do not edit\n{text}")
 
 
 def main(argv):

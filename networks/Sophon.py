@@ -9,6 +9,7 @@ from pathlib import Path
 from weaver.utils.import_tools import import_module
 from weaver.utils.nn.tools import train_classification
 
+from kd_trainer.distill.hooks import loud
 from kd_trainer.distill.loop import evaluate_fn
 
 part = import_module(str(Path(__file__).with_name("ParT.py")), "_part")
@@ -19,10 +20,12 @@ def get_model(data_config, **kwargs):
     return part.get_model(data_config, **{"fc_params": [(512, 0.1)], **kwargs})
 
 
+@loud
 def get_train_fn(data_config, **kwargs):
     return train_classification  # without this function, weaver would not look at the next
 
 
+@loud
 def get_evaluate_fn(data_config, **kwargs):
     names = data_config.labels.get("names", data_config.label_value)
-    return evaluate_fn(names)
+    return loud(evaluate_fn(names))

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from kd_trainer import options as options_of
 from kd_trainer.errors import InputError
 
 
@@ -59,22 +60,6 @@ class Options:
 
 
 def split(options):
-    """Separate the options of the distillation from those of the student's network.
-
-    Returns
-    -------
-    (Options, dict)
-
-    Raises
-    ------
-    InputError
-        For an unknown kd_* or teacher_*, a missing student, or a value out of range.
-    """
-    valid = [field.name for field in dataclasses.fields(Options)]
-    for name in options:
-        if name.startswith(("kd_", "teacher")) and name not in valid:
-            raise InputError(f"unknown option {name}: valid are {', '.join(valid)}")
-    if "student" not in options:
-        raise InputError("no student is given: name its network file with -o student \"'networks/PFN.py'\"")
-    ours = {name: value for name, value in options.items() if name in valid}
-    return Options(**ours), {name: value for name, value in options.items() if name not in valid}
+    """Separate the options of the distillation from those of the student's network: (Options, dict)."""
+    own = dict(prefixes=("kd_", "teacher"), required="student", example="networks/PFN.py")
+    return options_of.split(options, Options, **own)

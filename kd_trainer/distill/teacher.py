@@ -13,6 +13,7 @@ from weaver.utils.import_tools import import_module
 from kd_trainer.configs import PREFIX
 from kd_trainer.distill.batching import batches, shortest_length
 from kd_trainer.errors import InputError
+from kd_trainer.files import one_line
 
 
 class Teacher:
@@ -98,7 +99,7 @@ def load_teacher(network, weights, data_config, options):
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        problems = "; ".join(_shorten(line) for line in str(error).splitlines()[1:4])
+        problems = "; ".join(one_line(line) for line in str(error).splitlines()[1:4])
         raise InputError(f"the weights {weights} do not fit the teacher {network}: {problems}") from None
     description = (
         f"{network} ({sum(p.numel() for p in model.parameters()):,} parameters), weights {weights} "
@@ -121,7 +122,7 @@ def read_weights(path):
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"the teacher's weights {path} cannot be read (truncated?): {_shorten(reason)}") from None
+        raise InputError(f"the teacher's weights {path} cannot be read (truncated?): {one_line(reason)}") from None
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise InputError(f"the teacher's weights {path} are not a state dict as weaver writes it")
     return state
@@ -143,8 +144,3 @@ def _check_classes(teacher, data_config):
             f"the teacher gives an output of shape {tuple(logits.shape)} for two jets, "
             f"the data config has {len(known or [])} classes"
         )
-
-
-def _shorten(text, length=250):
-    text = " ".join(text.split())
-    return text if len(text) <= length else text[:length] + " ..."

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+from kd_trainer import options as options_of
 from kd_trainer.errors import InputError
 
 
@@ -78,22 +79,6 @@ class Options:
 
 
 def split(options):
-    """Separate the options of the pre-training from those of the encoder's network.
-
-    Returns
-    -------
-    (Options, dict)
-
-    Raises
-    ------
-    InputError
-        For an unknown cl_* or aug_*, a missing encoder, or a value out of range.
-    """
-    valid = [field.name for field in dataclasses.fields(Options)]
-    for name in options:
-        if name.startswith(("cl_", "aug_")) and name not in valid:
-            raise InputError(f"unknown option {name}: valid are {', '.join(valid)}")
-    if "encoder" not in options:
-        raise InputError("no encoder is given: name its network file with -o encoder \"'networks/ParT.py'\"")
-    ours = {name: value for name, value in options.items() if name in valid}
-    return Options(**ours), {name: value for name, value in options.items() if name not in valid}
+    """Separate the options of the pre-training from those of the encoder's network: (Options, dict)."""
+    own = dict(prefixes=("cl_", "aug_"), required="encoder", example="networks/ParT.py")
+    return options_of.split(options, Options, **own)

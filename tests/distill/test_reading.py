@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import tables
 import uproot
 from distillation import FULL, L1
 from helpers import random_jets
@@ -92,7 +93,6 @@ def test_what_depends_on_the_name_of_the_file(tmp_path):
 
 
 def test_hdf5(tmp_path):
-    tables = pytest.importorskip("tables")
     values = np.arange(50, dtype="float32")
     with tables.open_file(str(tmp_path / "jets.h5"), "w") as file:
         for name in ("a", "b", "label_x", "label_y"):

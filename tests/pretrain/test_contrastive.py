@@ -101,7 +101,7 @@ def test_two_processes_give_the_loss_and_gradient_of_one(tmp_path):
     for process in processes:
         process.join(timeout=60)
     assert [process.exitcode for process in processes] == [0, 0]
-    (loss_0, grads_0), (loss_1, grads_1) = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    (loss_0, grads_0), (loss_1, grads_1) = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
 
     contrast = seeded_contrast()
     loss = NTXent()(contrast(embeddings.flatten(0, 1)), torch.cat([partners(3), partners(3, first=6)]))
