@@ -16,7 +16,7 @@ demo() {
     local jets=${JETS:-1200}
     python -c 'import pythia8mc, fastjet, matplotlib, mplhep' 2>/dev/null ||
         fail "the environment has weaver but not all that the demo uses: pip install -e '.[demo,plot]'"
-    quiet=/dev/null
+    exec 3>/dev/null # weaver's own output is in the log files
     skip_done=yes
     JOBS=2
     # glibc would give the memory of every large tensor back to the system and fetch it anew: a sixth of the time

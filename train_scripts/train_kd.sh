@@ -125,7 +125,7 @@ else
     weaver=(weaver)
 fi
 export PYTHONHASHSEED=0 # weaver walks through sets of file groups: their order is part of the seed
-quiet=/dev/stdout # where weaver's own output goes; it is in the log files too
+exec 3>&1       # where weaver's own output goes; it is in the log files too
 skip_done=''      # set to leave out what is complete
 JOBS=1            # students at a time
 running=() logs=()
@@ -170,7 +170,7 @@ run_training() { # run_training RUN [weaver arguments...]
     "${weaver[@]}" --no-remake-weights --data-train "${data_train[@]}" --data-val "${data_val[@]}" "${data_options[@]}" \
         --samples-per-epoch $((samples_per_epoch / DDP_NGPUS)) --samples-per-epoch-val "$samples_per_epoch_val" \
         --num-epochs "$epochs" --optimizer ranger "${training_options[@]}" "${device[@]}" \
-        --model-prefix "training/$run/net" --log-file "logs/$run/train.log" --tensorboard "_$run" "${@:2}" >"$quiet"
+        --model-prefix "training/$run/net" --log-file "logs/$run/train.log" --tensorboard "_$run" "${@:2}" >&3
     [[ -f $(best "$run") ]] || fail "the training of $run left no best epoch: see logs/$run/train.log"
     echo "$recipe" >"training/$run/done"
 }
@@ -347,7 +347,7 @@ predict() { # predict NAME RUN CONFIG WEIGHTS [weaver arguments...], with the mo
     fi
     weaver --predict --data-test "${data_test[@]}" --data-config "$config" "${through[@]}" "${model_args[@]}" \
         --model-prefix "$weights" --predict-output "$PWD/training/$run/pred.root" --num-workers 1 \
-        "${training_options[@]}" "${device[@]}" --log-file "logs/$run/test.log" "${@:5}" >"$quiet"
+        "${training_options[@]}" "${device[@]}" --log-file "logs/$run/test.log" "${@:5}" >&3
     [[ -f training/$run/pred.root ]] || fail "the prediction of $run was not written: see logs/$run/test.log"
     python -m kd_trainer complexity --name "$name" --network "$network" --data-config "$config" "${model_args[@]}" \
         --output "training/$run/pred.model.json"
