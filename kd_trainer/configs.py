@@ -13,10 +13,12 @@ from pathlib import Path
 import yaml
 from weaver.utils.dataset import DataConfig
 
+from kd_trainer import classes
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate.output import write_text
 
 PREFIX = "teacher_"
+OTHERWISE = "; for other classes than the teacher's give --classes"
 WEIGHT_KEYS = ("reweight_method", "reweight_vars", "reweight_classes", "class_weights", "reweight_basewgt")
 
 
@@ -45,7 +47,8 @@ def load(path):
 
 def student_view(config):
     """The DataConfig without the teacher's input groups: what the student, its checkpoint and its export see."""
-    return _restrict(config, {k: v for k, v in config.inputs.items() if not k.startswith(PREFIX)})
+    inputs = {k: v for k, v in config.inputs.items() if not k.startswith(PREFIX)}
+    return _restrict(config, inputs, labels=classes.of_student(config.labels))
 
 
 def teacher_view(config):
@@ -56,12 +59,17 @@ def teacher_view(config):
     InputError
         If the config holds no teacher inputs.
     """
-    return _restrict(config, _teacher_groups(config), strip=PREFIX)
+    return _restrict(config, _teacher_groups(config), strip=PREFIX, labels=classes.of_teacher(config.labels))
 
 
 def teacher_inputs(config):
     """The DataConfig that reads the teacher's inputs inside a paired one, under their prefixed names, and labels."""
     return _restrict(config, _teacher_groups(config), observers=[], monitor_variables=[])
+
+
+def has_teacher(config):
+    """Whether a DataConfig has inputs for a teacher, or its soft targets."""
+    return any(name.startswith(PREFIX) for name in config.inputs)
 
 
 def _teacher_groups(config):
@@ -91,21 +99,24 @@ def _variables(spec):
     return [v if isinstance(v, list) else [v] for v in spec["vars"]]
 
 
-def pair(student, teacher):
+def pair(student, teacher, groups=None):
     """Options of the config that feeds a student and its teacher with the same jets.
 
     Parameters
     ----------
     student, teacher : dict
         Options of the two data configs, see `load`.
+    groups : dict
+        The teacher's classes for each class of the student, if they are not the same, see `classes.resolve`.
 
     Raises
     ------
     InputError
-        If the classes or their order differ, if the files would have to be read in two ways, if a variable of
-        the student hides a branch that the teacher reads, or if a standardisation is not known yet.
+        If the classes or their order differ and there are no groups, if the files would have to be read in two ways,
+        if a variable of the student hides a branch that the teacher reads, or if a standardisation is not known yet.
     """
-    _check_same_classes(student, teacher)
+    if groups is None:
+        _check_same_classes(student, teacher)
     for key in ("treename", "branch_magic", "file_magic"):
         if student.get(key) != teacher.get(key):
             raise InputError(f"the data configs of student and teacher differ in `{key}`")
@@ -119,6 +130,8 @@ def pair(student, teacher):
             "give these variables of the student other names"
         )
     paired = copy.deepcopy(student)
+    if groups is not None:
+        paired["labels"] = classes.with_groups(paired["labels"], copy.deepcopy(teacher["labels"]), groups)
     paired["new_variables"] = {
         **(student.get("new_variables") or {}),
         **{PREFIX + k: _rename(definitions[k], needed) for k in definitions if k in needed},
@@ -143,12 +156,16 @@ def pair(student, teacher):
 
 def _check_same_classes(student, teacher):
     ours, theirs = student["labels"], teacher["labels"]
+    if classes.is_unlabelled(ours):
+        return  # its classes are the teacher's
     if ours["type"] != theirs["type"]:
-        raise InputError(f"the student's labels are `{ours['type']}`, the teacher's are `{theirs['type']}`")
+        raise InputError(f"the student's labels are `{ours['type']}`, the teacher's are `{theirs['type']}`{OTHERWISE}")
     if ours["type"] == "simple":
         pairs = list(zip(ours["value"], theirs["value"]))
         if len(ours["value"]) != len(theirs["value"]):
-            raise InputError(f"the student has {len(ours['value'])} classes, the teacher has {len(theirs['value'])}")
+            raise InputError(
+                f"the student has {len(ours['value'])} classes, the teacher has {len(theirs['value'])}{OTHERWISE}"
+            )
     else:
         pairs = list(zip(ours["value"].values(), theirs["value"].values()))
         pairs += zip(ours.get("names") or [], theirs.get("names") or [])
@@ -255,14 +272,23 @@ def main(argv):
     )
     parser.add_argument("--student", required=True, metavar="CFG", help="data config of the student")
     parser.add_argument("--teacher", metavar="CFG", help="data config of the teacher")
+    parser.add_argument("--classes", metavar="GROUPS.yaml", help="the teacher's classes for each class of the student")
+    parser.add_argument("--unlabelled", action="store_true", help="read files without labels: learn from the teacher "
+                        "alone, its classes or --classes (for kd_alpha 1)")  # fmt: skip
     parser.add_argument("--weights", metavar="CFG", help="*.auto.yaml to take the sampling weights from")
     parser.add_argument("-o", "--output", required=True, metavar="DIR", type=Path)
     args = parser.parse_args(argv)
     student = load(args.student)
     teacher = load(args.teacher) if args.teacher else None
+    groups = classes.load_groups(args.classes) if args.classes else None
+    if args.unlabelled or classes.is_unlabelled(student["labels"]):
+        if not teacher:
+            raise InputError("without labels the classes are the teacher's: name its data config with --teacher")
+        names = [name for name in groups if name != classes.IGNORED] if groups else classes.names_of(teacher["labels"])
+        student = classes.unlabelled(student, names)
     sources = [load(args.weights)] if args.weights else []
     student = with_sampling_weights(student, *sources, *([teacher] if teacher else []))
-    paired = pair(student, teacher) if teacher else None
-    write(student, args.output / "student.yaml", f"{args.student} with its sampling weights")
+    paired = pair(student, teacher, groups) if teacher else None
+    write(student, args.output / "student.yaml", f"{args.student} as this run reads it")
     if paired:
         write(paired, args.output / "paired.yaml", f"student {args.student}, teacher {args.teacher}")

@@ -4,8 +4,8 @@
         -o student "'networks/PFN.py'" -o teacher "'networks/ParT.py'" -o teacher_weights "'teacher.pt'" ...
 
 RUN/*.yaml are written by `python -m kd_trainer pair`. Options: student, teacher, teacher_weights, teacher_options,
-kd_alpha, kd_temperature, seed; all others go to the student's network. The checkpoint is the student's: it predicts
-and exports in plain weaver with the student's own network file and data config.
+seed and those of docs/losses.md (kd_alpha, kd_temperature, kd_loss, ...); all others go to the student's network. The
+checkpoint is the student's: it predicts and exports in plain weaver with its own network file and data config.
 """
 
 from kd_trainer.distill.hooks import get_evaluate_fn, get_loss, get_model, get_train_fn

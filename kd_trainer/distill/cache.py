@@ -10,15 +10,16 @@ from tqdm import tqdm
 from weaver.utils.dataset import DataConfig
 
 from kd_trainer import configs
+from kd_trainer.classes import names_of
 from kd_trainer.distill import fingerprint
+from kd_trainer.distill.ensemble import load_ensemble
 from kd_trainer.distill.layout import DTYPES, Layout
+from kd_trainer.distill.members import ENSEMBLES, AddMember, check_complete
 from kd_trainer.distill.produce import is_complete, write_all
 from kd_trainer.distill.ranks import rank_and_size, share
 from kd_trainer.distill.reading import Reader
 from kd_trainer.distill.targets import as_arguments, targets_of
-from kd_trainer.distill.teacher import load_teacher
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate.complexity import parse_options
 from kd_trainer.files import inspect_all
 
 CONFIG = "cached.yaml"
@@ -32,9 +33,14 @@ def parse(argv):
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="as for weaver's --data-train: [GROUP:]PATTERN")
     parser.add_argument("--paired", required=True, metavar="CFG", help="paired.yaml, as `pair` has written it")
-    parser.add_argument("--network", required=True, metavar="NET.py", help="network file of the teacher")
-    parser.add_argument("--weights", required=True, metavar="W.pt", help="its checkpoint")
-    parser.add_argument("-o", "--network-option", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"))
+    teacher = dict(action=AddMember, dest="teachers", required=True)
+    parser.add_argument("--network", metavar="NET.py", **teacher, help="network file of the teacher; the three "
+                        "again for each member of an ensemble")  # fmt: skip
+    parser.add_argument("--weights", metavar="W.pt", **teacher, help="its checkpoint")
+    parser.add_argument("-o", "--network-option", metavar=("KEY", "VALUE"), nargs=2, action=AddMember, dest="teachers",
+                        help="option of its network")  # fmt: skip
+    parser.add_argument("--ensemble", default=ENSEMBLES[0], choices=ENSEMBLES, help="what of several teachers is "
+                        "averaged (default: %(default)s)")  # fmt: skip
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder of the cache")
     parser.add_argument("--top", type=int, default=0, metavar="K", help="keep the K largest logits of a jet and one "
                         "value for the others; for temperatures near 1 (default: keep all)")  # fmt: skip
@@ -45,21 +51,20 @@ def parse(argv):
     parser.add_argument("--overwrite", action="store_true", help="replace files that were made from something else")
     parser.add_argument("--check", action="store_true", help="compute nothing: print the files of the cache as "
                         "arguments of weaver if all are there and match, else fail")  # fmt: skip
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    check_complete(args.teachers)
+    return args
 
 
 def main(argv):
     """Write a cache, or look at one."""
     args = parse(argv)
-    options = parse_options(args.network_option)
     paired = configs.load(args.paired)
     config = DataConfig(print_info=False, **copy.deepcopy(paired))
-    teacher_view = configs.teacher_view(config)
-    classes = len(config.labels.get("names", config.label_value))
-    layout = Layout(classes, args.top, args.dtype)
-    made = fingerprint.of_all(
-        teacher=fingerprint.of_teacher(args.network, args.weights, options), paired=paired, layout=vars(layout)
-    )
+    configs.teacher_view(config)  # which there must be
+    layout = Layout(len(names_of(config.labels) or config.label_value), args.top, args.dtype)
+    teachers = fingerprint.of_teachers(args.teachers, args.ensemble)
+    made = fingerprint.of_all(teacher=teachers, paired=paired, layout=vars(layout))
     targets = targets_of(args.files, args.output)
     if args.check:
         return check(targets, made)
@@ -76,7 +81,7 @@ def main(argv):
         write_config(paired, layout, args.output)
     trouble = compute(
         work, config, layout=layout, made=made, device=torch.device(args.device or default_device()),
-        teacher=lambda: load_teacher(args.network, args.weights, teacher_view, options),
+        teacher=lambda: load_ensemble(args.teachers, config, args.ensemble),
     )  # fmt: skip
     if trouble:
         raise InputError(f"{len(trouble)} of {len(mine)} files have no soft targets: {'; '.join(trouble)}")

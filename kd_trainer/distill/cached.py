@@ -29,10 +29,10 @@ class CachedTeacher:
         The one in training: `cached.yaml`.
     paired : str
         Path of the paired config that the cache was made with.
-    teacher, weights : str
-        The teacher's network file and checkpoint: the cache must be theirs.
-    options : dict
-        Options of its network.
+    teachers : list of members.Member
+        The cache must be theirs.
+    ensemble : str
+        What of several teachers is averaged.
 
     Raises
     ------
@@ -40,7 +40,7 @@ class CachedTeacher:
         If the data config does not read a cache, or another one than the paired config's.
     """
 
-    def __init__(self, data_config, *, paired, teacher, weights, options):
+    def __init__(self, data_config, *, paired, teachers, ensemble="probabilities"):
         if not reads_cache(data_config):
             raise InputError(
                 f"-o kd_cache {paired} is given, but the data config reads no cached soft targets: use cached.yaml"
@@ -53,8 +53,10 @@ class CachedTeacher:
                 raise InputError(
                     f"`{key}` of the data config is not that of {paired}: run cache again (complete files are kept)"
                 )
-        self.made_by = fingerprint.of_teacher(teacher, weights, options)
-        self.description = f"{teacher}, weights {weights} (SHA-256 {self.made_by['weights']})"
+        self.made_by = fingerprint.of_teachers(teachers, ensemble)
+        self.description = " and ".join(
+            f"{network}, weights {weights} (SHA-256 {fingerprint.sha256(weights)})" for network, weights, _ in teachers
+        )
         self.groups = groups
         self.classes = len(data_config.labels.get("names", data_config.label_value))
         self.layout = None

@@ -17,12 +17,27 @@ PACKAGES = ("weaver-core", "torch", "weaver-kd")
 LOOSE = ("versions.torch", "versions.weaver-kd")  # a difference is logged: it moves logits by less than fp16 does
 
 
-def of_teacher(network, weights, options):
-    """What decides a teacher's outputs, for what is in its own files: dict."""
+def of_teachers(members, ensemble):
+    """What decides the soft targets of one teacher or of an ensemble, for what is in their own files: dict.
+
+    Parameters
+    ----------
+    members : list of members.Member
+    ensemble : str
+        What of several teachers is averaged.
+    """
+    teachers = [_of_teacher(*member) for member in members]
+    if len(teachers) == 1:
+        return teachers[0]
+    numbered = {str(number): teacher for number, teacher in enumerate(teachers, start=1)}
+    return {"ensemble": f"{ensemble} of {len(teachers)}", **numbered}
+
+
+def _of_teacher(network, weights, options):
     for kind, path in (("network file", network), ("weights", weights)):
         if not Path(path).is_file():
             raise InputError(f"the teacher's {kind} {path} does not exist")
-    return {"network": _sha256(network), "weights": _sha256(weights), "options": options}
+    return {"network": sha256(network), "weights": sha256(weights), "options": options}
 
 
 def of_config(paired):
@@ -47,7 +62,7 @@ def of_all(*, teacher, paired, layout):
 
     Parameters
     ----------
-    teacher : dict of `of_teacher`
+    teacher : dict of `of_teachers`
     paired : dict, options of the paired data config
     layout : dict of the columns, or what is known of it
     """
@@ -100,9 +115,12 @@ def _entries(content, prefix=""):
 
 
 def _short(value):
+    if value is None:
+        return "absent"
     text = canonical(value) if isinstance(value, dict | list) else str(value)
     return text[:12] + "..." if len(text) == 64 else text
 
 
-def _sha256(path):
+def sha256(path):
+    """SHA-256 of the content of a file."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()

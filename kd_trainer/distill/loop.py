@@ -4,12 +4,17 @@
                                                                X{pf_*}, y -> weaver's train_classification
 """
 
+from itertools import islice
 from types import SimpleNamespace
 
 from weaver.utils.logger import _logger
 from weaver.utils.nn.tools import evaluate_classification, train_classification
 
-from kd_trainer.configs import PREFIX, student_view
+from kd_trainer.classes import is_unlabelled
+from kd_trainer.configs import PREFIX, has_teacher, student_view
+from kd_trainer.distill.ahead import with_soft_targets
+from kd_trainer.distill.collate import collate
+from kd_trainer.distill.embedding import keep_projection, matching_of, restore_projection, student_parameters
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate.monitor import epoch_metrics
 from kd_trainer.files import inspect_all, needed_branches
@@ -18,24 +23,43 @@ from kd_trainer.files import inspect_all, needed_branches
 class StudentView:
     """A weaver loader as the student sees it: without the teacher's inputs.
 
+    Jets without labels get the class that the teacher finds most likely: weaver's accuracy is the agreement with it.
+
     Parameters
     ----------
     loader : DataLoader
         Of a paired or of the student's own data config.
-    on_batch : callable X -> None
-        Sees every batch in full before the student does.
+    teacher : callable (X, device) -> soft targets, or None
+    device : torch.device
+    lay_down : callable of soft targets
+        Gets those of each batch before the student gets its inputs.
+    steps : int or None
+        Batches of an epoch; None for all of the loader.
     """
 
-    def __init__(self, loader, on_batch=None):
+    def __init__(self, loader, teacher=None, device=None, lay_down=lambda targets: None, steps=None):
         self.loader = loader
-        self.on_batch = on_batch
+        self.teacher = teacher
+        self.device = device
+        self.lay_down = lay_down
+        self.steps = steps
         self.dataset = SimpleNamespace(config=student_view(loader.dataset.config))
 
     def __iter__(self):
-        for X, y, Z in self.loader:
-            if self.on_batch:
-                self.on_batch(X)
-            yield {k: v for k, v in X.items() if not k.startswith(PREFIX)}, y, Z
+        if self.teacher is None:
+            for X, y, Z in self.loader:
+                yield _of_student(X), y, Z
+            return
+        labels = self.dataset.config.labels
+        for (X, y, Z), targets in with_soft_targets(islice(self.loader, self.steps), self.teacher, self.device):
+            self.lay_down(targets)
+            if is_unlabelled(labels):
+                y = {name: targets[:, : len(labels["names"])].argmax(dim=1) for name in y}
+            yield _of_student(X), y, Z
+
+
+def _of_student(X):
+    return {name: values for name, values in X.items() if not name.startswith(PREFIX)}
 
 
 def train_fn(teacher, student_name, verify=None):
@@ -50,56 +74,96 @@ def train_fn(teacher, student_name, verify=None):
     verify : callable of a list of paths, or None
         Looks at the training files before the first epoch, and raises if they are not what the teacher needs.
     """
-    checked = []
+    begun = []
 
-    def train(model, loss_func, opt, scheduler, train_loader, dev, epoch, tb_helper=None, extra_args=None, **kwargs):
-        if extra_args["args"].regression_mode:
-            raise InputError("distillation is for classification: run weaver without --regression-mode")
-        if not checked:
-            check_files(train_loader, "training")
-            if verify:
-                verify(files_of(train_loader))
+    def train(
+        model, loss_func, opt, scheduler, train_loader, dev, epoch, steps_per_epoch=None, tb_helper=None,
+        extra_args=None, **kwargs,
+    ):  # fmt: skip
+        if not begun:
+            check_setup(train_loader, verify, extra_args)
+            loss_func.matching = matching_of(model)
+            restore_projection(loss_func.matching, extra_args["args"])
             _logger.info(introduction(model, loss_func, teacher, student_name), color="bold")
-            checked.append(True)
+            begun.append(True)
 
-        def lay_down_soft_targets(X):
-            loss_func.soft_targets = teacher(X, dev)
+        def lay_down(targets):
+            loss_func.soft_targets = targets
 
         loss_func.start_epoch(epoch)
-        view = StudentView(train_loader, lay_down_soft_targets if teacher else None)
+        view = StudentView(train_loader, teacher, dev, lay_down, steps_per_epoch)
         train_classification(
-            model, loss_func, opt, scheduler, view, dev, epoch, tb_helper=tb_helper, extra_args=extra_args, **kwargs
-        )
-        means = loss_func.means()
-        _logger.info("Epoch #%d distillation: %s", epoch, ", ".join(f"{k} {v:.5f}" for k, v in means.items()))
-        if tb_helper:
-            tb_helper.write_scalars([(f"KD/{name} (epoch)", value, epoch) for name, value in means.items()])
+            model, loss_func, opt, scheduler, view, dev, epoch, steps_per_epoch=steps_per_epoch, tb_helper=tb_helper,
+            extra_args=extra_args, **kwargs,
+        )  # fmt: skip
+        report(loss_func, epoch, tb_helper)
+        keep_projection(loss_func.matching, extra_args["args"], epoch)
 
     return train
 
 
-def evaluate_fn(names):
+def evaluate_fn(names, teacher_for=None):
     """The evaluation function for weaver: its own, with the plain task loss and the student's inputs.
 
     Parameters
     ----------
     names : the classes; for many of them a few rejections replace weaver's metrics.
+    teacher_for : callable loader -> callable (X, device) -> logits (N, K)
+        The teacher that stands in for the labels of jets that have none, see `StudentView`.
     """
-    checked = []
+    teachers = {}
 
     def evaluate(model, test_loader, dev, epoch, for_training=True, loss_func=None, tb_helper=None, **kwargs):
-        if test_loader not in checked:
+        if test_loader not in teachers:
             check_files(test_loader, "validation" if for_training else "test")
-            checked.append(test_loader)
+            teachers[test_loader] = _instead_of_labels(test_loader, for_training, teacher_for)
+            test_loader.collate_fn = collate
         if loss_func is not None:
             loss_func.eval()
         metrics = epoch_metrics(names, for_training=for_training, epoch=epoch, tb_helper=tb_helper)
         return evaluate_classification(
-            model, StudentView(test_loader), dev, epoch, for_training,
+            model, StudentView(test_loader, teachers[test_loader], dev), dev, epoch, for_training,
             loss_func=loss_func, tb_helper=tb_helper, **metrics, **kwargs,
         )  # fmt: skip
 
     return evaluate
+
+
+def _instead_of_labels(loader, for_training, teacher_for):
+    """The teacher for a loader without labels, None for others and for predictions, which need neither."""
+    if not is_unlabelled(loader.dataset.config.labels):
+        return None
+    if for_training:
+        return teacher_for(loader)
+    _logger.warning("The data config has no labels: accuracy and metrics of this test mean nothing")
+    return None
+
+
+def check_setup(train_loader, verify, extra_args):
+    """Look at everything that a training needs before its first batch.
+
+    Raises
+    ------
+    InputError
+        Saying what is wrong.
+    """
+    if extra_args["args"].regression_mode:
+        raise InputError("distillation is for classification: run weaver without --regression-mode")
+    check_files(train_loader, "training")
+    if verify:
+        verify(files_of(train_loader))
+    validation = extra_args.get("val_loader")
+    if validation is not None:
+        check_validation(validation.dataset.config)
+
+
+def check_validation(config):
+    """Refuse to validate with neither labels nor a teacher; InputError says so."""
+    if is_unlabelled(config.labels) and not has_teacher(config):
+        raise InputError(
+            "the data config of the validation has neither labels nor inputs for the teacher: "
+            "give --data-config-val paired.yaml, or the student's data config with labels"
+        )
 
 
 def files_of(loader):
@@ -126,10 +190,19 @@ def check_files(loader, use):
 
 def introduction(model, loss_func, teacher, student_name):
     """The line of the log that says who teaches whom."""
-    student = f"student {student_name} ({sum(p.numel() for p in model.parameters()):,} parameters)"
+    student = f"student {student_name} ({student_parameters(model):,} parameters)"
     if teacher is None:
-        return f"No teacher (kd_alpha 0): {student} is trained on labels alone"
-    return (
-        f"Teacher {teacher.description} teaches {student}, "
-        f"alpha {loss_func.alpha}, temperature {loss_func.temperature}"
-    )
+        smoothing = f", smoothed by {loss_func.label_smoothing}" if loss_func.label_smoothing else ""
+        return f"No teacher (kd_alpha 0): {student} is trained on labels alone{smoothing}"
+    return f"Teacher {teacher.description} teaches {student}, {loss_func.description()}"
+
+
+def report(loss_func, epoch, tb_helper):
+    """Log the means of an epoch, and the alpha and the temperature that it had."""
+    means = loss_func.means()
+    texts = [f"{name} {value:.5f}" for name, value in means.items()]
+    if loss_func.needs_teacher:
+        texts += [f"alpha {loss_func.alpha:g}", f"temperature {loss_func.temperature:g}"]
+    _logger.info("Epoch #%d distillation: %s", epoch, ", ".join(texts))
+    if tb_helper:
+        tb_helper.write_scalars([(f"KD/{name} (epoch)", value, epoch) for name, value in means.items()])

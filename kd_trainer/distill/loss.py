@@ -1,73 +1,82 @@
-"""Distillation losses: pure functions, and the loss object that weaver's loop calls."""
+"""The loss object that weaver's loop calls."""
+
+import math
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
+from kd_trainer.distill.losses import EMBED_LOSSES, agreement, soft_target_loss
+from kd_trainer.distill.schedule import Schedule
 from kd_trainer.errors import InputError
 
 
-def kd_loss(*, student_logits, teacher_logits, temperature):
-    """Hinton's soft-target loss T^2 KL(teacher || student) of softmax(logits / T), mean over jets (arXiv 1503.02531).
-
-    Parameters
-    ----------
-    student_logits, teacher_logits : (N, K) tensors
-    temperature : float
-        T > 0; the factor T^2 keeps the size of the gradient independent of T.
-
-    Returns
-    -------
-    scalar tensor
-    """
-    log_p_student = F.log_softmax(student_logits / temperature, dim=1)
-    log_p_teacher = F.log_softmax(teacher_logits / temperature, dim=1)
-    return temperature**2 * F.kl_div(log_p_student, log_p_teacher, reduction="batchmean", log_target=True)
-
-
-def agreement(logits, other_logits):
-    """Fraction of jets for which two (N, K) tensors of logits have the same largest class."""
-    return (logits.argmax(dim=1) == other_logits.argmax(dim=1)).float().mean()
-
-
 class DistillationLoss(nn.Module):
-    """(1 - alpha) task loss + alpha T^2 KL(teacher || student) in training, the task loss alone in evaluation.
+    """(1 - alpha) task loss + alpha soft-target loss + embed_weight embedding loss in training.
 
-    The soft targets of a batch are laid down in `soft_targets` before weaver calls the loss, which uses them once:
-    a training batch without soft targets is an error, never a batch trained on labels alone.
+    In evaluation it is the task loss alone. What the teacher says of a batch is laid down in `soft_targets` before
+    weaver calls the loss, which uses it once: a training batch without soft targets is an error, never a batch trained
+    on labels alone.
 
     Parameters
     ----------
-    alpha : float
-        Weight of the soft targets, 0 to 1.
-    temperature : float
+    alpha, temperature : number or schedule
+        Weight of the soft targets, 0 to 1, and their temperature, see `Schedule`.
+    kd_loss : str
+    kd_loss_options : dict
+        See `losses.soft_target_loss`.
+    embed_weight : float
+    embed_loss : str
+        Of `losses.EMBED_LOSSES`, see `embedding.Matching`.
     task_loss : callable (logits (N, K), labels (N,)) -> scalar
         The loss on labels; cross-entropy unless the student's network file defines another.
+    label_smoothing : float
+        Of the cross-entropy in training; the student's network file must not define another.
     needs_teacher : bool
         False for the baseline, trained on labels alone.
     """
 
-    def __init__(self, *, alpha, temperature, task_loss=None, needs_teacher=True):
+    def __init__(
+        self, *, alpha, temperature, kd_loss="kl", kd_loss_options=None, embed_weight=0.0, embed_loss="cosine",
+        task_loss=None, label_smoothing=0.0, needs_teacher=True,
+    ):  # fmt: skip
         super().__init__()
-        self.alpha = alpha
-        self.temperature = temperature
+        self.alphas = Schedule("kd_alpha", alpha)
+        self.temperatures = Schedule("kd_temperature", temperature)
+        self.kd_loss, self.kd_loss_options = kd_loss, kd_loss_options
+        self.soft_target_loss = soft_target_loss(kd_loss, kd_loss_options)
+        self.embed_weight = embed_weight
+        self.embed_loss = embed_loss
         self.task_loss = task_loss or nn.CrossEntropyLoss()
+        self.label_smoothing = label_smoothing
+        self.training_loss = _smoothed(self.task_loss, label_smoothing) if label_smoothing else self.task_loss
         self.needs_teacher = needs_teacher
+        self.matching = None
         self.soft_targets = None
         self.start_epoch(0)
 
     def extra_repr(self):
-        return f"alpha={self.alpha}, temperature={self.temperature}, needs_teacher={self.needs_teacher}"
+        return f"alpha={self.alphas}, temperature={self.temperatures}, needs_teacher={self.needs_teacher}"
+
+    def description(self):
+        """What is not the default, and alpha and temperature, for the log."""
+        text = f"alpha {self.alphas}, temperature {self.temperatures}"
+        if self.kd_loss != "kl":
+            text += f", loss {self.kd_loss}" + (f" {self.kd_loss_options}" if self.kd_loss_options else "")
+        if self.label_smoothing:
+            text += f", label smoothing {self.label_smoothing}"
+        if self.embed_weight:
+            text += f", embedding loss {self.embed_loss} with weight {self.embed_weight}"
+        return text
 
     def start_epoch(self, epoch):
-        """Go into training mode and forget the sums of the last epoch."""
+        """Go into training mode, with the alpha and temperature of the epoch and without the sums of the last."""
         self.train()
-        self.epoch, self.batch, self.jets, self.sums = epoch, 0, 0, 0.0
+        self.alpha, self.temperature = self.alphas(epoch), self.temperatures(epoch)
+        self.epoch, self.batch, self.jets, self.sums = epoch, 0, 0, {}
 
     def means(self):
-        """Means over the jets of the epoch: task loss, and with a teacher KD loss and agreement of the two."""
-        names = ("task_loss", "kd_loss", "agreement") if self.needs_teacher else ("task_loss",)
-        return dict(zip(names, (self.sums / max(self.jets, 1)).tolist())) if self.jets else {}
+        """Means over the jets of the epoch: task loss, and with a teacher the others and the agreement of the two."""
+        return {name: total / self.jets for name, total in self.sums.items()}
 
     def forward(self, logits, labels):
         """Scalar loss of logits (N, K) and labels (N,).
@@ -82,31 +91,50 @@ class DistillationLoss(nn.Module):
             return self.task_loss(logits, labels)
         with torch.autocast(logits.device.type, enabled=False):
             logits = logits.float()
-            task_loss = self.task_loss(logits, labels)
+            parts = {"task_loss": self.training_loss(logits, labels)}
+            loss = parts["task_loss"]
             if self.needs_teacher:
-                targets = self._take_soft_targets(logits)
-                soft_loss = kd_loss(student_logits=logits, teacher_logits=targets, temperature=self.temperature)
-                loss = (1 - self.alpha) * task_loss + self.alpha * soft_loss
-                parts = [task_loss, soft_loss, agreement(logits, targets)]
-            else:
-                loss, parts = task_loss, [task_loss]
-        if not torch.isfinite(loss):
-            raise InputError(
-                f"the loss is {loss.item()} in epoch {self.epoch}, batch {self.batch}: training stopped; "
-                "look for NaN in the inputs (python -m kd_trainer check) or lower --start-lr"
-            )
-        self.sums = self.sums + torch.stack(parts).detach() * len(labels)
-        self.jets += len(labels)
-        self.batch += 1
+                targets, embedding = self._take_soft_targets(logits)
+                parts["kd_loss"] = self.soft_target_loss(
+                    student_logits=logits, teacher_logits=targets, labels=labels, temperature=self.temperature
+                )
+                loss = (1 - self.alpha) * loss + self.alpha * parts["kd_loss"]
+                if self.embed_weight:
+                    parts["embed_loss"] = EMBED_LOSSES[self.embed_loss](self.matching.take(), embedding)
+                    loss = loss + self.embed_weight * parts["embed_loss"]
+                parts["agreement"] = agreement(logits, targets)
+        self._add_up(loss, parts, len(labels))
         return loss
 
     def _take_soft_targets(self, logits):
+        """What the teacher says of the batch: logits (N, K), and its embedding (N, D), of width 0 if not asked for."""
         targets, self.soft_targets = self.soft_targets, None
         if targets is None:
             raise InputError("a training batch came without soft targets: use weaver's training, not --lr-finder")
-        if targets.shape != logits.shape:
+        width = self.matching.width if self.embed_weight else 0
+        jets, classes = len(targets), targets.shape[1] - width
+        if (jets, classes) != logits.shape:
             raise InputError(
-                f"the teacher gives {targets.shape[1]} classes for {len(targets)} jets, "
+                f"the teacher gives {classes} classes for {jets} jets, "
                 f"the student {logits.shape[1]} for {len(logits)}"
             )
-        return targets.float()
+        return targets.float().split([classes, width], dim=1)
+
+    def _add_up(self, loss, parts, jets):
+        """Add the parts of a batch to the sums; one transfer from the GPU also tells whether the loss is a number."""
+        value, *values = torch.stack([loss, *parts.values()]).detach().tolist()
+        if not math.isfinite(value):
+            raise InputError(
+                f"the loss is {value} in epoch {self.epoch}, batch {self.batch}: training stopped; "
+                "look for NaN in the inputs (python -m kd_trainer check) or lower --start-lr"
+            )
+        for name, part in zip(parts, values):
+            self.sums[name] = self.sums.get(name, 0.0) + part * jets
+        self.jets += jets
+        self.batch += 1
+
+
+def _smoothed(task_loss, label_smoothing):
+    if not isinstance(task_loss, nn.CrossEntropyLoss) or task_loss.weight is not None or task_loss.label_smoothing:
+        raise InputError("kd_label_smoothing is for cross-entropy, but the student's network file has its own loss")
+    return nn.CrossEntropyLoss(label_smoothing=label_smoothing)

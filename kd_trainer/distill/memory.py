@@ -26,19 +26,34 @@ class RememberingTeacher:
         self.max_bytes = max_bytes
         self.description = teacher.description
         self.known = {}
+        self.fresh = None
 
     def __call__(self, X, device):
+        self._remember()
         groups = [PREFIX + name for name in self.teacher.input_names]
         keys = _hash_jets([X[group].numpy(force=True) for group in groups])
-        logits = [self.known.get(key) for key in keys]
-        new = [i for i, row in enumerate(logits) if row is None]
-        if new:
-            fresh = self.teacher({group: X[group][new] for group in groups}, device).numpy(force=True)
-            for i, row in zip(new, fresh):
-                logits[i] = row
-            if len(self.known) * fresh[0].nbytes < self.max_bytes:
-                self.known.update((keys[i], row) for i, row in zip(new, fresh))
-        return torch.from_numpy(np.stack(logits)).to(device)
+        rows = [self.known.get(key) for key in keys]
+        new = [i for i, row in enumerate(rows) if row is None]
+        if not new:
+            return torch.from_numpy(np.stack(rows)).to(device)
+        fresh = self.teacher({group: X[group][new] for group in groups}, device)
+        self.fresh = [keys[i] for i in new], fresh
+        if len(new) == len(keys):
+            return fresh
+        old = [i for i, row in enumerate(rows) if row is not None]
+        logits = fresh.new_empty(len(keys), fresh.shape[1])
+        logits[new] = fresh
+        logits[old] = torch.from_numpy(np.stack([rows[i] for i in old])).to(device)
+        return logits
+
+    def _remember(self):
+        """Keep what the teacher has said of the last batch: on a GPU, to fetch it at once would be to wait for it."""
+        if self.fresh is None:
+            return
+        keys, rows = self.fresh[0], self.fresh[1].numpy(force=True)
+        if len(self.known) * rows[0].nbytes < self.max_bytes:
+            self.known.update(zip(keys, rows))
+        self.fresh = None
 
 
 def _hash_jets(arrays):

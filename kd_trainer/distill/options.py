@@ -1,9 +1,13 @@
 """The options of a distillation, as given to weaver with `-o name value`."""
 
 import dataclasses
+import math
 from typing import Any
 
 from kd_trainer import options as options_of
+from kd_trainer.distill.losses import EMBED_LOSSES, soft_target_loss
+from kd_trainer.distill.members import ENSEMBLES, members
+from kd_trainer.distill.schedule import Schedule
 from kd_trainer.errors import InputError
 
 
@@ -15,16 +19,28 @@ class Options:
     ----------
     student : str
         Network file of the student.
-    teacher : str or None
+    teacher : str, list of str or None
         Network file of the teacher; may be left out only with `kd_alpha` 0, training on labels alone.
-    teacher_weights : str or None
-        The teacher's checkpoint, a state dict as weaver writes it.
-    teacher_options : dict
+    teacher_weights : str, list of str or None
+        The teacher's checkpoint, a state dict as weaver writes it; several are an ensemble.
+    teacher_options : dict or list of dict
         Options of the teacher's network.
-    kd_alpha : float
+    kd_alpha : number or [(epoch, value), ...]
         Weight of the soft targets in the loss, 0 to 1; the labels have 1 - kd_alpha.
-    kd_temperature : float
+    kd_temperature : number or [(epoch, value), ...]
         Temperature of both softmax functions, above 0.
+    kd_loss : str
+        The loss between student and teacher, see `losses`.
+    kd_loss_options : dict
+        Its weights.
+    kd_label_smoothing : float
+        Of the cross-entropy with the labels, 0 to below 1.
+    kd_ensemble : str
+        What of several teachers is averaged, see `ensemble`.
+    kd_embed_weight : float
+        Weight of the loss between the embeddings of student and teacher.
+    kd_embed_loss : str
+        That loss: cosine, smooth_l1.
     kd_memory : float
         Megabytes of soft targets to keep, so that the teacher is asked once for each jet; 0 asks it every time.
     kd_cache : str or None
@@ -34,29 +50,63 @@ class Options:
     """
 
     student: str
-    teacher: str | None = None
-    teacher_weights: str | None = None
-    teacher_options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    kd_alpha: float = 0.7
-    kd_temperature: float = 3.0
+    teacher: str | list[str] | None = None
+    teacher_weights: str | list[str] | None = None
+    teacher_options: dict[str, Any] | list[dict[str, Any]] = dataclasses.field(default_factory=dict)
+    kd_alpha: float | list[tuple[int, float]] = 0.7
+    kd_temperature: float | list[tuple[int, float]] = 3.0
+    kd_loss: str = "kl"
+    kd_loss_options: dict[str, float] = dataclasses.field(default_factory=dict)
+    kd_label_smoothing: float = 0.0
+    kd_ensemble: str = "probabilities"
+    kd_embed_weight: float = 0.0
+    kd_embed_loss: str = "cosine"
     kd_memory: float = 500.0
     kd_cache: str | None = None
     seed: int | None = None
 
     def __post_init__(self):
-        if not 0 <= self.kd_alpha <= 1:
+        alphas = Schedule("kd_alpha", self.kd_alpha).values()
+        if not 0 <= min(alphas) <= max(alphas) <= 1:
             raise InputError(f"kd_alpha is {self.kd_alpha}: it must lie between 0 and 1")
-        if not self.kd_temperature > 0:
+        if not min(Schedule("kd_temperature", self.kd_temperature).values()) > 0:
             raise InputError(f"kd_temperature is {self.kd_temperature}: it must be above 0")
-        if not isinstance(self.teacher_options, dict):
-            raise InputError(f"teacher_options is {self.teacher_options!r}: it must be a dict like {{'num_layers': 4}}")
-        if self.teacher is None and self.kd_alpha > 0:
+        if not isinstance(self.kd_loss_options, dict):
+            raise InputError(f"kd_loss_options is {self.kd_loss_options!r}: it must be a dict like {{'target': 1.0}}")
+        soft_target_loss(self.kd_loss, self.kd_loss_options)
+        if not 0 <= self.kd_label_smoothing < 1:
+            raise InputError(f"kd_label_smoothing is {self.kd_label_smoothing}: it must be 0 or above, and below 1")
+        if not 0 <= self.kd_embed_weight < math.inf:
+            raise InputError(f"kd_embed_weight is {self.kd_embed_weight}: it must be 0 or above")
+        for name, valid in (("kd_ensemble", ENSEMBLES), ("kd_embed_loss", EMBED_LOSSES)):
+            if getattr(self, name) not in valid:
+                raise InputError(f"{name} is {getattr(self, name)!r}: valid are {', '.join(valid)}")
+        if self.teacher is None:
+            self._check_without_teacher(max(alphas))
+        else:
+            self._check_with_teacher()
+
+    def _check_without_teacher(self, alpha):
+        if alpha > 0 or self.kd_embed_weight > 0:
             raise InputError(
                 "no teacher is given: name its network file with -o teacher \"'networks/ParT.py'\", "
                 "or train on labels alone with -o kd_alpha 0.0"
             )
-        if self.teacher is not None and self.teacher_weights is None:
+
+    def _check_with_teacher(self):
+        if self.teacher_weights is None:
             raise InputError("the teacher has no weights: name its checkpoint with -o teacher_weights \"'model.pt'\"")
+        teachers = self.teachers()
+        if self.kd_loss == "none" and not self.kd_embed_weight:
+            raise InputError("with kd_loss 'none' nothing is learnt from the teacher: give a kd_embed_weight")
+        if self.kd_embed_weight and self.kd_cache:
+            raise InputError("a cache holds no embeddings: leave out kd_cache, or set kd_embed_weight to 0")
+        if self.kd_embed_weight and len(teachers) > 1:
+            raise InputError("an ensemble has no embedding of its own: give one teacher, or set kd_embed_weight to 0")
+
+    def teachers(self):
+        """The teachers: list of `members.Member`."""
+        return members(self.teacher, self.teacher_weights, self.teacher_options)
 
 
 def split(options):

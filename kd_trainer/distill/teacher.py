@@ -12,6 +12,7 @@ from weaver.utils.import_tools import import_module
 
 from kd_trainer.configs import PREFIX
 from kd_trainer.distill.batching import batches, shortest_length
+from kd_trainer.distill.embedding import append_embedding
 from kd_trainer.errors import InputError
 from kd_trainer.files import one_line
 
@@ -31,6 +32,11 @@ class Teacher:
         One line for the log.
     shortest : int or None
         Length to which jets may be trimmed, see `batching.shortest_length`.
+
+    Attributes
+    ----------
+    classes : int or None
+        Number of logits, if known.
     """
 
     def __init__(self, model, input_names, description, shortest=None):
@@ -38,6 +44,7 @@ class Teacher:
         self.input_names = input_names
         self.description = description
         self.shortest = shortest
+        self.classes = None
         self.local = threading.local()
         self.pool = None
         for module in model.modules():
@@ -46,7 +53,7 @@ class Teacher:
 
     @torch.no_grad()
     def __call__(self, X, device):
-        """Logits (N, K) in fp32 for a batch X of a paired loader, on `device`."""
+        """Logits (N, K) in fp32 for a batch X of a paired loader, on `device`; then the embedding, if asked for."""
         inputs = {name: X[PREFIX + name].to(device, non_blocking=True) for name in self.input_names}
         order, cut = batches(inputs, self.shortest)
         if torch.device(device).type == "cpu" and len(cut) > 1 and torch.get_num_threads() > 1:
@@ -73,7 +80,7 @@ class Teacher:
         return self.local.model(*batch.values())
 
 
-def load_teacher(network, weights, data_config, options):
+def load_teacher(network, weights, data_config, options, embedding=False):
     """Build the teacher of a distillation.
 
     Parameters
@@ -84,6 +91,8 @@ def load_teacher(network, weights, data_config, options):
         The teacher's own view, see `configs.teacher_view`.
     options : dict
         Options of the network.
+    embedding : bool
+        Append the embedding to the logits, see `embedding`.
 
     Raises
     ------
@@ -91,11 +100,8 @@ def load_teacher(network, weights, data_config, options):
         If a file is missing or unreadable, if the weights are of another architecture (naming the keys), or if
         the number of classes is not that of the data config.
     """
-    if not Path(network).is_file():
-        raise InputError(f"the teacher's network file {network} does not exist")
+    model, model_info = build_teacher(network, data_config, options)
     state = read_weights(weights)
-    with torch.random.fork_rng():  # a teacher must not change the student's random numbers
-        model, model_info = import_module(str(network), "_teacher_module").get_model(data_config, **options)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -107,11 +113,21 @@ def load_teacher(network, weights, data_config, options):
     )
     names = model_info["input_names"]
     teacher = Teacher(model, names, description)
-    _check_classes(teacher, data_config)
+    teacher.classes = _check_classes(teacher, data_config)
+    if embedding:
+        append_embedding(model)
     teacher.shortest = shortest_length(model, {name: data_config.input_shapes[name] for name in names})
     if teacher.shortest is None:
         teacher.description += "; its padding is evaluated too, since its output depends on it or it has no mask"
     return teacher
+
+
+def build_teacher(network, data_config, options):
+    """The teacher's network without its weights, as its network file builds it: (model, model_info)."""
+    if not Path(network).is_file():
+        raise InputError(f"the teacher's network file {network} does not exist")
+    with torch.random.fork_rng():  # a teacher must not change the student's random numbers
+        return import_module(str(network), "_teacher_module").get_model(data_config, **options)
 
 
 def read_weights(path):
@@ -136,6 +152,7 @@ def describe_inputs(data_config):
 
 
 def _check_classes(teacher, data_config):
+    """The number of classes."""
     known = data_config.label_value if data_config.label_type == "simple" else data_config.labels.get("names")
     shapes = {k: (2, *data_config.input_shapes[k][1:]) for k in teacher.input_names}
     logits = teacher({PREFIX + k: torch.ones(shape) for k, shape in shapes.items()}, "cpu")
@@ -144,3 +161,4 @@ def _check_classes(teacher, data_config):
             f"the teacher gives an output of shape {tuple(logits.shape)} for two jets, "
             f"the data config has {len(known or [])} classes"
         )
+    return logits.shape[1]

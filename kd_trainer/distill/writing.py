@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kd_trainer.distill.fingerprint import KEY
@@ -46,6 +47,27 @@ def whole_file(path):
             raise
 
 
+def encodings(schema):
+    """Arguments of ParquetWriter: momenta hardly repeat, so that a dictionary of them makes a file half as large again.
+
+    Their bytes are stored apart (all first bytes, all second bytes, ...), which leaves lz4 something to find.
+    """
+    leaves = dict(_values_of(field) for field in schema)
+    floats = [path for path, kind in leaves.items() if pa.types.is_float32(kind) or pa.types.is_float64(kind)]
+    return {
+        "use_dictionary": [path for path, kind in leaves.items() if not pa.types.is_floating(kind)],
+        "column_encoding": dict.fromkeys(floats, "BYTE_STREAM_SPLIT"),
+    }
+
+
+def _values_of(field):
+    """Path of a column's values in a parquet file, and their type."""
+    path, kind = field.name, field.type
+    while pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        path, kind = f"{path}.list.element", kind.value_type
+    return path, kind
+
+
 class Writer:
     """Tables into a parquet file; the first one decides the columns.
 
@@ -65,7 +87,7 @@ class Writer:
     def write(self, table):
         if self.parquet is None:
             schema = table.schema.with_metadata(self.metadata)
-            self.parquet = pq.ParquetWriter(self.file, schema, compression="lz4")
+            self.parquet = pq.ParquetWriter(self.file, schema, compression="lz4", **encodings(schema))
         self.parquet.write_table(table.cast(self.parquet.schema), row_group_size=ROW_GROUP)
         self.rows += len(table)
 

@@ -9,7 +9,10 @@ import torch.nn.functional as F
 from torch import distributed, nn
 from weaver.utils.nn.tools import AllGather
 
+from kd_trainer.distill.embedding import output_layer
 from kd_trainer.errors import InputError
+
+CONTRAST = "contrast"  # name of the projection in an encoder, and of its weights in a checkpoint
 
 
 def similarities(views, everyone, *, first, temperature):
@@ -84,20 +87,6 @@ class NTXent(nn.Module):
         return loss
 
 
-def output_layer(model):
-    """Name and module of the last `Linear` in `mod.fc`, the output layer of the network files.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
-    layers = [(name, m) for name, m in model.named_modules() if name.startswith("mod.fc") and isinstance(m, nn.Linear)]
-    if not layers:
-        raise InputError("the encoder has no embedding: its output layer must be the last Linear layer in mod.fc")
-    return layers[-1]
-
-
 def as_contrastive(model, *, projection, temperature):
     """Turn a tagger into an encoder with a projection: without its output layer, and with the logits of the task.
 
@@ -112,10 +101,10 @@ def as_contrastive(model, *, projection, temperature):
     """
     name, layer = output_layer(model)
     model.set_submodule(name, nn.Identity())
-    model.contrast = Contrast(layer.in_features, projection, temperature)
+    model.add_module(CONTRAST, Contrast(layer.in_features, projection, temperature))
     model.register_forward_hook(_logits)
     return model
 
 
 def _logits(model, inputs, embeddings):
-    return model.contrast(embeddings)
+    return model.get_submodule(CONTRAST)(embeddings)

@@ -1,34 +1,12 @@
 """The data config of a pre-training: the inputs of another, without its labels, sampling weights and observers."""
 
 import argparse
-import copy
 from pathlib import Path
 
 import yaml
 
+from kd_trainer.classes import unlabelled
 from kd_trainer.configs import load
-from kd_trainer.errors import InputError
-
-
-def unlabelled(options):
-    """Options of a data config that reads files without labels.
-
-    Weaver does not run without a label: it is the constant 0, made from the mask of the particles.
-
-    Raises
-    ------
-    InputError
-        If the config has no mask.
-    """
-    mask = (options["inputs"].get("pf_mask") or {}).get("vars")
-    if not mask:
-        raise InputError("the data config has no pf_mask: augmentation must know which particles are real")
-    name = mask[0][0] if isinstance(mask[0], list) else mask[0]
-    result = copy.deepcopy(options)
-    for section in ("weights", "observers", "monitor_variables"):
-        result.pop(section, None)
-    result["labels"] = {"type": "custom", "value": {"no_label": f"0 * ak.num({name}, axis=1)"}}
-    return result
 
 
 def main(argv):

@@ -7,6 +7,8 @@ from helpers import ROOT, kd_trainer
 from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
 
+PART = "networks/ParT.py"
+
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
@@ -31,9 +33,9 @@ def configs(tmp_path_factory):
 def make_cache(configs, teacher):
     """python -m kd_trainer cache, as a function of the folder and the files; `run` may start it in another process."""
 
-    def make(folder, *args, run=kd_trainer, paired=configs / "paired.yaml", weights=teacher, **kwargs):
+    def make(folder, *args, run=kd_trainer, paired=configs / "paired.yaml", network=PART, weights=teacher, **kwargs):
         options = [word for name, value in TEACHER.items() for word in ("-o", name, str(value))]
-        return run("cache", "--paired", paired, "--network", "networks/ParT.py", "--weights", weights, *options,
+        return run("cache", "--paired", paired, "--network", network, "--weights", weights, *options,
                    "--output", folder, "--device", "cpu", *args, **kwargs)  # fmt: skip
 
     return make

@@ -1,6 +1,7 @@
-"""One training step of a distillation, alone or as one of several processes: python one_step.py PAIRED OUT WRAPPER.
+"""One training step of a distillation, alone or as one of several processes: python one_step.py PAIRED OUT WRAPPER...
 
-The jets of a batch are shared by RANK and WORLD_SIZE; the student's parameters after the step are written to OUT.
+The jets of a batch are shared by RANK and WORLD_SIZE. For each wrapper ("none", or a class of torch.nn.parallel; with
+"+embedding" the student learns the teacher's embedding, too) all trained parameters after the step are written to OUT.
 """
 
 import os
@@ -11,6 +12,7 @@ import torch
 from weaver.utils.dataset import DataConfig
 
 from kd_trainer.configs import load
+from kd_trainer.distill.embedding import append_embedding, attach
 from kd_trainer.distill.loop import train_fn
 from kd_trainer.distill.loss import DistillationLoss
 from kd_trainer.distill.teacher import Teacher
@@ -23,10 +25,11 @@ class Mean(torch.nn.Module):
 
     def __init__(self, channels):
         super().__init__()
-        self.layers = torch.nn.Sequential(torch.nn.Linear(channels, 16), torch.nn.ReLU(), torch.nn.Linear(16, CLASSES))
+        layers = torch.nn.Linear(channels, 16), torch.nn.ReLU(), torch.nn.Linear(16, CLASSES)
+        self.mod = torch.nn.ModuleDict({"fc": torch.nn.Sequential(*layers)})
 
     def forward(self, points, features, vectors, mask):
-        return self.layers((features * mask).sum(2) / mask.sum(2).clamp(min=1))
+        return self.mod["fc"]((features * mask).sum(2) / mask.sum(2).clamp(min=1))
 
 
 class Loader:
@@ -48,27 +51,34 @@ class Loader:
         yield self.batch
 
 
-def main(paired, out, wrapper):
+def main(paired, out, *wrappers):
     torch.set_num_threads(1)
-    config = DataConfig(print_info=False, **load(paired))
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if size > 1:
+        torch.distributed.init_process_group("gloo")
+    for wrapper in wrappers:
+        parameters = step(DataConfig(print_info=False, **load(paired)), wrapper.removesuffix("+embedding"), rank, size,
+                          embed_weight=0.5 * wrapper.endswith("+embedding"))  # fmt: skip
+        torch.save(parameters, f"{out}.{wrapper}.{rank}")
+
+
+def step(config, wrapper, rank, size, embed_weight):
+    """Names and values of the parameters after one step."""
     torch.manual_seed(0)
     channels = {name: config.input_shapes[name][1] for name in config.input_names}
     model, teacher_model = Mean(channels["pf_features"]), Mean(channels["teacher_pf_features"])
+    if embed_weight:
+        append_embedding(teacher_model)
+        attach(model, 16)
     teacher = Teacher(teacher_model, ["pf_points", "pf_features", "pf_vectors", "pf_mask"], "a teacher", 1)
-    rank, size = 0, 1
-    wrapped = model
-    if wrapper == "DistributedDataParallel":
-        torch.distributed.init_process_group("gloo")
-        rank, size = torch.distributed.get_rank(), torch.distributed.get_world_size()
-    if wrapper:
-        wrapped = getattr(torch.nn.parallel, wrapper)(model)
-    args = SimpleNamespace(regression_mode=False, use_amp=False, amp_dtype="")
-    loss = DistillationLoss(alpha=0.6, temperature=3.0)
+    wrapped = model if wrapper == "none" else getattr(torch.nn.parallel, wrapper)(model)
+    args = SimpleNamespace(regression_mode=False, use_amp=False, amp_dtype="", load_epoch=None, model_prefix="")
+    loss = DistillationLoss(alpha=0.6, temperature=3.0, embed_weight=embed_weight)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     train_fn(teacher, "a student")(
         wrapped, loss, optimizer, None, Loader(config, rank, size), torch.device("cpu"), 0, extra_args={"args": args}
     )
-    torch.save(model.state_dict(), f"{out}.{rank}" if size > 1 else out)
+    return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ def others(configs, teacher, tmp_path):
 @pytest.mark.parametrize(
     "args, kwargs, message",
     [
-        (["--network", "other.py"], {}, "teacher.network was "),
+        ([], {"network": "other.py"}, "teacher.network was "),
         ([], {"weights": "other.pt"}, "teacher.weights was "),
         (["-o", "trim", "False"], {}, "teacher.options was "),
         ([], {"paired": "other.yaml"}, "config was "),
@@ -153,7 +153,6 @@ def others(configs, teacher, tmp_path):
 def test_each_kind_of_mismatch(make_cache, files, cache, others, args, kwargs, message):
     make_cache(cache, files[0])
     before = (cache / "a" / "jets.parquet").read_bytes()
-    args = [others / arg if arg == "other.py" else arg for arg in args]
     kwargs = {name: others / value for name, value in kwargs.items()}
     for mode in ([], ["--check"]):
         result = make_cache(cache, *args, *mode, files[0], check=False, **kwargs)

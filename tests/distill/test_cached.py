@@ -17,6 +17,7 @@ from kd_trainer import configs as data_configs
 from kd_trainer.configs import teacher_view
 from kd_trainer.distill import fingerprint, hooks
 from kd_trainer.distill.cached import CachedTeacher
+from kd_trainer.distill.members import Member
 from kd_trainer.distill.teacher import load_teacher
 from kd_trainer.errors import InputError
 
@@ -42,8 +43,8 @@ def data_config(folder, name="cache/cached.yaml"):
 
 
 def source(folder, weights, *, config=None, **changes):
-    given = dict(paired=str(folder / "paired.yaml"), teacher=NETWORK, weights=str(weights), options=TEACHER)
-    return CachedTeacher(config or data_config(folder), **given | changes)
+    member = Member(NETWORK, str(weights), TEACHER)._replace(**changes)
+    return CachedTeacher(config or data_config(folder), paired=str(folder / "paired.yaml"), teachers=[member])
 
 
 def batch(folder, name="cache/cached.yaml", path=None):
@@ -85,7 +86,7 @@ def test_another_teacher_is_refused(folder, teacher):
     torch.save(other, folder / "other.pt")
     refused(folder, folder / "other.pt", "1 of 1 files .* made from something else; .*teacher.weights was")
     (folder / "other.py").write_text((ROOT / NETWORK).read_text() + "\n")
-    refused(folder, teacher, "teacher.network was", teacher=str(folder / "other.py"))
+    refused(folder, teacher, "teacher.network was", network=str(folder / "other.py"))
     refused(folder, teacher, r"teacher.options was .*, is .*\"trim\": false", options=TEACHER | {"trim": False})
     refused(folder, "none.pt", "weights none.pt does not exist")
 

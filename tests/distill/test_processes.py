@@ -82,8 +82,8 @@ def test_kill_in_the_middle_of_a_file_and_two_ranks(make_cache, files, tmp_path)
     assert (tmp_path / "two" / "cached.yaml").read_text() == (tmp_path / "whole" / "cached.yaml").read_text()
 
 
-def steps(paired, out, wrapper, size=1):
-    """Parameters after one step, of each process."""
+def steps(paired, out, *wrappers, size=1):
+    """Parameters after one step, of each wrapper and process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -91,20 +91,23 @@ def steps(paired, out, wrapper, size=1):
     processes = []
     for rank in range(size):
         launched = {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, script, paired, out, wrapper]
+        command = [sys.executable, script, paired, out, *wrappers]
         processes.append(subprocess.Popen(command, cwd=ROOT, env={**os.environ, **launched}, stderr=subprocess.PIPE))
     for process in processes:
         _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err.decode()[-2000:]
-    names = [f"{out}.{rank}" for rank in range(size)] if size > 1 else [out]
-    return [torch.load(name, weights_only=True) for name in names]
+    ranks = range(size)
+    return {name: [torch.load(f"{out}.{name}.{rank}", weights_only=True) for rank in ranks] for name in wrappers}
 
 
 def test_two_processes_have_the_gradients_of_one(configs, tmp_path):
-    (alone,) = steps(configs / "paired.yaml", tmp_path / "alone", "")
-    both = steps(configs / "paired.yaml", tmp_path / "two", "DistributedDataParallel", size=2)
-    torch.manual_seed(0)
-    for state in both:
-        torch.testing.assert_close(state, alone, rtol=1e-5, atol=1e-6)
-    (parallel,) = steps(configs / "paired.yaml", tmp_path / "parallel", "DataParallel")
-    torch.testing.assert_close(parallel, alone, rtol=0, atol=0)
+    paired = configs / "paired.yaml"
+    alone = steps(paired, tmp_path / "alone", "none", "none+embedding", "DataParallel")
+    distributed = [f"DistributedDataParallel{suffix}" for suffix in ("", "+embedding")]
+    both = steps(paired, tmp_path / "two", *distributed, size=2)
+    for name in distributed:
+        (one,) = alone[name.replace("DistributedDataParallel", "none")]
+        assert ("kd_matching.projection.weight" in one) == name.endswith("+embedding")
+        for state in both[name]:
+            torch.testing.assert_close(state, one, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(alone["DataParallel"], alone["none"], rtol=0, atol=0)

@@ -1,4 +1,8 @@
-"""Bad input of a distillation: one line, an exit code, nothing trained. Through the real weaver command."""
+"""Bad input of a distillation: one line, an exit code, nothing trained.
+
+Weaver ends with the line that a hook raises; that it does is tested through the real command, once for each hook and
+for the files, the other lines are tested in the hooks.
+"""
 
 import awkward as ak
 import pytest
@@ -8,6 +12,8 @@ from helpers import ROOT, weaver
 from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
 
+from kd_trainer.distill import hooks
+
 
 def fails(jets, configs, teacher, tmp_path, *args, **kwargs):
     result, log = distillation(jets, configs, teacher, tmp_path / "net", *args, check=False, **kwargs)
@@ -16,22 +22,46 @@ def fails(jets, configs, teacher, tmp_path, *args, **kwargs):
     return result.stderr.strip().splitlines()[-1], log
 
 
-def test_missing_and_truncated_and_foreign_weights(jets, configs, teacher, tmp_path):
+@pytest.fixture
+def refused(configs, teacher, monkeypatch):
+    """The line with which a hook ends weaver."""
+    monkeypatch.chdir(ROOT)
+    given = {"student": "networks/PFN.py", "teacher": "networks/ParT.py", "teacher_weights": str(teacher),
+             "teacher_options": TEACHER}  # fmt: skip
+
+    def refused(hook, config=configs / "paired.yaml", **options):
+        options = {k: str(v) if hasattr(v, "parts") else v for k, v in (given | options).items()}
+        with pytest.raises(SystemExit) as ended:
+            getattr(hooks, hook)(DataConfig.load(str(config)), **options)
+        return str(ended.value)
+
+    return refused
+
+
+def test_missing_weights(jets, configs, tmp_path):
     line, _ = fails(jets, configs, tmp_path / "none.pt", tmp_path)
     assert line == f"weaver-kd: the teacher's weights {tmp_path}/none.pt do not exist"
+
+
+def test_truncated_and_foreign_weights(refused, teacher, tmp_path):
     truncated = tmp_path / "truncated.pt"
     truncated.write_bytes(teacher.read_bytes()[:5000])
-    line, _ = fails(jets, configs, truncated, tmp_path)
+    line = refused("get_train_fn", teacher_weights=truncated)
     assert line.startswith(f"weaver-kd: the teacher's weights {truncated} cannot be read")
     foreign = tmp_path / "foreign.pt"
     torch.save({"mod.phi.0.weight": torch.zeros(3, 3)}, foreign)
-    line, _ = fails(jets, configs, foreign, tmp_path)
+    line = refused("get_train_fn", teacher_weights=foreign)
     assert "do not fit the teacher networks/ParT.py" in line and "mod.cls_token" in line and "mod.phi.0.weight" in line
 
 
-def test_unknown_option(jets, configs, teacher, tmp_path):
-    line, _ = fails(jets, configs, teacher, tmp_path, "-o", "kd_tempreature", 2.0)
-    assert line.startswith("weaver-kd: unknown option kd_tempreature: valid are student, teacher")
+def test_options(refused):
+    assert refused("get_model", kd_tempreature=2.0).startswith(
+        "weaver-kd: unknown option kd_tempreature: valid are student, teacher"
+    )
+    line = refused("get_loss", kd_loss="dkd", num_classes=2)
+    assert line.startswith("weaver-kd: kd_loss 'dkd' is not for two classes: the part of the classes that are not")
+    line = refused("get_loss", kd_label_smoothing=0.1, student=ROOT / "networks" / "none.py")
+    assert line == f"weaver-kd: the student's network file {ROOT}/networks/none.py does not exist"
 
 
 def test_config_without_the_teachers_inputs(jets, configs, teacher, tmp_path):
@@ -46,13 +76,11 @@ def test_unreadable_and_incomplete_input_files(jets, configs, teacher, tmp_path)
     for path in (jets / "train").iterdir():
         (folder / "train" / path.name).write_bytes(path.read_bytes())
     (folder / "train" / "Hbb_000.parquet").write_bytes(b"PAR1 nonsense")
+    table = ak.from_parquet(jets / "train" / "Hcc_000.parquet")
+    ak.to_parquet(table[[f for f in table.fields if f != "part_d0val"]], folder / "train" / "Hcc_000.parquet")
     line, _ = fails(folder, configs, teacher, tmp_path)
-    assert line.startswith("weaver-kd: 1 of 10 training files cannot be used")
-    assert "Hbb_000.parquet cannot be read" in line
-    table = ak.from_parquet(jets / "train" / "Hbb_000.parquet")
-    ak.to_parquet(table[[f for f in table.fields if f != "part_d0val"]], folder / "train" / "Hbb_000.parquet")
-    line, _ = fails(folder, configs, teacher, tmp_path)
-    assert "Hbb_000.parquet lacks part_d0val" in line
+    assert line.startswith("weaver-kd: 2 of 10 training files cannot be used")
+    assert "Hbb_000.parquet cannot be read" in line and "Hcc_000.parquet lacks part_d0val" in line
 
 
 def test_unreadable_validation_file(jets, configs, teacher, tmp_path):
@@ -74,34 +102,43 @@ def test_nan_stops_the_training(jets, configs, teacher, tmp_path):
     assert line.startswith("weaver-kd: the loss is nan in epoch 0, batch 0: training stopped")
 
 
-def test_teacher_with_other_classes(jets, configs, tmp_path):
+def test_teacher_with_other_classes(refused, tmp_path):
     config = DataConfig.load(str(FULL), load_observers=False)
     model, _ = import_module(str(ROOT / "networks" / "ParT.py")).get_model(config, **TEACHER, num_classes=5)
     torch.save(model.state_dict(), tmp_path / "five.pt")
-    five = str(TEACHER | {"num_classes": 5})
-    line, _ = fails(jets, configs, tmp_path / "five.pt", tmp_path, "-o", "teacher_options", five)
+    line = refused("get_train_fn", teacher_weights=tmp_path / "five.pt", teacher_options=TEACHER | {"num_classes": 5})
     assert "the teacher gives an output of shape (2, 5) for two jets, the data config has 10 classes" in line
 
 
-@pytest.mark.parametrize("where", ["student get_loss", "teacher get_model", "loop"])
-def test_an_attribute_error_in_a_hook_does_not_train_without_teacher(jets, configs, teacher, tmp_path, where):
-    broken = tmp_path / "broken.py"
+@pytest.fixture
+def broken(tmp_path):
+    """Network files with an AttributeError in a function."""
     source = (ROOT / "networks" / "PFN.py").read_text()
-    args, kwargs = STUDENT, {}
-    if where == "student get_loss":
-        broken.write_text(source.replace("return torch.nn.CrossEntropyLoss()", "return torch.nn.NoSuchLoss()"))
-        kwargs["student"] = str(broken)
-    elif where == "teacher get_model":
-        broken.write_text(source.replace("cfg = dict(", "data_config.no_such_attribute\n    cfg = dict("))
-        args = (*STUDENT, "-o", "teacher", f"'{broken}'")
-    else:
-        hook = (ROOT / "networks" / "distill.py").read_text()
-        broken.write_text(hook + "\nimport kd_trainer.distill.loop as loop\nloop.train_fn = lambda *a: None.no_such\n")
-        args = (*STUDENT, "-n", str(broken))
-    result, log = distillation(jets, configs, teacher, tmp_path / "net", *args, check=False, **kwargs)
+    hook = (ROOT / "networks" / "distill.py").read_text()
+    texts = {
+        "loss": source.replace("return torch.nn.CrossEntropyLoss()", "return torch.nn.NoSuchLoss()"),
+        "model": source.replace("cfg = dict(", "data_config.no_such_attribute\n    cfg = dict("),
+        "loop": hook + "\nimport kd_trainer.distill.loop as loop\nloop.train_fn = lambda *a: None.no_such\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    return tmp_path
+
+
+def test_an_attribute_error_in_the_loop_does_not_train_without_teacher(jets, configs, teacher, broken):
+    result, log = distillation(jets, configs, teacher, broken / "net", *STUDENT, "-n", broken / "loop.py", check=False)
     assert result.returncode != 0
     assert "RuntimeError: weaver-kd: get_" in result.stderr
-    assert "Running in classification mode" not in log and not list(tmp_path.glob("net_*"))
+    assert "Running in classification mode" not in log and not list(broken.glob("net_*"))
+
+
+@pytest.mark.parametrize("hook, side, name", [("get_loss", "student", "loss"), ("get_train_fn", "teacher", "model")])
+def test_no_attribute_error_leaves_a_hook(configs, teacher, broken, hook, side, name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    options = {"student": "networks/PFN.py", "teacher": "networks/ParT.py", "teacher_weights": str(teacher),
+               side: str(broken / f"{name}.py")}  # fmt: skip
+    with pytest.raises(RuntimeError, match=f"weaver-kd: {hook} failed: "):
+        getattr(hooks, hook)(DataConfig.load(str(configs / "paired.yaml")), **options)
 
 
 def test_hooks_of_weaver_itself_would_be_silent(jets, tmp_path):
@@ -113,9 +150,8 @@ def test_hooks_of_weaver_itself_would_be_silent(jets, tmp_path):
     assert "Running in classification mode" in result.stdout
 
 
-def test_student_with_its_own_loop_is_refused(jets, configs, teacher, tmp_path):
+def test_student_with_its_own_loop_is_refused(refused, tmp_path):
     own = tmp_path / "own.py"
     hook = "\n\ndef get_train_fn(data_config, **kwargs):\n    pass\n"
     own.write_text((ROOT / "networks" / "PFN.py").read_text() + hook)
-    line, _ = fails(jets, configs, teacher, tmp_path, student=str(own))
-    assert "brings its own get_train_fn" in line
+    assert "brings its own get_train_fn" in refused("get_model", student=own)

@@ -100,32 +100,30 @@ from weaver.utils.import_tools import import_module
 pfn = import_module({network!r})
 
 def get_model(data_config, **kwargs):
-    random.seed(7), numpy.random.seed(7), torch.manual_seed(7)
+    random.seed(1), numpy.random.seed(1), torch.manual_seed(1)
     return pfn.get_model(data_config, **kwargs)
 """
 
 
-def test_alpha_zero_is_plain_weaver_exactly(jets, configs, teacher, tmp_path):
+def test_alpha_zero_is_plain_weaver_exactly_and_alpha_matters(jets, configs, teacher, tmp_path, distilled):
     plain = tmp_path / "seeded.py"
     plain.write_text(SEEDED.format(network=str(ROOT / "networks" / "PFN.py")))
     weaver(*data(jets), "-c", L1, "-n", plain, *STUDENT, "-m", tmp_path / "plain", "--log-file", tmp_path / "plain.log",
            "--num-epochs", 2, *TRAINING)
-    distillation(jets, configs, teacher, tmp_path / "kd", *STUDENT, "-o", "seed", 7, "-o", "kd_alpha", 0.0)
+    distillation(jets, configs, teacher, tmp_path / "kd", *STUDENT, "-o", "seed", 1, "-o", "kd_alpha", 0.0)
     weaver(*data(jets), "-c", configs / "student.yaml", "-n", "networks/distill.py", *STUDENT,
-           "-o", "student", "'networks/PFN.py'", "-o", "seed", 7, "-o", "kd_alpha", 0.0, "-m", tmp_path / "labels",
+           "-o", "student", "'networks/PFN.py'", "-o", "seed", 1, "-o", "kd_alpha", 0.0, "-m", tmp_path / "labels",
            "--log-file", tmp_path / "labels.log", "--num-epochs", 2, *TRAINING)
     assert same(state(tmp_path / "plain"), state(tmp_path / "kd"))
     assert same(state(tmp_path / "plain"), state(tmp_path / "labels"))
     assert "trained on labels alone" in (tmp_path / "labels.log").read_text()
-
-
-def test_alpha_matters(jets, configs, teacher, tmp_path, distilled):
-    distillation(jets, configs, teacher, tmp_path / "kd", *STUDENT, "-o", "seed", 1, "-o", "kd_alpha", 0.0)
     assert not same(state(tmp_path / "kd"), state(distilled[0]))
 
 
-def test_asking_the_teacher_every_time_gives_the_same_student(jets, configs, teacher, tmp_path, distilled):
-    distillation(jets, configs, teacher, tmp_path / "kd", *STUDENT, "-o", "seed", 1, "-o", "kd_memory", 0)
+def test_asking_the_teacher_every_time_and_a_paired_config_for_validation(jets, configs, teacher, tmp_path, distilled):
+    val = ("--data-config-val", configs / "paired.yaml")
+    distillation(jets, configs, teacher, tmp_path / "kd", *STUDENT, "-o", "seed", 1, "-o", "kd_memory", 0, *val)
+    assert (tmp_path / "kd_best_epoch_state.pt").is_file()
     a, b = state(tmp_path / "kd"), state(distilled[0])
     assert all(torch.allclose(a[k].float(), b[k].float(), atol=1e-3) for k in a)
 
@@ -156,12 +154,6 @@ def test_resume_with_load_epoch(jets, configs, teacher, distilled, tmp_path):
     assert (tmp_path / "net_epoch-1_state.pt").is_file()
 
 
-def test_paired_config_for_validation_works_too(jets, configs, teacher, tmp_path):
-    val = ("--data-config-val", configs / "paired.yaml")
-    distillation(jets, configs, teacher, tmp_path / "net", *STUDENT, *val, epochs=1)
-    assert (tmp_path / "net_best_epoch_state.pt").is_file()
-
-
 def test_distillation_from_the_published_particlenet(shared, tmp_path):
     """ParticleNet_kin.pt, trained by its authors on 100M jets, teaches a student on 500 real JetClass jets."""
     jets = shared / "real" / "JetClass_kin_500.parquet"
@@ -179,9 +171,11 @@ def test_distillation_from_the_published_particlenet(shared, tmp_path):
 
 
 def test_published_particlenet_has_its_accuracy(shared, tmp_path):
-    jets = shared / "real" / "JetClass_kin_500.parquet"
-    result = weaver("--predict", "--data-test", jets, "-c", ROOT / "data" / "JetClass" / "JetClass_kin.yaml",
-                    "-n", "networks/ParticleNet.py", "-m", shared / "real" / "ParticleNet_kin.pt",
-                    "--predict-output", tmp_path / "pred.root", "--num-workers", 0, "--batch-size", 100)
+    """0.718 on these 500 jets; the first 150 of them have 103 right."""
+    ak.to_parquet(ak.from_parquet(shared / "real" / "JetClass_kin_500.parquet")[:150], tmp_path / "jets.parquet")
+    result = weaver("--predict", "--data-test", tmp_path / "jets.parquet",
+                    "-c", ROOT / "data" / "JetClass" / "JetClass_kin.yaml", "-n", "networks/ParticleNet.py",
+                    "-m", shared / "real" / "ParticleNet_kin.pt", "--predict-output", tmp_path / "pred.root",
+                    "--num-workers", 0, "--batch-size", 50)
     accuracy = float(re.search(r"Test metric ([\d.]+)", result.stdout).group(1))
-    assert accuracy == pytest.approx(0.718, abs=1e-3)
+    assert accuracy == pytest.approx(103 / 150, abs=1e-4)

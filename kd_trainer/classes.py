@@ -1,0 +1,151 @@
+"""Classes of data configs: their names, groups of a teacher's classes, and none at all.
+
+A paired config whose teacher has other classes than its student says so in `labels`: `teacher` has the labels of the
+teacher's data config, `groups` the classes of the teacher for each of the student's.
+"""
+
+import copy
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import yaml
+
+from kd_trainer.errors import InputError
+
+UNLABELLED = "no_label"
+IGNORED = "ignored"
+TEACHER, GROUPS = "teacher", "groups"  # in the labels of a paired config
+
+
+def names_of(labels):
+    """Names of the classes that the labels of a data config have, in order; none if it does not name them."""
+    return list(labels["value"] if labels["type"] == "simple" else labels.get("names") or [])
+
+
+def is_unlabelled(labels):
+    """Whether the labels of a data config are those of `unlabelled`."""
+    return list(labels["value"]) == [UNLABELLED]
+
+
+def unlabelled(options, names=()):
+    """Options of a data config that reads files without labels: no sampling weights and observers either.
+
+    Weaver does not run without a label: it is the constant 0, made from the mask of the particles.
+
+    Parameters
+    ----------
+    options : dict
+        Of another data config.
+    names : sequence of str
+        The classes, for networks that have to know how many there are.
+
+    Raises
+    ------
+    InputError
+        If the config has no mask.
+    """
+    mask = (options["inputs"].get("pf_mask") or {}).get("vars")
+    if not mask:
+        raise InputError("the data config has no pf_mask, from which the constant label of unlabelled jets is made")
+    name = mask[0][0] if isinstance(mask[0], list) else mask[0]
+    result = copy.deepcopy(options)
+    for section in ("weights", "observers", "monitor_variables"):
+        result.pop(section, None)
+    result["labels"] = {"type": "custom", "value": {UNLABELLED: f"0 * ak.num({name}, axis=1)"}}
+    if names:
+        result["labels"]["names"] = list(names)
+    return result
+
+
+def load_groups(path):
+    """The groups in a YAML file: {class of the student: [patterns of the teacher's classes]}, and `ignored`.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or something else.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"the file of class groups {path} does not exist")
+    try:
+        groups = yaml.safe_load(Path(path).read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"class groups {path}: not valid YAML: {' '.join(str(error).split())}") from None
+    lists = isinstance(groups, dict) and all(isinstance(group, list) for group in groups.values())
+    if not lists or not all(isinstance(text, str) for group in groups.values() for text in group):
+        raise InputError(f"class groups {path}: give a list of the teacher's classes for each class of the student")
+    return groups
+
+
+def resolve(groups, student, teacher):
+    """The teacher's classes for each class of the student.
+
+    Parameters
+    ----------
+    groups : dict of `load_groups`
+        Names, or patterns with the wildcards of the shell, of the teacher's classes.
+    student, teacher : list of str
+        Names of their classes.
+
+    Returns
+    -------
+    dict of student's class -> list of teacher's classes, both in the order of the data configs
+
+    Raises
+    ------
+    InputError
+        If the groups are not the student's classes, name a class that the teacher does not have, overlap, or leave out
+        a class without saying so.
+    """
+    if not teacher:
+        raise InputError("the teacher's data config does not name its classes (`names` in `labels`)")
+    missing, unknown = ([x for x in a if x not in b] for a, b in ((student, groups), (groups, [*student, IGNORED])))
+    if missing or unknown:
+        what = [f"there is none for {', '.join(missing)}"] if missing else []
+        what += [f"the student has no class {', '.join(unknown)}"] if unknown else []
+        raise InputError(f"class groups: {'; '.join(what)}; the student's classes are {_some(student)}")
+    owners = {}
+    for group, patterns in groups.items():
+        for pattern in patterns:
+            found = [name for name in teacher if fnmatchcase(name, pattern)]
+            if not found:
+                raise InputError(f"class groups: {group}: the teacher has no class {pattern}; it has {_some(teacher)}")
+            for name in found:
+                owner = owners.setdefault(name, group)
+                if owner != group:
+                    raise InputError(f"class groups overlap: the teacher's {name} is in {owner} and in {group}")
+    empty = [name for name in student if name not in owners.values()]
+    if empty:
+        raise InputError(f"class groups: {', '.join(empty)} has no classes of the teacher")
+    left = [name for name in teacher if name not in owners]
+    if left:
+        raise InputError(f"class groups: {_some(left)} of the teacher's classes are in no group: put them into one, "
+                         f"or into `{IGNORED}`")  # fmt: skip
+    return {group: [name for name in teacher if owners[name] == group] for group in student}
+
+
+def with_groups(student, teacher, groups):
+    """The student's labels with those of a teacher that has other classes."""
+    return {**student, TEACHER: teacher, GROUPS: resolve(groups, names_of(student), names_of(teacher))}
+
+
+def of_student(labels):
+    """The labels without what is said of a teacher."""
+    return {key: value for key, value in labels.items() if key not in (TEACHER, GROUPS)}
+
+
+def of_teacher(labels):
+    """The labels of the teacher."""
+    return labels.get(TEACHER) or of_student(labels)
+
+
+def columns_of(labels):
+    """Columns of the teacher's logits for each class of the student: list of lists of int; None if all are the same."""
+    if GROUPS not in labels:
+        return None
+    teacher = names_of(labels[TEACHER])
+    return [[teacher.index(name) for name in labels[GROUPS][group]] for group in names_of(labels)]
+
+
+def _some(names):
+    return ", ".join(names[:5]) + (f", ... ({len(names)} in all)" if len(names) > 5 else "")

@@ -1,0 +1,47 @@
+"""The teacher beside the student: on a GPU, the next batch's soft targets are computed while the student trains."""
+
+import torch
+
+
+def with_soft_targets(batches, teacher, device):
+    """Yield each batch of a loader with what the teacher says of it.
+
+    On a CPU the teacher is asked when the batch is due. On a GPU it is asked for the next batch before this one is
+    handed out, on a stream of its own: its kernels run beside those of the student's step.
+
+    Parameters
+    ----------
+    batches : iterable of (X, y, Z)
+    teacher : callable (X, device) -> (N, ...) tensor
+    device : torch.device
+
+    Yields
+    ------
+    (X, y, Z), tensor
+    """
+    if device.type != "cuda":
+        for batch in batches:
+            yield batch, teacher(batch[0], device)
+        return
+    side = torch.cuda.Stream(device)
+
+    def start(batch):
+        side.wait_stream(torch.cuda.current_stream(device))  # the loader may have put inputs on the GPU
+        with torch.cuda.stream(side):
+            return batch, teacher(batch[0], device), side.record_event()
+
+    for batch, targets, done in one_ahead(start, batches):
+        student = torch.cuda.current_stream(device)
+        student.wait_event(done)
+        targets.record_stream(student)  # their memory is not free before the student has used them
+        yield batch, targets
+
+
+def one_ahead(function, items):
+    """Yield function(item) for each item, calling it for the next item before the result of this one is yielded."""
+    waiting = []
+    for item in items:
+        waiting.append(function(item))
+        if len(waiting) == 2:
+            yield waiting.pop(0)
+    yield from waiting

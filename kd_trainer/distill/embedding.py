@@ -1,0 +1,152 @@
+"""Embeddings: what the output layer of a network sees of a jet, the student's brought close to the teacher's.
+
+The teacher appends its embedding to its logits. The student gets a learned linear projection to the teacher's width
+(as in FitNets, Romero et al., arXiv 1412.6550, sec. 2.2), which trains with it but is no part of its checkpoint: it is
+kept beside that, for `--load-epoch`.
+"""
+
+import glob
+import os
+
+import torch
+from torch import nn
+
+from kd_trainer.errors import InputError
+from kd_trainer.evaluate.output import replacing
+
+NAME = "kd_matching"
+
+
+def output_layer(model, whose="the encoder"):
+    """Name and module of the last `Linear` in `mod.fc`, the output layer of the network files.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    layers = [(name, m) for name, m in model.named_modules() if name.startswith("mod.fc") and isinstance(m, nn.Linear)]
+    if not layers:
+        raise InputError(f"{whose} has no embedding: its output layer must be the last Linear layer in mod.fc")
+    return layers[-1]
+
+
+def append_embedding(model):
+    """Make a network give (N, K + D): its logits, then its embedding."""
+    output_layer(model, "the teacher")[1].register_forward_hook(_append)
+
+
+def _append(layer, inputs, logits):
+    return torch.cat([logits, inputs[0]], dim=1)
+
+
+class Matching(nn.Module):
+    """The student's embedding, projected to the width of the teacher's.
+
+    Parameters
+    ----------
+    layer : nn.Linear
+        The student's output layer.
+    width : int
+        D of the teacher.
+    """
+
+    def __init__(self, layer, width):
+        super().__init__()
+        self.width = width
+        self.projection = nn.Linear(layer.in_features, width)
+        self.seen = None
+        layer.register_forward_pre_hook(self._see)
+
+    def _see(self, layer, inputs):
+        if self.training:
+            (self.seen,) = inputs
+
+    def take(self):
+        """The projected embedding (N, D) of the batch that the student has seen last, once."""
+        seen, self.seen = self.seen, None
+        return self.projection(seen.float())
+
+
+def attach(student, width):
+    """Give a student a `Matching`: its parameters are trained, its state dict stays what it was."""
+    _, layer = output_layer(student, "the student")
+    setattr(student, NAME, Matching(layer, width))
+    student.register_state_dict_post_hook(_leave_out)
+    student.register_load_state_dict_pre_hook(_do_not_miss)
+
+
+def _leave_out(model, state, prefix, metadata):
+    for names in (state, state._metadata):
+        for name in [name for name in names if name.startswith(prefix + NAME)]:
+            del names[name]
+
+
+def _do_not_miss(model, state, prefix, *args):
+    state.update({f"{prefix}{NAME}.{part}": value for part, value in getattr(model, NAME).state_dict().items()})
+
+
+def matching_of(model):
+    """The `Matching` of a student as weaver has wrapped it, None if there is none.
+
+    Raises
+    ------
+    InputError
+        If the model is in a DataParallel, whose replicas would overwrite each other's embeddings.
+    """
+    found = [module for module in model.modules() if isinstance(module, Matching)]
+    if found and any(isinstance(module, nn.DataParallel) for module in model.modules()):
+        raise InputError("kd_embed_weight does not work with --gpus 0,1 in one process: use torchrun and --backend")
+    return found[0] if found else None
+
+
+def student_parameters(model):
+    """Number of the student's parameters, without those of a `Matching`."""
+    matching = matching_of(model)
+    extra = sum(p.numel() for p in matching.parameters()) if matching else 0
+    return sum(p.numel() for p in model.parameters()) - extra
+
+
+def restore_projection(matching, args):
+    """Go on with the projection of the epoch that weaver goes on from (`--load-epoch`), if there is one.
+
+    Parameters
+    ----------
+    matching : Matching or None
+    args : of weaver
+
+    Raises
+    ------
+    InputError
+        If the file is not there, or not that of this student and teacher.
+    """
+    if matching is None or args.load_epoch is None:
+        return
+    path = _path(args.model_prefix, args.load_epoch)
+    try:
+        matching.projection.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except FileNotFoundError:
+        raise InputError(
+            f"{path} is missing: without the projection to the teacher's embedding the training cannot go on"
+        ) from None
+    except Exception:
+        raise InputError(f"{path} is not a projection of this student's embedding to this teacher's") from None
+
+
+def keep_projection(matching, args, epoch):
+    """Write the projection beside the checkpoint that weaver is about to write, if there is one.
+
+    Weaver may be interrupted before its checkpoint is there: with `--auto-clean` the last two projections stay.
+    """
+    if matching is None or not args.model_prefix or (args.backend is not None and args.local_rank != 0):
+        return
+    with replacing(_path(args.model_prefix, epoch)) as temporary:
+        torch.save(matching.projection.state_dict(), temporary)
+    if args.auto_clean:
+        recent = {_path(args.model_prefix, epoch), _path(args.model_prefix, epoch - 1)}
+        for path in set(glob.glob(glob.escape(args.model_prefix) + "_projection_epoch-*.pt")) - recent:
+            os.remove(path)
+
+
+def _path(prefix, epoch):
+    return f"{prefix}_projection_epoch-{epoch}.pt"  # not <prefix>_epoch-*, which weaver's --auto-clean removes

@@ -1,0 +1,192 @@
+"""Losses between a student and its teacher: pure functions of logits, and the choice of one by its name.
+
+All are means over jets, do not feel a constant added to the logits of a jet, and fit the same weight `kd_alpha`.
+"""
+
+import functools
+import inspect
+import math
+
+import torch
+import torch.nn.functional as F
+
+from kd_trainer.errors import InputError
+
+TINY = 1e-8  # below every spread that counts
+
+
+def kd_loss(*, student_logits, teacher_logits, temperature):
+    """T^2 KL(teacher || student) of softmax(logits / T) (Hinton, Vinyals, Dean, arXiv 1503.02531, sec. 2).
+
+    Parameters
+    ----------
+    student_logits, teacher_logits : (N, K) tensors
+    temperature : float
+        T > 0; the factor T^2 keeps the size of the gradient independent of T.
+
+    Returns
+    -------
+    scalar tensor
+    """
+    log_p_student = F.log_softmax(student_logits / temperature, dim=1)
+    log_p_teacher = F.log_softmax(teacher_logits / temperature, dim=1)
+    return temperature**2 * F.kl_div(log_p_student, log_p_teacher, reduction="batchmean", log_target=True)
+
+
+def decoupled_loss(*, student_logits, teacher_logits, temperature, labels, target=1.0, non_target=8.0):
+    """T^2 (target TCKD + non_target NCKD), decoupled distillation (Zhao et al., arXiv 2203.08679, eq. 7).
+
+    TCKD is KL(teacher || student) of the two probabilities target and not target, NCKD that of the other classes among
+    themselves. With target 1 and, for each jet, non_target 1 - p(target) of the teacher it is `kd_loss`.
+
+    Parameters
+    ----------
+    student_logits, teacher_logits : (N, K) tensors, K > 2
+    temperature : float
+    labels : (N,) tensor
+        The target class.
+    target, non_target : float
+        Weights of the two parts, alpha and beta of the paper.
+    """
+    student, teacher = (_target_and_others(z / temperature, labels) for z in (student_logits, teacher_logits))
+    divergences = [
+        F.kl_div(ours, theirs, reduction="batchmean", log_target=True) for ours, theirs in zip(student, teacher)
+    ]
+    return temperature**2 * (target * divergences[0] + non_target * divergences[1])
+
+
+def _target_and_others(logits, labels):
+    """Log-probabilities (N, 2) of target and not target, and (N, K - 1) of the other classes among themselves."""
+    places = torch.arange(logits.shape[1] - 1, device=logits.device)
+    others = logits.gather(1, places + (places >= labels[:, None]))
+    binary = torch.cat([logits.gather(1, labels[:, None]), others.logsumexp(dim=1, keepdim=True)], dim=1)
+    return F.log_softmax(binary, dim=1), F.log_softmax(others, dim=1)
+
+
+def standardised_loss(*, student_logits, teacher_logits, temperature):
+    """`kd_loss` of logits with mean 0 and spread 1 over the classes of a jet (Sun et al., arXiv 2403.01427, alg. 1).
+
+    The student has to find the relations between the teacher's logits, not their size.
+    """
+    student, teacher = (_standardised(logits) for logits in (student_logits, teacher_logits))
+    return kd_loss(student_logits=student, teacher_logits=teacher, temperature=temperature)
+
+
+def _standardised(logits):
+    centred = _centred(logits)
+    return centred * (centred.square().mean(dim=1, keepdim=True) + TINY).rsqrt()
+
+
+def correlation_loss(*, student_logits, teacher_logits, temperature, inter=1.0, intra=1.0):
+    """T^2 (inter (1 - r) + intra (1 - r')) of probabilities at temperature T: DIST (Huang et al., arXiv 2205.10536).
+
+    r is Pearson's correlation of the teacher's and the student's probabilities over the classes of a jet, mean over
+    jets, r' that over the jets of the batch for one class, mean over classes.
+
+    Parameters
+    ----------
+    student_logits, teacher_logits : (N, K) tensors, K > 2
+    temperature : float
+    inter, intra : float
+        Weights of the two parts, beta and gamma of the paper.
+    """
+    student, teacher = ((logits / temperature).softmax(dim=1) for logits in (student_logits, teacher_logits))
+    distances = inter * _uncorrelated(student, teacher) + intra * _uncorrelated(student.T, teacher.T)
+    return temperature**2 * distances
+
+
+def _uncorrelated(a, b):
+    """1 - Pearson's correlation of the rows of two matrices, mean over rows; a row without spread has none."""
+    return 1 - F.cosine_similarity(_centred(a), _centred(b), dim=1, eps=TINY).mean()
+
+
+def mse_loss(*, student_logits, teacher_logits):
+    """Half the mean square of the difference of logits, each less its mean over the classes (arXiv 1312.6184, eq. 1).
+
+    The limit of `kd_loss` at high temperature (arXiv 1503.02531, eq. 4), so that it fits the same weight; it has no
+    temperature.
+    """
+    return (_centred(student_logits) - _centred(teacher_logits)).square().mean() / 2
+
+
+def _centred(logits):
+    return logits - logits.mean(dim=1, keepdim=True)
+
+
+def no_loss(*, student_logits):
+    """0: of the soft targets nothing is learnt, only of the teacher's embedding."""
+    return student_logits.new_zeros(())
+
+
+def agreement(logits, other_logits):
+    """Fraction of jets for which two (N, K) tensors of logits have the same largest class."""
+    return (logits.argmax(dim=1) == other_logits.argmax(dim=1)).float().mean()
+
+
+LOSSES = {
+    "kl": kd_loss,
+    "dkd": decoupled_loss,
+    "standardised": standardised_loss,
+    "dist": correlation_loss,
+    "mse": mse_loss,
+    "none": no_loss,
+}
+NOT_FOR_TWO = {
+    "dkd": "the part of the classes that are not the target is identically zero",
+    "standardised": "of two standardised logits only the sign is left",
+    "dist": "a correlation over two classes is only a sign",
+}
+
+
+def soft_target_loss(name, options=None):
+    """The loss of a name.
+
+    Parameters
+    ----------
+    name : str
+        Of `LOSSES`.
+    options : dict
+        Its weights, by name.
+
+    Returns
+    -------
+    callable (student_logits, teacher_logits, labels, temperature) -> scalar
+
+    Raises
+    ------
+    InputError
+        For an unknown name or option, and for a weight that is not a number from 0 on.
+    """
+    if name not in LOSSES:
+        raise InputError(f"kd_loss is {name!r}: valid are {', '.join(LOSSES)}")
+    function = LOSSES[name]
+    parameters = inspect.signature(function).parameters.values()
+    valid = [p.name for p in parameters if p.default is not p.empty]
+    needs = [p.name for p in parameters if p.default is p.empty]
+    for key, value in (options or {}).items():
+        if key not in valid:
+            what = f"valid are {', '.join(valid)}" if valid else "it has none"
+            raise InputError(f"kd_loss_options: the loss {name} has no option {key!r}: {what}")
+        if not isinstance(value, int | float) or not 0 <= value < math.inf:
+            raise InputError(f"kd_loss_options: {key} is {value!r}: it must be a number, 0 or above")
+    function = functools.partial(function, **(options or {}))
+    return lambda **given: function(**{key: given[key] for key in needs})
+
+
+def check_classes(name, classes):
+    """Refuse a loss that means nothing for two classes.
+
+    Raises
+    ------
+    InputError
+    """
+    if classes == 2 and name in NOT_FOR_TWO:
+        raise InputError(f"kd_loss '{name}' is not for two classes: {NOT_FOR_TWO[name]}; take 'kl' or 'mse'")
+
+
+def cosine_distance(student, teacher):
+    """1 - cosine of the angle between two embeddings (N, D), mean over jets."""
+    return 1 - F.cosine_similarity(student, teacher, dim=1).mean()
+
+
+EMBED_LOSSES = {"cosine": cosine_distance, "smooth_l1": F.smooth_l1_loss}  # the latter: arXiv 1504.08083, eq. 3

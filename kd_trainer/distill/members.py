@@ -1,0 +1,74 @@
+"""The teachers of a distillation, as options name them: one, or the members of an ensemble."""
+
+import argparse
+from typing import Any, NamedTuple
+
+from kd_trainer.errors import InputError
+from kd_trainer.evaluate.complexity import parse_options
+
+ENSEMBLES = ("probabilities", "logits")
+
+
+class Member(NamedTuple):
+    """A teacher: network file, checkpoint, options of the network."""
+
+    network: str
+    weights: str
+    options: dict[str, Any]
+
+
+def members(network, weights, options):
+    """The teachers that options name, each of which may be a list; what is given once is that of all.
+
+    Parameters
+    ----------
+    network, weights : str or list of str
+    options : dict or list of dict
+
+    Returns
+    -------
+    list of Member
+
+    Raises
+    ------
+    InputError
+        If lists have different lengths, or something else in them.
+    """
+    given = {"teacher": (network, str), "teacher_weights": (weights, str), "teacher_options": (options, dict)}
+    size = max(len(value) if isinstance(value, list | tuple) else 1 for value, _ in given.values())
+    columns = []
+    for name, (value, kind) in given.items():
+        values = list(value) if isinstance(value, list | tuple) else [value] * size
+        if not all(isinstance(x, kind) for x in values):
+            example = {str: "a file, or a list of files", dict: "a dict like {'num_layers': 4}, or a list of them"}
+            raise InputError(f"{name} is {value!r}: it must be {example[kind]}")
+        if len(values) != size:
+            raise InputError(f"{name} has {len(values)} entries for {size} teachers: give one for all, or one for each")
+        columns.append(values)
+    return [Member(*row) for row in zip(*columns)]
+
+
+class AddMember(argparse.Action):
+    """--network opens a teacher, --weights and -o that follow are its own: list of Member."""
+
+    def __call__(self, parser, namespace, value, option_string=None):
+        teachers = list(getattr(namespace, self.dest) or [])
+        if not teachers or (option_string == "--network" and teachers[-1].network):
+            teachers.append(Member("", "", {}))
+        last = teachers[-1]
+        if option_string == "--network":
+            teachers[-1] = last._replace(network=value)
+        elif option_string == "--weights" and last.weights:
+            raise InputError(f"--weights {value} needs a --network of its own before it")
+        elif option_string == "--weights":
+            teachers[-1] = last._replace(weights=value)
+        else:
+            teachers[-1] = last._replace(options={**last.options, **parse_options([value])})
+        setattr(namespace, self.dest, teachers)
+
+
+def check_complete(teachers):
+    """Refuse teachers of a command line without network file or weights; InputError says which."""
+    for teacher in teachers:
+        if not teacher.weights:
+            raise InputError(f"--network {teacher.network} has no --weights after it")

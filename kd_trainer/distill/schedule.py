@@ -1,0 +1,57 @@
+"""A number that may change from epoch to epoch."""
+
+import math
+from itertools import pairwise
+
+from kd_trainer.errors import InputError
+
+
+class Schedule:
+    """A constant, or values at epochs, linear between them and constant before the first and after the last.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    value : number or sequence of (epoch, value)
+        Epochs are counted from 0 and increase.
+
+    Raises
+    ------
+    InputError
+        For anything else.
+    """
+
+    def __init__(self, name, value):
+        points = [(0, value)] if _is_number(value) else value
+        try:
+            self.points = [(epoch, number) for epoch, number in points]
+        except (TypeError, ValueError):
+            self.points = []
+        if not self.points or not all(_is_number(x) for point in self.points for x in point):
+            raise InputError(f"{name} is {value!r}: it must be a number, or a schedule like [(0, 0.9), (20, 0.5)]")
+        epochs = [epoch for epoch, _ in self.points]
+        if epochs[0] < 0 or any(a >= b for a, b in pairwise(epochs)):
+            raise InputError(f"{name} is {value!r}: its epochs must increase, from 0 or later")
+
+    def values(self):
+        """The values at the points: no other is below the least or above the greatest of them."""
+        return [value for _, value in self.points]
+
+    def __call__(self, epoch):
+        """The value in an epoch."""
+        before = [point for point in self.points if point[0] <= epoch] or self.points[:1]
+        after = [point for point in self.points if point[0] > epoch] or self.points[-1:]
+        (start, low), (end, high) = before[-1], after[0]
+        if not start < epoch < end:
+            return low
+        return low + (high - low) * (epoch - start) / (end - start)
+
+    def __str__(self):
+        if len(self.points) == 1:
+            return str(self.points[0][1])
+        return ", ".join(f"{value} in epoch {epoch}" for epoch, value in self.points)
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
