@@ -6,6 +6,11 @@ from kd_trainer.errors import InputError
 
 BENCHMARKS = {
     "network": ("kd_trainer.bench.network", "jets/s and peak memory of networks, for training and inference"),
+    "step": ("kd_trainer.bench.step", "a training step on labels, with cached soft targets, with the teacher"),
+    "cache": ("kd_trainer.bench.cache", "soft targets by `cache` and by `weaver --predict`; memory of cache"),
+    "io": ("kd_trainer.bench.io", "weaver's loader alone: ROOT, parquet and cache; bytes a jet"),
+    "growth": ("kd_trainer.bench.growth", "how teacher, cache, step and loader grow with particles, jets and classes"),
+    "augment": ("kd_trainer.bench.augment", "two augmented views, and the training step of the encoder on them"),
     "latency": ("kd_trainer.bench.latency", "time for a batch of jets of exported models, engine by engine"),
 }
 

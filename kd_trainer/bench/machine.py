@@ -52,11 +52,15 @@ def _measure(function, args):
         Path("/proc/self/clear_refs").write_text("5")  # forget the highest so far, which may be that of the parent
     except OSError:
         return None
-    before = _resident("VmRSS")
+    before = resident("VmRSS")
     run()
-    return _resident("VmHWM") - before
+    return resident("VmHWM") - before
 
 
-def _resident(field):
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+def resident(field, pid="self"):
+    """Bytes of memory of a process now (VmRSS) or at most so far (VmHWM); None where nobody tells."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(field)), None)

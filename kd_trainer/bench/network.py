@@ -17,6 +17,12 @@ USES = ("training", "inference", "onnx")
 MEAN_PARTICLES, SPREAD = 45, 18  # of jets of JetClass
 
 
+def multiplicities(rng, jets, longest):
+    """Numbers of particles of jets like those of JetClass, at most `longest`: (N,) array of int."""
+    counts = rng.gamma((MEAN_PARTICLES / SPREAD) ** 2, SPREAD**2 / MEAN_PARTICLES, jets)
+    return np.clip(counts, 3, longest).astype(int)
+
+
 def random_jets(shapes, jets, seed=0):
     """Inputs (N, C, P) of jets with the lengths of real ones: about 45 particles, or as many as fit.
 
@@ -32,8 +38,7 @@ def random_jets(shapes, jets, seed=0):
 
     rng = np.random.default_rng(seed)
     longest = max(shape[-1] for shape in shapes.values())
-    counts = np.clip(rng.gamma((MEAN_PARTICLES / SPREAD) ** 2, SPREAD**2 / MEAN_PARTICLES, jets), 3, longest)
-    mask = np.arange(longest) < counts.astype(int)[:, None]
+    mask = np.arange(longest) < multiplicities(rng, jets, longest)[:, None]
     pt, eta, phi = rng.exponential(10, mask.shape) + 0.5, *rng.normal(0, 0.2, (2, *mask.shape))
     vectors = np.stack([pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta), pt * np.cosh(eta) * 1.001], axis=1)
     known = {"vectors": vectors, "points": np.stack([eta, phi], axis=1), "mask": mask[:, None]}

@@ -39,3 +39,14 @@ def ratio(first, second):
     """How many times the second side took as long as the first, turn by turn: dict with median, lowest, highest."""
     values = sorted(b / a for a, b in zip(first, second, strict=True))
     return {"median": median(values), "lowest": values[0], "highest": values[-1]}
+
+
+def spread(values):
+    """Median and spread of numbers: dict with median, lowest, highest."""
+    return {"median": median(values), "lowest": min(values), "highest": max(values)}
+
+
+def text(value, digits=3):
+    """'1.02 (0.99 to 1.05)' for a median and its spread."""
+    median_, lowest, highest = (f"{value[key]:.{digits}g}" for key in ("median", "lowest", "highest"))
+    return f"{median_} ({lowest} to {highest})"

@@ -1,0 +1,98 @@
+"""python -m kd_trainer bench io: weaver's loader alone, on ROOT, parquet and the files of a cache."""
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+from kd_trainer.bench import sample
+from kd_trainer.bench.machine import machine
+from kd_trainer.bench.setting import Weaver, add_arguments, add_jets, check_positive, loading, prepare
+from kd_trainer.bench.timing import alternate, rates, ratio, text
+from kd_trainer.distill.layout import LOGITS
+from kd_trainer.errors import InputError
+from kd_trainer.evaluate.output import write_json
+
+
+def sides_of(setting, events, how):
+    """What is read: arguments of weaver for its loader, by the name of the side, and the files.
+
+    Parameters
+    ----------
+    setting : Setting
+    events : awkward record array
+    how : list
+        Arguments of the loader.
+
+    Returns
+    -------
+    dict of name -> list, dict of 'parquet', 'root', 'cache' -> paths
+    """
+    files = {kind: sample.write_two(setting.folder, kind, events) for kind in ("parquet", "root")}
+    files["cache"] = setting.make_cache(setting.folder / "cache", *files["parquet"])
+    sides = {f"student, {kind}": [*setting.plain(*files[kind]), *how] for kind in ("parquet", "root")}
+    sides |= {f"student and teacher, {kind}": [*setting.live(*files[kind]), *how] for kind in ("parquet", "root")}
+    sides["student, cache"] = [*setting.cached(setting.folder / "cache" / "cached.yaml", *files["cache"]), *how]
+    return sides, files
+
+
+def measure(setting, events, args):
+    """Jets a second of each side, their ratios to the first one, and bytes a jet of the files: dict."""
+    sides, files = sides_of(setting, events, loading(args.batch_size, fetch_step=args.fetch_step))
+    loaders = {name: Weaver(words) for name, words in sides.items()}
+    jets = {name: loader.read() for name, loader in loaders.items()}
+    if not all(jets.values()):
+        raise InputError(f"the data config selects less than a batch of {args.batch_size} of {len(events)} jets")
+    seconds = alternate({name: loader.read for name, loader in loaders.items()}, args.repetitions)
+    first, *others = sides
+    bytes_per_jet = {kind: sum(map(os.path.getsize, paths)) / len(events) for kind, paths in files.items()}
+    return {
+        "machine": machine(),
+        "student_config": args.student_config,
+        "teacher_config": args.teacher_config,
+        "jets": {"from": args.files or "random", "number": args.jets},
+        "batch_size": args.batch_size,
+        "jets_per_s": {name: rates(times, jets[name]) for name, times in seconds.items()},
+        "ratios": {f"{name} / {first}": ratio(seconds[name], seconds[first]) for name in others},
+        "bytes_per_jet": bytes_per_jet | {"soft targets in the cache": sample.column_bytes(files["cache"], LOGITS)},
+    }
+
+
+def print_results(results):
+    """Lines for people."""
+    where = results["machine"]
+    print(f"{where['processor']}; {results['jets']['number']} jets, batches of {results['batch_size']}")
+    for name, value in results["jets_per_s"].items():
+        print(f"{name}: {text(value, 4)} jets/s")
+    for name, value in results["ratios"].items():
+        print(f"speed of {name} = {text(value)}")
+    for name, value in results["bytes_per_jet"].items():
+        print(f"{name}: {value:.4g} bytes a jet")
+
+
+def main(argv):
+    """Measure, print, write JSON if asked to."""
+    parser = argparse.ArgumentParser(
+        prog="kd_trainer bench io",
+        description="Weaver's loader alone, without workers: jets a second from ROOT, parquet and the files of a "
+        "cache, in turn, and bytes a jet. The jets are copied into files of each kind first.",
+    )
+    add_jets(parser, 20000)
+    add_arguments(parser, teacher="PFN")
+    add = parser.add_argument
+    add("--batch-size", type=int, default=512, metavar="B", help="default: %(default)s")
+    add("--fetch-step", type=float, default=0.1, metavar="F", help="part of the file read at a time (%(default)s)")
+    add("--repetitions", type=int, default=5, metavar="R", help="times that each is read (default: %(default)s)")
+    args = parser.parse_args(argv)
+    check_positive(args, "batch_size", "repetitions")
+    if args.jets < max(2, args.batch_size):
+        raise InputError(f"--jets has to be at least 2 and a batch ({args.batch_size})")
+    if not 0 < args.fetch_step <= 1:
+        raise InputError("--fetch-step has to be above 0 and at most 1")
+    with tempfile.TemporaryDirectory() as folder:
+        setting = prepare(args, Path(folder), args.weights)
+        results = measure(setting, sample.events(args.files, setting, args.jets), args)
+    print_results(results)
+    if args.output:
+        write_json(args.output, results)
+        print(args.output)

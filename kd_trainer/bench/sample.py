@@ -1,0 +1,112 @@
+"""Jets for a benchmark: random ones in the layout of JetClass, or those of files, written as weaver reads them."""
+
+import awkward as ak
+import numpy as np
+import pyarrow.parquet as pq
+
+from kd_trainer.bench.network import multiplicities
+from kd_trainer.errors import InputError
+from kd_trainer.files import first_rows, inspect
+from kd_trainer.jets import storage
+
+LONGEST = 128  # particles in a jet of JetClass
+CLASSES = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl")
+KINDS = ("ChargedHadron", "NeutralHadron", "Photon", "Electron", "Muon")
+
+
+def random_events(jets, particles=None, seed=0):
+    """Jets with the branches of JetClass, and `jet_label` from 0 to 187 as in JetClass-II.
+
+    Parameters
+    ----------
+    jets : int
+    particles : int or None
+        In every jet; None draws numbers like those of JetClass, about 45.
+
+    Returns
+    -------
+    awkward record array of length `jets`; momenta in GeV
+    """
+    rng = np.random.default_rng(seed)
+    counts = np.full(jets, particles) if particles else multiplicities(rng, jets, LONGEST)
+    total = counts.sum()
+    pt = rng.exponential(10, total) + 2.5  # above what the trigger tiers drop, so that they are filled
+    deta, dphi = rng.normal(0, 0.2, (2, total))
+    axis = {"eta": rng.uniform(-2, 2, jets), "phi": rng.uniform(-np.pi, np.pi, jets)}
+    eta, phi = np.repeat(axis["eta"], counts) + deta, np.repeat(axis["phi"], counts) + dphi
+    kind = rng.choice(len(KINDS), total, p=(0.55, 0.1, 0.3, 0.025, 0.025))
+    part = {
+        "px": pt * np.cos(phi), "py": pt * np.sin(phi), "pz": pt * np.sinh(eta),
+        "energy": np.hypot(pt * np.cosh(eta), 0.14), "deta": deta * np.sign(np.repeat(axis["eta"], counts)),
+        "dphi": dphi, "charge": np.where((kind == 1) | (kind == 2), 0, rng.choice([-1, 1], total)),
+        **{f"is{name}": (kind == i).astype("float32") for i, name in enumerate(KINDS)},
+        **{name: rng.normal(0, 1, total) for name in ("d0val", "dzval")},
+        **{name: rng.uniform(0, 1, total) for name in ("d0err", "dzerr")},
+    }  # fmt: skip
+    starts = np.concatenate([[0], counts.cumsum()[:-1]])
+    momentum = {name: np.add.reduceat(part[name], starts) for name in ("px", "py", "energy")}
+    jet = axis | {"pt": np.hypot(momentum["px"], momentum["py"]), "energy": momentum["energy"], "nparticles": counts}
+    jet |= {name: rng.uniform(0, 1, jets) for name in ("tau1", "tau2", "tau3", "tau4")}
+    jet |= {"sdmass": rng.uniform(20, 200, jets)}
+    label = rng.integers(0, len(CLASSES), jets)
+    return ak.Array(
+        {f"part_{name}": ak.unflatten(values.astype("float32"), counts) for name, values in part.items()}
+        | {f"jet_{name}": values.astype("float32") for name, values in jet.items()}
+        | {f"label_{name}": (label == i).astype("int32") for i, name in enumerate(CLASSES)}
+        | {"jet_label": rng.integers(0, 188, jets).astype("int32")}
+    )
+
+
+def events_of(files, branches, jets, treename=None):
+    """Jets of files, as many of each, in random order; again and again if there are too few.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read or lacks a branch.
+    """
+    parts = []
+    for path in files:
+        _, trouble = inspect(path, branches, treename)
+        if trouble:
+            raise InputError(f"{path} {trouble}")
+        parts.append(first_rows(path, branches, -(-jets // len(files)), treename))
+    found = ak.concatenate(parts)
+    return found[np.random.default_rng(0).permutation(np.arange(max(jets, len(found))) % len(found))[:jets]]
+
+
+def write(path, events):
+    """Write jets to a parquet or ROOT file, numbered anew; returns the path as text."""
+    events = events[[name for name in events.fields if name != "event_number"]]
+    storage.write(path, [storage.to_table(ak.to_packed(events))], {"command": "bench"})
+    return str(path)
+
+
+def write_two(folder, kind, events):
+    """Write jets to two files: weaver 0.5 cannot read parts of a single parquet file; returns their paths.
+
+    Parameters
+    ----------
+    folder : Path
+    kind : 'parquet' or 'root'
+    events : awkward record array
+        At least two jets.
+    """
+    half = len(events) // 2
+    return [write(folder / f"jets_{i}.{kind}", part) for i, part in enumerate((events[:half], events[half:]))]
+
+
+def column_bytes(paths, prefix=""):
+    """Compressed bytes a jet of the columns of parquet files whose names begin with a prefix."""
+    files = [pq.read_metadata(path) for path in paths]
+    groups = [file.row_group(i) for file in files for i in range(file.num_row_groups)]
+    columns = [group.column(i) for group in groups for i in range(group.num_columns)]
+    total = sum(column.total_compressed_size for column in columns if column.path_in_schema.startswith(prefix))
+    return total / sum(file.num_rows for file in files)
+
+
+def events(files, setting, jets, particles=None):
+    """Jets for a setting: those of files, or random ones if there are none."""
+    if not files:
+        return random_events(jets, particles)
+    return events_of(files, setting.branches(), jets, setting.data_config("paired").treename)

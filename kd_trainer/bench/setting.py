@@ -1,0 +1,245 @@
+"""A distillation to be measured: its configs, teacher and cache in a folder, and weaver's own functions on them."""
+
+import contextlib
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from weaver.utils.dataset import DataConfig
+
+from kd_trainer import configs
+from kd_trainer.distill import cache
+from kd_trainer.distill.teacher import load_teacher
+from kd_trainer.errors import InputError
+from kd_trainer.evaluate.complexity import load_network, parse_options
+from kd_trainer.files import needed_branches
+
+ROOT = Path(__file__).resolve().parents[2]
+DISTILL = ROOT / "networks" / "distill.py"
+
+
+class Setting(NamedTuple):
+    """What a student and its teacher are made of.
+
+    Attributes
+    ----------
+    folder : Path
+        Holds student.yaml, teacher.yaml and paired.yaml; nothing else is written outside of it.
+    network, options : Path, dict
+        Of the student.
+    teacher, teacher_options, weights : Path, dict, Path
+        Of the teacher.
+    """
+
+    folder: Path
+    network: Path
+    options: dict
+    teacher: Path
+    teacher_options: dict
+    weights: Path
+
+    def config(self, name):
+        """Path of student.yaml, teacher.yaml or paired.yaml."""
+        return self.folder / f"{name}.yaml"
+
+    def data_config(self, name):
+        """DataConfig of one of them."""
+        return DataConfig(print_info=False, **configs.load(self.config(name)))
+
+    def branches(self):
+        """Names of the branches that the input files must have."""
+        paired, teacher = self.data_config("paired"), self.data_config("teacher")
+        tested = needed_branches(paired, training=False) | needed_branches(teacher, training=False)
+        return needed_branches(paired) | tested
+
+    def load_teacher(self):
+        """The teacher, as the hooks of a distillation build it."""
+        view = configs.teacher_view(self.data_config("paired"))
+        return load_teacher(str(self.teacher), str(self.weights), view, self.teacher_options)
+
+    def make_cache(self, folder, *files):
+        """Soft targets of files, by `python -m kd_trainer cache`; returns the paths of the files of the cache."""
+        arguments = ["--paired", self.config("paired"), "--output", folder, *self.of_teacher(), *files]
+        with quiet():
+            cache.main([str(x) for x in arguments])
+        return sorted(str(path) for path in folder.rglob("*.parquet"))
+
+    def of_teacher(self):
+        """Arguments of `python -m kd_trainer cache` that name the teacher."""
+        options = [word for key, value in self.teacher_options.items() for word in ("-o", key, repr(value))]
+        return ["--network", self.teacher, "--weights", self.weights, *options]
+
+    def plain(self, *files):
+        """Arguments of weaver for a training on labels, without anything of this package."""
+        return [*self._of_student(), "-c", self.config("student"), "-n", self.network, "--data-train", *files]
+
+    def cached(self, config, *files):
+        """Arguments of weaver for a training with soft targets from a cache, with its `cached.yaml`."""
+        return [*self._distilled(), "-c", config, "-o", "kd_cache", repr(str(self.config("paired"))),
+                "--data-train", *files]  # fmt: skip
+
+    def live(self, *files, memory=0):
+        """Arguments of weaver for a training with the teacher, which with memory 0 sees every jet every time."""
+        return [*self._distilled(), "-c", self.config("paired"), "-o", "kd_memory", memory, "--data-train", *files]
+
+    def _of_student(self):
+        return [word for key, value in self.options.items() for word in ("-o", key, repr(value))]
+
+    def _distilled(self):
+        files = {"student": self.network, "teacher": self.teacher, "teacher_weights": self.weights}
+        named = [word for key, path in files.items() for word in ("-o", key, repr(str(path)))]
+        return [*self._of_student(), "-n", DISTILL, *named, "-o", "teacher_options", repr(self.teacher_options)]
+
+
+def add_arguments(parser, teacher=None):
+    """Arguments that say what is measured.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+    teacher : str or None
+        Name of one of networks/*.py, the default; None leaves it and the student's config to the benchmark.
+    """
+    add, data, networks = parser.add_argument, ROOT / "data" / "JetClass", ROOT / "networks"
+    add("--student-config", type=Path, default=data / "JetClass_l1.yaml" if teacher else None, metavar="CFG",
+        help=f"default: {'JetClass, l1' if teacher else 'by axis'}")  # fmt: skip
+    add("--teacher-config", type=Path, default=data / "JetClass_full.yaml", metavar="CFG", help="default: full")
+    add("--student", type=Path, default=networks / "PFN.py", metavar="NET.py", help="default: PFN")
+    add("-o", "--network-option", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"), help="of the student")
+    add("--teacher", type=Path, default=networks / f"{teacher}.py" if teacher else None, metavar="NET.py",
+        help=f"default: {teacher or 'by axis'}")  # fmt: skip
+    add("--teacher-option", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"), help="of the teacher")
+    add("--output", metavar="FILE.json", help="write all numbers")
+
+
+def add_jets(parser, jets):
+    """Arguments that say which jets are used and how many, and the weights of the teacher."""
+    add = parser.add_argument
+    add("files", nargs="*", metavar="FILE", help="jets to use; without: random ones in the layout of JetClass")
+    add("--jets", type=int, default=jets, metavar="N", help="default: %(default)s")
+    add("--weights", type=Path, metavar="W.pt", help="checkpoint of the teacher (default: random weights)")
+
+
+def prepare(args, folder, weights=None, change=lambda options: options):
+    """Write what the arguments of `add_arguments` describe into a folder; sampling weights are left out.
+
+    Parameters
+    ----------
+    args : Namespace
+    folder : Path
+    weights : Path or None
+        Of the teacher; None for random ones.
+    change : function of the options of a data config
+        Gives those to use instead.
+
+    Returns
+    -------
+    Setting
+    """
+    student, teacher = (
+        {**change(configs.load(path)), "weights": None} for path in (args.student_config, args.teacher_config)
+    )
+    for name, options in {"student": student, "teacher": teacher, "paired": configs.pair(student, teacher)}.items():
+        configs.write(options, folder / f"{name}.yaml", "of a benchmark")
+    setting = Setting(
+        folder, args.student.resolve(), parse_options(args.network_option),
+        args.teacher.resolve(), parse_options(args.teacher_option), (weights or folder / "teacher.pt").resolve(),
+    )  # fmt: skip
+    if not weights:
+        torch.manual_seed(0)
+        model, _ = load_network(setting.teacher, setting.data_config("teacher"), setting.teacher_options)
+        torch.save(model.state_dict(), setting.weights)
+    return setting
+
+
+class Weaver:
+    """Loader and training function of a weaver command, made by weaver's own functions.
+
+    Parameters
+    ----------
+    arguments : list
+        As of the `weaver` command.
+
+    Attributes
+    ----------
+    loader : DataLoader
+    """
+
+    def __init__(self, arguments):
+        from weaver import train as weaver
+
+        self.args = weaver.parser.parse_args([*map(str, arguments), "--num-workers", "0", "--start-lr", "1e-3"])
+        self.args.local_rank = None
+        for name in ("data_config", "batch_size", "fetch_step"):  # what its main() fills in
+            setattr(self.args, f"{name}_val", getattr(self.args, name))
+        self.args.data_split_val, self.args.in_memory_val, self.args.data_val = 1, False, self.args.data_train
+        self.loader, self.config, _, _ = weaver.train_load(self.args)
+
+    def trained(self):
+        """A function that trains for an epoch, steps as given by --steps-per-epoch."""
+        from weaver import train as weaver
+
+        device = default_device()
+        torch.manual_seed(0)
+        try:
+            with quiet():
+                model, _, loss, train, _ = weaver.model_setup(self.args, self.config, device=device)
+        except SystemExit as error:  # of the hooks, with the line that says why
+            raise InputError(str(error)) from None
+        model = model.to(device)
+        optimizer, scheduler = weaver.optimizer_setup(self.args, model)
+        epochs = iter(range(10**9))
+
+        def epoch():
+            with quiet():
+                train(
+                    model, loss, optimizer, scheduler, self.loader, device, next(epochs),
+                    steps_per_epoch=self.args.steps_per_epoch, extra_args={"args": self.args},
+                )  # fmt: skip
+
+        return epoch
+
+    def read(self):
+        """Go through the loader once; the number of jets."""
+        with quiet():
+            return sum(len(next(iter(y.values()))) for _, y, _ in self.loader)
+
+
+def loading(batch_size, *, steps=None, in_memory=False, fetch_step=1.0):
+    """Arguments of weaver for its loader.
+
+    Parameters
+    ----------
+    batch_size : int
+    steps : int or None
+        Of an epoch; None goes on until the files end.
+    in_memory : bool
+        Whether the files are read once, then shuffled again and again; this needs `steps`.
+    fetch_step : float
+        Part of the files that is read together.
+    """
+    arguments = ["--batch-size", batch_size, "--fetch-step", fetch_step]
+    if steps:
+        arguments += ["--steps-per-epoch", steps]
+    return arguments + ["--in-memory"] * in_memory
+
+
+def default_device():
+    """The GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextlib.contextmanager
+def quiet():
+    """Without what weaver prints: progress bars, tables of FLOPs."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere), contextlib.redirect_stdout(nowhere):
+        yield
+
+
+def check_positive(args, *names):
+    """InputError unless these arguments, or all numbers of one that is a list, are at least 1."""
+    for name in names:
+        value = getattr(args, name)
+        if min(value if isinstance(value, list) else [value]) < 1:
+            raise InputError(f"--{name.replace('_', '-')} has to be at least 1")

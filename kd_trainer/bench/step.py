@@ -1,0 +1,128 @@
+"""python -m kd_trainer bench step: what a training step costs on labels, with cached soft targets, with the teacher."""
+
+import argparse
+import tempfile
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from kd_trainer.bench import sample
+from kd_trainer.bench.machine import machine
+from kd_trainer.bench.setting import (
+    Weaver,
+    add_arguments,
+    add_jets,
+    check_positive,
+    default_device,
+    loading,
+    prepare,
+    quiet,
+)
+from kd_trainer.bench.timing import alternate, ratio, spread, text
+from kd_trainer.evaluate.output import write_json
+
+
+def teacher_alone(setting, arguments, steps):
+    """A function that gives the teacher the batches of a training with it, which are read beforehand."""
+    with quiet():
+        batches = [X for X, _, _ in islice(Weaver(arguments).loader, steps)]
+    teacher, device = setting.load_teacher(), default_device()
+
+    def run():
+        for X in batches:
+            teacher(X, device)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return run
+
+
+def measure(setting, events, args):
+    """Seconds a step of every side, and ratios: dict.
+
+    Parameters
+    ----------
+    setting : Setting
+    events : awkward record array
+        Jets; the first `live_steps` batches of them are those that the teacher sees.
+    args : of the command line
+    """
+    jets = sample.write(setting.folder / "jets.parquet", events)
+    few = sample.write(setting.folder / "few.parquet", events[: args.live_steps * args.batch_size])
+    cache = setting.folder / "cache"
+    cached = setting.cached(cache / "cached.yaml", *setting.make_cache(cache, jets))
+    seconds, ratios = {}, {}
+    for name, in_memory in {"in memory": True, "streamed": False}.items():
+        how = loading(args.batch_size, steps=args.steps, in_memory=in_memory)
+        sides = {"plain": [*setting.plain(jets), *how], "cached": [*cached, *how]}
+        found = alternate({side: Weaver(words).trained() for side, words in sides.items()}, args.repetitions)
+        seconds[name] = {side: [s / args.steps for s in times] for side, times in found.items()}
+        ratios[f"{name}: cached / plain"] = ratio(seconds[name]["plain"], seconds[name]["cached"])
+    how = loading(args.batch_size, steps=args.live_steps, in_memory=True)  # an epoch has all these jets once
+    found = alternate(
+        {
+            "plain": Weaver([*setting.plain(few), *how]).trained(),
+            "teacher": teacher_alone(setting, [*setting.live(few), *how], args.live_steps),
+            "live": Weaver([*setting.live(few), *how]).trained(),
+            "remembered": Weaver([*setting.live(few, memory=500), *how]).trained(),  # all of them, after the warm-up
+        },
+        args.live_repetitions,
+    )
+    seconds["live"] = {side: [s / args.live_steps for s in times] for side, times in found.items()}
+    separate = [a + b for a, b in zip(seconds["live"]["teacher"], seconds["live"]["plain"])]
+    ratios["live / (teacher + plain)"] = ratio(separate, seconds["live"]["live"])
+    for side in ("live", "remembered"):
+        ratios[f"{side} / plain"] = ratio(seconds["live"]["plain"], seconds["live"][side])
+    return {
+        "machine": machine(),
+        "student": {"network": setting.network, "options": setting.options, "config": args.student_config},
+        "teacher": {"network": setting.teacher, "options": setting.teacher_options, "config": args.teacher_config},
+        "jets": {"from": args.files or "random", "number": args.jets},
+        "batch_size": args.batch_size,
+        "steps": {"an epoch": args.steps, "an epoch with the teacher": args.live_steps},
+        "seconds_per_step": {
+            name: {side: spread(times) for side, times in sides.items()} for name, sides in seconds.items()
+        },
+        "ratios": ratios,
+    }
+
+
+def print_results(results):
+    """Milliseconds a step, then the ratios."""
+    where = results["machine"]
+    print(f"{where['gpu'] or where['processor']}, {where['threads']} threads, torch {where['torch']}; "
+          f"batches of {results['batch_size']} jets")  # fmt: skip
+    for name, sides in results["seconds_per_step"].items():
+        for side, value in sides.items():
+            print(f"{name}: {side:<10} {text({key: 1e3 * x for key, x in value.items()}, 4)} ms a step")
+    for name, value in results["ratios"].items():
+        print(f"{name} = {text(value, 4)}")
+
+
+def main(argv):
+    """Measure, print, write JSON if asked to."""
+    parser = argparse.ArgumentParser(
+        prog="kd_trainer bench step",
+        description="Weaver's own training of one student on labels, with cached soft targets and with the teacher, "
+        "in turn: seconds a step, and ratios.",
+    )
+    add_jets(parser, 8192)
+    add_arguments(parser, teacher="ParT")
+    add = parser.add_argument
+    add("--batch-size", type=int, default=512, metavar="B", help="default: %(default)s")
+    add("--steps", type=int, default=64, metavar="S", help="of an epoch without the teacher (default: %(default)s)")
+    add("--live-steps", type=int, default=4, metavar="S", help="of an epoch with it (default: %(default)s)")
+    add("--repetitions", type=int, default=10, metavar="R", help="epochs of each side (default: %(default)s)")
+    add("--live-repetitions", type=int, default=5, metavar="R", help="with the teacher (default: %(default)s)")
+    args = parser.parse_args(argv)
+    check_positive(args, "jets", "batch_size", "steps", "live_steps", "repetitions", "live_repetitions")
+    args.jets = max(args.jets, args.live_steps * args.batch_size)
+    with tempfile.TemporaryDirectory() as folder:
+        setting = prepare(args, Path(folder), args.weights)
+        events = sample.events(args.files, setting, args.jets)
+        results = measure(setting, events, args)
+    print_results(results)
+    if args.output:
+        write_json(args.output, results)
+        print(args.output)
