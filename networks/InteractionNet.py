@@ -2,6 +2,7 @@
 
 Every particle sees the sum over all others only, as in JEDI-linear (arXiv 2508.15468): a layer maps x_i to
 relu(A x_i + B mean_j x_j), so that P particles cost P times a small dense layer, and no pair is formed.
+`-o export_embed True` appends the last hidden layer to the output.
 """
 
 import torch
@@ -21,7 +22,7 @@ class Interaction(nn.Module):
 
 
 class InteractionNet(nn.Module):
-    def __init__(self, input_dim, num_classes, dims, rho_dims, for_inference=False):
+    def __init__(self, input_dim, num_classes, dims, rho_dims, export_embed=False, for_inference=False):
         super().__init__()
         self.input_bn = nn.BatchNorm1d(input_dim)
         self.layers = nn.ModuleList(Interaction(a, b) for a, b in zip((input_dim, *dims), dims))
@@ -31,6 +32,7 @@ class InteractionNet(nn.Module):
             dim = out_dim
         self.rho = nn.Sequential(*rho)
         self.fc = nn.Linear(dim, num_classes)
+        self.export_embed = export_embed
         self.for_inference = for_inference
 
     def forward(self, features, mask):
@@ -38,8 +40,38 @@ class InteractionNet(nn.Module):
         counts = mask.sum(dim=1, keepdim=True).clamp(min=1)
         for layer in self.layers:
             x = layer(x, mask, counts)
-        logits = self.fc(self.rho((x * mask).sum(dim=1)))  # (N, K): the sum tells the multiplicity, too
-        return logits.softmax(dim=1) if self.for_inference else logits
+        x = self.rho((x * mask).sum(dim=1))  # (N, D): the sum tells the multiplicity, too
+        logits = self.fc(x)  # (N, K)
+        output = logits.softmax(dim=1) if self.for_inference else logits
+        return torch.cat([output, x], dim=1) if self.export_embed else output
+
+
+def fold(norm, linear):
+    """One linear layer that does what a batch normalisation in eval mode and the linear layer after it do."""
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    shift = linear.weight @ (norm.bias - scale * norm.running_mean)
+    folded = nn.Linear(linear.in_features, linear.out_features)
+    folded.weight.data = (linear.weight * scale).detach()
+    folded.bias.data = (shift if linear.bias is None else shift + linear.bias).detach()
+    return folded
+
+
+class Firmware(nn.Module):
+    """The layers alone, for FPGA tools.
+
+    Features (N, P, C), mask (N, P) and mask divided by the number of particles (N, P) -> logits (N, K).
+    """
+
+    def __init__(self, own, others, rho):
+        super().__init__()
+        self.own, self.others, self.rho = nn.Sequential(*own), nn.Sequential(*others), nn.Sequential(*rho)
+
+    def forward(self, features, mask, share):
+        x = features
+        for i in range(len(self.own)):
+            mean = self.others[i](torch.einsum("bpd,bp->bd", x, share))
+            x = torch.relu(self.own[i](x) + torch.einsum("bd,bp->bpd", mean, mask))
+        return self.rho(torch.einsum("bpd,bp->bd", x, mask))
 
 
 class InteractionNetWrapper(nn.Module):
@@ -69,6 +101,24 @@ def get_model(data_config, **kwargs):
         "dynamic_axes": {**{k: {0: "N", 2: "n_pf"} for k in data_config.input_names}, "softmax": {0: "N"}},
     }
     return InteractionNetWrapper(**cfg), model_info
+
+
+def get_firmware(model):
+    """The network as FPGA tools take it, and a function that makes its inputs from those of the model.
+
+    The first layer takes features that are not normalised; the normalisation is in its weights. Its mean over the
+    particles of a jet without any is that of the shift alone, which nothing sees: no particle counts.
+    """
+    net = model.mod
+    first, *layers = net.layers
+    own = [fold(net.input_bn, first.own), *(layer.own for layer in layers)]
+    others = [fold(net.input_bn, first.others), *(layer.others for layer in layers)]
+
+    def inputs(points, features, vectors, mask):
+        mask = mask[:, 0]  # (N, P)
+        return features.transpose(1, 2), mask, mask / mask.sum(dim=1, keepdim=True).clamp(min=1)
+
+    return Firmware(own, others, [*net.rho, net.fc]), inputs
 
 
 def get_loss(data_config, **kwargs):

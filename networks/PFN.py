@@ -1,7 +1,8 @@
 """Particle Flow Network, a Deep Sets tagger (arXiv 1810.05165): rho(sum over particles of phi(particle)).
 
 The default is small enough for a trigger; the published size is
-`-o phi_dims "(100, 100, 128)" -o rho_dims "(100, 100, 100)"`.
+`-o phi_dims "(100, 100, 128)" -o rho_dims "(100, 100, 100)"`. `-o export_embed True` appends the last hidden layer
+to the output.
 """
 
 import torch
@@ -19,19 +20,43 @@ def mlp(dims, dropout=0.0):
 
 
 class DeepSets(nn.Module):
-    def __init__(self, input_dim, num_classes, phi_dims, rho_dims, dropout=0.0, for_inference=False):
+    def __init__(self, input_dim, num_classes, phi_dims, rho_dims, dropout=0.0, export_embed=False,
+                 for_inference=False):  # fmt: skip
         super().__init__()
         self.input_bn = nn.BatchNorm1d(input_dim)
         self.phi = mlp((input_dim, *phi_dims))
         self.rho = mlp((phi_dims[-1], *rho_dims), dropout)
         self.fc = nn.Linear((phi_dims[-1], *rho_dims)[-1], num_classes)
+        self.export_embed = export_embed
         self.for_inference = for_inference
 
     def forward(self, features, mask):
         x = self.phi(self.input_bn(features).transpose(1, 2))  # (N, P, D)
         x = (x * mask.transpose(1, 2)).sum(dim=1)  # (N, D): padding repeats particles, so it must not count
-        logits = self.fc(self.rho(x))  # (N, K)
-        return logits.softmax(dim=1) if self.for_inference else logits
+        x = self.rho(x)
+        logits = self.fc(x)  # (N, K)
+        output = logits.softmax(dim=1) if self.for_inference else logits
+        return torch.cat([output, x], dim=1) if self.export_embed else output
+
+
+def fold(norm, linear):
+    """One linear layer that does what a batch normalisation in eval mode and the linear layer after it do."""
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    folded = nn.Linear(linear.in_features, linear.out_features)
+    folded.weight.data = linear.weight.data * scale.data
+    folded.bias.data = linear.bias.data + linear.weight.data @ (norm.bias - scale * norm.running_mean).data
+    return folded
+
+
+class Firmware(nn.Module):
+    """The layers alone, for FPGA tools: features (N, P, C), mask (N, P) -> logits (N, K)."""
+
+    def __init__(self, phi, rho):
+        super().__init__()
+        self.phi, self.rho = nn.Sequential(*phi), nn.Sequential(*(x for x in rho if not isinstance(x, nn.Dropout)))
+
+    def forward(self, features, mask):
+        return self.rho(torch.einsum("bpd,bp->bd", self.phi(features), mask))
 
 
 class PFNWrapper(nn.Module):
@@ -63,6 +88,14 @@ def get_model(data_config, **kwargs):
         "dynamic_axes": {**{k: {0: "N", 2: "n_pf"} for k in data_config.input_names}, "softmax": {0: "N"}},
     }
     return PFNWrapper(**cfg), model_info
+
+
+def get_firmware(model):
+    """The network as FPGA tools take it, and a function that makes its inputs from those of the model."""
+    net = model.mod
+    first, *others = net.phi
+    network = Firmware([fold(net.input_bn, first), *others], [*net.rho, net.fc])
+    return network, lambda points, features, vectors, mask: (features.transpose(1, 2), mask[:, 0])
 
 
 def get_loss(data_config, **kwargs):

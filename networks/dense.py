@@ -1,6 +1,7 @@
 """Dense network on the features of the leading particles, in the order in which the data config gives them.
 
-`-o hidden_dims "()"` is logistic regression, the simplest student.
+`-o hidden_dims "()"` is logistic regression, the simplest student. `-o export_embed True` appends the last hidden
+layer to the output.
 """
 
 import torch
@@ -8,7 +9,8 @@ from torch import nn
 
 
 class Dense(nn.Module):
-    def __init__(self, input_dim, num_classes, num_particles, hidden_dims, dropout=0.0, for_inference=False):
+    def __init__(self, input_dim, num_classes, num_particles, hidden_dims, dropout=0.0, export_embed=False,
+                 for_inference=False):  # fmt: skip
         super().__init__()
         self.num_particles = num_particles
         layers = [nn.Flatten()]
@@ -18,13 +20,29 @@ class Dense(nn.Module):
             if dropout:
                 layers.append(nn.Dropout(dropout))
         self.fc = nn.Sequential(*layers, nn.Linear(dims[-1], num_classes))
+        self.export_embed = export_embed
         self.for_inference = for_inference
 
+    def leading(self, features, mask):
+        """(N, C, num_particles): padding repeats particles, so it must not count"""
+        return (features * mask)[:, :, : self.num_particles]
+
     def forward(self, features, mask):
-        x = features * mask  # padding repeats particles, so it must not count
-        x = x[:, :, : self.num_particles]  # (N, C, num_particles)
-        logits = self.fc(x)  # (N, K)
-        return logits.softmax(dim=1) if self.for_inference else logits
+        x = self.fc[:-1](self.leading(features, mask))  # (N, D)
+        logits = self.fc[-1](x)  # (N, K)
+        output = logits.softmax(dim=1) if self.for_inference else logits
+        return torch.cat([output, x], dim=1) if self.export_embed else output
+
+
+class Firmware(nn.Module):
+    """The layers alone, for FPGA tools: features (N, C * num_particles) of the leading particles -> logits (N, K)."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.layers = nn.Sequential(*(layer for layer in layers if not isinstance(layer, (nn.Flatten, nn.Dropout))))
+
+    def forward(self, features):
+        return self.layers(features)
 
 
 class DenseWrapper(nn.Module):
@@ -60,6 +78,12 @@ def get_model(data_config, **kwargs):
         "dynamic_axes": {k: {0: "N"} for k in (*data_config.input_names, "softmax")},
     }
     return DenseWrapper(**cfg), model_info
+
+
+def get_firmware(model):
+    """The network as FPGA tools take it, and a function that makes its inputs from those of the model."""
+    dense = model.mod
+    return Firmware(dense.fc), lambda points, features, vectors, mask: (dense.leading(features, mask).flatten(1),)
 
 
 def get_loss(data_config, **kwargs):

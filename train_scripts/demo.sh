@@ -12,6 +12,15 @@ demo_train() { train_one --num-epochs "$(demo_epochs)" "$@"; }
 demo_baseline() { baseline_one --num-epochs "$(demo_epochs)" "$@"; }
 demo_epochs() { case $STUDENT in dense) echo 60 ;; PFN) echo 15 ;; *) echo 30 ;; esac; }
 
+# of a jet on one thread, in ONNX Runtime
+demo_latency() {
+    if ! python -c 'import onnx, onnxruntime' 2>/dev/null; then
+        echo "no latency: pip install 'weaver-kd[onnx]'"
+        return
+    fi
+    latency --engines onnxruntime --precisions fp32 --threads 1 --batches 1 --seconds 2
+}
+
 demo() {
     local jets=${JETS:-1200}
     python -c 'import pythia8mc, fastjet, matplotlib, mplhep' 2>/dev/null ||
@@ -36,8 +45,9 @@ demo() {
     for_each_student demo_train "$@"
     stage "4/5 the same students, on labels alone"
     for_each_student demo_baseline "$@"
-    stage "5/5 predictions and report"
+    stage "5/5 predictions, latency and report"
     predict_all
+    demo_latency
     report --title "weaver-kd demo: $TIER students"
     stage "done: training/$report_run/report.md"
 }

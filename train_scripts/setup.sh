@@ -19,7 +19,7 @@ kd_make_venv() {
         python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || kd_fail "python3 must be 3.10 or newer"
         python3 -m venv "$venv" || kd_fail "cannot make $venv: install python's venv module (apt install python3-venv)"
         "$venv/bin/pip" install --quiet --disable-pip-version-check --prefer-binary \
-            --constraint "$kd_root/constraints.txt" --editable "${kd_root}[convert,demo,download,onnx,openvino,plot,test]" >&2 ||
+            --constraint "$kd_root/constraints.txt" --editable "${kd_root}[convert,demo,download,fpga,onnx,openvino,plot,test]" >&2 ||
             kd_fail "installing into $venv failed: see the lines above"
         echo "$stamp" >"$venv/ready.tmp" && mv "$venv/ready.tmp" "$venv/ready"
     fi

@@ -17,6 +17,8 @@ modes
   test         predict the test files with the teacher and both students
   report       compare the predictions: tables and plots
   convert      export the student to ONNX, with its preprocess.json, and compare it with torch
+  quantise     fine-tune the student with rounding to 8 bits and the teacher's soft targets; 8 bits with and without that
+  latency      time the exported teacher and students; arguments go to kd_trainer bench latency, report shows the result
   demo         all of it on jets simulated here, in ten to fifteen minutes on two cores
 
 Arguments after the mode go to weaver and override: ./train_kd.sh train --num-epochs 20 -o kd_alpha 0.5
@@ -35,6 +37,7 @@ settings (environment)
   WEIGHTS          an existing *.auto.yaml with sampling weights (default: those that make_weight made)
   KD_ALPHA         weight of the soft targets in the loss (default: as the student's model file says)
   KD_TEMPERATURE   their temperature (default: as the student's model file says)
+  WEIGHT_BITS      bits of the weights for quantise: 2 to 7 (default 7, what 8 bits are used of)
   COMMENT          suffix of the names of runs
   DDP_NGPUS        number of GPUs for DDP training (default 1)
   VENV             where to install weaver if the active environment has none (default .venv)
@@ -46,7 +49,7 @@ EOF
 mode=${1:-}
 case $mode in
     -h | --help) usage; exit 0 ;;
-    make_weight | teacher | pretrain | finetune | cache | train | baseline | test | report | convert | demo) ;;
+    make_weight | teacher | pretrain | finetune | cache | train | baseline | test | report | convert | quantise | latency | demo) ;;
     '') usage >&2; exit 2 ;;
     *) echo "train_kd.sh: unknown mode '$mode': see ./train_kd.sh --help" >&2; exit 2 ;;
 esac
@@ -89,6 +92,7 @@ TIER=${TIER:-l1}
 TEACHER_TIER=${TEACHER_TIER:-full}
 COMMENT=${COMMENT:-}
 DDP_NGPUS=${DDP_NGPUS:-1}
+WEIGHT_BITS=${WEIGHT_BITS:-7}
 
 for tier in "$TIER" "$TEACHER_TIER"; do
     [[ -f ${data_config}_$tier.yaml ]] ||
@@ -128,6 +132,7 @@ export PYTHONHASHSEED=0 # weaver walks through sets of file groups: their order 
 exec 3>&1       # where weaver's own output goes; it is in the log files too
 skip_done=''      # set to leave out what is complete
 JOBS=1            # students at a time
+deploy_options=() # of kd_trainer deploy
 running=() logs=()
 trap stop_all EXIT
 trap 'exit 130' INT TERM
@@ -297,11 +302,11 @@ cache() {
     soft_targets "$CACHE/paired.yaml" "$@"
 }
 
-train_one() {
+train_one() { learn "$(student_run kd)" "$@"; }
+
+learn() { # learn RUN [weaver arguments...]: a training of the student with the soft targets of the teacher or the cache
     need_teacher
-    local run config cached=() teacher_network teacher_dict
-    run=$(student_run kd)
-    config=training/$run/paired.yaml
+    local run=$1 config=training/$1/paired.yaml cached=() teacher_network teacher_dict
     python -m kd_trainer pair --student "$student_config" --teacher "$teacher_config" --weights "$WEIGHTS" -o "training/$run"
     if [[ -f $CACHE/cached.yaml ]]; then
         local files
@@ -316,7 +321,7 @@ train_one() {
     use_model "$STUDENT" STUDENT
     distil "$run" "$config" "${cached[@]}" -o teacher "'$teacher_network'" -o teacher_options "{$teacher_dict}" \
         -o teacher_weights "'$(teacher_weights)'" -o kd_alpha "${KD_ALPHA:-${kd_alpha:-0.7}}" \
-        -o kd_temperature "${KD_TEMPERATURE:-${kd_temperature:-3.0}}" "$@"
+        -o kd_temperature "${KD_TEMPERATURE:-${kd_temperature:-3.0}}" "${@:2}"
 }
 
 baseline() {
@@ -390,26 +395,100 @@ report() {
         done
         pairs+=("$STUDENT distilled=$STUDENT baseline")
     done
+    if [[ -f training/$report_run/latency.json ]]; then args+=(--latency "training/$report_run/latency.json"); fi
     python -m kd_trainer report "${args[@]}" --compare "${pairs[@]}" --data-config "$student_config" \
         -o "training/$report_run" "$@"
 }
 
 convert() { for_each_student convert_one "$@"; }
 
+need_student() {
+    [[ -f $(best "$1") ]] || fail "there is no trained student at $(best "$1"): run ./train_kd.sh train first"
+}
+
 convert_one() {
     local run
     run=$(student_run kd)
-    [[ -f $(best "$run") ]] || fail "there is no trained student at $(best "$run"): run ./train_kd.sh train first"
+    need_student "$run"
     use_model "$STUDENT" STUDENT
-    weaver --data-config "training/$run/student.yaml" --network-config "$network" "${model_args[@]}" \
-        --model-prefix "$(best "$run")" --export-onnx model.onnx --log-file "logs/$run/convert.log" "$@"
-    local i options=() files=()
-    for ((i = 1; i <= $#; i++)); do
+    export_model "$run" "training/$run/student.yaml" "$(best "$run")" "$@"
+}
+
+files_matching() { # files_matching PATTERN...: paths, without the names of groups
+    local pattern
+    for pattern in "$@"; do compgen -G "${pattern#*:}"; done
+}
+
+export_model() { # export_model RUN CONFIG WEIGHTS [weaver arguments...], the model in use
+    local run=$1 config=$2 weights=$3 i options=() files=()
+    weaver --data-config "$config" --network-config "$network" "${model_args[@]}" --model-prefix "$weights" \
+        --export-onnx "training/$run/model.onnx" --log-file "logs/$run/convert.log" "${@:4}" >&3
+    for ((i = 4; i <= $#; i++)); do
         if [[ ${!i} == -o || ${!i} == --network-option ]]; then options+=(-o "${@:i+1:2}"); fi
     done
-    mapfile -t files < <(for pattern in "${data_test[@]}"; do compgen -G "${pattern#*:}"; done)
+    mapfile -t files < <(files_matching "${data_test[@]}")
     python -m kd_trainer deploy "training/$run" "${files[@]}" --network "$network" "${model_args[@]}" "${options[@]}" \
-        --weights "$(best "$run")" --data-config "training/$run/student.yaml"
+        --weights "$weights" --data-config "$config" "${deploy_options[@]}"
+}
+
+is_exported() { # is_exported RUN WEIGHTS
+    [[ -f training/$1/parity.json ]] && nothing_newer "training/$1/parity.json" "$2"
+}
+
+quantise() { for_each_student quantise_one "$@"; }
+
+quantise_one() {
+    local run tuned i options=() training_files=() test_files=()
+    run=$(student_run kd)
+    tuned=${run}_quantised
+    if ((WEIGHT_BITS != 7)); then tuned+=_${WEIGHT_BITS}bit; fi
+    need_student "$run"
+    use_model "$STUDENT" STUDENT
+    for ((i = 1; i <= $#; i++)); do # those of the network
+        if [[ ${!i} == -o || ${!i} == --network-option ]]; then
+            case ${*:i+1:1} in
+                kd_* | teacher* | seed) ;;
+                *) options+=(-o "${@:i+1:2}") ;;
+            esac
+        fi
+    done
+    if ! is_exported "$run" "$(best "$run")"; then convert_one "${options[@]}"; fi
+    learn "$tuned" -o student "'networks/quantised.py'" -o network "'$network'" -o weight_bits "$WEIGHT_BITS" \
+        --load-model-weights "$(best "$run")" --num-epochs 5 --start-lr 1e-3 "$@"
+    export_model "$tuned" "training/$tuned/student.yaml" "$(best "$tuned")" "${options[@]}"
+    mapfile -t training_files < <(files_matching "${data_train[@]}")
+    mapfile -t test_files < <(files_matching "${data_test[@]}")
+    python -m kd_trainer quantise "training/$tuned" "${training_files[@]}" --before "training/$run" \
+        --test "${test_files[@]}" --weight-bits "$WEIGHT_BITS"
+}
+
+latency() { # the first seed of each student
+    local args=() files=()
+    SEED=${SEEDS%% *}
+    if [[ -f $(teacher_weights) ]]; then
+        if ((JOBS == 1)); then export_teacher; else in_background export_teacher; fi
+        args+=("teacher=training/$teacher_run/model.onnx")
+    fi
+    SEEDS=$SEED for_each_student export_student
+    for STUDENT in $STUDENTS; do args+=("$STUDENT distilled=training/$(student_run kd)/model.onnx"); done
+    mapfile -t files < <(files_matching "${data_test[@]}")
+    python -m kd_trainer bench latency "${args[@]}" --files "${files[@]}" -o "training/$report_run" "$@"
+}
+
+export_student() {
+    local run
+    run=$(student_run kd)
+    need_student "$run"
+    if ! is_exported "$run" "$(best "$run")"; then convert_one; fi
+}
+
+export_teacher() {
+    if is_exported "$teacher_run" "$(teacher_weights)"; then return; fi
+    mkdir -p "training/$teacher_run" "logs/$teacher_run"
+    use_model "$TEACHER" TEACHER
+    deploy_options=(--jets 50 --static 0) # it is slow, and not for triggers
+    export_model "$teacher_run" "$teacher_config" "$(teacher_weights)"
+    deploy_options=()
 }
 
 case $mode in

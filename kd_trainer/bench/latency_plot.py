@@ -3,10 +3,11 @@
 import json
 
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate.output import replacing
-from kd_trainer.evaluate.style import colours, legend, load_style
+from kd_trainer.evaluate import plots
+from kd_trainer.evaluate.latency import fastest
+from kd_trainer.evaluate.style import load_style
 
-FIGURES = {"rejection": "Rejection (geometric mean)", "accuracy": "Accuracy"}
+FIGURES = {"rejection": plots.REJECTION, "accuracy": "Accuracy"}
 
 
 def qualities(path, models):
@@ -35,38 +36,20 @@ def qualities(path, models):
     return {"figure": figure, "values": {n: (known[n][figure]["value"], known[n][figure]["total"]) for n in models}}
 
 
-def fastest(rows, name):
-    """The quickest single-thread row of a model in single precision, for the smallest batch: that of a trigger."""
-    found = [r for r in rows if r["model"] == name and r["precision"] == "fp32"]
-    smallest = min(((r["threads"], r["batch"]) for r in found), default=None)
-    return min((r for r in found if (r["threads"], r["batch"]) == smallest), key=lambda r: r["p50_ms"], default=None)
-
-
 def draw(rows, quality, folder):
     """latency.png and latency.pdf; returns their paths."""
     plt, style = load_style()
-    chosen = colours(list(quality["values"]))
-    written = []
+    found = {name: fastest(rows, name) for name in quality["values"]}
+    found = {name: row for name, row in found.items() if row}
+    points = {
+        name: (1e3 * row["p50_ms"], *quality["values"][name], f"{name} ({row['engine']})")
+        for name, row in found.items()
+    }
     with plt.style.context(style):
-        figure, ax = plt.subplots(figsize=(8, 6 + 0.35 * len(chosen)), layout="constrained")
-        batches, threads = set(), set()
-        for name, (value, error) in quality["values"].items():
-            row = fastest(rows, name)
-            if row is None:
-                continue
-            batches.add(row["batch"])
-            threads.add(row["threads"])
-            ax.errorbar(1e3 * row["p50_ms"], value, error, fmt="o", color=chosen[name], markersize=9,
-                        label=f"{name} ({row['engine']})")  # fmt: skip
-        ax.set_xscale("log")
-        ax.margins(x=0.15, y=0.25)
-        number = "/".join(map(str, sorted(threads)))
-        ax.set_xlabel(f"Median latency (µs), batch of {'/'.join(map(str, sorted(batches)))}, threads: {number}")
-        ax.set_ylabel(FIGURES[quality["figure"]])
-        legend(figure, ax, {"title": ""}, 1)
-        for kind in ("png", "pdf"):
-            with replacing(folder / f"latency.{kind}") as temporary:
-                figure.savefig(temporary, format=kind, dpi=150)
-            written.append(folder / f"latency.{kind}")
+        figure = plots.draw_against(
+            plt, points, xlabel=plots.latency_label(found.values()), ylabel=FIGURES[quality["figure"]], title="",
+            every=list(quality["values"]),
+        )  # fmt: skip
+        written = plots.save(figure, folder, "latency")
         plt.close(figure)
     return written

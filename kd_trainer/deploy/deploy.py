@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from kd_trainer import configs
-from kd_trainer.deploy import parity, reference
+from kd_trainer.deploy import parity, reference, session
 from kd_trainer.deploy.model_dir import (
     CONFIG,
     FINGERPRINT,
@@ -14,6 +14,7 @@ from kd_trainer.deploy.model_dir import (
     PREPROCESS,
     SOURCE,
     check_preprocess,
+    class_names,
     expected_preprocess,
     fingerprint,
     read,
@@ -42,7 +43,8 @@ def complete(folder, data_config, source):
     Raises
     ------
     InputError
-        If a file is missing, or if preprocess.json is not that of the data config.
+        If a file is missing, if preprocess.json is not that of the data config, or if there is no embedding that
+        the options of the network ask for.
     """
     folder = Path(folder)
     for name in (MODEL, PREPROCESS):
@@ -51,6 +53,7 @@ def complete(folder, data_config, source):
     options = configs.load(data_config)
     found = read_json(folder / PREPROCESS)
     check_preprocess(found, options, folder)
+    check_embedding(folder / MODEL, source, class_names(options, source))
     groups = {k: v for k, v in expected_preprocess(options).items() if isinstance(v, dict)}
     write_json(folder / PREPROCESS, {k: {**v, **groups[k]} if k in groups else v for k, v in found.items()})
     text = yaml.safe_dump({**options, "weights": None}, sort_keys=False)
@@ -59,6 +62,13 @@ def complete(folder, data_config, source):
     for name in DERIVED:  # of a model that was here before
         (folder / name).unlink(missing_ok=True)
     sign(folder, folder / MODEL)
+
+
+def check_embedding(path, source, classes):
+    """Raise InputError if an embedding was asked for that the model does not give."""
+    width = session.open_session(path).get_outputs()[0].shape[-1]
+    if source["options"].get("export_embed") and classes and isinstance(width, int) and width <= len(classes):
+        raise InputError(f"{source['network']} does not know export_embed: export the model without that option")
 
 
 def sign(folder, path):

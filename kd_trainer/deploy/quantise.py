@@ -16,7 +16,8 @@ from kd_trainer.evaluate.output import replacing, write_json
 from kd_trainer.evaluate.predictions import SIMPLE_LABEL, Prediction, class_name
 from kd_trainer.evaluate.task import make_task
 
-INT8, REPORT = "model_int8.onnx", "quantised.json"
+INT8, UNTUNED, REPORT = "model_int8.onnx", "model_int8_untuned.onnx", "quantised.json"
+TUNED = "tuned "  # in the names of models: after quantisation-aware fine-tuning
 FIGURES = {"accuracy_difference": "accuracy", "auc_difference": "AUC", "rejection_ratio": "background rejection"}
 
 
@@ -27,33 +28,40 @@ def labelled_sample(files, exported, jets):
     return prepare(events, input_view(exported.options)).inputs, labels(events, view)
 
 
-def figures(scores, truth, names, replicas=200):
-    """Accuracy, AUC and rejections of models on the same jets, and the second against the first.
+def figures(scores, truth, names, pairs, replicas=200):
+    """Accuracy, AUC and rejections of models on the same jets, and of some against others.
 
     Parameters
     ----------
-    scores : {name of model: (N, K)}, two of them.
+    scores : {name of model: (N, K)}
     truth : (N,) true classes.
     names : (K,) classes.
+    pairs : list of (name, name of the reference)
 
     Returns
     -------
     dict
-        `models`: {name: `compare.summarise`}; `change`: `compare.compare` of the second with the first.
+        `models`: {name: `compare.summarise`}; `changes`: {"name / reference": `compare.compare`}.
     """
     predictions = {k: [Prediction(k, names, s, truth, SIMPLE_LABEL, None)] for k, s in scores.items()}
     task = make_task([p for seeds in predictions.values() for p in seeds], [class_name(name) for name in names])
     samples, rejections = compare.collect(task, predictions, replicas)
-    first, second = scores
-    points = compare.well_measured(*rejections.values())
+    points, keys = compare.well_measured(*rejections.values()), [p.key for p in task.points]
     return {
         "models": {name: compare.summarise(samples[name], rejections[name], points) for name in scores},
-        "change": compare.compare(samples[second], samples[first], [p.key for p in task.points], points),
+        "changes": {f"{a} / {b}": compare.compare(samples[a], samples[b], keys, points) for a, b in pairs},
     }
 
 
-def verdict(change):
-    """Sentences that say what 8 bits lose, and whether that is more than its statistical uncertainty."""
+def verdict(change, subject, reference="single precision"):
+    """Sentences that say what a precision loses, and whether that is more than its statistical uncertainty.
+
+    Parameters
+    ----------
+    change : see `compare.compare`
+    subject : what loses, in the plural, such as '8 bits'.
+    reference : what it is compared with.
+    """
     sentences = []
     for key, name in FIGURES.items():
         if change[key] is None:
@@ -62,64 +70,112 @@ def verdict(change):
         value, error = change[key]["value"], change[key]["statistical"]
         shown = f"{value:.4f} ± {error:.4f}"
         if key.endswith("ratio"):
-            lost, shown = value < 1 - error, f"{shown} times that of single precision"
+            lost, shown = value < 1 - error, f"{shown} times that of {reference}"
         else:
             lost, shown = value < -error, f"it changes by {shown}"
         if lost:
-            sentences.append(f"8 bits LOSE {name}: {shown}, more than the statistical uncertainty.")
+            sentences.append(f"{subject} LOSE {name}: {shown}, more than the statistical uncertainty.")
         else:
-            sentences.append(f"8 bits lose no {name} beyond the statistical uncertainty: {shown}.")
+            sentences.append(f"{subject} lose no {name} beyond the statistical uncertainty: {shown}.")
     return sentences
 
 
+def gain(change):
+    """A sentence on 8 bits after quantisation-aware fine-tuning against 8 bits without it."""
+    found = {name: (change[key], 1.0 if key.endswith("ratio") else 0.0) for key, name in FIGURES.items() if change[key]}
+    better = [name for name, (c, same) in found.items() if c["value"] - same > c["statistical"]]
+    worse = [name for name, (c, same) in found.items() if c["value"] - same < -c["statistical"]]
+    what = [f"{word} {', '.join(names)}" for word, names in (("gains", better), ("LOSES", worse)) if names]
+    numbers = "; ".join(
+        f"{name} {'times' if same else 'plus'} {c['value']:.4f} ± {c['statistical']:.4f}"
+        for name, (c, same) in found.items()
+    )
+    return (
+        "At this precision, fine-tuning "
+        f"{' and '.join(what) or 'changes nothing beyond the statistical uncertainty'}: {numbers}."
+    )
+
+
 def speed(sessions, inputs, batch_size, repetitions):
-    """Jets a second of each model, and how many times the first takes as long as the last."""
+    """Jets a second of each model, and how many times as many as the first."""
     sides = {name: (lambda s=s: session.run(s, inputs, batch_size)) for name, s in sessions.items()}
     seconds = alternate(sides, repetitions)
     jets = len(next(iter(inputs.values())))
-    first, last = list(sessions)[0], list(sessions)[-1]
+    first, *others = sessions
     return {
         "batch_size": batch_size,
         "jets_per_s": {name: rates(found, jets) for name, found in seconds.items()},
-        "ratio": ratio(seconds[last], seconds[first]),
+        "ratios": {f"{name} / {first}": ratio(seconds[name], seconds[first]) for name in others},
     }
 
 
-def run(folder, calibration, test, *, jets, test_jets, batch_size, threads, repetitions):
-    """Quantise, measure, write model and report; returns the report."""
-    exported = read(folder)
-    if not exported.classes:
-        raise InputError("the data config does not name the classes, so that nothing can be said about the scores")
-    original, target = exported.folder / MODEL, exported.folder / INT8
-    fp32 = session.open_session(original, threads)
+def make_int8(exported, target, calibration, weight_bits):
+    """Write the 8-bit variant of a model; returns the paths of both."""
+    original = exported.folder / MODEL
+    fp32 = session.open_session(original)
     check_model(fp32, original, exported)
     from kd_trainer.deploy import int8  # onnx and onnxruntime are an extra, which open_session has looked for
 
-    sample, truth = labelled_sample(test, exported, test_jets)
-    inputs = prepare(read_jets(calibration, exported.config, jets), exported.config).inputs
     with replacing(target) as temporary:
-        int8.quantise(original, temporary, inputs, [x.name for x in fp32.get_inputs()])
-        sign(exported.folder, temporary)
-    sessions = {"fp32": fp32, "int8": session.open_session(target, threads)}
-    classes = len(exported.classes)
-    scores = {name: session.run(s, sample)[:, :classes] for name, s in sessions.items()}
-    found = figures(scores, truth, exported.classes)
+        int8.quantise(original, temporary, calibration, [x.name for x in fp32.get_inputs()], weight_bits)
+        sign(target.parent, temporary)
+    return original, target
+
+
+def run(folder, calibration, test, *, before, weight_bits, jets, test_jets, batch_size, threads, repetitions):
+    """Quantise, measure, write model and report; returns the report."""
+    exported = {"": read(before), TUNED: read(folder)} if before else {"": read(folder)}
+    plain, last = exported[""], list(exported)[-1]
+    if not plain.classes:
+        raise InputError("the data config does not name the classes, so that nothing can be said about the scores")
+    if before and exported[TUNED].preprocess != plain.preprocess:
+        raise InputError(f"{folder} and {before} have different inputs: not one student before and after fine-tuning")
+    sample, truth = labelled_sample(test, plain, test_jets)
+    inputs = prepare(read_jets(calibration, plain.config, jets), plain.config).inputs
+    paths = {}
+    for prefix, model in exported.items():
+        target = Path(folder, INT8 if prefix == last else UNTUNED)
+        paths[prefix + "fp32"], paths[prefix + "int8"] = make_int8(model, target, inputs, weight_bits)
+    sessions = {name: session.open_session(path, threads) for name, path in paths.items()}
+    classes = len(plain.classes)
+    scores = {name: session.run(s, sample, batch_size)[:, :classes] for name, s in sessions.items()}
+    tuned = [(TUNED + "int8", "fp32"), (TUNED + "int8", "int8")] if before else []
+    found = figures(scores, truth, plain.classes, [("int8", "fp32"), *tuned])
     result = {
         "machine": machine(),
         "calibration": {"files": [str(path) for path in calibration], "jets": len(next(iter(inputs.values())))},
         "test": {"files": [str(path) for path in test], "jets": len(truth)},
-        "operators": int8.quantised_operators(target),
-        "bytes": {"fp32": original.stat().st_size, "int8": target.stat().st_size},
+        "weight_bits": weight_bits,
+        "files": {name: str(path) for name, path in paths.items()},
+        "operators": quantised_operators(paths["int8"]),
+        "bytes": {name: path.stat().st_size for name, path in paths.items()},
         "speed": speed(sessions, sample, batch_size, repetitions),
         **found,
-        "verdict": verdict(found["change"]),
+        "verdict": conclusions(found["changes"], weight_bits),
     }
-    write_json(exported.folder / REPORT, result)
+    write_json(Path(folder, REPORT), result)
     return result
 
 
+def quantised_operators(path):
+    """See `int8.quantised_operators`."""
+    from kd_trainer.deploy import int8
+
+    return int8.quantised_operators(path)
+
+
+def conclusions(changes, weight_bits):
+    """The sentences of all comparisons."""
+    bits = "8 bits" if weight_bits == 7 else f"Weights of {weight_bits} bits"
+    sentences = verdict(changes["int8 / fp32"], bits)
+    if f"{TUNED}int8 / fp32" in changes:
+        sentences += verdict(changes[f"{TUNED}int8 / fp32"], f"{bits} after fine-tuning")
+        sentences.append(gain(changes[f"{TUNED}int8 / int8"]))
+    return sentences
+
+
 def print_result(result):
-    """Table of both models, operators, and the verdict."""
+    """Table of the models, operators, and the verdict."""
     from tabulate import tabulate
 
     rows = []
@@ -130,8 +186,9 @@ def print_result(result):
         rows.append([name, *numbers, f"{result['bytes'][name] / 1000:.0f} kB", f"{rate:.3g}"])
     header = ["model", "accuracy", "AUC", "rejection", "size", "jets/s"]
     print(tabulate(rows, header, disable_numparse=True))
-    found = result["speed"]["ratio"]
-    print(f"\nint8 / fp32 in jets/s: {found['median']:.3g} ({found['lowest']:.3g} to {found['highest']:.3g})")
+    print()
+    for name, found in result["speed"]["ratios"].items():
+        print(f"{name} in jets/s: {found['median']:.3g} ({found['lowest']:.3g} to {found['highest']:.3g})")
     operators = [f"{k} {v['quantised']} of {v['all']}" for k, v in result["operators"].items() if v["quantised"]]
     others = [k for k, v in result["operators"].items() if not v["quantised"]]
     print(f"in 8 bits: {', '.join(operators) or 'nothing'}; in single precision: {', '.join(others)}")
@@ -143,12 +200,16 @@ def main(argv):
     parser = argparse.ArgumentParser(
         prog="kd_trainer quantise",
         description="Static INT8 of an exported model: ranges from training jets, figures before and after from test "
-        "jets. Writes model_int8.onnx and quantised.json into the folder.",
+        "jets. Writes model_int8.onnx and quantised.json into the folder. With --before, the same for the model that "
+        "this one was fine-tuned from (./train_kd.sh quantise).",
     )
     add = parser.add_argument
     add("model_dir", type=Path, metavar="MODEL_DIR")
     add("files", nargs="+", metavar="FILE", help="training jets, for the ranges of the activations")
     add("--test", nargs="+", required=True, metavar="FILE", help="test jets with their labels, for the figures")
+    add("--before", type=Path, metavar="MODEL_DIR", help="the same student before quantisation-aware fine-tuning")
+    add("--weight-bits", type=int, default=7, choices=range(2, 8), metavar="B",
+        help="of the 8 bits of a weight, those used: 2 to 7 (default: %(default)s)")  # fmt: skip
     add("--jets", type=int, default=2000, metavar="N", help="for calibration (default: %(default)s)")
     add("--test-jets", type=int, default=100_000, metavar="N", help="for the figures (default: %(default)s)")
     add("--batch-size", type=int, default=256, metavar="B", help="for the speed (default: %(default)s)")
@@ -158,7 +219,8 @@ def main(argv):
     for name in ("jets", "test_jets", "batch_size", "repetitions"):
         if getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} has to be at least 1")
-    result = run(args.model_dir, files_of(args.files), files_of(args.test), jets=args.jets, test_jets=args.test_jets,
-                 batch_size=args.batch_size, threads=args.threads, repetitions=args.repetitions)  # fmt: skip
+    result = run(args.model_dir, files_of(args.files), files_of(args.test), before=args.before,
+                 weight_bits=args.weight_bits, jets=args.jets, test_jets=args.test_jets, batch_size=args.batch_size,
+                 threads=args.threads, repetitions=args.repetitions)  # fmt: skip
     print_result(result)
     print(args.model_dir / INT8, args.model_dir / REPORT, sep="\n")

@@ -107,6 +107,18 @@ def explain_sample(results):
     return f"{results['n_jets']} test jets, of which {n_background} {background['name']}{counts}."
 
 
+def explain_latency(results):
+    """What the latencies are, where there are any."""
+    measured = results.get("latency")
+    if not measured:
+        return []
+    return [
+        f"Latency is the median time for {measured['conditions']} (for each model the fastest engine), in single "
+        f"precision, on {measured['processor']}; models of one network have the same. It depends on the machine and on "
+        "what else runs there: quote ratios."
+    ]
+
+
 def document(results, plot_names):
     """The text of report.md."""
     n_classes = len(results["jets_per_class"])
@@ -120,6 +132,7 @@ def document(results, plot_names):
         "## Models",
         tables.main_table(results),
         f"FLOPs are multiply-adds for one jet. {auc}",
+        *explain_latency(results),
         *explain_rejections(results),
         tables.rejection_table(results),
     ]

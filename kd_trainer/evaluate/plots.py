@@ -1,4 +1,4 @@
-"""Plots of a report: ROC curves, ratios of rejections, rejection against FLOPs; each as PNG and PDF."""
+"""Plots of a report: ROC curves, ratios of rejections, rejection against FLOPs and latency; each as PNG and PDF."""
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from kd_trainer.evaluate.tables import title
 
 MOST_POINTS = 20  # plots a working point are drawn up to this number
 MARKERS = "os^Dv"
+REJECTION = "Rejection (geometric mean)"
 
 
 def _tick(point):
@@ -46,27 +47,76 @@ def draw_ratio(plt, results, names):
     return figure
 
 
-def draw_rejection_against_flops(plt, results):
-    """Geometric-mean rejection of the models whose FLOPs are known."""
+def draw_against(plt, points, *, xlabel, ylabel, title, every):
+    """A figure of merit of models against what they cost.
+
+    Parameters
+    ----------
+    points : {model: (cost, figure of merit, its uncertainty, text of the legend)}
+    xlabel, ylabel, title : str
+    every : names of all models, for the colours.
+    """
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    known = {name: m for name, m in results["models"].items() if m["flops"] and m["rejection"]}
-    figure, ax = plt.subplots(figsize=(8, 6 + 0.35 * len(known)), layout="constrained")
-    chosen = colours(results["models"])
-    for name, model in known.items():
-        value, error = model["rejection"]["value"], model["rejection"]["total"]
-        label = f"{name} ({si(model['parameters'])} parameters)"
-        ax.errorbar(model["flops"], value, error, fmt="o", color=chosen[name], label=label, markersize=9, capsize=0)
-    ax.set(xscale="log", yscale="log")
+    figure, ax = plt.subplots(figsize=(8, 6 + 0.35 * len(points)), layout="constrained")
+    chosen = colours(every)
+    for name, (x, value, error, label) in points.items():
+        ax.errorbar(x, value, error, fmt="o", color=chosen[name], label=label, markersize=9, capsize=0)
+    ax.set_xscale("log")
     ax.margins(x=0.15, y=0.25)
-    # Rejections rarely span decades here: label 2 and 5 as well, as plain numbers.
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_formatter(NullFormatter())
-    ax.set_xlabel("FLOPs for one jet (multiply-adds)")
-    ax.set_ylabel("Rejection (geometric mean)")
-    legend(figure, ax, results, 1)
+    if ylabel == REJECTION:
+        ax.set_yscale("log")
+        # Rejections rarely span decades here: label 2 and 5 as well, as plain numbers.
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(ylabel)
+    legend(figure, ax, {"title": title}, 1)
     return figure
+
+
+def draw_rejection_against_flops(plt, results):
+    """Geometric-mean rejection of the models whose FLOPs are known."""
+    points = {
+        name: (m["flops"], m["rejection"]["value"], m["rejection"]["total"],
+               f"{name} ({si(m['parameters'])} parameters)")
+        for name, m in results["models"].items()
+        if m["flops"] and m["rejection"]
+    }  # fmt: skip
+    labels = {"xlabel": "FLOPs for one jet (multiply-adds)", "ylabel": REJECTION, "title": results["title"]}
+    return draw_against(plt, points, **labels, every=results["models"])
+
+
+def draw_rejection_against_latency(plt, results):
+    """Geometric-mean rejection of the models whose latency is known."""
+    points = {
+        name: (1e3 * m["latency"]["p50_ms"], m["rejection"]["value"], m["rejection"]["total"],
+               f"{name} ({m['latency']['engine']})")
+        for name, m in results["models"].items()
+        if m["latency"] and m["rejection"]
+    }  # fmt: skip
+    rows = [m["latency"] for m in results["models"].values() if m["latency"]]
+    labels = {"xlabel": latency_label(rows), "ylabel": REJECTION, "title": results["title"]}
+    return draw_against(plt, points, **labels, every=results["models"])
+
+
+def latency_label(rows):
+    """The label of an axis of latencies, for rows of latency.json."""
+    batches, threads = ("/".join(map(str, sorted({row[key] for row in rows}))) for key in ("batch", "threads"))
+    return f"Median latency (µs), batch of {batches}, threads: {threads}"
+
+
+def save(figure, folder, name):
+    """Write a figure as PNG and PDF; returns their paths."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # the layout found stays, to be computed once for both kinds
+    written = []
+    for kind in ("png", "pdf"):
+        with replacing(folder / f"{name}.{kind}") as temporary:
+            figure.savefig(temporary, format=kind, dpi=150)
+        written.append(folder / f"{name}.{kind}")
+    return written
 
 
 def draw_all(results, task, models, folder, published=None):
@@ -74,7 +124,8 @@ def draw_all(results, task, models, folder, published=None):
 
     Returns
     -------
-    Paths of the files written: roc, ratio (when there is one) and rejection_vs_flops (when FLOPs are known).
+    Paths of the files written: roc, ratio (when there is one), rejection_vs_flops and rejection_vs_latency (when those
+    are known).
     """
     plt, style = load_style()
     written = []
@@ -86,12 +137,9 @@ def draw_all(results, task, models, folder, published=None):
                 figures["ratio"] = draw_ratio(plt, results, models)
         if any(m["flops"] and m["rejection"] for m in results["models"].values()):
             figures["rejection_vs_flops"] = draw_rejection_against_flops(plt, results)
+        if any(m.get("latency") and m["rejection"] for m in results["models"].values()):
+            figures["rejection_vs_latency"] = draw_rejection_against_latency(plt, results)
         for name, figure in figures.items():
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")  # the layout found stays, to be computed once for both kinds
-            for kind in ("png", "pdf"):
-                with replacing(folder / f"{name}.{kind}") as temporary:
-                    figure.savefig(temporary, format=kind, dpi=150)
-                written.append(folder / f"{name}.{kind}")
+            written += save(figure, folder, name)
             plt.close(figure)
     return written

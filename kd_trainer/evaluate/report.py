@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate import compare, markdown, plots, published, style, tables
+from kd_trainer.evaluate import compare, latency, markdown, plots, published, style, tables
 from kd_trainer.evaluate.output import write_json, write_text
 from kd_trainer.evaluate.predictions import SIDECAR_KEYS, check_same_jets, class_names, expand, read, sidecar
 from kd_trainer.evaluate.task import make_task
@@ -85,6 +85,23 @@ def evaluate(task, models, pairs, *, title, replicas, reference=None):
     return results
 
 
+def add_latencies(results, path):
+    """Put the latencies of latency.json into the results: of the models, and where they come from."""
+    measured = latency.read(path)
+    found = latency.of_models(measured["rows"], results["models"])
+    rows = [row for row in found.values() if row]
+    if not rows:
+        known = ", ".join(dict.fromkeys(row["model"] for row in measured["rows"]))
+        raise InputError(f"--latency {path} has none of the models of the report, but {known}: use the same names")
+    results["latency"] = {
+        "file": str(path),
+        "processor": measured["machine"]["processor"],
+        "conditions": latency.conditions(rows),
+    }
+    for name, row in found.items():
+        results["models"][name]["latency"] = row
+
+
 def main(argv):
     """Read, compare, write DIR/report.md, report.json and the plots; print the main table and the conclusions."""
     parser = argparse.ArgumentParser(
@@ -114,6 +131,9 @@ def main(argv):
         help="published results to print beside ours (default: by the names of the classes); a benchmark named here "
         "is the one the predictions are for, so its results are drawn beside the ROC curves, too",
     )
+    parser.add_argument(
+        "--latency", type=Path, metavar="latency.json", help="of kd_trainer bench latency with the same names: a column"
+    )
     parser.add_argument("--title", default="", help="title of the report and of the plots")
     parser.add_argument("--replicas", type=int, default=200, help="bootstrap replicas (default: 200)")
     args = parser.parse_args(argv)
@@ -128,6 +148,8 @@ def main(argv):
     reference = published.select(args.published, task.names)
     pairs = pairs_to_compare(args.compare, list(models))
     results = evaluate(task, models, pairs, title=args.title, replicas=args.replicas, reference=reference)
+    if args.latency:
+        add_latencies(results, args.latency)
     drawn = None if args.published == "auto" else reference
     written = plots.draw_all(results, task, models, args.output, drawn)
     write_json(args.output / "report.json", results)

@@ -36,19 +36,30 @@ def inputs_of(model):
 
 
 def main_table(results, tablefmt="github"):
-    """A row a model: size, accuracy, AUC, geometric mean of the rejections."""
+    """A row a model: size, accuracy, AUC, geometric mean of the rejections; latency where it has been measured."""
     header = ["model", "seeds", "inputs", "parameters", "FLOPs", "accuracy", "AUC", "rejection (geometric mean)"]
+    timed = bool(results.get("latency"))
+    if timed:
+        header.insert(5, "latency (µs)")
     rows = [
         [
             name,
             len(model["files"]),
             inputs_of(model),
             *(ABSENT if model[key] is None else si(model[key]) for key in ("parameters", "flops")),
+            *([_microseconds(model["latency"])] if timed else []),
             *(plus_minus(model[key]) for key in ("accuracy", "auc", "rejection")),
         ]
         for name, model in results["models"].items()
     ]
     return tabulate(rows, header, tablefmt=tablefmt, disable_numparse=True)
+
+
+def _microseconds(row):
+    """The median of a row of latency.json."""
+    if row is None:
+        return ABSENT
+    return f"{1e3 * row['p50_ms']:{'.3g' if row['p50_ms'] < 0.1 else '.0f'}}"
 
 
 def _by_point(results, first, rows):

@@ -1,5 +1,6 @@
 """A small trained student, exported by weaver and completed by `kd_trainer deploy`."""
 
+import os
 import shutil
 
 import pytest
@@ -39,10 +40,10 @@ def make_model_dir(jets, folder):
 
 
 @pytest.fixture(scope="session")
-def model_dir(jets, tmp_path_factory, worker_id):
+def model_dir(jets, tmp_path_factory):
     """Folder with net.pt and what `deploy` leaves, for reading only."""
     base = tmp_path_factory.getbasetemp()
-    folder = (base if worker_id == "master" else base.parent) / "model_dir"  # the processes of pytest-xdist share it
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "model_dir"  # its processes share it
     with FileLock(f"{folder}.lock"):
         if not (folder / "parity.json").exists():
             make_model_dir(jets, folder)

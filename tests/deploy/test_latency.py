@@ -6,7 +6,6 @@ import pytest
 from helpers import kd_trainer
 
 from kd_trainer.bench.latency import cell, models_of, summary
-from kd_trainer.bench.latency_plot import fastest
 from kd_trainer.deploy import engines
 from kd_trainer.errors import InputError
 
@@ -74,13 +73,6 @@ def test_summary():
     found = summary([0.001] * 99 + [0.1], 10)
     assert found["p50_ms"] == pytest.approx(1) and found["jets_per_s"] == pytest.approx(1e4)
     assert 1 < found["p99_ms"] < 100 and found["calls"] == 100
-
-
-def test_the_row_of_the_plot():
-    row = {"model": "a", "precision": "fp32", "threads": 1, "batch": 1, "p50_ms": 2.0}
-    others = [{"threads": 2, "p50_ms": 0.1}, {}, {"p50_ms": 1.0}, {"precision": "int8", "p50_ms": 0.5}]
-    rows = [{**row, **other} for other in others]
-    assert fastest(rows, "a") == rows[2] and fastest(rows, "b") is None
 
 
 def test_names(tmp_path):

@@ -106,6 +106,13 @@ def test_plain_export_of_weaver_has_no_fingerprint_and_works(own_dir):
     assert len(Tagger(own_dir)(random_jets(3))) == 3
 
 
+def test_embedding_that_the_network_does_not_give(own_dir, val_files):
+    options = ["--network", "networks/PFN.py", "-o", "export_embed", "True", "--weights", own_dir / "net.pt"]
+    result = kd_trainer("deploy", own_dir, *val_files, *options, "--data-config", L1, check=False)
+    assert result.returncode == 1 and len(result.stderr.splitlines()) == 1
+    assert "networks/PFN.py does not know export_embed: export the model without" in result.stderr
+
+
 def test_deploy_of_what_was_not_exported(own_dir, val_files):
     options = ["--network", "networks/PFN.py", "--weights", own_dir / "net.pt"]
     (own_dir / "model.onnx").unlink()

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import onnx
 import pytest
-from helpers import kd_trainer
+from helpers import kd_trainer, random_jets
+from weaver.utils.dataset import DataConfig
 
-from kd_trainer.deploy.quantise import figures, verdict
+from kd_trainer.deploy.quantise import conclusions, figures, gain, verdict
 from kd_trainer.deploy.tagger import Tagger
 
 
@@ -21,7 +22,7 @@ def test_model_and_report(own_dir, val_files):
     assert list(weights.values()).count(onnx.TensorProto.INT8) >= 4
     assert report["test"]["jets"] == report["calibration"]["jets"] == 160
     assert report["models"]["fp32"]["accuracy"]["value"] > 0.1
-    assert report["speed"]["ratio"]["lowest"] > 0 and report["bytes"]["int8"] > 0
+    assert report["speed"]["ratios"]["int8 / fp32"]["lowest"] > 0 and report["bytes"]["int8"] > 0
     assert len(report["verdict"]) == 3 and all(sentence in result.stdout for sentence in report["verdict"])
     single, low = (Tagger(own_dir, model=f"model{kind}.onnx").session for kind in ("", "_int8"))
     assert [x.name for x in single.get_inputs()] == [x.name for x in low.get_inputs()]
@@ -33,13 +34,54 @@ def test_verdict_is_plain_about_a_loss():
     good = np.clip(rng.normal(0.3 + 0.4 * truth, 0.2), 0.01, 0.99)
     bad = np.clip(good + rng.normal(0, 0.3, len(good)), 0.01, 0.99)
     scores = {name: np.stack([1 - s, s], axis=1) for name, s in {"fp32": good, "int8": bad, "same": good}.items()}
-    worse = figures({k: scores[k] for k in ("fp32", "int8")}, truth, ["label_QCD", "label_Top"])
-    assert worse["models"]["int8"]["auc"]["value"] < worse["models"]["fp32"]["auc"]["value"]
-    sentences = verdict(worse["change"])
+    pairs = [("int8", "fp32"), ("same", "fp32"), ("same", "int8"), ("int8", "same")]
+    found = figures(scores, truth, ["label_QCD", "label_Top"], pairs)
+    assert found["models"]["int8"]["auc"]["value"] < found["models"]["fp32"]["auc"]["value"]
+    changes = found["changes"]
+    sentences = verdict(changes["int8 / fp32"], "8 bits")
     for sentence, name in zip(sentences[:2], ("accuracy", "AUC")):
         assert sentence.startswith(f"8 bits LOSE {name}: ") and "more than the statistical uncertainty" in sentence
-    same = figures({k: scores[k] for k in ("fp32", "same")}, truth, ["label_QCD", "label_Top"])
-    assert all(s.startswith("8 bits lose no ") for s in verdict(same["change"]))
+    assert all(s.startswith("8 bits lose no ") for s in verdict(changes["same / fp32"], "8 bits"))
+    assert gain(changes["same / int8"]).startswith("At this precision, fine-tuning gains accuracy, AUC, background")
+    assert "fine-tuning LOSES accuracy, AUC" in gain(changes["int8 / same"])
+    assert "fine-tuning changes nothing beyond the statistical uncertainty" in gain(changes["same / fp32"])
+
+
+def test_conclusions_name_the_bits():
+    change = {"accuracy_difference": {"value": -0.1, "statistical": 0.01}} | dict.fromkeys(
+        ("auc_difference", "rejection_ratio")
+    )
+    every = dict.fromkeys(("int8 / fp32", "tuned int8 / fp32", "tuned int8 / int8"), change)
+    sentences = conclusions(every, weight_bits=4)
+    assert sentences[0].startswith("Weights of 4 bits LOSE accuracy: it changes by -0.1000 ± 0.0100")
+    assert sentences[1] == "The AUC cannot be compared with so few test jets." and len(sentences) == 7
+    assert sentences[3].startswith("Weights of 4 bits after fine-tuning LOSE accuracy")
+
+
+def test_before_and_after_fine_tuning(own_dir, model_dir, val_files):
+    """The report of both, and nothing written beside the model before."""
+    before = sorted(path.name for path in model_dir.iterdir())
+    result = kd_trainer("quantise", own_dir, *val_files, "--test", *val_files, "--before", model_dir,
+                        "--weight-bits", 3, "--repetitions", 1, "--threads", 1)  # fmt: skip
+    report = json.loads((own_dir / "quantised.json").read_text())
+    assert list(report["models"]) == ["fp32", "int8", "tuned fp32", "tuned int8"]
+    assert report["weight_bits"] == 3 and set(report["bytes"]) == set(report["models"])
+    assert set(report["changes"]) == {"int8 / fp32", "tuned int8 / fp32", "tuned int8 / int8"}
+    assert report["changes"]["tuned int8 / int8"]["accuracy_difference"]["value"] == 0  # the same weights here
+    assert "Weights of 3 bits after fine-tuning" in result.stdout and "tuned int8 / fp32 in jets/s" in result.stdout
+    assert sorted(path.name for path in model_dir.iterdir()) == before
+    weights = [onnx.numpy_helper.to_array(x) for x in onnx.load(own_dir / "model_int8.onnx").graph.initializer
+               if x.data_type == onnx.TensorProto.INT8]  # fmt: skip
+    assert max(np.abs(weight).max() for weight in weights) == 3
+    assert len(Tagger(own_dir, model="model_int8_untuned.onnx")(random_jets(3))) == 3
+
+
+def test_models_that_do_not_belong_together(own_dir, model_dir, val_files):
+    path = own_dir / "data_config.yaml"
+    path.write_text(path.read_text().replace("length: 16", "length: 8"))
+    DataConfig.load(str(path)).export_json(own_dir / "preprocess.json")
+    result = kd_trainer("quantise", own_dir, *val_files, "--test", *val_files, "--before", model_dir, check=False)
+    assert result.returncode == 1 and "not one student before and after fine-tuning" in result.stderr
 
 
 @pytest.mark.parametrize(("options", "text"), [(["--jets", 0], "--jets has to be at least 1")])

@@ -126,6 +126,7 @@ def test_embedding(val_files, tmp_path):
     config = ROOT / "data" / "JetClass" / "JetClass_l1.yaml"
     options = {**TEACHER, "export_embed": True}
     network = import_module(str(ROOT / "networks" / "ParT.py"))
+    torch.manual_seed(1)
     model, info = network.get_model(DataConfig.load(str(config), load_observers=False), for_inference=True, **options)
     torch.save(model.state_dict(), tmp_path / "net.pt")
     inputs = tuple(torch.ones(2, *info["input_shapes"][name][1:]) for name in info["input_names"])

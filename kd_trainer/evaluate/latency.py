@@ -1,0 +1,63 @@
+"""Latencies that `kd_trainer bench latency` has measured, for the models of a report."""
+
+import json
+
+from kd_trainer.errors import InputError
+
+SAME_NETWORK = ("network", "options", "particles")
+
+
+def read(path):
+    """latency.json: dict with `machine` and `rows`.
+
+    Raises
+    ------
+    InputError
+        If it is not there or not that file.
+    """
+    if not path.is_file():
+        raise InputError(f"--latency {path} is not there")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        for row in content["rows"]:
+            row["model"], row["engine"], row["precision"], row["threads"], row["batch"], row["p50_ms"]
+        content["machine"]["processor"]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"--latency {path} is not the latency.json of kd_trainer bench latency") from None
+    return content
+
+
+def fastest(rows, name):
+    """The quickest single-thread row of a model in single precision, for the smallest batch: that of a trigger."""
+    found = [r for r in rows if r["model"] == name and r["precision"] == "fp32"]
+    smallest = min(((r["threads"], r["batch"]) for r in found), default=None)
+    return min((r for r in found if (r["threads"], r["batch"]) == smallest), key=lambda r: r["p50_ms"], default=None)
+
+
+def of_models(rows, models):
+    """{name: row or None}: `fastest` of each model, or of another one with the same network.
+
+    Parameters
+    ----------
+    rows : of latency.json.
+    models : {name: dict with `network`, `options`, `particles`}, as in report.json; what training gave the weights does
+        not change the time, so a student trained on labels alone is as fast as the distilled one.
+    """
+    measured = {name: fastest(rows, name) for name in models}
+    networks = {}
+    for name, row in measured.items():
+        if row and models[name]["network"]:
+            networks.setdefault(_network(models[name]), row)
+    return {name: row or networks.get(_network(models[name])) for name, row in measured.items()}
+
+
+def _network(model):
+    return json.dumps([model[key] for key in SAME_NETWORK], sort_keys=True)
+
+
+def conditions(rows):
+    """'a batch of 1 on one thread, in onnxruntime': what the rows of a table have been measured with."""
+    batches, threads, engines = (sorted({row[key] for row in rows}) for key in ("batch", "threads", "engine"))
+    of_batch = "/".join(map(str, batches))
+    on = "one thread" if threads == [1] else f"{'/'.join(map(str, threads))} threads"
+    return f"a batch of {of_batch} on {on}, in {' or '.join(engines)}"

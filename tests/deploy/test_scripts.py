@@ -1,0 +1,77 @@
+"""./train_kd.sh convert with an embedding and quantise, on a small trained student."""
+
+import json
+import os
+
+import awkward as ak
+import onnx
+import pytest
+import torch
+from distillation import STUDENT, TEACHER
+from helpers import CLASSES, ROOT, kd_trainer, run
+from weaver.utils.dataset import DataConfig
+from weaver.utils.import_tools import import_module
+
+L1, FULL = (ROOT / "data" / "JetClass" / f"JetClass_{tier}.yaml" for tier in ("l1", "full"))
+RUN = "demo_PFN_l1_kd_seed1"
+
+
+@pytest.fixture(scope="module")
+def training(clone, jets, model_dir):
+    """A clone as it is after `train`: with a student's weights, a teacher's, and jets for training and test."""
+    folder = clone / "training" / RUN
+    folder.mkdir(parents=True)
+    os.link(model_dir / "net.pt", folder / "net_best_epoch_state.pt")
+    kd_trainer("pair", "--student", L1, "-o", folder)
+    (clone / "jets").mkdir()
+    for split, source in (("train", "train"), ("val", "val"), ("test", "val")):
+        (clone / "jets" / split).symlink_to(jets / source)
+    config = DataConfig.load(str(FULL), load_observers=False)
+    torch.manual_seed(1)
+    teacher, _ = import_module(str(ROOT / "networks" / "ParT.py")).get_model(config, **TEACHER)
+    torch.save(teacher.state_dict(), clone / "teacher.pt")
+    return folder
+
+
+def train_kd(training, *args):
+    clone = training.parents[1]
+    settings = {"DATASET": "demo", "DATADIR": clone / "jets", "TEACHER_WEIGHTS": clone / "teacher.pt", "STUDENT": "PFN"}
+    return run(clone / "train_kd.sh", *args, env={**settings, "WEIGHT_BITS": 4, "OMP_NUM_THREADS": 1})
+
+
+@pytest.fixture(scope="module")
+def converted(training):
+    return train_kd(training, "convert", *STUDENT, "-o", "export_embed", "True")
+
+
+def test_convert_with_embedding_and_tag(converted, training, val_files, tmp_path):
+    assert "model_static.onnx" in converted.stdout
+    assert json.loads((training / "parity.json").read_text())["passed"]
+    (output,) = onnx.load(training / "model_static.onnx").graph.output
+    assert [d.dim_value for d in output.type.tensor_type.shape.dim] == [1, 10 + 16]
+    kd_trainer("tag", training, val_files[0], "-o", tmp_path / "tagged.parquet", "--keep")
+    table = ak.from_parquet(tmp_path / "tagged.parquet")
+    assert table.fields == [*(f"score_label_{name}" for name in CLASSES), "embedding", "flag"]
+    assert ak.to_numpy(table.embedding).shape == (16, 16)
+
+
+def test_quantise(converted, training):
+    """Fine-tuning with rounding and with the teacher, export, comparison of 8 bits with and without it."""
+    teacher = [str(word) for name, value in TEACHER.items() for word in (name, value)]
+    options = "{" + ", ".join(f"'{name}': {value}" for name, value in zip(teacher[::2], teacher[1::2])) + "}"
+    result = train_kd(
+        training, "quantise", *STUDENT, "-o", "teacher_options", options, "--num-epochs", 1, "--batch-size", 64,
+        "--samples-per-epoch", 256, "--samples-per-epoch-val", 64, "--num-workers", 0,
+    )  # fmt: skip
+    tuned = training.with_name(RUN + "_quantised_4bit")
+    log = (training.parents[1] / "logs" / tuned.name / "train.log").read_text()
+    assert "Teacher networks/ParT.py" in log and "RoundedLinear" in log
+    report = json.loads((tuned / "quantised.json").read_text())
+    assert list(report["models"]) == ["fp32", "int8", "tuned fp32", "tuned int8"] and report["weight_bits"] == 4
+    assert "Weights of 4 bits after fine-tuning" in result.stdout
+    before, after = (torch.load(d / "net_best_epoch_state.pt", weights_only=True) for d in (training, tuned))
+    assert before.keys() == after.keys()
+    assert not torch.equal(before["mod.fc.weight"], after["mod.fc.weight"])
+    torch.testing.assert_close(before["mod.fc.weight"], after["mod.fc.weight"], atol=0.1, rtol=0)
+    source = json.loads((tuned / "deploy.json").read_text())
+    assert source["network"] == "networks/PFN.py" and source["options"] == {"phi_dims": [16, 16], "rho_dims": [16]}
