@@ -234,11 +234,11 @@ def test_published_particlenet_tags_tops(shared, tmp_path):
     config = DataConfig.load(str(config_path("TopLandscape", "kin")), load_observers=False)
     model, _ = import_module(str(ROOT / "networks" / "ParticleNet.py")).get_model(config, num_classes=10)
     model.load_state_dict(torch.load(shared / "real" / "ParticleNet_kin.pt", map_location="cpu", weights_only=True))
-    sample = ak.from_parquet(path)[:400]
+    sample = ak.from_parquet(path)[:240]
     jets = inputs(sample, "TopLandscape", "kin", tmp_path)
     with torch.no_grad():
-        batches = zip(*(torch.tensor(jets[name]).split(100) for name in config.input_names))
+        batches = zip(*(torch.tensor(jets[name]).split(60) for name in config.input_names))
         p = torch.cat([model.eval()(*batch) for batch in batches]).softmax(1)[:, [8, 0]].double()  # Tbqq, QCD
     score = (p[:, 0] / p.sum(1)).numpy()
     auc, _ = auc_influence(ak.to_numpy(sample.label), np.stack([1 - score, score], axis=1))
-    assert auc == pytest.approx(0.986, abs=0.006)  # of all 1000 jets; here 400
+    assert auc == pytest.approx(0.986, abs=0.008)  # of all 1000 jets; here 240

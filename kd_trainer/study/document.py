@@ -1,0 +1,147 @@
+"""Tables of studies in a Markdown file, made from stored results; the text around them is left alone."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+from tabulate import tabulate
+
+from kd_trainer.errors import InputError
+from kd_trainer.evaluate.output import si, write_text
+from kd_trainer.evaluate.tables import ABSENT, plus_minus
+from kd_trainer.study import plots
+
+NAMES = {"accuracy": "accuracy", "auc": "AUC", "rej30": "Rej 30 %", "rej50": "Rej 50 %", "ece": "ECE"}
+
+
+def write_document(paths, output):
+    """Write the blocks of results into a Markdown file, and their figures beside the results.
+
+    A block stands between `<!-- begin NAME -->` and `<!-- end NAME -->`, NAME being that of the results; what is
+    outside stays. A file that does not exist is made of the blocks alone.
+
+    Parameters
+    ----------
+    paths : list of Path, results.json as `study --report` writes them
+    output : Path
+    """
+    if output.is_dir():
+        raise InputError(f"--output {output} is a folder: give the Markdown file")
+    found = {path: load(path) for path in paths}
+    text = output.read_text(encoding="utf-8") if output.is_file() else ""
+    for path, results in found.items():
+        begin, end = (f"<!-- {mark} {results['name']} -->" for mark in ("begin", "end"))
+        if not output.is_file():
+            text += f"{begin}\n{end}\n"
+        if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+            raise InputError(f"{output} has no place for the results of {path}: write '{begin}' and '{end}' into it")
+        drawn = plots.draw_all(results, path.parent, path.stem)
+        links = [os.path.relpath(figure, output.parent) for figure in drawn if figure.suffix == ".png"]
+        block = f"{begin}\n\n{tables(results, links)}\n\n{end}"
+        text = re.sub(re.escape(begin) + ".*" + re.escape(end), lambda _, block=block: block, text, flags=re.DOTALL)
+    write_text(output, text)
+    return 0
+
+
+def load(path):
+    """Results of a study.
+
+    Raises
+    ------
+    InputError
+        When the file is not one.
+    """
+    try:
+        results = json.loads(Path(path).read_text(encoding="utf-8"))
+        results["name"], results["cells"], results["averaged"], results["baseline"]
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{path} is not from `kd_trainer study --report`") from None
+    return results
+
+
+def tables(results, links):
+    """The block of a study: what was trained, figures of merit, gains, figures."""
+    parts = [introduction(results), merit_table(results), GAINS, gain_table(results)]
+    return "\n\n".join([*parts, *(f"![{Path(link).stem}]({link})" for link in links)])
+
+
+GAINS = (
+    "Against the twin trained on labels alone: the ratio of the rejections and the differences, paired by seed and by "
+    "test jet; the recovered fraction (student - twin) / (ceiling - twin)."
+)
+
+
+def introduction(results):
+    """What was trained and measured, in sentences."""
+    sizes = ", ".join(f"{count} ({name})" for name, count in results["training_jets"].items())
+    test = ", ".join(f"{count} {name}" for name, count in results["test_jets"].items())
+    done = results["jobs"]
+    text = (
+        f"{results['title']}: {done['done']} trainings and caches, {results['minutes']:.0f} minutes with one thread "
+        f"each. Training jets: {sizes}; test jets: {test}. ± is one standard deviation: "
+        f"{results['bootstrap_replicas']} bootstrap replicas of the test jets and the standard error over seeds in "
+        "quadrature. Accuracy and expected calibration error (ECE) weigh all classes alike; rejections of "
+        f"{results['background']} are geometric means over {_listed(results['averaged'])}."
+    )
+    if done["done"] < done["planned"]:
+        text += f" {done['planned'] - done['done']} of {done['planned']} were not trained when this was written."
+    return text
+
+
+def _listed(averaged):
+    points = {name: len(points) for name, points in averaged.items()}
+    return " and ".join(f"{count} signal{'s' * (count != 1)} at {name[3:]} %" for name, count in points.items())
+
+
+def _order(results):
+    roles = ("teacher", "ensemble", "ceiling", "student")
+    return sorted(results["cells"], key=lambda cell: roles.index(cell["role"]))
+
+
+def _who(results, cell):
+    several = len(results["training_jets"]) > 1
+    return [cell["student"], cell["tier"], *([cell["sample"]] if several else []), cell["arm"]]
+
+
+def _header(results):
+    return ["tagger", "inputs", *(["jets"] if len(results["training_jets"]) > 1 else []), "arm"]
+
+
+def merit_table(results):
+    """A row a cell: size and figures of merit."""
+    rows = [
+        [*_who(results, cell), len(cell["seeds"]), si(cell["parameters"]), si(cell["flops"]),
+         *(plus_minus(cell.get(name)) for name in NAMES)]
+        for cell in _order(results)
+    ]  # fmt: skip
+    header = [*_header(results), "seeds", "parameters", "FLOPs", *NAMES.values()]
+    return tabulate(rows, header, tablefmt="github", disable_numparse=True)
+
+
+def gain_table(results):
+    """A row a distilled cell: ratios, differences, calibration before and after, recovered fractions."""
+    twins = {
+        (cell["student"], cell["tier"], cell["sample"]): cell
+        for cell in results["cells"]
+        if cell["role"] == "student" and cell["arm"] == results["baseline"]
+    }
+    rows = []
+    for cell in results["cells"]:
+        if "ratio" not in cell:
+            continue
+        twin = twins[cell["student"], cell["tier"], cell["sample"]]
+        recovered = cell.get("recovered", {})
+        rows.append(
+            [*_who(results, cell), len(cell["paired_seeds"]),
+             *(plus_minus(cell["ratio"].get(name)) for name in ("rej30", "rej50")),
+             *(plus_minus(cell["difference"].get(name)) for name in ("accuracy", "auc")),
+             f"{twin['ece']['value']:.3f} → {cell['ece']['value']:.3f}",
+             *(plus_minus(recovered.get(name)) for name in ("accuracy", "auc", "rej50"))]
+        )  # fmt: skip
+    names = ["Rej 30 % ratio", "Rej 50 % ratio", "accuracy", "AUC", "ECE"]
+    names += ["recovered (accuracy)", "(AUC)", "(Rej 50 %)"]
+    table = tabulate(rows, [*_header(results), "seeds", *names], tablefmt="github", disable_numparse=True)
+    return table if rows else f"({ABSENT} no arm besides {results['baseline']} is trained yet)"

@@ -1,0 +1,148 @@
+"""Figures of merit of a study, and what distillation changes in them: seed by seed, on the same test jets.
+
+A `compare.Sample` holds the values (S,) of S seeds and replicas (S, R) on R resampled test samples that all taggers
+share. Numbers are dicts with value, statistical (test jets), seed_error (standard error of the mean over seeds; None
+for one seed) and total, both in quadrature.
+"""
+
+import numpy as np
+
+from kd_trainer.evaluate import compare, metrics
+from kd_trainer.evaluate.bootstrap import bootstrap
+from kd_trainer.evaluate.calibration import accuracy_statistic, balanced_weights, ece_statistic
+from kd_trainer.evaluate.task import make_task, measure
+from kd_trainer.evaluate.working_points import WorkingPoint
+
+EFFICIENCIES = {"rej30": 0.3, "rej50": 0.5}
+FIGURES = ("accuracy", "auc", *EFFICIENCIES, "ece")
+MEASURED = 2.0  # standard deviations that the ceiling has to be above the student, for a fraction of the way to exist
+
+
+def study_task(predictions, names, background=None):
+    """The task of `evaluate.task`, with the rejections at 30 and 50 % for every signal."""
+    task = make_task(predictions, names, background)
+    signals = list(dict.fromkeys((point.signal, point.background, point.label) for point in task.points))
+    points = [WorkingPoint(signal, of, e, label) for signal, of, label in signals for e in EFFICIENCIES.values()]
+    return task._replace(points=points)
+
+
+def collect(task, cells, replicas):
+    """Measure all taggers and resample the test jets once for all.
+
+    Parameters
+    ----------
+    task : task.Task
+    cells : {key: [predictions.Prediction, one a seed]}
+    replicas : number of bootstrap replicas
+
+    Returns
+    -------
+    samples : {key: {figure: compare.Sample}}; accuracy and ece with classes weighted alike, rejections as geometric
+        means over the signals.
+    averaged : {rej30, rej50: the working points in the mean, those at which every tagger leaves enough jets}
+    """
+    weights = balanced_weights(task.labels)
+    measured = {
+        (key, seed): measure(task, p.scores) for key, found in cells.items() for seed, p in enumerate(found)
+    }
+    statistics = {}
+    for (key, seed), m in measured.items():
+        scores = cells[key][seed].scores
+        own = {"accuracy": accuracy_statistic(task.labels, scores, weights),
+               "ece": ece_statistic(task.labels, scores, weights)}  # fmt: skip
+        statistics |= {(key, seed, name): statistic for name, statistic in (m.statistics | own).items()}
+    drawn = bootstrap(statistics, len(task.labels), replicas=replicas)
+    nominal = np.ones((1, len(task.labels)))
+    averaged = {
+        name: [
+            point.key
+            for point in task.points
+            if point.efficiency == efficiency
+            and all(m.rejections[point.key].passed >= metrics.FEW_JETS for m in measured.values())
+        ]
+        for name, efficiency in EFFICIENCIES.items()
+    }
+    samples = {}
+    for key, found in cells.items():
+        seeds = range(len(found))
+        values = {"auc": [measured[key, seed].values.get("auc") for seed in seeds]}
+        for name in ("accuracy", "ece"):
+            values[name] = [statistics[key, seed, name](nominal)[0] for seed in seeds]
+        for point in (p for points in averaged.values() for p in points):
+            values[point] = [measured[key, seed].rejections[point].value for seed in seeds]
+        known = {
+            name: compare.Sample(np.array(found), np.stack([drawn[key, seed, name] for seed in seeds]))
+            for name, found in values.items()
+            if None not in found
+        }
+        means = {name: compare.mean_over_points(known, points) for name, points in averaged.items()}
+        samples[key] = {name: known.get(name, means.get(name)) for name in FIGURES}
+        samples[key] = {name: sample for name, sample in samples[key].items() if sample is not None}
+    return samples, averaged
+
+
+def restrict(sample, seeds):
+    """A sample with the seeds at some positions only."""
+    return compare.Sample(sample.values[seeds], sample.replicas[seeds])
+
+
+def number(value, statistical, seed_error):
+    """A figure with its uncertainties."""
+    total = float(np.hypot(statistical, seed_error or 0.0))
+    return {"value": float(value), "statistical": float(statistical), "seed_error": seed_error, "total": total}
+
+
+def _standard_error(values):
+    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+
+
+def paired_ratio(first, second):
+    """Geometric mean over seeds of the ratio of two samples with the same seeds, for rejections."""
+    logs = np.log(first.values / second.values)
+    value = np.exp(logs.mean())
+    statistical = value * np.std(np.log(first.replicas / second.replicas).mean(axis=0), ddof=1)
+    error = _standard_error(logs)
+    return number(value, statistical, None if error is None else float(value * error))
+
+
+def paired_difference(first, second):
+    """Mean over seeds of the difference of two samples with the same seeds."""
+    differences = first.values - second.values
+    statistical = np.std((first.replicas - second.replicas).mean(axis=0), ddof=1)
+    return number(differences.mean(), statistical, _standard_error(differences))
+
+
+def recovered(distilled, twin, ceiling):
+    """How much of the way from the label-only student to a large model with the same inputs distillation goes:
+    (distilled - twin) / (ceiling - twin).
+
+    Parameters
+    ----------
+    distilled, twin : compare.Sample with the same seeds
+    ceiling : compare.Sample
+
+    Returns
+    -------
+    dict, or None when the ceiling is not above the twin by two standard deviations
+
+    Uncertainties are propagated to first order; the part of the seeds keeps distilled and twin paired.
+    """
+    kd, ce, top = (sample.values.mean() for sample in (distilled, twin, ceiling))
+    way = top - ce
+    if way <= MEASURED * _uncertainty_of_way(twin, ceiling):
+        return None
+    slopes = 1 / way, (kd - top) / way**2, (ce - kd) / way**2  # derivatives by kd, ce and top
+    means = [sample.replicas.mean(axis=0) for sample in (distilled, twin, ceiling)]
+    statistical = np.std(sum(slope * mean for slope, mean in zip(slopes, means)), ddof=1)
+    errors = [
+        _standard_error(slopes[0] * distilled.values + slopes[1] * twin.values),
+        _standard_error(slopes[2] * ceiling.values),
+    ]
+    known = [error for error in errors if error is not None]
+    return number((kd - ce) / way, statistical, float(np.hypot.reduce(known)) if known else None)
+
+
+def _uncertainty_of_way(twin, ceiling):
+    """Standard deviation of the distance between two samples of independent seeds on the same test jets."""
+    statistical = np.std(ceiling.replicas.mean(axis=0) - twin.replicas.mean(axis=0), ddof=1)
+    return np.hypot.reduce([statistical, *(_standard_error(sample.values) or 0.0 for sample in (twin, ceiling))])

@@ -1,0 +1,119 @@
+"""Figures of a study from its results: the gain on labels alone against size, training jets, temperature and alpha."""
+
+import textwrap
+
+import numpy as np
+
+from kd_trainer.evaluate.output import replacing
+from kd_trainer.evaluate.style import COLOURS, legend, load_style
+
+MARKERS = "osD^vP*X"
+AXES = {
+    "size": ("Parameters of the student", "log"),
+    "jets": ("Training jets", "log"),
+    "temperature": ("Temperature", "linear"),
+    "alpha": ("Weight of the soft targets, alpha", "linear"),
+}
+
+
+def series(results, axis):
+    """{label: [(x, cell), ...]} of the cells that differ in one thing only, where there are at least two of them.
+
+    Parameters
+    ----------
+    results : dict of results.json
+    axis : of AXES
+    """
+    found = {}
+    for cell in results["cells"]:
+        if "ratio" not in cell:
+            continue
+        label, x = _POSITIONS[axis](results, cell)
+        if label is None or not isinstance(x, int | float):
+            continue
+        others = found.setdefault(label, {})
+        if x not in others or len(cell["paired_seeds"]) > len(others[x]["paired_seeds"]):
+            others[x] = cell
+    lines = {label: sorted(cells.items(), key=lambda pair: pair[0]) for label, cells in found.items() if len(cells) > 1}
+    return dict(sorted(lines.items())) if axis in ("temperature", "alpha") else lines
+
+
+def _main_sample(results, cell):
+    return cell["sample"] == next(iter(results["training_jets"]))
+
+
+def _by_size(results, cell):
+    fits = _main_sample(results, cell) and not cell["grid"]
+    return (f"{cell['arm']}, {cell['tier']}" if fits else None), cell["parameters"]
+
+
+def _by_jets(results, cell):
+    return f"{cell['student']}, {cell['arm']}", results["training_jets"][cell["sample"]]
+
+
+def _by_option(name):
+    def position(results, cell):
+        options = dict(cell["options"])
+        if cell["teacher"] is None or not _main_sample(results, cell):
+            return None, None
+        x = options.pop(name)
+        rest = ", ".join(f"{key.removeprefix('kd_')} {value}" for key, value in sorted(options.items()))
+        return f"{cell['student']}, {cell['tier']}, {cell['teacher']}, {rest}", x
+
+    return position
+
+
+_POSITIONS = {
+    "size": _by_size,
+    "jets": _by_jets,
+    "temperature": _by_option("kd_temperature"),
+    "alpha": _by_option("kd_alpha"),
+}
+
+
+def draw(plt, results, axis, lines):
+    """Ratio of the rejections at 50 % and difference of the accuracies, against one thing."""
+    quantities = [("ratio", "rej50", "Ratio of Rej 50 %", 1), ("difference", "accuracy", "Accuracy difference", 0)]
+    rows = -(-len(lines) // 2)
+    figure, panels = plt.subplots(2, 1, sharex=True, figsize=(8, 8 + 0.35 * rows), layout="constrained")
+    for ax, (kind, name, label, neutral) in zip(panels, quantities):
+        for i, (title, points) in enumerate(lines.items()):
+            points = [(x, cell[kind][name]) for x, cell in points if name in cell[kind]]
+            x, y, error = (np.array(values) for values in zip(*((x, g["value"], g["total"]) for x, g in points)))
+            x = apart(x, i - len(lines) / 2, AXES[axis][1])
+            colour, marker = COLOURS[i % len(COLOURS)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)]
+            ax.errorbar(x, y, error, label=title, color=colour, marker=marker, linewidth=1.2, elinewidth=1.5)
+        ax.axhline(neutral, color="0.5", linestyle="--", linewidth=1.2, zorder=0)
+        ax.set_ylabel(label)
+        ax.margins(x=0.08, y=0.1)
+    panels[-1].set_xlabel(AXES[axis][0])
+    panels[-1].set_xscale(AXES[axis][1])
+    title = {"title": textwrap.fill(results["title"], 45)}
+    legend(figure, panels[0], title, 1 if max(map(len, lines)) > 30 else 2)
+    return figure
+
+
+def apart(x, steps, scale):
+    """Positions (P,) moved a little, so that the error bars of several lines can be told apart."""
+    return x * 1.02**steps if scale == "log" else x + 0.006 * steps * np.ptp(x)
+
+
+def draw_all(results, folder, stem):
+    """Draw what the results allow: paths of the files `<stem>_<axis>.png` and `.pdf`."""
+    plt, style = load_style()
+    written = []
+    with plt.style.context(style):
+        for axis in AXES:
+            lines = series(results, axis)
+            if not lines:
+                continue
+            figure = draw(plt, results, axis, lines)
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")  # the layout found stays, to be computed once for both kinds
+            for kind in ("png", "pdf"):
+                path = folder / f"{stem}_{axis}.{kind}"
+                with replacing(path) as temporary:
+                    figure.savefig(temporary, format=kind, dpi=80)
+                written.append(path)
+            plt.close(figure)
+    return written
