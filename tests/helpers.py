@@ -1,10 +1,13 @@
 """Running commands as a user would, and jets without physics."""
 
 import contextlib
+import functools
 import io
+import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import awkward as ak
@@ -34,10 +37,33 @@ def kd_trainer(*args, check=True):
     return subprocess.CompletedProcess(args, code, out.getvalue(), err.getvalue())
 
 
-def weaver(*args, **kwargs):
-    """The real weaver command, on the CPU; it walks through sets of group names, in an order that hashes decide."""
-    env = {"PYTHONHASHSEED": "0", **kwargs.pop("env", {})}
-    return run(Path(sys.executable).with_name("weaver"), "--gpus", "", *args, env=env, **kwargs)
+def weaver(*args, check=True, cwd=ROOT, env=None):
+    """The weaver command's own main(), on the CPU, in a process of its own, see `weaver_server`."""
+    args = ["--gpus", "", *(str(arg) for arg in args)]
+    with tempfile.TemporaryDirectory() as folder:
+        output = {name: Path(folder, name) for name in ("stdout", "stderr")}
+        for path in output.values():
+            path.touch()
+        environment = {**os.environ, **{k: str(v) for k, v in (env or {}).items()}}
+        command = {"arguments": args, "cwd": str(cwd), "env": environment, **{k: str(v) for k, v in output.items()}}
+        code = _answer(json.dumps(command))
+        result = subprocess.CompletedProcess(["weaver", *args], code, *(path.read_text() for path in output.values()))
+    assert not check or code == 0, f"weaver {' '.join(args)}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}"
+    return result
+
+
+@functools.cache
+def _server():
+    """It has the hash seed of the scripts: weaver walks through sets of group names, in an order that hashes decide."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    path = Path(__file__).with_name("weaver_server.py")
+    return subprocess.Popen([sys.executable, path], env={**os.environ, "PYTHONHASHSEED": "0"}, **pipes)
+
+
+def _answer(line):
+    server = _server()
+    print(line, file=server.stdin, flush=True)
+    return int(server.stdout.readline())
 
 
 def random_jets(number=40, particles=100, seed=5):

@@ -5,7 +5,7 @@ from helpers import ROOT, run
 
 MODES = (
     *("make_weight", "teacher", "pretrain", "finetune", "cache"),
-    *("train", "baseline", "test", "report", "convert", "demo"),
+    *("train", "baseline", "test", "report", "convert", "quantise", "latency", "demo"),
 )
 
 
@@ -25,7 +25,7 @@ def test_help():
     [
         ("distil", {}, "unknown mode 'distil'"),
         ("train", {"DATASET": "JetClassIII"}, "unknown DATASET 'JetClassIII': there are JetClass JetClassII Quark"),
-        ("train", {"TIER": "l2"}, "unknown tier 'l2' of JetClassII: there are full hlt kin kinpid l1"),
+        ("train", {"TIER": "l2"}, "unknown tier 'l2' of JetClassII: there are full gen hlt kin kinpid l1"),
         ("train", {"STUDENT": "PNF"}, "unknown STUDENT 'PNF': there are "),
         ("train", {"TEACHER": "Part"}, "unknown TEACHER 'Part': there are "),
         ("train", {"DATADIR": "/no/such"}, "no file matches /no/such/Pythia/Res2P_0000.parquet"),
