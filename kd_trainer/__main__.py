@@ -15,13 +15,16 @@ COMMANDS = {
     "check": ("kd_trainer.jets.check", "look at input files before a long training"),
     "complexity": ("kd_trainer.evaluate.complexity", "parameters and FLOPs of a network"),
     "unlabelled": ("kd_trainer.pretrain.unlabelled", "write the data config of a pre-training without labels"),
-    "efficiency": ("kd_trainer.pretrain.efficiency", "what a pre-trained network learns from few labels"),
+    "subset": ("kd_trainer.pretrain.subset", "write the data config of a training on a fixed fraction of the jets"),
+    "efficiency": ("kd_trainer.pretrain.efficiency", "compare taggers by the number of labels they were trained on"),
+    "study": ("kd_trainer.study.command", "many trainings from one YAML, resumed, compared"),
     "bench": ("kd_trainer.bench.command", "speed, as ratios measured in one run"),
     "deploy": ("kd_trainer.deploy.deploy", "complete an exported model and compare it with torch"),
     "parity": ("kd_trainer.deploy.parity", "compare an exported model with torch on other jets"),
     "tag": ("kd_trainer.deploy.tag", "scores of the jets in files with an exported model"),
     "variables": ("kd_trainer.deploy.variables", "the inputs of an exported model as text, for the C++ program"),
     "quantise": ("kd_trainer.deploy.quantise", "an exported model in 8 bits, and what it loses and gains"),
+    "hls": ("kd_trainer.deploy.hls", "an exported student as FPGA firmware, by hls4ml"),
     "report": ("kd_trainer.evaluate.report", "compare taggers from weaver's prediction files"),
 }
 

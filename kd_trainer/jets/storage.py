@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import awkward as ak
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import uproot
@@ -71,8 +72,14 @@ def to_table(jets):
     return ak.to_arrow_table(jets, list_to32=True, extensionarray=False)
 
 
+def numbered(table):
+    """The table with a column event_number, the place of a jet in its file, as `convert` writes it."""
+    column = pa.field("event_number", pa.int64(), nullable=False)
+    return table.append_column(column, pa.array(np.arange(len(table))))
+
+
 def write(path, tables, settings):
-    """Write a file under a temporary name and rename it when it is complete.
+    """Write a file of jets with their numbers under a temporary name and rename it when it is complete.
 
     Parameters
     ----------
@@ -85,7 +92,7 @@ def write(path, tables, settings):
     InputError
         if the file cannot be written
     """
-    table = pa.concat_tables(tables)
+    table = numbered(pa.concat_tables(tables))
     text = json.dumps(settings | {"versions": versions()}, sort_keys=True)
     temporary = path.with_name(f".{path.name}.tmp")
     try:

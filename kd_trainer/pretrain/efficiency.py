@@ -1,150 +1,120 @@
-"""Data efficiency: what a tagger learns from few labels, with a pre-trained encoder and without one.
-
-For small samples, held in memory and trained here without weaver's loop, so that many short trainings cost no start-up:
-`scratch`, `finetune` (all weights from the encoder, the new output layer learns faster), and `linear` (the encoder
-frozen and in evaluation mode). Labelled subsets are fixed and nested: the first jets of one shuffled order.
-"""
+"""Data efficiency: how good taggers are that were trained on few labels, from several starts, in a table and a plot."""
 
 import argparse
-import glob
-import json
 from pathlib import Path
 
-import numpy as np
-import torch
-import torch.nn.functional as F
 from tabulate import tabulate
-from weaver.utils.dataset import _load_next
 
-from kd_trainer.distill.hooks import set_seed
-from kd_trainer.distill.teacher import read_weights
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate.complexity import load_data_config, load_network, parse_options
-from kd_trainer.evaluate.metrics import auc_influence
-from kd_trainer.pretrain.contrastive import output_layer
+from kd_trainer.evaluate import compare
+from kd_trainer.evaluate.output import write_json, write_text
+from kd_trainer.evaluate.predictions import class_names
+from kd_trainer.evaluate.report import read_models
+from kd_trainer.evaluate.style import load_style
+from kd_trainer.evaluate.tables import ABSENT, plus_minus
+from kd_trainer.evaluate.task import make_task
+from kd_trainer.pretrain.efficiency_plot import draw
 
-MODES = ("scratch", "finetune", "linear")
-ORDER_SEED = 5
-CHECKS = 20  # looks at the validation jets in a training
-
-
-def read_jets(config, pattern):
-    """Inputs (list of (N, C, P) tensors) and labels (N,) of all jets in files, in one shuffled order."""
-    files = sorted(glob.glob(pattern))
-    if not files:
-        raise InputError(f"there is no file {pattern}")
-    options = {"training": False, "mode": "test", "reweight": False, "shuffle": False}
-    table, indices = _load_next(config, files, None, options)
-    order = np.random.default_rng(ORDER_SEED).permutation(indices)
-    labels = torch.from_numpy(table[config.label_names[0]][order].astype("int64"))
-    return [torch.from_numpy(table["_" + name][order]) for name in config.input_names], labels
+FIGURES = {"accuracy": "accuracy", "auc": "AUC", "rejection": "rejection (geometric mean)"}
+GAINS = {"accuracy_difference": "gain in accuracy", "auc_difference": "in AUC", "rejection_ratio": "rejection ratio"}
 
 
-def start(model, mode, weights):
-    """Give the model its starting weights; returns parameter groups as (parameters, factor of the learning rate)."""
-    _, head = output_layer(model)
-    new = set(head.parameters())
-    if mode == "scratch":
-        return [(list(model.parameters()), 1.0)]
-    missing, _ = model.load_state_dict(weights, strict=False)
-    if not set(missing) <= {name for name, p in model.named_parameters() if p in new}:
-        raise InputError(f"the pre-trained weights lack {', '.join(missing)}: they are of another network")
-    if mode == "linear":
-        model.requires_grad_(False)
-        head.requires_grad_(True)
-        return [(list(new), 1.0)]
-    return [([p for p in model.parameters() if p not in new], 0.1), (list(new), 1.0)]
+def point_of(name):
+    """(start, number of labelled jets) of 'START:LABELS'."""
+    start, colon, labels = name.rpartition(":")
+    if not (colon and start and labels.isdigit() and int(labels)):
+        raise InputError(f"'{name}' is not START:LABELS, with the number of labelled jets")
+    return start, int(labels)
 
 
-def scores_of(model, inputs, size=1000):
-    """Logits (N, K), in evaluation mode."""
-    model.eval()
-    with torch.no_grad():
-        return torch.cat([model(*batch) for batch in zip(*(x.split(size) for x in inputs))])
+def evaluate(task, models, *, reference, replicas, title):
+    """Everything that efficiency.json holds, as nested dicts of plain numbers.
+
+    Parameters
+    ----------
+    task : evaluate.task.Task
+    models : {'START:LABELS': [Prediction, one a seed]}
+    reference : str
+        The start that the others are compared with, at the same number of labels.
+    replicas : int
+        Of the test sample, for its uncertainty.
+    title : str
+    """
+    samples, rejections = compare.collect(task, models, replicas)
+    averaged = compare.well_measured(*rejections.values())
+    points = []
+    for name in sorted(models, key=lambda name: (point_of(name)[1], list(models).index(name))):
+        start, labels = point_of(name)
+        other = f"{reference}:{labels}"
+        gain = None
+        if start != reference and other in models:
+            gain = compare.compare(samples[name], samples[other], [point.key for point in task.points], averaged)
+        figures = compare.summarise(samples[name], rejections[name], averaged)
+        files = [prediction.path for prediction in models[name]]
+        points.append({"start": start, "labels": labels, "files": files, **figures, "gain": gain})
+    return {
+        "title": title,
+        "n_jets": len(task.labels),
+        "classes": list(task.names),
+        "reference": reference,
+        "averaged": averaged,
+        "starts": list(dict.fromkeys(point_of(name)[0] for name in models)),
+        "points": points,
+    }
 
 
-def train(model, mode, groups, train_jets, val_jets, *, steps, batch_size, lr):
-    """AdamW with a cosine schedule; the model ends with the weights of the smallest validation loss."""
-    inputs, labels = train_jets
-    optimizer = torch.optim.AdamW([{"params": p, "lr": lr * factor} for p, factor in groups], weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    best, queue = (np.inf, None), torch.empty(0, dtype=torch.long)
-    for step in range(1, steps + 1):
-        if len(queue) < min(batch_size, len(labels)):
-            queue = torch.randperm(len(labels))
-        batch, queue = queue[:batch_size], queue[batch_size:]
-        model.train(mode != "linear")
-        loss = F.cross_entropy(model(*(x[batch] for x in inputs)), labels[batch])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        if step % max(steps // CHECKS, 1) == 0:
-            val_loss = F.cross_entropy(scores_of(model, val_jets[0]), val_jets[1]).item()
-            if val_loss < best[0]:
-                best = val_loss, {name: value.clone() for name, value in model.state_dict().items()}
-    model.load_state_dict(best[1])
+def table(results, tablefmt="github"):
+    """A row a number of labels and start: mean and uncertainty, and what is gained over the reference."""
+    header = ["labelled jets", "start", "seeds", *FIGURES.values()]
+    header += [f"{text} over {results['reference']}" for text in GAINS.values()]
+    rows = []
+    for point in results["points"]:
+        figures = [plus_minus(point[key]) for key in FIGURES]
+        gains = [plus_minus(point["gain"][key]) if point["gain"] else ABSENT for key in GAINS]
+        rows.append([point["labels"], point["start"], len(point["files"]), *figures, *gains])
+    return tabulate(rows, header, tablefmt=tablefmt, disable_numparse=True)
 
 
-def figures(model, jets):
-    """Accuracy and AUC (mean over pairs of classes) on test jets."""
-    inputs, labels = jets
-    scores = scores_of(model, inputs).softmax(dim=1).numpy()
-    area, _ = auc_influence(labels.numpy(), scores)
-    return {"accuracy": float((scores.argmax(axis=1) == labels.numpy()).mean()), "auc": float(area)}
-
-
-def summary(rows):
-    """Table with mean and standard deviation over seeds of the accuracy and the AUC."""
-    lines = []
-    for labels, mode in sorted({(row["labels"], row["mode"]) for row in rows}):
-        group = [row for row in rows if (row["labels"], row["mode"]) == (labels, mode)]
-        cells = []
-        for name in ("accuracy", "auc"):
-            values = [row[name] for row in group]
-            spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
-            cells.append(f"{np.mean(values):.4f}{spread}")
-        lines.append([labels, mode, len(group), *cells])
-    return tabulate(lines, ["labels", "start", "seeds", "accuracy", "AUC"], tablefmt="github", disable_numparse=True)
+def document(results):
+    """The text of efficiency.md."""
+    return "\n".join([
+        f"# {results['title'] or 'Data efficiency'}",
+        "",
+        table(results),
+        "",
+        f"{results['n_jets']} test jets. Mean over the seeds; uncertainties: test jets and seeds in quadrature. The "
+        "starts are compared on the same test jets. The rejection is the geometric mean of the "
+        f"{len(results['averaged'])} working points that leave enough background jets everywhere.",
+        "",
+        "![efficiency](efficiency.png)",
+        "",
+    ])  # fmt: skip
 
 
 def main(argv):
     """python -m kd_trainer efficiency"""
-    parser = argparse.ArgumentParser(prog="kd_trainer efficiency", description=__doc__.splitlines()[0])
-    parser.add_argument("--network", required=True, metavar="FILE", help="network file of the tagger")
-    parser.add_argument("--data-config", required=True, metavar="CFG", help="with labels")
-    parser.add_argument("--pretrained", metavar="PT", help="checkpoint of networks/contrastive.py")
-    for split in ("train", "val", "test"):
-        parser.add_argument(f"--data-{split}", required=True, metavar="PATTERN")
-    parser.add_argument("--labels", type=int, nargs="+", required=True, help="numbers of labelled jets")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
-    parser.add_argument("--steps", type=int, default=400, help="of a training, for every number of labels")
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--lr", type=float, default=3e-3, help="of the output layer; finetune: a tenth for the encoder")
-    parser.add_argument("-o", "--network-option", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="a line a training; done ones stay")
+    parser = argparse.ArgumentParser(prog="kd_trainer efficiency", description=__doc__)
+    add = parser.add_argument
+    add("models", nargs="+", metavar="START:LABELS=PRED[,PRED...]",
+        help="a start, the number of labelled jets, and weaver's prediction files of the seeds")  # fmt: skip
+    add("-o", "--output", required=True, type=Path, metavar="DIR")
+    add("--reference", default="scratch", metavar="START", help="what the others are compared with (%(default)s)")
+    add("--data-config", metavar="CFG", help="for the class names, where no ROOT file holds them")
+    add("--background", help="class to reject (default: QCD; else the second of two)")
+    add("--title", default="", help="title of the table and of the plot")
+    add("--replicas", type=int, default=200, help="bootstrap replicas (default: %(default)s)")
     args = parser.parse_args(argv)
-    if args.pretrained is None and set(args.modes) != {"scratch"}:
-        raise InputError("finetune and linear start from a pre-trained encoder: name it with --pretrained")
-    config = load_data_config(args.data_config)
-    splits = [read_jets(config, pattern) for pattern in (args.data_train, args.data_val, args.data_test)]
-    if max(args.labels) > len(splits[0][1]):
-        raise InputError(f"there are {len(splits[0][1])} labelled jets, not {max(args.labels)}")
-    weights = read_weights(args.pretrained) if args.pretrained else None
-    recipe = json.dumps([str(value) for name, value in sorted(vars(args).items())
-                         if name not in ("labels", "seeds", "modes", "output")])  # fmt: skip
-    rows = [json.loads(line) for line in args.output.read_text().splitlines()] if args.output.exists() else []
-    done = {(row["labels"], row["mode"], row["seed"]) for row in rows if row["recipe"] == recipe}
-    for labels, seed, mode in ((n, s, m) for n in args.labels for s in args.seeds for m in args.modes):
-        if (labels, mode, seed) in done:
-            continue
-        set_seed(seed)
-        model, _ = load_network(args.network, config, parse_options(args.network_option))
-        groups = start(model, mode, weights)
-        subset = [x[:labels] for x in splits[0][0]], splits[0][1][:labels]
-        train(model, mode, groups, subset, splits[1], steps=args.steps, batch_size=args.batch_size, lr=args.lr)
-        rows.append({"labels": labels, "mode": mode, "seed": seed, **figures(model, splits[2]), "recipe": recipe})
-        with args.output.open("a") as file:
-            file.write(json.dumps(rows[-1]) + "\n")
-    print(summary([row for row in rows if row["recipe"] == recipe]))
+    if args.replicas < 2:
+        raise InputError("--replicas: at least 2 are needed for an uncertainty")
+    load_style()  # the missing package is named before the work, not after it
+    for argument in args.models:
+        point_of(argument.partition("=")[0])
+    models = read_models(args.models)
+    predictions = [prediction for seeds in models.values() for prediction in seeds]
+    task = make_task(predictions, class_names(predictions, args.data_config), args.background)
+    results = evaluate(task, models, reference=args.reference, replicas=args.replicas, title=args.title)
+    written = draw(results, args.output)
+    write_json(args.output / "efficiency.json", results)
+    write_text(args.output / "efficiency.md", document(results))
+    print(table(results, tablefmt="simple"))
+    print("", args.output / "efficiency.md", args.output / "efficiency.json", *written, sep="\n")

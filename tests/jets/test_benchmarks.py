@@ -150,7 +150,7 @@ class TestFiles:
     def test_same_seed_gives_the_same_jets(self, top):
         """In this process and in those that made the file."""
         jets = ak.concatenate(list(generate("top", "QCD", JETS["top"], seed=7)))
-        assert jets.to_list() == top["QCD_000.parquet"].to_list()
+        assert jets.to_list() == ak.without_field(top["QCD_000.parquet"], "event_number").to_list()
 
     def test_other_seed_or_part_gives_other_jets(self):
         first, again, other, part = (

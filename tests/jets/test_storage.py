@@ -26,9 +26,10 @@ def test_weaver_reads_back_what_was_written(tmp_path, table, suffix):
     path = storage.file_path(tmp_path, "QCD", 7, suffix)
     assert path.name == f"QCD_007.{suffix}"
     storage.write(path, [table.slice(0, 600), table.slice(600)], SETTINGS)
-    read = _read_files([str(path)], table.column_names)
+    read = _read_files([str(path)], [*table.column_names, "event_number"])
     for name in table.column_names:
         assert ak.to_list(read[name]) == table[name].to_pylist()
+    assert read.event_number.to_list() == list(range(2500))
     assert storage.is_complete(path, SETTINGS)
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 

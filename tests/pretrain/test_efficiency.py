@@ -1,75 +1,65 @@
-"""The study of data efficiency, in a small."""
+"""The table and the plot of data efficiency, from prediction files."""
 
 import json
 
 import awkward as ak
+import numpy as np
 import pytest
-import torch
-from helpers import ROOT, random_jets
+from helpers import ROOT, kd_trainer
 
-from kd_trainer.errors import InputError
-from kd_trainer.evaluate.complexity import load_data_config, load_network
-from kd_trainer.pretrain.contrastive import as_contrastive
-from kd_trainer.pretrain.efficiency import MODES, main, read_jets, start, train
-
-CONFIG = ROOT / "data" / "TopLandscape" / "TopLandscape_l1.yaml"
-NETWORK = ROOT / "networks" / "PFN.py"
+CONFIG = ROOT / "data" / "TopLandscape" / "TopLandscape_kin.yaml"
 
 
-@pytest.fixture
-def sample(tmp_path):
-    path = tmp_path / "jets.parquet"
-    ak.to_parquet(random_jets(60), path)
-    return path
+@pytest.fixture(scope="module")
+def predictions(tmp_path_factory):
+    """Files of two seeds each, of a tagger that is better the more it has learnt."""
+    folder = tmp_path_factory.mktemp("predictions")
+    labels = np.arange(400) % 2
+    for start, power in (("scratch", 1.0), ("finetune", 2.0)):
+        for jets in (20, 200):
+            for seed in (1, 2):
+                rng = np.random.default_rng([int(power), jets, seed])
+                score = 1 / (1 + np.exp(rng.normal(size=400) - power * np.log10(jets) * (1 - labels) + power))
+                columns = {"scores": np.stack([score, 1 - score], axis=1), "_label_": labels}
+                ak.to_parquet(ak.Array(columns), folder / f"{start}_{jets}_{seed}.parquet")
+    return folder
 
 
-@pytest.fixture
-def encoder():
-    torch.manual_seed(0)
-    model, _ = load_network(NETWORK, load_data_config(CONFIG), {})
-    return as_contrastive(model, projection=(8,), temperature=0.1).state_dict()
+def arguments(folder, start, jets):
+    return f"{start}:{jets}=" + ",".join(str(folder / f"{start}_{jets}_{seed}.parquet") for seed in (1, 2))
 
 
-def test_a_linear_probe_leaves_the_encoder_bit_by_bit(sample, encoder):
-    config = load_data_config(CONFIG)
-    jets = read_jets(config, str(sample))
-    for mode, frozen in (("linear", True), ("finetune", False)):
-        model, _ = load_network(NETWORK, config, {})
-        groups = start(model, mode, encoder)
-        train(model, mode, groups, jets, jets, steps=5, batch_size=16, lr=1e-2)
-        after = model.state_dict()
-        same = [torch.equal(after[key], value) for key, value in encoder.items() if not key.startswith("contrast.")]
-        assert len(same) > 10 and all(same) == frozen
-        assert not torch.equal(after["mod.fc.weight"], load_network(NETWORK, config, {})[0].mod.fc.weight)
+def test_table_and_plot(predictions, tmp_path):
+    points = [arguments(predictions, start, jets) for jets in (200, 20) for start in ("scratch", "finetune")]
+    points.append(points[1].replace("finetune:", "finetune, 100 unlabelled:"))
+    options = ("--data-config", CONFIG, "--title", "PFN", "--replicas", 20, "-o", tmp_path / "out")
+    result = kd_trainer("efficiency", *points, *options)
+    out = tmp_path / "out"
+    assert {path.name for path in out.iterdir()} == {f"efficiency.{kind}" for kind in ("json", "md", "png", "pdf")}
+    results = json.loads((out / "efficiency.json").read_text())
+    found = {(point["labels"], point["start"]): point for point in results["points"]}
+    assert list(found) == [(20, "scratch"), (20, "finetune"), (200, "scratch"), (200, "finetune"),
+                           (200, "finetune, 100 unlabelled")]  # fmt: skip
+    accuracy = []
+    for seed in (1, 2):
+        table = ak.from_parquet(predictions / f"finetune_20_{seed}.parquet")
+        accuracy.append(np.mean(np.argmax(table.scores.to_numpy(), axis=1) == table._label_.to_numpy()))
+    figure = found[20, "finetune"]["accuracy"]
+    assert figure["value"] == pytest.approx(np.mean(accuracy))
+    assert figure["seed_error"] == pytest.approx(abs(accuracy[0] - accuracy[1]) / 2)
+    assert figure["total"] == pytest.approx(np.hypot(figure["statistical"], figure["seed_error"]))
+    gain = found[200, "finetune"]["gain"]["accuracy_difference"]
+    assert gain["value"] == pytest.approx(
+        found[200, "finetune"]["accuracy"]["value"] - found[200, "scratch"]["accuracy"]["value"]
+    )
+    assert gain["total"] > 0 and found[20, "scratch"]["gain"] is None
+    assert found[200, "finetune, 100 unlabelled"]["gain"] == found[200, "finetune"]["gain"]
+    assert "gain in accuracy over scratch" in result.stdout and "| 20 " in (out / "efficiency.md").read_text()
 
 
-def test_a_study_goes_on_where_it_stopped(sample, encoder, tmp_path, capsys):
-    torch.save(encoder, tmp_path / "encoder.pt")
-    output = tmp_path / "study.jsonl"
-    arguments = ["--network", str(NETWORK), "--data-config", str(CONFIG), "--pretrained", str(tmp_path / "encoder.pt"),
-                 *(text for split in ("train", "val", "test") for text in (f"--data-{split}", str(sample))),
-                 "--steps", "2", "--output", str(output)]  # fmt: skip
-    main([*arguments, "--labels", "20", "--seeds", "1", "2"])
-    first = output.read_text()
-    rows = [json.loads(line) for line in first.splitlines()]
-    assert [(row["mode"], row["seed"]) for row in rows] == [(mode, seed) for seed in (1, 2) for mode in MODES]
-    main([*arguments, "--labels", "20", "40", "--seeds", "1"])
-    second = output.read_text()
-    assert second.startswith(first) and len(second.splitlines()) == 9
-    table = capsys.readouterr().out
-    assert "| 40 " in table and "±" in table
-    with pytest.raises(InputError, match="there are 60 labelled jets, not 61"):
-        main([*arguments, "--labels", "61"])
-
-
-def test_subsets_are_nested_and_the_same_every_time(sample):
-    config = load_data_config(CONFIG)
-    (features, *_), labels = read_jets(config, str(sample))
-    (again, *_), _ = read_jets(config, str(sample))
-    assert len(labels) == 60 and torch.equal(features, again)
-
-
-def test_weights_of_another_network(encoder):
-    model, _ = load_network(NETWORK, load_data_config(CONFIG), {})
-    with pytest.raises(InputError, match="the pre-trained weights lack mod.phi.0.weight"):
-        start(model, "finetune", {key: value for key, value in encoder.items() if "phi.0.weight" not in key})
+@pytest.mark.parametrize("name", ["finetune", "finetune:few", ":20", "finetune:0"])
+def test_names_of_points(name, predictions, tmp_path):
+    wrong = arguments(predictions, "scratch", 20).replace("scratch:20", name, 1)
+    result = kd_trainer("efficiency", wrong, "-o", tmp_path / "out", check=False)
+    assert result.returncode == 1 and f"'{name}' is not START:LABELS" in result.stderr
+    assert not (tmp_path / "out").exists()

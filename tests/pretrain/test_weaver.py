@@ -1,5 +1,6 @@
 """Pre-training through the real weaver command, on files without labels."""
 
+import math
 import re
 
 import pyarrow.parquet as pq
@@ -49,6 +50,9 @@ def test_contrastive_accuracy_rises(pretrained):
     chance = 1 / (2 * 64 - 1)
     assert train[-1] > max(train[0], 2 * chance)
     assert val[-1] > 2 * chance
+    losses = [float(x) for x in re.findall(r"Eval AvgLoss: ([\d.]+)", log)]
+    best = [float(x) for x in re.findall(r"Current validation metric: ([\d.]+)", log)]
+    assert best == pytest.approx([math.exp(-loss) for loss in losses], abs=2e-5)  # of the epochs
     assert "class distribution" not in log and "ERROR" not in log and "Error" not in log
 
 

@@ -1,0 +1,53 @@
+"""The plot of data efficiency: figures of merit against the number of labelled jets, a line a start."""
+
+from kd_trainer.evaluate.output import replacing
+from kd_trainer.evaluate.style import COLOURS, legend, load_style
+
+PANELS = {"accuracy": "Accuracy", "auc": "AUC", "rejection": "Rejection (geometric mean)"}
+MOST_PANELS = 2
+MARKERS = "os^Dv"
+APART = 1.03  # factor between the lines along x, so that their bars do not hide each other
+
+
+def error_of(figure):
+    """What the bars show: the error of the mean over seeds, which is not common to the lines; else of the test jets."""
+    return figure["statistical"] if figure["seed_error"] is None else figure["seed_error"]
+
+
+def draw(results, folder):
+    """Write efficiency.png and efficiency.pdf; returns their paths.
+
+    Parameters
+    ----------
+    results : dict
+        As of `efficiency.evaluate`.
+    folder : Path
+    """
+    plt, style = load_style()
+    points, starts = results["points"], results["starts"]
+    shown = [key for key in PANELS if all(point[key] for point in points)][:MOST_PANELS]
+    seeds = max(len(point["files"]) for point in points)
+    written = []
+    with plt.style.context(style):
+        size = (7 * len(shown), 6 + 0.3 * len(starts))
+        figure, axes = plt.subplots(1, len(shown), figsize=size, layout="constrained", squeeze=False)
+        for ax, key in zip(axes[0], shown):
+            for i, start in enumerate(starts):
+                line = [point for point in points if point["start"] == start]
+                x = [point["labels"] * APART ** (i - (len(starts) - 1) / 2) for point in line]
+                y, errors = ([f(point[key]) for point in line] for f in (lambda figure: figure["value"], error_of))
+                look = "--" if start == results["reference"] else "-"
+                ax.errorbar(x, y, errors, label=start, fmt=f"{MARKERS[i % len(MARKERS)]}{look}", markersize=7,
+                            color=COLOURS[i % len(COLOURS)], capsize=3, elinewidth=1.5)  # fmt: skip
+            ax.set_xscale("log")
+            ax.margins(x=0.08, y=0.1)
+            ax.set_xlabel("Labelled jets")
+            ax.set_ylabel(PANELS[key])
+        bars = f"bars: error of the mean over {seeds} seeds" if seeds > 1 else "bars: statistical, of the test jets"
+        legend(figure, axes[0, 0], {"title": f"{results['title'] or 'Data efficiency'}; {bars}"}, 2)
+        for kind in ("png", "pdf"):
+            with replacing(folder / f"efficiency.{kind}") as temporary:
+                figure.savefig(temporary, format=kind, dpi=110)
+            written.append(folder / f"efficiency.{kind}")
+        plt.close(figure)
+    return written

@@ -1,0 +1,147 @@
+"""Subsets of the training jets: fixed, and nested in one another, by a hash of the number of each jet.
+
+Weaver's `--data-fraction` draws other jets in each epoch. Here a jet is in the subset of a fraction f if the hash of
+its number, evenly spread over [0, 1), is below f: whatever its place, its file and the epoch.
+"""
+
+import argparse
+import copy
+
+import tqdm
+from weaver.utils.data.eval_utils import _get_data_var_names
+from weaver.utils.data.preprocess import _apply_selection
+from weaver.utils.dataset import DataConfig
+
+from kd_trainer.classes import unlabelled
+from kd_trainer.configs import load, with_sampling_weights, write
+from kd_trainer.errors import InputError
+from kd_trainer.files import chunks, inspect_all
+from kd_trainer.jets.check import expand
+
+NUMBER = "event_number"
+HASH = "kd_subset"  # variable in the data config
+ROWS = 1_000_000  # of numbers that are read at once
+
+
+def hash_expression(number):
+    """Weaver's expression for the hash of an integer n, in [0, 1): output n of SplitMix64 (Steele, Lea, Flood 2014).
+
+    All in one, for weaver's selection takes a variable of the config, but none that rests on another.
+    """
+
+    def folded(value, shift):  # x ^ (x >> shift), with x in the expression once
+        return f"np.bitwise_xor.reduce(np.right_shift({value}, np.uint64([[0], [{shift}]])))"
+
+    value = f"(np.asarray({number}).astype('uint64') + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)"
+    value = f"{folded(value, 30)} * np.uint64(0xBF58476D1CE4E5B9)"
+    value = f"{folded(value, 27)} * np.uint64(0x94D049BB133111EB)"
+    return f"{folded(value, 31)} / 2.0**64"
+
+
+def subset(options, fraction, number=NUMBER):
+    """Options of a data config that trains on a fraction of the jets; all of them, and no numbers needed, for 1.
+
+    Parameters
+    ----------
+    options : dict
+    fraction : float
+        0 < fraction <= 1; the jets of a fraction are among those of every larger one.
+    number : str
+        Branch with an integer that tells jets apart. Jets of several files may share it: they then stay together.
+
+    Raises
+    ------
+    InputError
+        If the fraction is out of range.
+    """
+    if not 0 < fraction <= 1:
+        raise InputError(f"a fraction is {fraction}: it must be above 0, and 1 at most")
+    result = copy.deepcopy(options)
+    if fraction < 1:
+        result["new_variables"] = {**(result.get("new_variables") or {}), HASH: hash_expression(number)}
+        selection = result.get("selection")
+        chosen = f"({HASH} < {fraction})"
+        result["selection"] = f"({selection}) & {chosen}" if selection else chosen
+    return result
+
+
+def count(options, paths):
+    """Jets in files, and those that the selection of a data config keeps: (int, int).
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, or lacks a branch of the selection.
+    """
+    config = DataConfig(print_info=False, **options)
+    branches = _branches_of_selection(config)
+    results = inspect_all(paths, branches, config.treename)
+    for path, (_, trouble) in zip(paths, results):
+        if trouble:
+            raise InputError(f"{path} {trouble}")
+    total = sum(rows for rows, _ in results)
+    if not config.selection:
+        return total, total
+    kept = 0
+    for path in tqdm.tqdm(paths, desc="files", unit="file", disable=None):
+        for table in chunks(path, branches, ROWS, config.treename):
+            kept += len(_apply_selection(table, config.selection, funcs=config.var_funcs))
+    return total, kept
+
+
+def _branches_of_selection(config):
+    wanted, branches = _get_data_var_names(config.selection or "True"), set()
+    while wanted:
+        name = wanted.pop()
+        if name in config.var_funcs:
+            wanted += _get_data_var_names(config.var_funcs[name])
+        else:
+            branches.add(name)
+    return branches
+
+
+def _check_numbers(paths, number, treename):
+    results = inspect_all(paths, {number}, treename)
+    missing = [path for path, (_, trouble) in zip(paths, results) if trouble.startswith("lacks")]
+    if missing:
+        raise InputError(
+            f"{missing[0]} (of {len(missing)}) has no {number} to choose jets by: `kd_trainer convert` adds it to "
+            "public files, `kd_trainer simulate --overwrite` to jets of an earlier version; --by names another branch"
+        )
+
+
+def main(argv):
+    """python -m kd_trainer subset"""
+    parser = argparse.ArgumentParser(
+        prog="kd_trainer subset",
+        description="Write data configs that train on fixed fractions of the jets of CFG, the same in each epoch; the "
+        "jets of a smaller fraction are among those of a larger one. Validate and test with CFG itself.",
+    )
+    add = parser.add_argument
+    add("--data-config", required=True, metavar="CFG")
+    add("--fraction", required=True, nargs="+", metavar="F", help="above 0, and 1 at most")
+    add("--unlabelled", action="store_true", help="without labels, as `kd_trainer unlabelled` writes it")
+    add("--by", default=NUMBER, metavar="BRANCH", help="integer that tells jets apart (default: %(default)s)")
+    add("-o", "--output", required=True, metavar="NAME", help="the data configs are NAME_F.yaml")
+    add("--files", required=True, nargs="+", help="training files, as for weaver; prints how many jets are chosen")
+    args = parser.parse_args(argv)
+    options = load(args.data_config)
+    options = unlabelled(options) if args.unlabelled else with_sampling_weights(options)
+    paths = [path for group in expand(args.files).values() for path in group]
+    for fraction in args.fraction:
+        chosen = subset(options, _number(fraction), args.by)
+        if HASH in (chosen.get("selection") or ""):
+            _check_numbers(paths, args.by, options.get("treename"))
+        total, kept = count(chosen, paths)
+        if not kept:
+            raise InputError(f"a fraction of {fraction} of {total} jets leaves none: take a larger one")
+        output = f"{args.output}_{fraction}.yaml"
+        write(chosen, output, f"{args.data_config}, {kept} of {total} jets (fraction {fraction}) to train on")
+        print(f"{fraction}: {kept} of {total} jets, {output}")
+
+
+def _number(text):
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"a fraction is {text!r}: it must be a number") from None
