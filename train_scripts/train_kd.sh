@@ -27,7 +27,7 @@ settings (environment)
   DATASET          JetClassII (default), JetClass, TopLandscape, QuarkGluon, demo: train_scripts/datasets/*.sh
   DATADIR          where its files are (default datasets/$DATASET)
   TEACHER          ParT (default; for JetClassII Sophon) or another of train_scripts/models/*.sh
-  TEACHER_TIER     data config of the teacher: full, kinpid, kin (default: the first that the dataset has)
+  TEACHER_TIER     data config of the teacher: full, kinpid, kin, gen (default: the first that the dataset has)
   TEACHER_WEIGHTS  a checkpoint to use as teacher
   PRETRAINED       the checkpoint that finetune starts from
   STUDENT          PFN (default), InteractionNet, dense or another of train_scripts/models/*.sh, or several: "PFN dense"
