@@ -37,6 +37,6 @@ def test_demo_in_small_and_again(clone, tmp_path):
 
     demo = {**settings, "DATASET": "demo", "TEACHER": "ParT-small"}
     run(clone / "train_kd.sh", "cache", env=demo)
-    run(clone / "train_kd.sh", "train", *args[1:], env={**demo, "COMMENT": "_small", "SEED": 2})
+    run(clone / "train_kd.sh", "train", *args[1:], "--samples-per-epoch", 200, env={**demo, "COMMENT": "_small", "SEED": 2})
     log = (clone / "logs" / "demo_dense_l1_kd_seed2_small" / "train.log").read_text()
     assert "cache/demo_ParT-small_full_small_l1" in log

@@ -18,6 +18,8 @@ demo_latency() {
         echo "no latency: pip install 'weaver-kd[onnx]'"
         return
     fi
+    local result=training/$report_run/latency.json
+    if [[ -f $result ]] && nothing_newer "$result" "$(best "${DATASET}_*$COMMENT")"; then return; fi
     latency --engines onnxruntime --precisions fp32 --threads 1 --batches 1 --seconds 2
 }
 
