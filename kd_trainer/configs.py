@@ -241,7 +241,7 @@ def with_sampling_weights(student, *sources):
         If the config asks for weights that exist nowhere, or if a source made them in another way.
     """
     weights = student.get("weights")
-    if not weights or weights.get("use_precomputed_weights") or weights.get("reweight_hists"):
+    if not weights or weights.get("use_precomputed_weights"):
         return student
     for source in sources:
         theirs = source.get("weights") or {}
@@ -287,7 +287,7 @@ def main(argv):
         names = [name for name in groups if name != classes.IGNORED] if groups else classes.names_of(teacher["labels"])
         student = classes.unlabelled(student, names)
     sources = [load(args.weights)] if args.weights else []
-    student = with_sampling_weights(student, *sources, *([teacher] if teacher else []))
+    student = with_sampling_weights(student, *sources, student, *([teacher] if teacher else []))
     paired = pair(student, teacher, groups) if teacher else None
     write(student, args.output / "student.yaml", f"{args.student} as this run reads it")
     if paired:

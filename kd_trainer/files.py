@@ -11,7 +11,7 @@ import uproot
 def needed_branches(config, training=True):
     """Names of the branches that weaver reads from every file for a DataConfig, as they are called in the file."""
     names = set(config.train_load_branches if training else config.test_load_branches)
-    names -= set(config.file_magic or {})
+    names -= {*(config.file_magic or {}), "aux_training_"}  # weaver makes these
     for source, target in (config.branch_magic or {}).items():
         names = {name.replace(source, target) for name in names}
     return names
@@ -81,8 +81,7 @@ def chunks(path, branches, rows, treename=None):
     elif extension == ".root":
         with uproot.open(path) as file:
             tree = _tree(file, treename)
-            for start in range(0, tree.num_entries, rows):
-                yield tree.arrays(filter_name=branches, entry_start=start, entry_stop=start + rows)
+            yield from tree.iterate(filter_name=branches, step_size=rows)  # keeps what it has decompressed
     else:
         import tables
 

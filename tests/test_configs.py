@@ -146,6 +146,10 @@ def test_command_takes_weavers_auto_file(tmp_path):
         assert config["weights"]["reweight_hists"]["label_X_gg"][3][5] == 0.5
     kd_trainer("pair", "--student", JETCLASS2["l1"], "--weights", auto, "-o", tmp_path / "baseline")
     assert sorted(path.name for path in (tmp_path / "baseline").iterdir()) == ["student.yaml"]
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(weights_of(load(JETCLASS2["full"]), 0.25)))
+    kd_trainer("pair", "--student", teacher, "--weights", tmp_path / "other.yaml", "-o", tmp_path / "named")
+    config = yaml.safe_load((tmp_path / "named" / "student.yaml").read_text())
+    assert config["weights"]["reweight_hists"]["label_X_gg"][3][5] == 0.25  # the file named, not the student's own
 
 
 @pytest.mark.parametrize("text, message", [("a: [", "not valid YAML"), ("a: 1", "not a weaver data config")])

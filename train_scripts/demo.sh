@@ -18,13 +18,13 @@ demo_latency() {
         echo "no latency: pip install 'weaver-kd[onnx]'"
         return
     fi
-    local result=training/$report_run/latency.json
+    local result=training/$latency_run/latency.json
     if [[ -f $result ]] && nothing_newer "$result" "$(best "${DATASET}_*$COMMENT")"; then return; fi
     latency --engines onnxruntime --precisions fp32 --threads 1 --batches 1 --seconds 2
 }
 
 demo() {
-    local jets=${JETS:-1200}
+    local jets=${JETS:-1000}
     python -c 'import pythia8mc, fastjet, matplotlib, mplhep' 2>/dev/null ||
         fail "the environment has weaver but not all that the demo uses: pip install -e '.[demo,plot]'"
     exec 3>/dev/null # weaver's own output is in the log files
@@ -42,8 +42,8 @@ demo() {
     simulate test 3 --jets $((jets / 3)) --jets-of "QCD=$((jets * 4))" "Hqql=$jets" "Tbl=$jets"
     stage "2/5 teacher: $TEACHER at full resolution"
     teacher --num-epochs 6 "$@"
-    stage "3/5 students on $TIER inputs, with the teacher"
-    check "$student_config" "$teacher_config"
+    stage "3/5 students on $TIER inputs, with the teacher's soft targets"
+    cache --overwrite
     for_each_student demo_train "$@"
     stage "4/5 the same students, on labels alone"
     for_each_student demo_baseline "$@"

@@ -31,20 +31,17 @@ case $mode in
     '') usage >&2; exit 2 ;;
     *) echo "study.sh: unknown mode '$mode': see train_scripts/study.sh --help" >&2; exit 2 ;;
 esac
-fail() {
-    echo "study.sh: $*" >&2
-    exit 1
-}
-[[ $study ]] || fail "name a study: jetclass, top or a file"
-shift 2
+shift
 
-# paths in settings are the caller's; everything else is relative to the repository
 here=$PWD
-absolute() { if [[ -z $1 || $1 == /* ]]; then echo "$1"; else echo "$here/$1"; fi; }
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
+# shellcheck source=train_scripts/common.sh
+source train_scripts/common.sh
+[[ $study ]] || fail "name a study: jetclass, top or a file"
+shift
 DATADIR=$(absolute "${DATADIR:-}")
 OUTPUT=$(absolute "${OUTPUT:-}")
 file=$(absolute "$study")
-cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 if [[ $study != *.yaml ]]; then
     file=train_scripts/studies/$study.yaml
     [[ -f $file ]] || fail "unknown study '$study': there are $(basename -s .yaml train_scripts/studies/*.yaml | paste -sd ' '), or name a file"

@@ -55,31 +55,15 @@ case $mode in
 esac
 shift
 
-# paths in settings are the caller's; everything else is relative to the repository
 here=$PWD
-absolute() { if [[ -z $1 || $1 == /* ]]; then echo "$1"; else echo "$here/$1"; fi; }
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
+# shellcheck source=train_scripts/common.sh
+source train_scripts/common.sh
 if [[ -n ${DATADIR:-} ]]; then DATADIR=$(absolute "$DATADIR"); fi
 TEACHER_WEIGHTS=$(absolute "${TEACHER_WEIGHTS:-}")
 WEIGHTS=$(absolute "${WEIGHTS:-}")
 PRETRAINED=$(absolute "${PRETRAINED:-}")
 CACHE=$(absolute "${CACHE:-}")
-cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
-
-choices() { basename -s .sh "$1"/*.sh | paste -sd ' '; }
-source_setting() { # source_setting DIR NAME SETTING
-    [[ -f train_scripts/$1/$2.sh ]] || fail "unknown $3 '$2': there are $(choices "train_scripts/$1")"
-    # shellcheck disable=SC1090
-    source "train_scripts/$1/$2.sh"
-}
-fail() {
-    echo "train_kd.sh: $*" >&2
-    exit 1
-}
-
-# what the files of train_scripts/datasets and train_scripts/models set
-data_config='' data_train=() data_val=() data_test=() data_options=()
-epochs=0 samples_per_epoch=0 samples_per_epoch_val=0
-network='' network_options=() training_options=() cuda_options=() head='' kd_alpha='' kd_temperature=''
 
 if [[ $mode == demo ]]; then DATASET=demo; fi
 DATASET=${DATASET:-JetClassII}
@@ -94,10 +78,7 @@ COMMENT=${COMMENT:-}
 DDP_NGPUS=${DDP_NGPUS:-1}
 WEIGHT_BITS=${WEIGHT_BITS:-7}
 
-for tier in "$TIER" "$TEACHER_TIER"; do
-    [[ -f ${data_config}_$tier.yaml ]] ||
-        fail "unknown tier '$tier' of $DATASET: there are $(basename -s .yaml "$data_config"_*.yaml | grep -v '\.auto$' | sed 's/.*_//' | paste -sd ' ')"
-done
+for tier in "$TIER" "$TEACHER_TIER"; do need_tier "$tier" "$DATASET"; done
 
 # a model: its network, options as weaver takes them (-o name value) and as a python dict, training options
 use_model() { # use_model NAME SETTING
@@ -117,34 +98,20 @@ for STUDENT in $STUDENTS; do use_model "$STUDENT" STUDENT; done
 # shellcheck source=train_scripts/setup.sh
 source train_scripts/setup.sh
 
-if python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
-    device=(--gpus 0)
-else
-    device=(--gpus '')
-    ((DDP_NGPUS == 1)) || fail "DDP_NGPUS is $DDP_NGPUS, but there is no CUDA device here"
-fi
-if ((DDP_NGPUS > 1)); then
-    weaver=(torchrun --standalone --nnodes=1 "--nproc_per_node=$DDP_NGPUS" "$(command -v weaver)" --backend nccl)
-else
-    weaver=(weaver)
-fi
-export PYTHONHASHSEED=0 # weaver walks through sets of file groups: their order is part of the seed
+find_devices
 exec 3>&1       # where weaver's own output goes; it is in the log files too
 skip_done=''      # set to leave out what is complete
 JOBS=1            # students at a time
 deploy_options=() # of kd_trainer deploy
-running=() logs=()
-trap stop_all EXIT
-trap 'exit 130' INT TERM
 
 teacher_config=${data_config}_$TEACHER_TIER.yaml
 student_config=${data_config}_$TIER.yaml
 WEIGHTS=${WEIGHTS:-$teacher_config}
 teacher_run=${DATASET}_${TEACHER}_$TEACHER_TIER$COMMENT
 report_run=${DATASET}_report$COMMENT
+latency_run=${DATASET}_latency_${TEACHER}_${TEACHER_TIER}_${STUDENTS// /_}_$TIER$COMMENT
 CACHE=${CACHE:-cache/${teacher_run}_$TIER}
 student_run() { echo "${DATASET}_${STUDENT}_${TIER}_$1_seed$SEED$COMMENT"; } # student_run kd|baseline
-best() { echo "training/$1/net_best_epoch_state.pt"; }
 teacher_weights() { echo "${TEACHER_WEIGHTS:-$(best "$teacher_run")}"; }
 
 check() { # check CONFIG...: look at the files before a training
@@ -153,20 +120,12 @@ check() { # check CONFIG...: look at the files before a training
     python -m kd_trainer check "${args[@]}" "${data_train[@]}" "${data_val[@]}"
 }
 
-nothing_newer() { # nothing_newer FILE PATTERN...: no file of the patterns has changed since FILE was written
-    local pattern file
-    for pattern in "${@:2}"; do
-        for file in $(compgen -G "${pattern#*:}"); do
-            if [[ $file -nt $1 ]]; then return 1; fi
-        done
-    done
-}
-
 run_training() { # run_training RUN [weaver arguments...]
     local run=$1 recipe
     recipe=$(cksum <<<"${*@Q} ${training_options[*]@Q} $epochs $samples_per_epoch ${data_train[*]@Q}")
     if [[ $skip_done && -f training/$run/done && $(<"training/$run/done") == "$recipe" ]] &&
-        nothing_newer "training/$run/done" "$(teacher_weights)" "${data_train[@]}" "${data_val[@]}"; then
+        nothing_newer "training/$run/done" "$(teacher_weights)" "$network" "$teacher_config" "$student_config" \
+            "${data_train[@]}" "${data_val[@]}"; then
         echo "$run is trained already"
         return
     fi
@@ -228,8 +187,8 @@ finetune() {
     mapfile -t extra < <(cuda)
     check "$teacher_config"
     # rates and epochs of arXiv 2407.08682: the new output layer learns 50 times faster than the rest
-    run_training "${teacher_run}_finetuned" --data-config "$teacher_config" --network-config "$network" "${model_args[@]}" \
-        --load-model-weights "$PRETRAINED" --exclude-model-weights "$head" --num-epochs 20 --lr-scheduler none \
+    run_training "${teacher_run}_finetuned" --data-config "$teacher_config" --network-config networks/finetune.py \
+        -o encoder "'$network'" "${model_args[@]}" -o pretrained "'$PRETRAINED'" --num-epochs 20 --lr-scheduler none \
         --start-lr 1.6e-4 --optimizer-option lr_mult "('$head', 50)" "${extra[@]}" "$@"
     echo "to teach with it: TEACHER_WEIGHTS=$(best "${teacher_run}_finetuned")"
 }
@@ -272,11 +231,6 @@ wait_for_all() {
         wait "${running[i]}" || { tail -n 3 "${logs[i]}" >&2 && fail "a job failed: see ${logs[i]}"; }
     done
     running=() logs=()
-}
-
-stop_all() {
-    local pid
-    for pid in "${running[@]}"; do kill -- "-$pid" 2>/dev/null || true; done
 }
 
 train() {
@@ -340,7 +294,7 @@ baseline_one() {
 predict() { # predict NAME RUN CONFIG WEIGHTS [weaver arguments...], with the model in use
     local name=$1 run=$2 config=$3 weights=$4
     if [[ $skip_done && -f training/$run/pred.model.json ]] &&
-        nothing_newer "training/$run/pred.model.json" "$weights" "${data_test[@]}"; then
+        nothing_newer "training/$run/pred.model.json" "$weights" "$network" "$config" "${data_test[@]}"; then
         echo "$run is predicted already"
         return
     fi
@@ -361,11 +315,15 @@ predict() { # predict NAME RUN CONFIG WEIGHTS [weaver arguments...], with the mo
 predict_all() {
     python -m kd_trainer check --data-config "$student_config" --data-config "$teacher_config" "${data_test[@]}"
     if [[ -f $(teacher_weights) ]]; then
-        use_model "$TEACHER" TEACHER
-        predict "teacher ($TEACHER, $TEACHER_TIER)" "$teacher_run" "$teacher_config" "$(teacher_weights)" "$@"
+        if ((JOBS == 1)); then predict_teacher "$@"; else in_background predict_teacher "$@"; fi
     fi
     for_each_student predict_student "$@"
     compgen -G "training/${DATASET}_*$COMMENT/pred.root" >/dev/null || fail "there is nothing to test: train a teacher and a student first"
+}
+
+predict_teacher() {
+    use_model "$TEACHER" TEACHER
+    predict "teacher ($TEACHER, $TEACHER_TIER)" "$teacher_run" "$teacher_config" "$(teacher_weights)" "$@"
 }
 
 predict_student() {
@@ -395,7 +353,7 @@ report() {
         done
         pairs+=("$STUDENT distilled=$STUDENT baseline")
     done
-    if [[ -f training/$report_run/latency.json ]]; then args+=(--latency "training/$report_run/latency.json"); fi
+    if [[ -f training/$latency_run/latency.json ]]; then args+=(--latency "training/$latency_run/latency.json"); fi
     python -m kd_trainer report "${args[@]}" --compare "${pairs[@]}" --data-config "$student_config" \
         -o "training/$report_run" "$@"
 }
@@ -414,31 +372,27 @@ convert_one() {
     export_model "$run" "training/$run/student.yaml" "$(best "$run")" "$@"
 }
 
-files_matching() { # files_matching PATTERN...: paths, without the names of groups
-    local pattern
-    for pattern in "$@"; do compgen -G "${pattern#*:}"; done
-}
-
 export_model() { # export_model RUN CONFIG WEIGHTS [weaver arguments...], the model in use
-    local run=$1 config=$2 weights=$3 i options=() files=()
+    local run=$1 config=$2 weights=$3 i options=()
     weaver --data-config "$config" --network-config "$network" "${model_args[@]}" --model-prefix "$weights" \
         --export-onnx "training/$run/model.onnx" --log-file "logs/$run/convert.log" "${@:4}" >&3
     for ((i = 4; i <= $#; i++)); do
         if [[ ${!i} == -o || ${!i} == --network-option ]]; then options+=(-o "${@:i+1:2}"); fi
     done
-    mapfile -t files < <(files_matching "${data_test[@]}")
-    python -m kd_trainer deploy "training/$run" "${files[@]}" --network "$network" "${model_args[@]}" "${options[@]}" \
+    python -m kd_trainer deploy "training/$run" "${data_test[@]}" --network "$network" "${model_args[@]}" "${options[@]}" \
         --weights "$weights" --data-config "$config" "${deploy_options[@]}"
 }
 
-is_exported() { # is_exported RUN WEIGHTS
-    [[ -f training/$1/parity.json ]] && nothing_newer "training/$1/parity.json" "$2"
+is_exported() { # is_exported RUN WEIGHTS: with these weights, and found equal to torch
+    local sha
+    sha=$(sha256sum <"$2")
+    grep -qs '"passed": true' "training/$1/parity.json" && grep -q "${sha%% *}" "training/$1/parity.json"
 }
 
 quantise() { for_each_student quantise_one "$@"; }
 
 quantise_one() {
-    local run tuned i options=() training_files=() test_files=()
+    local run tuned i options=()
     run=$(student_run kd)
     tuned=${run}_quantised
     if ((WEIGHT_BITS != 7)); then tuned+=_${WEIGHT_BITS}bit; fi
@@ -447,7 +401,7 @@ quantise_one() {
     for ((i = 1; i <= $#; i++)); do # those of the network
         if [[ ${!i} == -o || ${!i} == --network-option ]]; then
             case ${*:i+1:1} in
-                kd_* | teacher* | seed) ;;
+                kd_* | teacher* | seed | student | network | weight_bits | activation_bits) ;;
                 *) options+=(-o "${@:i+1:2}") ;;
             esac
         fi
@@ -456,14 +410,12 @@ quantise_one() {
     learn "$tuned" -o student "'networks/quantised.py'" -o network "'$network'" -o weight_bits "$WEIGHT_BITS" \
         --load-model-weights "$(best "$run")" --num-epochs 5 --start-lr 1e-3 "$@"
     export_model "$tuned" "training/$tuned/student.yaml" "$(best "$tuned")" "${options[@]}"
-    mapfile -t training_files < <(files_matching "${data_train[@]}")
-    mapfile -t test_files < <(files_matching "${data_test[@]}")
-    python -m kd_trainer quantise "training/$tuned" "${training_files[@]}" --before "training/$run" \
-        --test "${test_files[@]}" --weight-bits "$WEIGHT_BITS"
+    python -m kd_trainer quantise "training/$tuned" "${data_train[@]}" --before "training/$run" \
+        --test "${data_test[@]}" --weight-bits "$WEIGHT_BITS"
 }
 
 latency() { # the first seed of each student
-    local args=() files=()
+    local args=()
     SEED=${SEEDS%% *}
     if [[ -f $(teacher_weights) ]]; then
         if ((JOBS == 1)); then export_teacher; else in_background export_teacher; fi
@@ -471,8 +423,7 @@ latency() { # the first seed of each student
     fi
     SEEDS=$SEED for_each_student export_student
     for STUDENT in $STUDENTS; do args+=("$STUDENT distilled=training/$(student_run kd)/model.onnx"); done
-    mapfile -t files < <(files_matching "${data_test[@]}")
-    python -m kd_trainer bench latency "${args[@]}" --files "${files[@]}" -o "training/$report_run" "$@"
+    python -m kd_trainer bench latency "${args[@]}" --files "${data_test[@]}" -o "training/$latency_run" "$@"
 }
 
 export_student() {

@@ -30,10 +30,12 @@ case $mode in
 esac
 shift
 
-if [[ ${DATADIR:-} && $DATADIR != /* ]]; then DATADIR=$PWD/$DATADIR; fi
+here=$PWD
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
-network='' network_options=() training_options=() cuda_options=()
-data_config='' data_train=() data_val=() data_options=() epochs=0 samples_per_epoch=0 samples_per_epoch_val=0
+# shellcheck source=train_scripts/common.sh
+source train_scripts/common.sh
+if [[ ${DATADIR:-} ]]; then DATADIR=$(absolute "$DATADIR"); fi
+DDP_NGPUS=${DDP_NGPUS:-1}
 # shellcheck source=train_scripts/datasets/JetClassII.sh
 source train_scripts/datasets/JetClassII.sh
 # shellcheck source=train_scripts/models/Sophon.sh
@@ -42,25 +44,15 @@ source train_scripts/models/Sophon.sh
 source train_scripts/setup.sh
 
 run=JetClassII_Sophon${COMMENT:-}
-gpus=${DDP_NGPUS:-1}
-weaver=(weaver)
-if ((gpus > 1)); then
-    weaver=(torchrun --standalone --nnodes=1 "--nproc_per_node=$gpus" "$(command -v weaver)" --backend nccl)
-fi
+find_devices
 model_args=()
 for ((i = 0; i < ${#network_options[@]}; i += 2)); do
     model_args+=(-o "${network_options[i]}" "${network_options[i + 1]}")
 done
-device=(--gpus '')
-if python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
-    device=(--gpus 0)
-    model_args+=("${cuda_options[@]}")
-elif ((gpus > 1)); then
-    kd_fail "DDP_NGPUS is $gpus, but there is no CUDA device here"
-fi
+if [[ ${device[1]} ]]; then model_args+=("${cuda_options[@]}"); fi
 model=(--data-config "${data_config}_full.yaml" --network-config "$network" "${model_args[@]}" "${device[@]}")
 training=("${data_options[@]}" "${training_options[@]}" --optimizer ranger --num-epochs "$epochs"
-    --samples-per-epoch $((samples_per_epoch / gpus)) --samples-per-epoch-val "$samples_per_epoch_val"
+    --samples-per-epoch $((samples_per_epoch / DDP_NGPUS)) --samples-per-epoch-val "$samples_per_epoch_val"
     --model-prefix "training/$run/net")
 
 if [[ $mode != convert ]]; then
@@ -77,7 +69,7 @@ case $mode in
         ;;
     convert)
         weights=training/$run/net_best_epoch_state.pt
-        [[ -f $weights ]] || kd_fail "there is no trained model at $weights: run train_scripts/train_sophon.sh train first"
+        [[ -f $weights ]] || fail "there is no trained model at $weights: run train_scripts/train_sophon.sh train first"
         weaver --no-remake-weights "${model[@]}" -o export_embed True --model-prefix "$weights" --export-onnx model.onnx "$@"
         ;;
 esac

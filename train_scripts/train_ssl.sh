@@ -25,6 +25,7 @@ settings (environment)
   TIER              data config of both datasets: kin (default), kinpid, full, hlt, l1
   FRACTION          of the labelled training jets (default 1; scan: "0.01 0.03 0.1 0.3 1")
   PRETRAIN_FRACTION of the jets of the pre-training (default 1), or for scan several: "0.1 1"
+  WEIGHTS           *.auto.yaml with the sampling weights of a TIER that has them (JetClassII)
   PRETRAINED        the checkpoint that finetune and linear start from (default: that of pretrain)
   SEED              of the training (default 1; scan: "1 2 3")
   PRETRAIN_SEED     of the pre-training (default 1); in a scan, "each" pre-trains with each SEED
@@ -49,29 +50,14 @@ case $mode in
 esac
 shift
 
-# paths in settings are the caller's; everything else is relative to the repository
 here=$PWD
-absolute() { if [[ -z $1 || $1 == /* ]]; then echo "$1"; else echo "$here/$1"; fi; }
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
+# shellcheck source=train_scripts/common.sh
+source train_scripts/common.sh
 labelled_dir=$(absolute "${DATADIR:-}")
 unlabelled_dir=$(absolute "${PRETRAIN_DATADIR:-}")
 PRETRAINED=$(absolute "${PRETRAINED:-}")
-cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
-
-fail() {
-    echo "train_ssl.sh: $*" >&2
-    exit 1
-}
-choices() { basename -s .sh "$1"/*.sh | paste -sd ' '; }
-source_setting() { # source_setting DIR NAME SETTING
-    [[ -f train_scripts/$1/$2.sh ]] || fail "unknown $3 '$2': there are $(choices "train_scripts/$1")"
-    # shellcheck disable=SC1090
-    source "train_scripts/$1/$2.sh"
-}
-
-# what the files of train_scripts/datasets and train_scripts/models set
-data_config='' data_train=() data_val=() data_test=() data_options=()
-epochs=0 samples_per_epoch=0 samples_per_epoch_val=0
-network='' network_options=() training_options=() cuda_options=() head=''
+WEIGHTS=$(absolute "${WEIGHTS:-}")
 
 DATASET=${DATASET:-TopLandscape}
 PRETRAIN_DATASET=${PRETRAIN_DATASET:-JetClass}
@@ -105,14 +91,14 @@ for m in $MODES; do
 done
 [[ $JOBS =~ ^[1-9][0-9]*$ ]] || fail "JOBS is '$JOBS': it must be a number above 0"
 [[ ! $PRETRAINED || -f $PRETRAINED ]] || fail "there is no checkpoint at PRETRAINED=$PRETRAINED"
-[[ $HEAD_RATE =~ ^[0-9]*\.?[0-9]+$ ]] || fail "HEAD_RATE is '$HEAD_RATE': it must be a number"
+[[ $HEAD_RATE =~ ^[0-9]*\.?[0-9]+$ && $HEAD_RATE =~ [1-9] ]] || fail "HEAD_RATE is '$HEAD_RATE': it must be a number above 0"
+[[ ! $WEIGHTS || -f $WEIGHTS ]] || fail "there are no sampling weights at WEIGHTS=$WEIGHTS"
 
 use_labelled() { DATADIR=$labelled_dir && source_setting datasets "$DATASET" DATASET && use_tier "$DATASET"; }
 use_unlabelled() { DATADIR=$unlabelled_dir && source_setting datasets "$PRETRAIN_DATASET" PRETRAIN_DATASET && use_tier "$PRETRAIN_DATASET"; }
 use_tier() { # use_tier DATASET
     config=${data_config}_$TIER.yaml
-    [[ -f $config ]] ||
-        fail "unknown tier '$TIER' of $1: there are $(basename -s .yaml "$data_config"_*.yaml | grep -v '\.auto$' | sed 's/.*_//' | paste -sd ' ')"
+    need_tier "$TIER" "$1"
 }
 needs_unlabelled() { # whether an encoder is pre-trained here, or was
     local modes=$mode
@@ -136,25 +122,10 @@ done
 # shellcheck source=train_scripts/setup.sh
 source train_scripts/setup.sh
 
-if python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
-    device=(--gpus 0)
-    model_args+=("${cuda_options[@]}")
-else
-    device=(--gpus '')
-    ((DDP_NGPUS == 1)) || fail "DDP_NGPUS is $DDP_NGPUS, but there is no CUDA device here"
-fi
-if ((DDP_NGPUS > 1)); then
-    weaver=(torchrun --standalone --nnodes=1 "--nproc_per_node=$DDP_NGPUS" "$(command -v weaver)" --backend nccl)
-else
-    weaver=(weaver)
-fi
-export PYTHONHASHSEED=0 # weaver walks through sets of file groups: their order is part of the seed
+find_devices
+if [[ ${device[1]} ]]; then model_args+=("${cuda_options[@]}"); fi
 scan_run=${DATASET}_${MODEL}_${TIER}_scan$COMMENT
-running=() logs=()
-trap stop_all EXIT
-trap 'exit 130' INT TERM
 
-best() { echo "training/$1/net_best_epoch_state.pt"; }
 seed_of_pretraining() { if [[ $PRETRAIN_SEED == each ]]; then echo "$SEED"; else echo "$PRETRAIN_SEED"; fi; }
 pretrained_run() { echo "${PRETRAIN_DATASET}_${MODEL}_${TIER}_pretrained_${PRETRAIN_FRACTION}_seed$(seed_of_pretraining)$COMMENT"; }
 labelled_run() { # labelled_run MODE
@@ -176,24 +147,17 @@ subset() { # subset CONFIG NAME FRACTIONS [arguments...]: data configs NAME_<fra
     while read -r fraction number rest; do jets[$2_${fraction%:}]=$number; done <<<"$lines"
 }
 
-nothing_newer() { # nothing_newer FILE PATTERN...: no file of the patterns has changed since FILE was written
-    local pattern file
-    for pattern in "${@:2}"; do
-        for file in $(compgen -G "${pattern#*:}"); do
-            if [[ $file -nt $1 ]]; then return 1; fi
-        done
-    done
-}
+all_there() { for file in "$@"; do [[ -f $file ]] || return 1; done; }
 
 run_training() { # run_training RUN CONFIG START [weaver arguments...]: START is a checkpoint that it begins with, or ''
     local run=$1 recipe more=(--tensorboard "_$1") expected
     expected=("$(best "$run")")
     for argument in "${@:4}"; do if [[ $argument == --predict-output ]]; then expected+=("training/$run/pred.root"); fi; done
-    recipe=$(cksum <<<"${*@Q} ${model_args[*]@Q} ${training_options[*]@Q} $epochs $samples_per_epoch ${data_train[*]@Q}")
+    recipe=$(cksum <<<"${*@Q} ${model_args[*]@Q} ${training_options[*]@Q} $epochs $samples_per_epoch ${data_train[*]@Q} $(cksum <"$2")")
     if [[ $mode == scan ]]; then
         more=(--auto-clean)
-        if [[ -f training/$run/done && $(<"training/$run/done") == "$recipe" ]] && nothing_newer "training/$run/done" \
-            "$3" "$config" "$network" "${data_train[@]}" "${data_val[@]}" "${data_test[@]}"; then
+        if [[ -f training/$run/done && $(<"training/$run/done") == "$recipe" ]] && all_there "${expected[@]}" &&
+            nothing_newer "training/$run/done" "$3" "$config" "$network" "${data_train[@]}" "${data_val[@]}" "${data_test[@]}"; then
             echo "$run is trained already"
             return
         fi
@@ -219,8 +183,10 @@ prepare_unlabelled() { # prepare_unlabelled FOLDER: data configs of the pre-trai
 }
 
 prepare_labelled() { # prepare_labelled FOLDER: data configs of the trainings with labels
+    local several=$FRACTIONS
     use_labelled
-    subset "$config" "$1/labelled" "$FRACTIONS"
+    [[ " $several " == *' 1 '* ]] || several+=' 1' # all jets, for the validation
+    subset "$config" "$1/labelled" "$several" ${WEIGHTS:+--weights "$WEIGHTS"}
     check "$config" "${data_train[@]}" "${data_val[@]}" "${data_test[@]}"
 }
 
@@ -246,7 +212,7 @@ labelled_one() { # labelled_one MODE FOLDER [weaver arguments...]
         options+=(--optimizer-option lr_mult "('$head', $HEAD_RATE)")
     fi
     # one schedule for all starts; weaver's default would not let the rate of the encoder decay
-    run_training "$run" "$2/labelled_$FRACTION.yaml" "$start" --data-config-val "$config" --data-config-test "$config" \
+    run_training "$run" "$2/labelled_$FRACTION.yaml" "$start" --data-config-val "$2/labelled_1.yaml" --data-config-test "$config" \
         --data-test "${data_test[@]}" --predict-output "$PWD/training/$run/pred.root" \
         --network-config networks/finetune.py -o encoder "'$network'" -o seed "$SEED" "${options[@]}" \
         --start-lr "$rate" --lr-scheduler flat+cos --warmup-steps 0 "${@:3}"
@@ -300,11 +266,6 @@ reap() { # wait until something has ended
 }
 
 wait_for_all() { while ((${#running[@]})); do reap; done; }
-
-stop_all() {
-    local pid
-    for pid in "${running[@]}"; do kill -- "-$pid" 2>/dev/null || true; done
-}
 
 starts() { # starts MODE: the fractions of the pre-training that it is run for
     if [[ $1 == scratch ]]; then echo none; elif [[ $PRETRAINED ]]; then echo given; else echo "$PRETRAIN_FRACTIONS"; fi

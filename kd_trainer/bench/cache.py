@@ -69,7 +69,7 @@ def largest_difference(cached, predicted):
     """Of the log-probabilities of the same jets in a file of a cache and in a prediction of weaver."""
     ours = log_softmax(ak.to_numpy(ak.from_parquet(cached).teacher_logits).astype(float), axis=1)
     found = ak.from_parquet(predicted)
-    theirs = np.log(np.asarray(found["scores"], dtype=float))
+    theirs = np.log(np.maximum(np.asarray(found["scores"], dtype=float), np.finfo("float32").tiny))
     if ours.shape != theirs.shape:
         raise InputError(f"cache has {ours.shape[0]} jets, weaver has predicted {theirs.shape[0]}")
     return {"logits": float(np.abs(ours - theirs).max()), "spread_of_logits": float(ours.std(axis=0).mean())}

@@ -63,7 +63,8 @@ def batches(inputs, shortest):
     lengths = {mask: lengths_of(inputs[mask]) for mask in set(masks.values())}
     total, order = torch.stack(list(lengths.values())).sum(dim=0).sort()
     cut = []
-    for chunk in order.split(batch_sizes(total.clamp(min=shortest).tolist(), PAIRS[jets.device.type])):
+    pairs = PAIRS.get(jets.device.type, PAIRS["cuda"])
+    for chunk in order.split(batch_sizes(total.clamp(min=shortest).tolist(), pairs)):
         longest = {mask: max(int(n[chunk].max()), shortest) for mask, n in lengths.items()}
         cut.append({k: x[chunk, :, : longest[masks[k]]] if k in masks else x[chunk] for k, x in inputs.items()})
     return order, cut

@@ -11,7 +11,7 @@ from weaver.utils.dataset import DataConfig
 
 from kd_trainer import configs
 from kd_trainer.classes import names_of
-from kd_trainer.distill import fingerprint
+from kd_trainer.distill import fingerprint, precision
 from kd_trainer.distill.ensemble import load_ensemble
 from kd_trainer.distill.layout import DTYPES, Layout
 from kd_trainer.distill.members import ENSEMBLES, AddMember, check_complete
@@ -42,9 +42,11 @@ def parse(argv):
     parser.add_argument("--ensemble", default=ENSEMBLES[0], choices=ENSEMBLES, help="what of several teachers is "
                         "averaged (default: %(default)s)")  # fmt: skip
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder of the cache")
-    parser.add_argument("--top", type=int, default=0, metavar="K", help="keep the K largest logits of a jet and one "
+    parser.add_argument("--top", type=int, metavar="K", help="keep the K largest logits of a jet and one "
                         "value for the others; for temperatures near 1 (default: keep all)")  # fmt: skip
-    parser.add_argument("--dtype", default="float16", choices=DTYPES, help="of the soft targets (default: float16)")
+    parser.add_argument("--dtype", choices=DTYPES, help="of the soft targets (default: float16)")
+    parser.add_argument("--precision", choices=precision.NAMES, help="of the teacher's matrix products; bfloat16 is "
+                        "compared with float32 on the first jets (default: float32)")  # fmt: skip
     parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: cuda if there is one)")
     parser.add_argument("--rank", type=int, help="number of this process (default: as torchrun or Slurm say)")
     parser.add_argument("--world-size", type=int, help="number of processes that share the files")
@@ -62,9 +64,15 @@ def main(argv):
     paired = configs.load(args.paired)
     config = DataConfig(print_info=False, **copy.deepcopy(paired))
     configs.teacher_view(config)  # which there must be
-    layout = Layout(len(names_of(config.labels) or config.label_value), args.top, args.dtype)
+    if not names_of(config.labels):
+        raise InputError("the data config does not name its classes (`names` in `labels`), which a cache needs")
+    asked = {key: value for key, value in (("top", args.top), ("dtype", args.dtype)) if value is not None}
+    layout = Layout(len(names_of(config.labels)), **asked)
     teachers = fingerprint.of_teachers(args.teachers, args.ensemble)
-    made = fingerprint.of_all(teacher=teachers, paired=paired, layout=vars(layout))
+    compared = {"classes": layout.classes, **asked} if args.check else vars(layout)
+    made = fingerprint.of_all(teacher=teachers, paired=paired, layout=compared)
+    if args.precision or not args.check:
+        made["precision"] = args.precision or precision.NAMES[0]
     targets = targets_of(args.files, args.output)
     if args.check:
         return check(targets, made)
@@ -81,11 +89,17 @@ def main(argv):
         write_config(paired, layout, args.output)
     trouble = compute(
         work, config, layout=layout, made=made, device=torch.device(args.device or default_device()),
-        teacher=lambda: load_ensemble(args.teachers, config, args.ensemble),
+        teacher=lambda: load(args, config),
     )  # fmt: skip
     if trouble:
         raise InputError(f"{len(trouble)} of {len(mine)} files have no soft targets: {'; '.join(trouble)}")
     return 0
+
+
+def load(args, config):
+    """The teacher or the ensemble, in the precision asked for."""
+    ensemble = load_ensemble(args.teachers, config, args.ensemble)
+    return precision.Rounded(ensemble) if args.precision == "bfloat16" else ensemble
 
 
 def compute(work, config, *, teacher, **how):
@@ -129,8 +143,10 @@ def check(targets, made):
 
 
 def write_config(paired, layout, folder):
-    """Write the data config that reads the cache."""
+    """Write the data config that reads the cache; what weaver has derived from an older one goes."""
     try:
+        for derived in folder.glob(f"{Path(CONFIG).stem}.*.auto.yaml"):
+            derived.unlink()
         configs.write(configs.cached(paired, layout.groups()), folder / CONFIG, "reads the soft targets of a cache")
     except OSError as error:
         raise InputError(f"{folder} cannot be written: {error.strerror or error}") from None

@@ -32,9 +32,9 @@ def grouped(logits, groups):
     logits : (N, L) tensor
     groups : list of K lists of columns
     """
-    logits = logits.double()
-    sums = torch.stack([logits[:, columns].logsumexp(dim=1) for columns in groups], dim=1)
-    return sums.log_softmax(dim=1).float()
+    exact = (logits.cpu() if logits.device.type == "mps" else logits).double()
+    sums = torch.stack([exact[:, columns].logsumexp(dim=1) for columns in groups], dim=1)
+    return sums.log_softmax(dim=1).float().to(logits.device)
 
 
 class Ensemble:
@@ -53,7 +53,7 @@ class Ensemble:
         self.teachers = teachers
         self.what = what
         self.groups = groups
-        self.input_names = teachers[0].input_names
+        self.input_names = list(dict.fromkeys(name for teacher in teachers for name in teacher.input_names))
         self.description = " and ".join(teacher.description for teacher in teachers)
         if len(teachers) > 1:
             self.description += f"; mean of their {what}"

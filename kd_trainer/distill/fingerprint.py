@@ -44,6 +44,8 @@ def of_config(paired):
     """SHA-256 of what a paired config decides, however it is written; sampling weights decide no soft target."""
     content = {key: value for key, value in paired.items() if value}
     content["inputs"] = list(paired["inputs"].items())  # in the order of the networks' arguments
+    derived = ("data_fraction",)  # of the files that weaver takes sampling weights from
+    content["preprocess"] = {k: v for k, v in (paired.get("preprocess") or {}).items() if k not in derived}
     content["weights"] = {k: v for k, v in (paired.get("weights") or {}).items() if k != "reweight_hists"}
     return hashlib.sha256(canonical(content).encode()).hexdigest()
 

@@ -6,11 +6,8 @@ therefore wrapped in `loud`.
 
 import dataclasses
 import functools
-import random
 from pathlib import Path
 
-import numpy as np
-import torch
 from weaver.utils.import_tools import import_module
 from weaver.utils.logger import _logger
 
@@ -23,10 +20,11 @@ from kd_trainer.distill.ensemble import load_ensemble
 from kd_trainer.distill.loss import DistillationLoss
 from kd_trainer.distill.losses import check_classes
 from kd_trainer.distill.memory import RememberingTeacher
-from kd_trainer.distill.options import split
+from kd_trainer.distill.options import EMBEDDING_WITH_CACHE, split
 from kd_trainer.distill.schedule import Schedule
 from kd_trainer.distill.teacher import build_teacher
 from kd_trainer.errors import InputError
+from kd_trainer.seeds import set_seed
 
 
 def loud(hook):
@@ -54,7 +52,7 @@ def get_model(data_config, **kwargs):
     student, model_info = _student_module(options).get_model(student_view(data_config), **student_options)
     if options.kd_embed_weight and "for_inference" not in kwargs and has_teacher(data_config):
         if reads_cache(data_config):
-            raise InputError("a cache holds no embeddings: give the paired data config, or set kd_embed_weight to 0")
+            raise InputError(EMBEDDING_WITH_CACHE)
         (teacher,) = options.teachers()
         network, _ = build_teacher(teacher.network, teacher_view(data_config), teacher.options)
         attach(student, output_layer(network, "the teacher")[1].in_features)
@@ -133,14 +131,6 @@ def _soft_targets(data_config, options):
     if options.kd_memory > 0:
         teacher = RememberingTeacher(teacher, options.kd_memory * 1e6)
     return teacher, None
-
-
-def set_seed(seed):
-    """Seed what weaver draws from: initialisation and dropout (torch), shuffling and sampling (numpy)."""
-    rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-    random.seed(seed + rank)
-    np.random.seed(seed + rank)
-    torch.manual_seed(seed + rank)
 
 
 def _student_module(options):

@@ -4,12 +4,14 @@
                                                                X{pf_*}, y -> weaver's train_classification
 """
 
+import weakref
 from itertools import islice
 from types import SimpleNamespace
 
 from weaver.utils.logger import _logger
 from weaver.utils.nn.tools import evaluate_classification, train_classification
 
+from kd_trainer import seeds
 from kd_trainer.classes import is_unlabelled
 from kd_trainer.configs import PREFIX, has_teacher, student_view
 from kd_trainer.distill.ahead import with_soft_targets
@@ -82,6 +84,8 @@ def train_fn(teacher, student_name, verify=None):
     ):  # fmt: skip
         if not begun:
             check_setup(train_loader, verify, extra_args)
+            seeds.go_on(extra_args["args"].load_epoch)
+            train_loader.collate_fn = collate  # its workers take it over when they start
             loss_func.matching = matching_of(model)
             restore_projection(loss_func.matching, extra_args["args"])
             _logger.info(introduction(model, loss_func, teacher, student_name), color="bold")
@@ -111,7 +115,7 @@ def evaluate_fn(names, teacher_for=None):
     teacher_for : callable loader -> callable (X, device) -> logits (N, K)
         The teacher that stands in for the labels of jets that have none, see `StudentView`.
     """
-    teachers = {}
+    teachers = weakref.WeakKeyDictionary()  # of the loaders, which weaver deletes
 
     def evaluate(model, test_loader, dev, epoch, for_training=True, loss_func=None, tb_helper=None, **kwargs):
         if test_loader not in teachers:
@@ -121,10 +125,10 @@ def evaluate_fn(names, teacher_for=None):
         if loss_func is not None:
             loss_func.eval()
         metrics = epoch_metrics(names, for_training=for_training, epoch=epoch, tb_helper=tb_helper)
+        view = StudentView(test_loader, teachers[test_loader], dev, steps=kwargs.get("steps_per_epoch"))
         return evaluate_classification(
-            model, StudentView(test_loader, teachers[test_loader], dev), dev, epoch, for_training,
-            loss_func=loss_func, tb_helper=tb_helper, **metrics, **kwargs,
-        )  # fmt: skip
+            model, view, dev, epoch, for_training, loss_func=loss_func, tb_helper=tb_helper, **metrics, **kwargs
+        )
 
     return evaluate
 
@@ -200,9 +204,8 @@ def introduction(model, loss_func, teacher, student_name):
 def report(loss_func, epoch, tb_helper):
     """Log the means of an epoch, and the alpha and the temperature that it had."""
     means = loss_func.means()
-    texts = [f"{name} {value:.5f}" for name, value in means.items()]
-    if loss_func.needs_teacher:
-        texts += [f"alpha {loss_func.alpha:g}", f"temperature {loss_func.temperature:g}"]
+    settings = {"alpha": loss_func.alpha, "temperature": loss_func.temperature} if loss_func.needs_teacher else {}
+    texts = [f"{name} {value:.5f}" for name, value in means.items()] + [f"{k} {v:g}" for k, v in settings.items()]
     _logger.info("Epoch #%d distillation: %s", epoch, ", ".join(texts))
     if tb_helper:
-        tb_helper.write_scalars([(f"KD/{name} (epoch)", value, epoch) for name, value in means.items()])
+        tb_helper.write_scalars([(f"KD/{name} (epoch)", value, epoch) for name, value in (means | settings).items()])

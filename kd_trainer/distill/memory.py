@@ -10,6 +10,8 @@ import xxhash
 
 from kd_trainer.configs import PREFIX
 
+ENTRY = 250  # bytes that a jet takes in a dict beside its logits: key, array, slot
+
 
 class RememberingTeacher:
     """Soft targets (N, K) of a batch, from memory for the jets seen before.
@@ -18,7 +20,7 @@ class RememberingTeacher:
     ----------
     teacher : Teacher
     max_bytes : int
-        Of soft targets to keep; jets beyond it are given to the teacher every time.
+        To take for soft targets; jets beyond it are given to the teacher every time.
     """
 
     def __init__(self, teacher, max_bytes):
@@ -51,7 +53,7 @@ class RememberingTeacher:
         if self.fresh is None:
             return
         keys, rows = self.fresh[0], self.fresh[1].numpy(force=True)
-        if len(self.known) * rows[0].nbytes < self.max_bytes:
+        if len(self.known) * (rows[0].nbytes + ENTRY) < self.max_bytes:
             self.known.update(zip(keys, rows))
         self.fresh = None
 

@@ -10,6 +10,11 @@ from kd_trainer.distill.members import ENSEMBLES, members
 from kd_trainer.distill.schedule import Schedule
 from kd_trainer.errors import InputError
 
+EMBEDDING_WITH_CACHE = (
+    "a cache holds no embeddings: train without it (train_kd.sh with CACHE=none, else without kd_cache), "
+    "or set kd_embed_weight to 0"
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -100,7 +105,7 @@ class Options:
         if self.kd_loss == "none" and not self.kd_embed_weight:
             raise InputError("with kd_loss 'none' nothing is learnt from the teacher: give a kd_embed_weight")
         if self.kd_embed_weight and self.kd_cache:
-            raise InputError("a cache holds no embeddings: leave out kd_cache, or set kd_embed_weight to 0")
+            raise InputError(EMBEDDING_WITH_CACHE)
         if self.kd_embed_weight and len(teachers) > 1:
             raise InputError("an ensemble has no embedding of its own: give one teacher, or set kd_embed_weight to 0")
 

@@ -37,6 +37,8 @@ class Teacher:
     ----------
     classes : int or None
         Number of logits, if known.
+    bfloat16 : bool
+        Whether matrix products are made in bfloat16, see `precision`.
     """
 
     def __init__(self, model, input_names, description, shortest=None):
@@ -45,6 +47,7 @@ class Teacher:
         self.description = description
         self.shortest = shortest
         self.classes = None
+        self.bfloat16 = False
         self.local = threading.local()
         self.pool = None
         for module in model.modules():
@@ -60,7 +63,7 @@ class Teacher:
             logits = self._on_cores(cut)
         else:
             self.model.to(device)
-            logits = [self.model(*batch.values()) for batch in cut]
+            logits = [self._evaluate(self.model, batch) for batch in cut]
         return torch.cat(logits)[order.argsort()].float()
 
     def _on_cores(self, cut):
@@ -77,7 +80,11 @@ class Teacher:
         """In a thread: a copy of the model for each, since nothing keeps a model from leaving things in itself."""
         if not hasattr(self.local, "model"):
             self.local.model = copy.deepcopy(self.model)
-        return self.local.model(*batch.values())
+        return self._evaluate(self.local.model, batch)
+
+    def _evaluate(self, model, batch):
+        with torch.autocast(next(iter(batch.values())).device.type, torch.bfloat16, enabled=self.bfloat16):
+            return model(*batch.values())
 
 
 def load_teacher(network, weights, data_config, options, embedding=False):

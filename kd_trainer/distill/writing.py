@@ -36,6 +36,8 @@ def whole_file(path):
             raise InputError(f"{path} is being written by another process") from None
         except OSError:
             pass  # a file system without locks
+        if not _is_still_there(file, unfinished):  # another process has just completed it
+            raise InputError(f"{path} is being written by another process")
         try:
             file.truncate(0)
             yield file
@@ -45,6 +47,13 @@ def whole_file(path):
         except BaseException:
             unfinished.unlink(missing_ok=True)
             raise
+
+
+def _is_still_there(file, path):
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def encodings(schema):

@@ -9,8 +9,10 @@ from weaver.utils.logger import _logger
 from weaver.utils.nn.tools import train_classification
 
 from kd_trainer import options as options_of
+from kd_trainer import seeds
 from kd_trainer.distill import loop
-from kd_trainer.distill.hooks import loud, set_seed
+from kd_trainer.distill.collate import collate
+from kd_trainer.distill.hooks import loud
 from kd_trainer.distill.loss import DistillationLoss
 from kd_trainer.errors import InputError
 from kd_trainer.files import one_line
@@ -54,7 +56,7 @@ def get_model(data_config, **kwargs):
     """The tagger, as its own network file builds it, with the encoder's weights."""
     options, encoder_options = split(kwargs)
     if options.seed is not None:
-        set_seed(options.seed)
+        seeds.set_seed(options.seed)
     model, model_info = _module(options).get_model(data_config, **encoder_options)
     if options.pretrained is not None:
         take_over(model, options.pretrained)
@@ -82,6 +84,8 @@ def get_train_fn(data_config, **kwargs):
         if not checked:
             loop.check_files(train_loader, "training")
             _logger.info(introduction(model, options), color="bold")
+            seeds.go_on(kwargs["extra_args"]["args"].load_epoch)
+            train_loader.collate_fn = collate
             checked.append(True)
         loss_func.start_epoch(epoch)
         train_classification(model, loss_func, opt, scheduler, train_loader, dev, epoch, **kwargs)

@@ -4,13 +4,14 @@ from pathlib import Path
 
 from weaver.utils.import_tools import import_module
 
-from kd_trainer.distill.hooks import loud, set_seed
+from kd_trainer.distill.hooks import loud
 from kd_trainer.errors import InputError
 from kd_trainer.pretrain import loop
 from kd_trainer.pretrain.contrastive import NTXent, as_contrastive
 from kd_trainer.pretrain.features import Inputs
 from kd_trainer.pretrain.options import split
 from kd_trainer.pretrain.views import Views
+from kd_trainer.seeds import set_seed
 
 
 @loud

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kd_trainer.distill.ahead import one_ahead, with_soft_targets
-from kd_trainer.distill.memory import RememberingTeacher
+from kd_trainer.distill.memory import ENTRY, RememberingTeacher
 
 BATCHES = [({"teacher_x": torch.full((2, 1, 1), float(i))}, {"y": i}, {}) for i in range(4)]
 
@@ -100,7 +100,7 @@ def test_memory_asks_for_each_jet_once_and_keeps_the_order():
 
 def test_memory_has_an_end():
     teacher = Teacher()
-    memory = RememberingTeacher(teacher, 8)  # two rows of four bytes
+    memory = RememberingTeacher(teacher, 2 * (4 + ENTRY))  # two rows of four bytes
     for values in ([1], [2], [3], [3], [1, 2]):
         memory({"teacher_x": torch.tensor(values, dtype=torch.float32).view(-1, 1, 1)}, "cpu")
     assert teacher.asked == [[1], [2], [3], [3]]

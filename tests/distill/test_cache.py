@@ -105,6 +105,21 @@ def test_top_logits(make_cache, files, cache):
     config = DataConfig(print_info=False, **data_configs.load(cache / "cached.yaml"))
     assert [name for name in config.input_names if "teacher" in name] == [
         "teacher_top_logits", "teacher_top_classes", "teacher_rest"]  # fmt: skip
+    assert make_cache(cache, files[0], "--check").stdout.strip().endswith("a/jets.parquet")  # as train_kd.sh asks
+    result = make_cache(cache, files[0], "--check", "--dtype", "float32", check=False)
+    assert "layout.dtype was float16" in result.stderr
+
+
+def test_bfloat16(make_cache, files, cache):
+    make_cache(cache / "32", files[0], "--dtype", "float32")
+    result = make_cache(cache / "16", files[0], "--dtype", "float32", "--precision", "bfloat16")
+    assert "bfloat16 against float32 on " in result.stdout and " jets: log-probabilities differ by " in result.stdout
+    tables = [pq.read_table(cache / name / "a" / "jets.parquet") for name in ("32", "16")]
+    exact, rounded = (np.stack(table["teacher_logits"]) for table in tables)
+    assert 1e-5 < np.abs(exact - rounded).max() < 0.2
+    result = make_cache(cache / "16", files[0], "--dtype", "float32", check=False)
+    assert "precision was bfloat16, is float32" in result.stderr
+    assert make_cache(cache / "16", files[0], "--check").stdout.strip().endswith("a/jets.parquet")
 
 
 def test_what_is_complete_is_left_alone(make_cache, files, cache):
@@ -164,9 +179,13 @@ def test_each_kind_of_mismatch(make_cache, files, cache, others, args, kwargs, m
     assert "1 of them complete" in make_cache(cache, *args, "--overwrite", files[0], **kwargs).stdout
 
 
-def test_a_config_written_otherwise_is_the_same(make_cache, files, cache, others):
+def test_a_config_written_otherwise_is_the_same(make_cache, configs, files, cache, others):
     make_cache(cache, files[0])
     assert "1 of them complete" in make_cache(cache, files[0], paired=others / "same.yaml").stdout
+    (cache / "cached.0.auto.yaml").touch()
+    DataConfig.load(str(configs / "paired.yaml")).dump(cache / "dumped.yaml")  # as weaver does with sampling weights
+    assert "1 of them complete" in make_cache(cache, files[0], paired=cache / "dumped.yaml").stdout
+    assert not (cache / "cached.0.auto.yaml").exists()
     result = make_cache(cache, files[0], paired=others / "order.yaml", check=False)
     assert "config was " in result.stderr  # the order of the inputs is that of the network's arguments
 
