@@ -68,6 +68,11 @@ def rounded(model, weight_bits=7, activation_bits=8):
     layers = [module for module in model.modules() if type(module) in ROUNDED]
     if not layers:
         raise ValueError("the network has no linear layer and no convolution: there is nothing to quantise")
+    if any("in_proj" in name for name, _ in model.named_parameters()):  # of torch, of weaver's ParT, of MIParT
+        raise ValueError(
+            "the network has attention, whose products the 8-bit model rounds, but which cannot be rounded here: "
+            "take another network, or quantise without this fine-tuning"
+        )
     for layer in layers:
         layer.__class__ = ROUNDED[type(layer)]
         layer.weight_bits, layer.activation_bits = weight_bits, activation_bits

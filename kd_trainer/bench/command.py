@@ -1,6 +1,7 @@
 """python -m kd_trainer bench: speed as ratios, the two sides measured alternately in one run."""
 
 import importlib
+import os
 
 from kd_trainer.errors import InputError
 
@@ -24,4 +25,5 @@ def main(argv):
     name, *rest = argv
     if name not in BENCHMARKS:
         raise InputError(f"unknown benchmark '{name}'; valid are: {', '.join(BENCHMARKS)}")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as setup.sh does for trainings; before torch is imported
     return importlib.import_module(BENCHMARKS[name][0]).main(rest)

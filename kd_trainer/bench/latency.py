@@ -14,10 +14,12 @@ from kd_trainer.deploy import engines
 from kd_trainer.deploy.inputs import prepare
 from kd_trainer.deploy.model_dir import MODEL, read
 from kd_trainer.deploy.reading import files_of, read_jets
+from kd_trainer.deploy.session import fixed_batch, open_session
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate.output import write_json
 
 MOST_CALLS, FEWEST_CALLS = 2000, 5
+CALLS_OF_P99 = 100  # the 99th percentile of fewer is their largest
 
 
 def models_of(arguments):
@@ -72,28 +74,40 @@ def summary(times, batch):
     return {"calls": len(times), "p50_ms": 1e3 * p50, "p99_ms": 1e3 * p99, "jets_per_s": batch / p50}
 
 
+def check_batches(models, batches):
+    """Raise InputError if a model of fixed size would get another number of jets."""
+    for path in models.values():
+        size = fixed_batch(open_session(path))
+        if size and set(batches) != {size}:
+            raise InputError(f"{path} takes {size} jets at a time: give --batches {size}")
+
+
 def measure(models, files, *, engines_wanted, precisions, batches, threads, seconds, too_long):
     """All numbers: dict with machine, rows, and ratios of each row to the first of its batch size and threads."""
     exported = {name: read(path.parent) for name, path in models.items()}
+    if not engines.missing("onnxruntime"):
+        check_batches(models, batches)
     inputs = {name: inputs_of(exported[name], files, max(batches)) for name in models}
     rows = []
-    progress = tqdm(total=len(threads) * len(batches), unit="cell")
-    for number in threads:
-        sides = {
-            (name, *key): run
-            for name, path in models.items()
-            for key, run in engines.sides(exported[name], path, engines_wanted, precisions, number).items()
-        }
-        for batch in sorted(batches):
-            times = cell(sides, {key: inputs[key[0]] for key in sides}, batch, seconds)
-            reference = next(iter(times.values()), None)
-            for key, found in times.items():
-                row = dict(zip(("model", "engine", "precision"), key)) | {"threads": number, "batch": batch}
-                rows.append(row | summary(found, batch) | {"speed_to_first": ratio(found, reference)})
-            larger = min((b for b in batches if b > batch), default=batch) / batch
-            sides = {key: run for key, run in sides.items() if np.median(times[key]) * larger <= too_long}
-            progress.update()
-    progress.close()
+    with tqdm(total=len(threads) * len(batches), unit="cell") as progress:
+        for number in threads:
+            sides = {
+                (name, *key): run
+                for name, path in models.items()
+                for key, run in engines.sides(exported[name], path, engines_wanted, precisions, number).items()
+            }
+            if not sides:
+                wanted = f"{', '.join(engines_wanted)} with {', '.join(precisions)}"
+                raise InputError(f"there is nothing to measure: {wanted}")
+            for batch in sorted(batches):
+                times = cell(sides, {key: inputs[key[0]] for key in sides}, batch, seconds)
+                reference = next(iter(times.values()), None)
+                for key, found in times.items():
+                    row = dict(zip(("model", "engine", "precision"), key)) | {"threads": number, "batch": batch}
+                    rows.append(row | summary(found, batch) | {"speed_to_first": ratio(found, reference)})
+                larger = min((b for b in batches if b > batch), default=batch) / batch
+                sides = {key: run for key, run in sides.items() if np.median(times[key]) * larger <= too_long}
+                progress.update()
     return {"machine": machine(), "jets": [str(path) for path in files] or "random", "rows": rows}
 
 
@@ -104,7 +118,8 @@ def print_results(results):
     header = ["threads", "batch", "model", "engine", "precision", "p50 (ms)", "p99 (ms)", "jets/s", "speed / first"]
     rows = [
         [row["threads"], row["batch"], row["model"], row["engine"], row["precision"], f"{row['p50_ms']:.3g}",
-         f"{row['p99_ms']:.3g}", f"{row['jets_per_s']:.3g}", f"{row['speed_to_first']['median']:.3g}"]
+         f"{row['p99_ms']:.3g}" if row["calls"] >= CALLS_OF_P99 else "-", f"{row['jets_per_s']:.3g}",
+         f"{row['speed_to_first']['median']:.3g}"]
         for row in results["rows"]
     ]  # fmt: skip
     print(f"{results['machine']['processor']}, {results['machine']['cores']} cores")

@@ -21,7 +21,7 @@ def qualities(path, models):
     Raises
     ------
     InputError
-        If a model is not in the report.
+        If a model is not in the report, or has neither figure there.
     """
     if not path.is_file():
         raise InputError(f"--report {path} is not there")
@@ -32,15 +32,19 @@ def qualities(path, models):
     absent = [name for name in models if name not in known]
     if absent:
         raise InputError(f"--report {path} has no model {absent[0]}; it has {', '.join(known)}: name models NAME=...")
-    figure = next(k for k in FIGURES if k == "accuracy" or all(known[name].get(k) for name in models))
+    figure = next((k for k in FIGURES if all(known[name].get(k) for name in models)), None)
+    if figure is None:
+        raise InputError(f"--report {path} has neither rejection nor accuracy of all of {', '.join(models)}")
     return {"figure": figure, "values": {n: (known[n][figure]["value"], known[n][figure]["total"]) for n in models}}
 
 
 def draw(rows, quality, folder):
-    """latency.png and latency.pdf; returns their paths."""
-    plt, style = load_style()
+    """latency.png and latency.pdf; returns their paths, none if no model was timed in single precision."""
     found = {name: fastest(rows, name) for name in quality["values"]}
     found = {name: row for name, row in found.items() if row}
+    if not found:
+        return []
+    plt, style = load_style()
     points = {
         name: (1e3 * row["p50_ms"], *quality["values"][name], f"{name} ({row['engine']})")
         for name, row in found.items()

@@ -1,18 +1,23 @@
 """python -m kd_trainer deploy: complete what weaver's exporter wrote, and prove that it is the trained network."""
 
 import argparse
+import shutil
 from pathlib import Path
 
 import yaml
 
 from kd_trainer import configs
-from kd_trainer.deploy import parity, reference, session
+from kd_trainer.deploy import hls, parity, reference, session
 from kd_trainer.deploy.model_dir import (
     CONFIG,
     FINGERPRINT,
+    INT8,
     MODEL,
     PREPROCESS,
+    QUANTISED,
     SOURCE,
+    STATIC,
+    UNTUNED,
     check_preprocess,
     class_names,
     expected_preprocess,
@@ -25,7 +30,7 @@ from kd_trainer.errors import InputError
 from kd_trainer.evaluate.complexity import parse_options
 from kd_trainer.evaluate.output import replacing, write_json, write_text
 
-DERIVED = ("model_static.onnx", "model_int8.onnx", "quantised.json", parity.REPORT)
+DERIVED = (STATIC, INT8, UNTUNED, QUANTISED, parity.REPORT, hls.REPORT)
 
 
 def complete(folder, data_config, source):
@@ -61,6 +66,7 @@ def complete(folder, data_config, source):
     write_json(folder / SOURCE, source)
     for name in DERIVED:  # of a model that was here before
         (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / hls.PROJECT, ignore_errors=True)
     sign(folder, folder / MODEL)
 
 
@@ -94,7 +100,7 @@ def export_static(folder, jets):
     exported = read(folder)
     model, info = reference.load(exported.source, exported.options)
     inputs = tuple(torch.ones(jets, *info["input_shapes"][name][1:]) for name in info["input_names"])
-    path = exported.folder / "model_static.onnx"
+    path = exported.folder / STATIC
     with replacing(path) as temporary:
         torch.onnx.export(model, inputs, temporary, input_names=info["input_names"],
                           output_names=info["output_names"], opset_version=15, dynamo=False)  # fmt: skip

@@ -3,13 +3,12 @@
 import numpy as np
 
 from kd_trainer.deploy import reference
-from kd_trainer.deploy.model_dir import MODEL, check_model
+from kd_trainer.deploy.model_dir import INT8, MODEL, check_model
 from kd_trainer.deploy.session import open_session
 from kd_trainer.errors import InputError
 
 ENGINES = ("torch", "onnxruntime", "openvino")
 PRECISIONS = ("fp32", "bf16", "int8")
-INT8 = "model_int8.onnx"
 
 
 def missing(engine):

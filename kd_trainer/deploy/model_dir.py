@@ -4,6 +4,7 @@
     preprocess.json    the student's inputs, from weaver's exporter; `python -m kd_trainer deploy` adds `pad_mode`
     data_config.yaml   the student's data config: preprocess.json has no new_variables
     deploy.json        network, options and weights that the model was made from
+    quantised.json     what model_int8.onnx loses and gains; model_int8_untuned.onnx is that before fine-tuning
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from kd_trainer.deploy.inputs import input_view
 from kd_trainer.errors import InputError
 
 MODEL, PREPROCESS, CONFIG, SOURCE = "model.onnx", "preprocess.json", "data_config.yaml", "deploy.json"
+STATIC, INT8, UNTUNED, QUANTISED = "model_static.onnx", "model_int8.onnx", "model_int8_untuned.onnx", "quantised.json"
 FINGERPRINT = "preprocess_sha256"  # in the metadata of the model
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from kd_trainer.deploy import reference, session
 from kd_trainer.deploy.edge_cases import EMPTY, edge_cases
 from kd_trainer.deploy.inputs import prepare
-from kd_trainer.deploy.model_dir import MODEL, check_model, read
+from kd_trainer.deploy.model_dir import MODEL, STATIC, check_model, read
 from kd_trainer.deploy.reading import files_of, read_jets
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate.output import write_json
@@ -72,7 +72,7 @@ def parity(folder, files, *, jets=1000, tolerance=TOLERANCE):
     exact = {case: reference.outputs(model, info, inputs) for case, inputs in cases.items()}
     rounding = {case: difference(exact[case], expected[case])["max"] for case in cases}
     results = {}
-    for path in sorted({exported.folder / MODEL, *exported.folder.glob("model_static*.onnx")}):
+    for path in sorted({exported.folder / MODEL, *exported.folder.glob(f"{Path(STATIC).stem}*.onnx")}):
         onnx = session.open_session(path)
         check_model(onnx, path, exported)
         results[path.name] = {

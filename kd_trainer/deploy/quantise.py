@@ -7,8 +7,8 @@ from kd_trainer.bench.machine import machine
 from kd_trainer.bench.timing import alternate, rates, ratio
 from kd_trainer.deploy import session
 from kd_trainer.deploy.deploy import sign
-from kd_trainer.deploy.inputs import input_view, label_view, labels, prepare
-from kd_trainer.deploy.model_dir import MODEL, check_model, read
+from kd_trainer.deploy.inputs import label_view, labels, prepare
+from kd_trainer.deploy.model_dir import INT8, MODEL, QUANTISED, UNTUNED, check_model, read
 from kd_trainer.deploy.reading import files_of, read_jets
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import compare
@@ -16,16 +16,16 @@ from kd_trainer.evaluate.output import replacing, write_json
 from kd_trainer.evaluate.predictions import SIMPLE_LABEL, Prediction, class_name
 from kd_trainer.evaluate.task import make_task
 
-INT8, UNTUNED, REPORT = "model_int8.onnx", "model_int8_untuned.onnx", "quantised.json"
 TUNED = "tuned "  # in the names of models: after quantisation-aware fine-tuning
 FIGURES = {"accuracy_difference": "accuracy", "auc_difference": "AUC", "rejection_ratio": "background rejection"}
 
 
 def labelled_sample(files, exported, jets):
-    """(inputs, labels) of jets whose true classes are known."""
+    """(inputs, labels) of jets whose true classes are known, those that weaver's prediction would have."""
     view = label_view(exported.options)
     events = read_jets(files, exported.config, jets, others=view.test_load_branches)
-    return prepare(events, input_view(exported.options)).inputs, labels(events, view)
+    chosen = prepare(events, exported.config, selected=True)
+    return chosen.inputs, labels(events, view)[chosen.rows]
 
 
 def figures(scores, truth, names, pairs, replicas=200):
@@ -153,7 +153,7 @@ def run(folder, calibration, test, *, before, weight_bits, jets, test_jets, batc
         **found,
         "verdict": conclusions(found["changes"], weight_bits),
     }
-    write_json(Path(folder, REPORT), result)
+    write_json(Path(folder, QUANTISED), result)
     return result
 
 
@@ -223,4 +223,4 @@ def main(argv):
                  weight_bits=args.weight_bits, jets=args.jets, test_jets=args.test_jets, batch_size=args.batch_size,
                  threads=args.threads, repetitions=args.repetitions)  # fmt: skip
     print_result(result)
-    print(args.model_dir / INT8, args.model_dir / REPORT, sep="\n")
+    print(args.model_dir / INT8, args.model_dir / QUANTISED, sep="\n")

@@ -8,7 +8,7 @@ from kd_trainer.errors import InputError
 from kd_trainer.files import one_line
 
 
-def open_session(path, threads=None, spin=True):
+def open_session(path, threads=None, spin=True, gpu=False):
     """InferenceSession of a model file.
 
     Parameters
@@ -18,6 +18,8 @@ def open_session(path, threads=None, spin=True):
         Of one operator; None for all cores.
     spin : bool
         Whether threads without work wait busily, which is faster unless others need the cores.
+    gpu : bool
+        Whether to use what else ONNX Runtime can use here; else it computes on the CPU, as torch does beside it.
 
     Raises
     ------
@@ -34,8 +36,9 @@ def open_session(path, threads=None, spin=True):
     options.log_severity_level = 3
     options.intra_op_num_threads = threads or 0
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
+    providers = onnxruntime.get_available_providers() if gpu else ["CPUExecutionProvider"]
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=onnxruntime.get_available_providers())
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # its own classes, derived from Exception
         raise InputError(f"{path} cannot be loaded by ONNX Runtime: {one_line(error)}") from None
 

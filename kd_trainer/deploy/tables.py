@@ -7,13 +7,18 @@ import numpy as np
 
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate.output import replacing
+from kd_trainer.files import one_line
 
 FORMATS = (".parquet", ".root")
 
 
 @contextlib.contextmanager
 def writer(path):
-    """Yield a function that appends awkward records to a file, which appears when the block ends well."""
+    """Yield a function that appends awkward records to a file, which appears when the block ends well.
+
+    The first records decide the types of the columns. Later ones are cast to them in parquet, where no value is lost
+    by it, and have to have the same in ROOT, else the function raises InputError.
+    """
     with replacing(path) as temporary:
         open_file = _parquet if path.suffix == ".parquet" else _root
         with open_file(temporary) as append:
@@ -30,7 +35,7 @@ def _parquet(path):
         table = ak.to_arrow_table(records, extensionarray=False)
         if not files:
             files.append(pyarrow.parquet.ParquetWriter(path, table.schema))
-        files[0].write_table(table)
+        files[0].write_table(_cast(table, files[0].schema))
 
     try:
         yield append
@@ -39,17 +44,38 @@ def _parquet(path):
             file.close()
 
 
+def _cast(table, schema):
+    """The table with the types of a schema that has the same columns."""
+    import pyarrow
+
+    columns = []
+    for field in schema:
+        column = table[field.name]
+        try:
+            columns.append(column.cast(field.type))
+        except pyarrow.ArrowException as error:
+            both = f"{field.name} is {column.type}, which does not fit the {field.type} of the files before"
+            raise InputError(f"{both}: {one_line(error)}") from None
+        if column.null_count and not field.nullable:
+            raise InputError(f"{field.name} has missing values, unlike in the files before")
+    return pyarrow.table(columns, schema=schema)
+
+
 @contextlib.contextmanager
 def _root(path):
     import uproot
 
     with uproot.recreate(path) as file:
-        trees = []
+        trees, types = [], {}
 
         def append(records):
             columns = {name: _plain(records[name], name) for name in records.fields}
             if not trees:
-                trees.append(file.mktree("Events", {name: column.type.content for name, column in columns.items()}))
+                types.update({name: column.type.content for name, column in columns.items()})
+                trees.append(file.mktree("Events", types))
+            for name, column in columns.items():
+                if column.type.content != types[name]:
+                    raise InputError(f"{name} is {column.type.content}, and {types[name]} in the files before")
             trees[0].extend(columns)
 
         yield append

@@ -74,7 +74,10 @@ def tag(tagger, paths, output, *, keep=None, selected=False, rows=20_000):
                 clash = records.keys() & set(scores.fields)
                 if clash:
                     raise InputError(f"--keep: {', '.join(sorted(clash))} would be written over by the scores")
-                append(ak.zip({**records, **{name: scores[name] for name in scores.fields}}, depth_limit=1))
+                try:
+                    append(ak.zip({**records, **{name: scores[name] for name in scores.fields}}, depth_limit=1))
+                except InputError as error:
+                    raise InputError(f"{path}: {error}") from None
                 written += len(jets.rows)
                 flagged += int(np.count_nonzero(scores["flag"]))
                 progress.update(len(events))

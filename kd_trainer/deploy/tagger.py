@@ -24,7 +24,7 @@ class Tagger:
     model : str
         Another model file in it, such as model_int8.onnx.
     threads : int or None
-        Of ONNX Runtime; None for all cores.
+        Of ONNX Runtime, on the CPU; None for all cores. With onnxruntime-gpu installed it uses the GPU.
     batch_size : int
         Jets at a time; a static model has its own.
 
@@ -37,7 +37,7 @@ class Tagger:
     def __init__(self, model_dir, *, model=MODEL, threads=None, batch_size=1024):
         self.exported = read(model_dir)
         path = self.exported.folder / model
-        self.session = onnx.open_session(path, threads)
+        self.session = onnx.open_session(path, threads, gpu=True)
         check_model(self.session, path, self.exported)
         self.batch_size = batch_size
 

@@ -126,7 +126,8 @@ class Inputs:
                 values[name] = self._original(X, name).gather(1, after.source) + change
         deta, dphi = (self._original(X, name).double() for name in (self.deta, self.dphi))
         side = mirrored(before, deta)
-        flip = torch.where(old_axis.eta * new_axis.eta < 0, -1, 1)  # jets at negative eta are seen in a mirror
+        mirrors = (side * (old_axis.eta < 0)).sum() < 0  # most jets at negative eta: deta is as seen in a mirror there
+        flip = torch.where(mirrors & (old_axis.eta * new_axis.eta < 0), -1, 1)
         moved = (after.eta - old.eta) - (new_axis.eta - old_axis.eta)
         deta = flip * (deta.gather(1, after.source) + side * moved)
         dphi = wrap(dphi.gather(1, after.source) + (after.phi - old.phi) - (new_axis.phi - old_axis.phi))

@@ -12,6 +12,7 @@ import torch
 from weaver.utils.logger import _logger
 from weaver.utils.nn.tools import evaluate_classification, train_classification
 
+from kd_trainer import seeds
 from kd_trainer.distill.loop import check_files
 from kd_trainer.errors import InputError
 from kd_trainer.pretrain.contrastive import first_row, partners
@@ -29,12 +30,15 @@ class TwoViews:
         Its labels are not looked at.
     views : views.Views
     device : torch.device
+    first : bool
+        Whether the loader has not given any batch yet: the first one shows how often it repeats jets.
     """
 
-    def __init__(self, loader, views, device):
+    def __init__(self, loader, views, device, *, first=False):
         self.loader = loader
         self.views = views
         self.device = device
+        self.first = first
         self.dataset = SimpleNamespace(
             config=SimpleNamespace(input_names=loader.dataset.config.input_names, label_names=(LABEL,))
         )
@@ -47,8 +51,10 @@ class TwoViews:
             yield X
 
     def __iter__(self):
-        for X in self._inputs():
+        for index, X in enumerate(self._inputs()):
             jets = len(X["pf_mask"])
+            if self.first and index == 0:
+                check_repetitions(X)
             yield join(self.views(X)), {LABEL: partners(jets, first=first_row(2 * jets), device=self.device)}, {}
 
 
@@ -81,6 +87,16 @@ class FixedViews(TwoViews):
                 yield join(pair), {LABEL: partners(jets, device=self.device)}, {}
 
 
+def check_repetitions(X):
+    """Raise InputError if a quarter of the jets of a batch, or more, are there again: weaver's loader goes round."""
+    vectors = X["pf_vectors"].flatten(1)
+    if 4 * (len(vectors) - len(torch.unique(vectors, dim=0))) >= len(vectors):
+        raise InputError(
+            "the sample has fewer jets than a batch, so that jets would be contrasted with themselves: "
+            "give a smaller --batch-size or a larger sample"
+        )
+
+
 def join(views):
     """One batch (2N, C, P) of two views (N, C, P), one after the other."""
     return {name: torch.cat([view[name] for view in views]) for name in views[0]}
@@ -93,8 +109,10 @@ def train_fn(views, encoder_name):
     def train(model, loss_func, opt, scheduler, train_loader, dev, epoch, extra_args=None, **kwargs):
         if extra_args["args"].regression_mode:
             raise InputError("contrastive pre-training is classification: run weaver without --regression-mode")
-        if not checked:
+        first = not checked
+        if first:
             check_files(train_loader, "training")
+            seeds.go_on(extra_args["args"].load_epoch)
             total = sum(p.numel() for p in model.parameters())
             _logger.info(
                 "Pre-training %s (%s parameters with its projection) without labels; augmentations: %s",
@@ -103,7 +121,7 @@ def train_fn(views, encoder_name):
             checked.append(True)
         with without_class_counts():
             train_classification(
-                model, loss_func, opt, scheduler, TwoViews(train_loader, views, dev), dev, epoch,
+                model, loss_func, opt, scheduler, TwoViews(train_loader, views, dev, first=first), dev, epoch,
                 extra_args=extra_args, **kwargs,
             )  # fmt: skip
 

@@ -11,8 +11,8 @@ from kd_trainer.errors import InputError
 class Options:
     """What `networks/contrastive.py` understands; everything else goes to the encoder's network.
 
-    Defaults of the task and of the first six augmentations are those of JetCLR (arXiv 2108.04253 and its program);
-    0 switches an augmentation off.
+    The temperature and the four augmentations that are on by default are those of JetCLR (arXiv 2108.04253 and its
+    program); 0 switches an augmentation off.
 
     Attributes
     ----------
@@ -23,7 +23,7 @@ class Options:
     cl_projection : sequence of int
         Widths of the projection that the loss looks through; empty for none.
     cl_val_jets : int
-        Jets among which a view looks for its partner in validation, whatever the batch size.
+        Jets among which a view looks for its partner in validation; fewer if a batch has fewer.
     aug_rotation : float
         Largest angle of rotation about the jet axis.
     aug_translation : float

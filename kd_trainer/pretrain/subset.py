@@ -73,7 +73,7 @@ def count(options, paths):
     InputError
         If a file cannot be read, or lacks a branch of the selection.
     """
-    config = DataConfig(print_info=False, **options)
+    config = DataConfig(print_info=False, **copy.deepcopy(options))  # it makes arrays of the histograms of weights
     branches = _branches_of_selection(config)
     results = inspect_all(paths, branches, config.treename)
     for path, (_, trouble) in zip(paths, results):
@@ -120,13 +120,16 @@ def main(argv):
     add = parser.add_argument
     add("--data-config", required=True, metavar="CFG")
     add("--fraction", required=True, nargs="+", metavar="F", help="above 0, and 1 at most")
-    add("--unlabelled", action="store_true", help="without labels, as `kd_trainer unlabelled` writes it")
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--unlabelled", action="store_true", help="without labels, as `kd_trainer unlabelled`")
+    either.add_argument("--weights", metavar="CFG", help="*.auto.yaml to take the sampling weights from")
     add("--by", default=NUMBER, metavar="BRANCH", help="integer that tells jets apart (default: %(default)s)")
     add("-o", "--output", required=True, metavar="NAME", help="the data configs are NAME_F.yaml")
     add("--files", required=True, nargs="+", help="training files, as for weaver; prints how many jets are chosen")
     args = parser.parse_args(argv)
     options = load(args.data_config)
-    options = unlabelled(options) if args.unlabelled else with_sampling_weights(options)
+    sources = [load(args.weights)] if args.weights else []
+    options = unlabelled(options) if args.unlabelled else with_sampling_weights(options, *sources)
     paths = [path for group in expand(args.files).values() for path in group]
     for fraction in args.fraction:
         chosen = subset(options, _number(fraction), args.by)

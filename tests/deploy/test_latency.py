@@ -5,7 +5,8 @@ import json
 import pytest
 from helpers import kd_trainer
 
-from kd_trainer.bench.latency import cell, models_of, summary
+from kd_trainer.bench.latency import cell, models_of, print_results, summary
+from kd_trainer.bench.latency_plot import draw, qualities
 from kd_trainer.deploy import engines
 from kd_trainer.errors import InputError
 
@@ -89,6 +90,44 @@ def test_names(tmp_path):
 def test_wrong_arguments(model_dir, options, text):
     result = kd_trainer("bench", "latency", model_dir / "model.onnx", *options, check=False)
     assert result.returncode == 1 and text in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def fails(*args):
+    result = kd_trainer("bench", "latency", *args, check=False)
+    assert result.returncode == 1
+    return result.stderr.splitlines()[-1]
+
+
+def test_model_of_fixed_size(model_dir):
+    path = model_dir / "model_static.onnx"
+    assert fails(path, *QUICK).endswith("model_static.onnx takes 1 jets at a time: give --batches 1")
+    options = ["--batches", 1, "--threads", 1, "--seconds", 0.01, "--engines", "onnxruntime", "--precisions", "fp32"]
+    table = kd_trainer("bench", "latency", path, *options).stdout
+    assert "onnxruntime" in table
+
+
+def test_nothing_to_measure(model_dir):
+    line = fails(model_dir, *QUICK, "--engines", "onnxruntime", "--precisions", "bf16")
+    assert "there is nothing to measure: onnxruntime with bf16" in line
+
+
+def test_percentile_of_few_calls(capsys):
+    row = {"model": "m", "engine": "torch", "precision": "fp32", "threads": 1, "batch": 1}
+    row["speed_to_first"] = {"median": 1}
+    rows = [row | summary([0.0012345] * calls, 1) for calls in (99, 100)]
+    print_results({"machine": {"processor": "p", "cores": 1}, "rows": rows})
+    few, enough = capsys.readouterr().out.splitlines()[-2:]
+    assert few.split()[5:7] == ["1.23", "-"] and enough.split()[5:7] == ["1.23", "1.23"]
+
+
+def test_nothing_to_draw(report, tmp_path):
+    assert draw([], qualities(report, ["small"]), tmp_path) == [] and list(tmp_path.iterdir()) == []
+
+
+def test_report_without_figures(tmp_path):
+    (tmp_path / "report.json").write_text(json.dumps({"models": {"small": {"accuracy": None}}}))
+    with pytest.raises(InputError, match="has neither rejection nor accuracy of all of small"):
+        qualities(tmp_path / "report.json", ["small"])
 
 
 def test_model_that_is_not_in_the_report(model_dir, report):

@@ -8,6 +8,8 @@ import yaml
 from distillation import L1
 from helpers import kd_trainer, random_jets
 
+from kd_trainer.deploy.deploy import complete
+from kd_trainer.deploy.session import open_session
 from kd_trainer.deploy.tagger import Tagger
 from kd_trainer.errors import InputError
 
@@ -35,6 +37,31 @@ def test_what_deploy_leaves(model_dir):
         assert [d.dim_param for d in value.type.tensor_type.shape.dim][::2] == ["N", "n_pf"]
     names = [path.name for path in model_dir.iterdir()]
     assert not [name for name in names if name.startswith(".")] and "teacher" not in "".join(names)
+
+
+def test_deploy_again_leaves_nothing_of_the_model_before(own_dir):
+    names = sorted(path.name for path in own_dir.iterdir() if path.name not in ("parity.json", "model_static.onnx"))
+    for name in ("model_int8.onnx", "model_int8_untuned.onnx", "quantised.json", "hls.json"):
+        (own_dir / name).write_text("of another model")
+    (own_dir / "hls" / "firmware").mkdir(parents=True)
+    complete(own_dir, L1, json.loads((own_dir / "deploy.json").read_text()))
+    assert sorted(path.name for path in own_dir.iterdir()) == names
+
+
+def test_gpu_is_for_the_tagger(own_dir, monkeypatch):
+    asked = []
+
+    def session(path, options, providers):
+        asked.append(providers)
+        raise RuntimeError("no more is asked")
+
+    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: both)
+    monkeypatch.setattr("onnxruntime.InferenceSession", session)
+    for use in (open_session, Tagger):
+        with pytest.raises(InputError, match="no more is asked"):
+            use(own_dir / "model.onnx" if use is open_session else own_dir)
+    assert asked == [["CPUExecutionProvider"], both]
 
 
 def refuses(folder, text):

@@ -2,14 +2,30 @@
 
 import json
 
+import awkward as ak
 import numpy as np
 import onnx
 import pytest
 from helpers import kd_trainer, random_jets
 from weaver.utils.dataset import DataConfig
 
-from kd_trainer.deploy.quantise import conclusions, figures, gain, verdict
+from kd_trainer.deploy.inputs import label_view, labels, prepare
+from kd_trainer.deploy.model_dir import read
+from kd_trainer.deploy.quantise import conclusions, figures, gain, labelled_sample, verdict
 from kd_trainer.deploy.tagger import Tagger
+
+
+def scores_of(table):
+    return np.stack([ak.to_numpy(table[name]) for name in table.fields if name.startswith("score_")], axis=1)
+
+
+def perturb(path):
+    """Change the signs of the output layer of a model: the likeliest class becomes the least likely one."""
+    model = onnx.load(path)
+    for weight in model.graph.initializer:
+        if weight.name.startswith("mod.fc."):
+            weight.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(weight), weight.name))
+    onnx.save(model, path)
 
 
 def test_model_and_report(own_dir, val_files):
@@ -24,8 +40,11 @@ def test_model_and_report(own_dir, val_files):
     assert report["models"]["fp32"]["accuracy"]["value"] > 0.1
     assert report["speed"]["ratios"]["int8 / fp32"]["lowest"] > 0 and report["bytes"]["int8"] > 0
     assert len(report["verdict"]) == 3 and all(sentence in result.stdout for sentence in report["verdict"])
-    single, low = (Tagger(own_dir, model=f"model{kind}.onnx").session for kind in ("", "_int8"))
-    assert [x.name for x in single.get_inputs()] == [x.name for x in low.get_inputs()]
+    single, low = (Tagger(own_dir, model=f"model{kind}.onnx") for kind in ("", "_int8"))
+    assert [x.name for x in single.session.get_inputs()] == [x.name for x in low.session.get_inputs()]
+    events = ak.concatenate([ak.from_parquet(path) for path in val_files])
+    expected, found = (scores_of(tagger(events)) for tagger in (single, low))
+    assert np.abs(found - expected).max() < 0.1 and np.ptp(expected, axis=0).max() > 0.2
 
 
 def test_verdict_is_plain_about_a_loss():
@@ -59,7 +78,8 @@ def test_conclusions_name_the_bits():
 
 
 def test_before_and_after_fine_tuning(own_dir, model_dir, val_files):
-    """The report of both, and nothing written beside the model before."""
+    """The report of both, and nothing written beside the model before. Here the later one mistakes the classes."""
+    perturb(own_dir / "model.onnx")
     before = sorted(path.name for path in model_dir.iterdir())
     result = kd_trainer("quantise", own_dir, *val_files, "--test", *val_files, "--before", model_dir,
                         "--weight-bits", 3, "--repetitions", 1, "--threads", 1)  # fmt: skip
@@ -67,13 +87,32 @@ def test_before_and_after_fine_tuning(own_dir, model_dir, val_files):
     assert list(report["models"]) == ["fp32", "int8", "tuned fp32", "tuned int8"]
     assert report["weight_bits"] == 3 and set(report["bytes"]) == set(report["models"])
     assert set(report["changes"]) == {"int8 / fp32", "tuned int8 / fp32", "tuned int8 / int8"}
-    assert report["changes"]["tuned int8 / int8"]["accuracy_difference"]["value"] == 0  # the same weights here
+    accuracy = {name: model["accuracy"]["value"] for name, model in report["models"].items()}
+    assert accuracy["tuned fp32"] < accuracy["fp32"] - 0.1 and accuracy["tuned int8"] < accuracy["int8"] - 0.1
+    assert report["changes"]["tuned int8 / int8"]["accuracy_difference"]["value"] == pytest.approx(
+        accuracy["tuned int8"] - accuracy["int8"]
+    )
     assert "Weights of 3 bits after fine-tuning" in result.stdout and "tuned int8 / fp32 in jets/s" in result.stdout
     assert sorted(path.name for path in model_dir.iterdir()) == before
     weights = [onnx.numpy_helper.to_array(x) for x in onnx.load(own_dir / "model_int8.onnx").graph.initializer
                if x.data_type == onnx.TensorProto.INT8]  # fmt: skip
     assert max(np.abs(weight).max() for weight in weights) == 3
-    assert len(Tagger(own_dir, model="model_int8_untuned.onnx")(random_jets(3))) == 3
+    few = random_jets(3)
+    models = ((own_dir, "model_int8_untuned.onnx"), (own_dir, "model_int8.onnx"), (model_dir, "model.onnx"))
+    untuned, tuned, plain = (scores_of(Tagger(folder, model=name)(few)) for folder, name in models)
+    assert np.abs(untuned - plain).max() < np.abs(tuned - plain).max()
+
+
+def test_jets_that_the_selection_excludes_are_not_measured(own_dir, val_files):
+    path = own_dir / "data_config.yaml"
+    path.write_text(path.read_text().replace("selection: null", "selection: jet_pt > 600", 1))
+    exported = read(own_dir)
+    events = ak.concatenate([ak.from_parquet(file) for file in val_files])
+    kept = ak.to_numpy(events.jet_pt > 600)
+    inputs, truth = labelled_sample(val_files, exported, 1000)
+    every = prepare(events, exported.config).inputs
+    assert 0 < kept.sum() < len(kept) and all(np.array_equal(inputs[name], every[name][kept]) for name in every)
+    assert np.array_equal(truth, labels(events, label_view(exported.options))[kept])
 
 
 def test_models_that_do_not_belong_together(own_dir, model_dir, val_files):

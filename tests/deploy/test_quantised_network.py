@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from distillation import L1
+from distillation import L1, TEACHER
 from helpers import ROOT
 from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
@@ -102,6 +102,14 @@ def test_export_is_the_plain_network(config):
 def test_wrong_options(config, options, text):
     with pytest.raises(ValueError, match=text):
         quantised.get_model(config, **options)
+
+
+def test_attention_is_refused(config):
+    part, _ = import_module(str(ROOT / "networks" / "ParT.py")).get_model(config, **TEACHER)
+    mipart, _ = import_module(str(ROOT / "networks" / "MIParT.py")).get_model(config)
+    for model in (part, mipart, torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.MultiheadAttention(4, 2))):
+        with pytest.raises(ValueError, match="the network has attention, whose products the 8-bit model rounds"):
+            quantised.rounded(model)
 
 
 def test_nothing_to_quantise():

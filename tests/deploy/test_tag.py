@@ -178,6 +178,19 @@ def test_missing_values_do_not_fit_into_root(model_dir, own_file, tmp_path):
     assert ak.sum(ak.is_none(ak.from_parquet(tmp_path / "o.parquet").weight)) == 4
 
 
+def test_files_with_other_types(model_dir, val_files, tmp_path):
+    first, second, third = (tmp_path / f"{i}.parquet" for i in range(3))
+    jets = ak.from_parquet(val_files[0])
+    for path, run in ((first, np.int32(5)), (second, np.float64(7)), (third, np.float64(7.5))):
+        ak.to_parquet(ak.with_field(jets, np.full(len(jets), run), "run"), path)
+    kd_trainer("tag", model_dir, first, second, "-o", tmp_path / "o.parquet", "--keep", "run")
+    assert ak.to_list(ak.from_parquet(tmp_path / "o.parquet").run) == [5] * len(jets) + [7] * len(jets)
+    for name, text in {"no.parquet": "run is double, which does not fit the int32 of the files before",
+                       "no.root": "run is float64, and int32 in the files before"}.items():  # fmt: skip
+        line = fails("tag", model_dir, first, third, "-o", tmp_path / name, "--keep", "run")
+        assert f"{third}: {text}" in line and not (tmp_path / name).exists()
+
+
 @pytest.mark.parametrize(("options", "text"), [
     (["-o", "scores.txt"], "the output is .parquet or .root"),
     (["-o", "o.root", "--keep", "jet_nothing"], "--keep jet_nothing: no branch of that name"),

@@ -10,6 +10,7 @@ from weaver.utils.dataset import DataConfig
 from kd_trainer.errors import InputError
 from kd_trainer.jets.layouts import top_jets
 from kd_trainer.pretrain import augment
+from kd_trainer.pretrain.constituents import axis
 from kd_trainer.pretrain.features import Inputs
 from kd_trainer.pretrain.options import Options
 from kd_trainer.pretrain.views import Views
@@ -154,6 +155,25 @@ def test_stored_jets_move_with_their_particles(read, load_config):
         change = (view["pf_features"][:, index] - X["pf_features"][:, index]).abs().max()
         assert change < (0.05 if name in ("part_e_log", "part_logerel", "part_deta", "part_deltaR") else 1e-3), name
     assert (view["pf_vectors"][:, :2] - X["pf_vectors"][:, :2]).abs().max() > 1
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_angles_of_jets_that_cross_the_middle(mirrored, read, load_config):
+    """Whether deta of the file is seen in a mirror at negative eta, or not."""
+    config, jets = load_config("JetClass", "kin"), as_double(hard_jets())
+    _, eta, _, _ = coordinates(jets)
+    px, py, pz = (ak.sum(jets[f"part_{name}"], axis=1) for name in ("px", "py", "pz"))
+    jet_eta = np.arcsinh(pz / np.hypot(px, py))
+    jets["part_deta"] = (eta - jet_eta) * (np.sign(jet_eta) if mirrored else 1)
+    inputs, X = Inputs(config), read(jets, config)
+    before = inputs.constituents(X)
+    old = axis(before).eta
+    after = augment.translate(before, -2 * old, torch.zeros_like(old))
+    new = axis(after).eta
+    assert (old * new < 0).float().mean() > 0.9
+    expected = (after.eta - new) * (new.sign() if mirrored else 1)
+    found = inputs.view(X, before, after)["pf_points"][:, 0].double()
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_views_differ_and_keep_identities(read, load_config):

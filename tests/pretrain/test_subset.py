@@ -91,6 +91,20 @@ def test_subset_without_labels(files, tmp_path):
     assert list(options["labels"]["value"]) == ["no_label"] and options["selection"] == f"({HASH} < 0.3)"
 
 
+def test_sampling_weights(files, tmp_path):
+    weights = {"use_precomputed_weights": False, "reweight_method": "flat", "reweight_classes": ["jet_isTop"],
+               "reweight_vars": {"jet_pt": [0, 5000], "jet_eta": [-5, 5]}, "class_weights": [1]}  # fmt: skip
+    options = {**yaml.safe_load(CONFIG.read_text()), "weights": weights}
+    (tmp_path / "asks.yaml").write_text(yaml.safe_dump(options))
+    made = {**weights, "reweight_hists": {"jet_isTop": [[1.0]]}}
+    (tmp_path / "has.auto.yaml").write_text(yaml.safe_dump({**options, "weights": made}))
+    words = ("subset", "--data-config", tmp_path / "asks.yaml", "--fraction", "0.3", "-o", tmp_path / "x",
+             "--files", *files)  # fmt: skip
+    assert "give an existing *.auto.yaml with --weights" in kd_trainer(*words, check=False).stderr
+    kd_trainer(*words, "--weights", tmp_path / "has.auto.yaml")
+    assert yaml.safe_load((tmp_path / "x_0.3.yaml").read_text())["weights"] == made
+
+
 @pytest.mark.parametrize("fraction", [0.0, -0.5, 1.01, float("nan")])
 def test_fraction_out_of_range(fraction):
     with pytest.raises(InputError, match="it must be above 0, and 1 at most"):

@@ -9,6 +9,7 @@ import awkward as ak
 import numpy as np
 import pytest
 import torch
+import yaml
 from helpers import ROOT, random_jets, run
 from weaver.utils.data.fileio import _write_root
 from weaver.utils.dataset import DataConfig, _load_next
@@ -33,6 +34,11 @@ while (($#)); do
     esac
     shift
 done
+"""
+# in place of python, where torch would be imported for nothing but this: there is no GPU
+PYTHON = """#!/usr/bin/env bash
+case "$*" in *torch.cuda.is_available*) exit 1 ;; esac
+exec "$REAL_PYTHON" "$@"
 """
 
 
@@ -65,13 +71,14 @@ def data(tmp_path_factory):
 def settings(data):
     """Of a scan: without the seeds and modes."""
     (data / "bin").mkdir()
-    (data / "bin" / "weaver").write_text(WEAVER)
-    (data / "bin" / "weaver").chmod(0o755)
+    for name, script in {"weaver": WEAVER, "python": PYTHON}.items():
+        (data / "bin" / name).write_text(script)
+        (data / "bin" / name).chmod(0o755)
     real = Path(sys.executable).with_name("weaver")
     encoder = as_contrastive(network()[0], projection=(4,), temperature=0.1)
     torch.save(encoder.state_dict(), data / "encoder.pt")
     files = {"NOTES": "notes", "PREDICTION": "pred.root", "ENCODER": "encoder.pt"}
-    stub = {"REAL_WEAVER": real, **{name: data / file for name, file in files.items()}}
+    stub = {"REAL_WEAVER": real, "REAL_PYTHON": sys.executable, **{name: data / file for name, file in files.items()}}
     path = f"{data / 'bin'}:{os.environ['PATH']}"
     ours = {"DATADIR": data, "PRETRAIN_DATADIR": data, "SEED": "1 2 3", "PRETRAIN_ARGS": "--num-epochs 2"}
     return {**SETTINGS, **stub, **ours, "PATH": path}
@@ -124,7 +131,8 @@ def test_arguments_of_the_modes(scan, data):
     assert all("--start-lr 0.001 " in line and "lr_mult ('mod.fc.*', 10)" in line for line in finetune)
     assert all("--start-lr 1e-2 --lr-scheduler" in line and "lr_mult" not in line for line in scratch + linear)
     for line in lines:
-        assert "/labelled_0.3.yaml" in line and "--data-config-val data/TopLandscape/TopLandscape_kin.yaml" in line
+        assert "/labelled_0.3.yaml" in line and "--data-config-test data/TopLandscape/TopLandscape_kin.yaml" in line
+        assert "--data-config-val training/TopLandscape_PFN_kin_scan/labelled_1.yaml" in line
 
 
 def test_table(scan):
@@ -136,17 +144,62 @@ def test_table(scan):
 
 
 def test_the_same_scan_again_makes_what_has_changed(scan, settings, data):
-    """Of three complete runs one was made with other settings, and another before its files."""
+    """And what is new: two runs at a time, from two pre-trainings.
+
+    Of the complete runs one was made with other settings, one before its files, and one has lost its prediction.
+    """
     folder, _ = scan
     names = [f"TopLandscape_PFN_kin_scratch_0.3_seed{seed}" for seed in (1, 2, 3)]
     done = [folder / "training" / name / "done" for name in names]
     done[1].write_text("another\n")
     os.utime(done[2], (1e9, 1e9))
+    tuned = [f"TopLandscape_PFN_kin_finetune_from_demo_1_0.3_seed{seed}" for seed in (1, 2, 3)]
+    (folder / "training" / tuned[2] / "pred.root").unlink()
     (data / "notes").unlink()
-    result = train_ssl(folder, "scan", *SHORT, **settings, MODES="scratch")
-    assert [f"{name} is trained already" in result.stdout for name in names] == [True, False, False]
-    made = (data / "notes").read_text().splitlines()
-    assert len(made) == 2 and names[1] in made[0] and names[2] in made[1]
+    own = {**settings, "JOBS": 2, "PRETRAIN_FRACTION": "0.5 1", "MODES": "scratch finetune"}
+    result = train_ssl(folder, "scan", *SHORT, **own)
+    there = [f"{name} is trained already" in result.stdout for name in (PRETRAINED, *names, *tuned)]
+    assert there == [True, True, False, False, True, True, False]
+
+    pretrain, *made = (data / "notes").read_text().splitlines()
+    other, configs = PRETRAINED.replace("_1_", "_0.5_"), "training/TopLandscape_PFN_kin_scan"
+    assert f"--model-prefix training/{other}/net " in pretrain
+    assert f"--data-config {configs}/unlabelled_0.5.yaml" in pretrain
+    assert f"--data-config-val {configs}/unlabelled_1.yaml" in pretrain
+    starts = {names[1]: None, names[2]: None, tuned[2]: PRETRAINED}
+    starts |= {name.replace("demo_1", "demo_0.5"): other for name in tuned}
+    assert len(made) == len(starts)
+    for name, start in starts.items():
+        (line,) = (line for line in made if f"/{name}/pred.root" in line)
+        assert f"-o seed {name[-1]} " in line
+        assert start is None or f"-o pretrained 'training/{start}/net_best_epoch_state.pt'" in line
+    results = json.loads((folder / configs / "efficiency.json").read_text())
+    assert len(results["starts"]) == 3 and [len(point["files"]) for point in results["points"]] == [3, 3, 3]
+
+
+def test_pretrain_then_finetune(clone, settings, data):
+    """The data config with labels asks for sampling weights, which another one has."""
+    config, notes = clone / "data" / "TopLandscape" / "TopLandscape_l1.yaml", data / "single"
+    weights = {"use_precomputed_weights": False, "reweight_method": "flat", "reweight_classes": ["jet_isTop"],
+               "reweight_vars": {"jet_pt": [0, 5000], "jet_eta": [-5, 5]}, "class_weights": [1]}  # fmt: skip
+    options = {**yaml.safe_load(config.read_text()), "weights": weights}
+    config.write_text(yaml.safe_dump(options))
+    made = {**weights, "reweight_hists": {"jet_isTop": [[1.0]]}}
+    (data / "made.auto.yaml").write_text(yaml.safe_dump({**options, "weights": made}))
+    own = {**settings, "NOTES": notes, "SEED": 7, "TIER": "l1", "WEIGHTS": data / "made.auto.yaml"}
+    train_ssl(clone, "pretrain", *SHORT, **own)
+    result = train_ssl(clone, "finetune", *SHORT, **own, HEAD_RATE=5)
+    pretrain, finetune = notes.read_text().splitlines()
+    first, run = PRETRAINED.replace("kin", "l1"), "TopLandscape_PFN_l1_finetune_from_demo_1_0.3_seed7"
+    assert f"--data-config training/{first}/unlabelled_1.yaml" in pretrain and "-o seed 1 " in pretrain
+    assert f"--model-prefix training/{first}/net " in pretrain and "--predict-output" not in pretrain
+    assert f"--data-config training/{run}/labelled_0.3.yaml" in finetune and "-o seed 7 " in finetune
+    assert f"-o pretrained 'training/{first}/net_best_epoch_state.pt'" in finetune
+    assert "lr_mult ('mod.fc.*', 5)" in finetune and "--start-lr 0.002 " in finetune
+    assert result.stdout.splitlines()[-1] == f"{run}: training/{run}/pred.root"
+    for fraction in ("0.3", "1"):
+        labelled = yaml.safe_load((clone / "training" / run / f"labelled_{fraction}.yaml").read_text())
+        assert labelled["weights"] == made
 
 
 @pytest.mark.parametrize(
@@ -161,6 +214,8 @@ def test_the_same_scan_again_makes_what_has_changed(scan, settings, data):
         ("scan", {"PRETRAIN_FRACTION": "few"}, "PRETRAIN_FRACTION is 'few'"),
         ("scan", {"MODES": "scratch probe"}, "MODES has 'probe': there are scratch linear finetune"),
         ("scan", {"JOBS": "0"}, "JOBS is '0': it must be a number above 0"),
+        ("finetune", {"HEAD_RATE": "0"}, "HEAD_RATE is '0': it must be a number above 0"),
+        ("scratch", {"WEIGHTS": "no.yaml"}, f"there are no sampling weights at WEIGHTS={ROOT.parent}/no.yaml"),
         ("linear", {"FRACTION": "0.1 1"}, "FRACTION=0.1 1 names several: that is for scan"),
         ("finetune", {"PRETRAINED": "absent.pt"}, f"there is no checkpoint at PRETRAINED={ROOT.parent}/absent.pt"),
     ],

@@ -131,6 +131,31 @@ def test_validation_has_as_many_choices_in_every_batch(load_config):
         next(iter(TwoViews(Loader([batch(1)]), views, torch.device("cpu"))))
 
 
+def test_jets_are_not_contrasted_with_themselves(load_config):
+    """In the first batch of a training, as weaver's loader fills it from a sample of 6 or 7 jets."""
+    from types import SimpleNamespace
+
+    from kd_trainer.pretrain.features import Inputs
+    from kd_trainer.pretrain.loop import TwoViews
+    from kd_trainer.pretrain.options import Options
+    from kd_trainer.pretrain.views import Views
+
+    config = load_config("JetClass", "kin")
+
+    class Loader(list):
+        dataset = SimpleNamespace(config=config)
+
+    def first_of(sample, first=True):
+        X = {name: torch.rand(sample, *shape[1:]) for name, shape in config.input_shapes.items()}
+        X["pf_mask"] = torch.ones(sample, 1, 128)
+        X = {name: values[torch.arange(8) % sample] for name, values in X.items()}
+        return next(iter(TwoViews(Loader([(X, {}, {})]), Views(Inputs(config), Options("x")), "cpu", first=first)))
+
+    assert len(first_of(7)[0]["pf_mask"]) == len(first_of(6, first=False)[0]["pf_mask"]) == 16
+    with pytest.raises(InputError, match="the sample has fewer jets than a batch"):
+        first_of(6)
+
+
 def test_network_file_has_all_hooks():
     module = import_module(str(ROOT / "networks" / "contrastive.py"))
     assert {"get_model", "get_loss", "get_train_fn", "get_evaluate_fn"} <= set(dir(module))
