@@ -232,8 +232,16 @@ def cached(paired, groups):
     return config
 
 
-def with_sampling_weights(student, *sources):
-    """The student's options with the histograms of sampling weights, taken from the first source that has them.
+def with_sampling_weights(student, *sources, named=()):
+    """The student's options with the histograms of sampling weights.
+
+    Parameters
+    ----------
+    student : dict
+    sources : dicts
+        The first of the student and these that has histograms gives them, unless
+    named : sequence of dicts
+        one of these has, which the caller has asked for by name.
 
     Raises
     ------
@@ -243,7 +251,7 @@ def with_sampling_weights(student, *sources):
     weights = student.get("weights")
     if not weights or weights.get("use_precomputed_weights"):
         return student
-    for source in sources:
+    for source in (*named, student, *sources):
         theirs = source.get("weights") or {}
         if not theirs.get("reweight_hists"):
             continue
@@ -286,8 +294,8 @@ def main(argv):
             raise InputError("without labels the classes are the teacher's: name its data config with --teacher")
         names = [name for name in groups if name != classes.IGNORED] if groups else classes.names_of(teacher["labels"])
         student = classes.unlabelled(student, names)
-    sources = [load(args.weights)] if args.weights else []
-    student = with_sampling_weights(student, *sources, student, *([teacher] if teacher else []))
+    named = [load(args.weights)] if args.weights else []
+    student = with_sampling_weights(student, *([teacher] if teacher else []), named=named)
     paired = pair(student, teacher, groups) if teacher else None
     write(student, args.output / "student.yaml", f"{args.student} as this run reads it")
     if paired:

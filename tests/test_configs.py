@@ -117,6 +117,8 @@ def test_sampling_weights_come_from_any_tier():
     assert got["weights"]["reweight_hists"]["label_QCD"][0][0] == 0.5
     own = with_sampling_weights(weights_of(student, 0.25), weights_of(full, 0.5))
     assert own["weights"]["reweight_hists"]["label_QCD"][0][0] == 0.25
+    named = with_sampling_weights(weights_of(student, 0.25), named=[weights_of(full, 0.5)])
+    assert named["weights"]["reweight_hists"]["label_QCD"][0][0] == 0.5
 
 
 def test_sampling_weights_missing_or_made_otherwise():

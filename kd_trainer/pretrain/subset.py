@@ -129,7 +129,7 @@ def main(argv):
     args = parser.parse_args(argv)
     options = load(args.data_config)
     sources = [load(args.weights)] if args.weights else []
-    options = unlabelled(options) if args.unlabelled else with_sampling_weights(options, *sources)
+    options = unlabelled(options) if args.unlabelled else with_sampling_weights(options, named=sources)
     paths = [path for group in expand(args.files).values() for path in group]
     for fraction in args.fraction:
         chosen = subset(options, _number(fraction), args.by)
