@@ -294,7 +294,8 @@ baseline_one() {
 predict() { # predict NAME RUN CONFIG WEIGHTS [weaver arguments...], with the model in use
     local name=$1 run=$2 config=$3 weights=$4
     if [[ $skip_done && -f training/$run/pred.model.json ]] &&
-        nothing_newer "training/$run/pred.model.json" "$weights" "$network" "$config" "${data_test[@]}"; then
+        nothing_newer "training/$run/pred.model.json" "$weights" "$network" "$student_config" "$teacher_config" \
+            "${data_test[@]}"; then
         echo "$run is predicted already"
         return
     fi
