@@ -76,7 +76,8 @@ def chunks(path, branches, rows, treename=None):
     branches = sorted(branches)
     extension = Path(path).suffix
     if extension == ".parquet":
-        for batch in pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=rows, columns=branches):
+        file = pyarrow.parquet.ParquetFile(path, pre_buffer=False)  # else it keeps the whole file
+        for batch in file.iter_batches(batch_size=rows, columns=branches):
             yield ak.from_arrow(batch)
     elif extension == ".root":
         with uproot.open(path) as file:
