@@ -1,10 +1,11 @@
 """Running commands as a user would, and jets without physics."""
 
+import atexit
 import contextlib
 import functools
 import io
-import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -38,32 +39,40 @@ def kd_trainer(*args, check=True):
 
 
 def weaver(*args, check=True, cwd=ROOT, env=None):
-    """The weaver command's own main(), on the CPU, in a process of its own, see `weaver_server`."""
-    args = ["--gpus", "", *(str(arg) for arg in args)]
-    with tempfile.TemporaryDirectory() as folder:
-        output = {name: Path(folder, name) for name in ("stdout", "stderr")}
-        for path in output.values():
-            path.touch()
-        environment = {**os.environ, **{k: str(v) for k, v in (env or {}).items()}}
-        command = {"arguments": args, "cwd": str(cwd), "env": environment, **{k: str(v) for k, v in output.items()}}
-        code = _answer(json.dumps(command))
-        result = subprocess.CompletedProcess(["weaver", *args], code, *(path.read_text() for path in output.values()))
-    assert not check or code == 0, f"weaver {' '.join(args)}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}"
-    return result
+    """The weaver command on the CPU, in a process of its own, see `fork_server`."""
+    return run(fork_bin() / "weaver", "--gpus", "", *args, check=check, cwd=cwd, env=env)
+
+
+def script(*args, check=True, cwd=ROOT, env=None):
+    """`run` for a shell script: its `weaver` and its `python -m kd_trainer` are forks of `fork_server`."""
+    env = env or {}
+    path = f"{fork_bin()}:{env.get('PATH', os.environ['PATH'])}"
+    return run(*args, check=check, cwd=cwd, env={**env, "PATH": path})
 
 
 @functools.cache
-def _server():
-    """It has the hash seed of the scripts: weaver walks through sets of group names, in an order that hashes decide."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    path = Path(__file__).with_name("weaver_server.py")
-    return subprocess.Popen([sys.executable, path], env={**os.environ, "PYTHONHASHSEED": "0"}, **pipes)
+def fork_bin():
+    """A folder with the commands `weaver` and `python`, and the server behind them, which ends with this process.
 
-
-def _answer(line):
-    server = _server()
-    print(line, file=server.stdin, flush=True)
-    return int(server.stdout.readline())
+    It has the hash seed of the scripts: weaver walks through sets of group names, in an order that hashes decide.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="weaver-kd-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    here = Path(__file__).parent
+    server = subprocess.Popen(
+        [sys.executable, here / "fork_server.py", folder / "socket"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONHASHSEED": "0"}, text=True,
+    )  # fmt: skip
+    assert server.stdout.readline() == "ready\n", "the server of tests/fork_server.py did not start"
+    client = f'"{sys.executable}" -I -S "{here}/fork_client.py" "{folder}/socket"'
+    for name, lines in {
+        "weaver": f'exec {client} weaver "$@"',
+        "python": f'if [[ "$1 $2" == "-m kd_trainer" ]]; then exec {client} kd_trainer "${{@:3}}"; fi\n'
+        f'exec "{sys.executable}" "$@"',
+    }.items():
+        (folder / name).write_text(f"#!/usr/bin/env bash\n{lines}\n")
+        (folder / name).chmod(0o755)
+    return folder
 
 
 def random_jets(number=40, particles=100, seed=5):

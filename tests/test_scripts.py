@@ -1,7 +1,7 @@
 """The shell drivers, run as a user runs them."""
 
 import pytest
-from helpers import ROOT, run
+from helpers import ROOT, script
 
 MODES = (
     *("make_weight", "teacher", "pretrain", "finetune", "cache"),
@@ -10,7 +10,7 @@ MODES = (
 
 
 def train_kd(*args, cwd=ROOT, **env):
-    return run(ROOT / "train_kd.sh", *args, check=False, cwd=cwd, env=env)
+    return script(ROOT / "train_kd.sh", *args, check=False, cwd=cwd, env=env)
 
 
 def test_help():

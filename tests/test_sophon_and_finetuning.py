@@ -5,7 +5,7 @@ import numpy as np
 import onnxruntime
 import torch
 import yaml
-from helpers import ROOT, random_jets, run
+from helpers import ROOT, random_jets, script
 from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
 
@@ -32,24 +32,24 @@ def test_sophon_teaches_a_student(clone, tmp_path):
         ak.to_parquet(random_jets(number=188 * 8, particles=30, seed=i), tmp_path / f"jets_{i}.parquet")
     (clone / "train_scripts" / "datasets" / "JetClassII.sh").write_text(TINY)
     (clone / "train_scripts" / "models" / "Sophon.sh").write_text(TINY_SOPHON)
-    script, sophon = clone / "train_kd.sh", clone / "train_scripts" / "train_sophon.sh"
+    train_kd, sophon = clone / "train_kd.sh", clone / "train_scripts" / "train_sophon.sh"
     teacher = clone / "training" / "JetClassII_Sophon" / "net_best_epoch_state.pt"
     settings = {"DATADIR": tmp_path, "STUDENT": "dense", "TEACHER_WEIGHTS": teacher}
-    untrained = run(script, "baseline", check=False, env=settings)
+    untrained = script(train_kd, "baseline", check=False, env=settings)
     assert untrained.returncode != 0 and "run make_weight first" in untrained.stderr
-    run(sophon, "make_weight", env={"DATADIR": tmp_path})
+    script(sophon, "make_weight", env={"DATADIR": tmp_path})
     (auto,) = (clone / "data" / "JetClassII").glob("JetClassII_full.*.auto.yaml")
     made = yaml.safe_load(auto.read_text())["weights"]["reweight_hists"]
     assert len(made) == 30
-    run(sophon, "train", env={"DATADIR": tmp_path})
+    script(sophon, "train", env={"DATADIR": tmp_path})
     log = (clone / "logs" / "JetClassII_Sophon" / "train.log").read_text()
     assert "[WeightMaker]" not in log and "X_bb vs QCD" in log and "roc_auc_score" not in log
-    run(sophon, "convert", env={"DATADIR": tmp_path})
+    script(sophon, "convert", env={"DATADIR": tmp_path})
     session = onnxruntime.InferenceSession(teacher.with_name("model.onnx"))
     jet = {x.name: np.ones((1, x.shape[1], 128), dtype="float32") for x in session.get_inputs()}
     assert session.run(None, jet)[0].shape == (1, 188 + 16)  # with the embedding
 
-    run(script, "train", env=settings)
+    script(train_kd, "train", env=settings)
     name = "JetClassII_dense_l1_kd_seed1"
     paired = yaml.safe_load((clone / "training" / name / "paired.yaml").read_text())
     assert paired["weights"]["reweight_hists"] == made
@@ -68,12 +68,12 @@ def test_finetuning_on_another_dataset(clone, tmp_path):
     torch.save(model.state_dict(), tmp_path / "pretrained.pt")
     arguments = [word for name, value in options.items() for word in ("-o", name, value)]
     settings = {"DATASET": "TopLandscape", "DATADIR": tmp_path, "TEACHER": "ParT", "COMMENT": "_test"}
-    script = clone / "train_kd.sh"
-    nothing = run(script, "finetune", check=False, env=settings)
+    train_kd = clone / "train_kd.sh"
+    nothing = script(train_kd, "finetune", check=False, env=settings)
     assert nothing.returncode != 0 and "name it with PRETRAINED=" in nothing.stderr
-    absent = run(script, "finetune", check=False, env={**settings, "PRETRAINED": "absent.pt"})
+    absent = script(train_kd, "finetune", check=False, env={**settings, "PRETRAINED": "absent.pt"})
     assert absent.returncode != 0 and "there is no checkpoint at PRETRAINED=" in absent.stderr
-    run(script, "finetune", "--samples-per-epoch", 64, "--samples-per-epoch-val", 64, "--num-epochs", 1,
+    script(train_kd, "finetune", "--samples-per-epoch", 64, "--samples-per-epoch-val", 64, "--num-epochs", 1,
         "--batch-size", 32, *arguments, env={**settings, "PRETRAINED": tmp_path / "pretrained.pt"})
     name = "TopLandscape_ParT_kin_test_finetuned"
     log = (clone / "logs" / name / "train.log").read_text()

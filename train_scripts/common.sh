@@ -28,8 +28,13 @@ need_tier() { # need_tier TIER DATASET, the dataset in use
         fail "unknown tier '$1' of $2: there are $(basename -s .yaml "$data_config"_*.yaml | grep -v '\.auto$' | sed 's/.*_//' | paste -sd ' ')"
 }
 
+has_gpu() { # torch is asked, which takes seconds, only where there is a device of NVIDIA, AMD or WSL
+    if ! compgen -G '/dev/nvidia*' >/dev/null && [[ ! -e /dev/kfd && ! -e /dev/dxg ]]; then return 1; fi
+    python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'
+}
+
 find_devices() { # sets `device`, the arguments of weaver, and `weaver`, the command, for DDP_NGPUS
-    if python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
+    if has_gpu; then
         device=(--gpus 0)
     else
         device=(--gpus '')

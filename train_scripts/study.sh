@@ -7,18 +7,19 @@ usage() {
 usage: train_scripts/study.sh MODE STUDY [arguments...]
 
 modes
-  simulate  make the jets of a shipped study (jetclass: 12,000 for training; top: 10,000)
+  simulate  make the jets of a shipped study (jetclass: 12,000 for training; top and public: 10,000)
   run       train what is not trained yet: teachers, soft targets, students; stopped runs go on
   list      say what is done and what is not
   report    results.json, results.md and figures of what is done
   document  store the results in docs/results/ and write the tables of docs/results.md anew
 
-STUDY is jetclass or top (train_scripts/studies/*.yaml), or a file. Further arguments go to
+STUDY is jetclass, top or public (train_scripts/studies/*.yaml), or a file. Further arguments go to
 `python -m kd_trainer study` (or simulate): --jobs 4, --rank 0 --world-size 3, --redo-stale.
 
 settings (environment)
   DATADIR  where the jets are (default datasets/study_<STUDY>)
   OUTPUT   folder of the study (default training/study_<STUDY>)
+  PUBLIC_TEACHER, PUBLIC_JETS  for the study public: ParticleNet_kin.pt, and jets of the top-tagging benchmark in parquet
   JOBS     trainings at a time, one thread each (default: the cores)
   VENV     where to install weaver if the active environment has none (default .venv)
 EOF
@@ -37,7 +38,7 @@ here=$PWD
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 # shellcheck source=train_scripts/common.sh
 source train_scripts/common.sh
-[[ $study ]] || fail "name a study: jetclass, top or a file"
+[[ $study ]] || fail "name a study: jetclass, top, public or a file"
 shift
 DATADIR=$(absolute "${DATADIR:-}")
 OUTPUT=$(absolute "${OUTPUT:-}")
@@ -66,14 +67,15 @@ simulate() {
             "${make[@]}" jetclass -o "$DATADIR/val" --jets 171 --seed 2 "$@"
             "${make[@]}" jetclass -o "$DATADIR/test" --jets 400 --jets-of QCD=4800 --seed 3 "$@"
             ;;
-        top)
+        top | public)
             "${make[@]}" top -o "$DATADIR/train" --jets 3000 --seed 11 "$@"
             "${make[@]}" top -o "$DATADIR/train" --jets 1000 --start-file 1 --files 2 --seed 11 "$@"
             "${make[@]}" top -o "$DATADIR/val" --jets 500 --seed 12 "$@"
+            if [[ $name == public ]]; then return; fi
             "${make[@]}" top -o "$DATADIR/test" --classes top --jets 2000 --seed 13 "$@"
             "${make[@]}" top -o "$DATADIR/test" --classes QCD --jets 8000 --start-file 1 --seed 13 "$@"
             ;;
-        *) fail "the jets of $file are its own: simulate makes those of jetclass and top" ;;
+        *) fail "the jets of $file are its own: simulate makes those of the shipped studies" ;;
     esac
 }
 

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kd_trainer import configs
+from kd_trainer import classes, configs
 from kd_trainer.distill import fingerprint
 from kd_trainer.distill.cache import CONFIG as CACHED
 from kd_trainer.distill.targets import as_arguments, targets_of
@@ -87,6 +87,16 @@ def _plain(recipe):
     return json.loads(fingerprint.canonical(recipe))
 
 
+def soft_targets(name):
+    """Name of the job that fills a folder of `caches`."""
+    return f"soft targets {name}"
+
+
+def on_test(run):
+    """The folder of `caches` with what the teacher of a student says of the test jets."""
+    return f"test_{slug(run.tier)}_from_{run.teacher.name}"
+
+
 class Workshop:
     """Makes the jobs of a plan, in a folder.
 
@@ -111,6 +121,7 @@ class Workshop:
         teachers, students = runs.stages(self.plan)
         trainings = [self.training(run) for run in students]
         caches = {need.name: need for job in trainings for need in job.needs}
+        caches |= {job.name: job for job in map(self.teacher_on_test, runs.taught_by_checkpoints(self.plan))}
         return {
             "teachers": [self.training(run) for run in teachers],
             "soft targets": list(caches.values()),
@@ -131,34 +142,50 @@ class Workshop:
 
     def cache(self, run):
         """The job that writes the soft targets for a student."""
-        name = "_".join([slug(run.tier), "from", run.teacher.name, *_ensemble(run)[1:]])
+        name = "_".join([slug(run.tier), *(["unlabelled"] if not run.labelled else []), "from", run.teacher.name,
+                         *_ensemble(run)[1:]])  # fmt: skip
+        return self._cache_job(name, run, functools.partial(self._patterns, run))
+
+    def teacher_on_test(self, run):
+        """The job that asks the teacher of a student, an existing checkpoint, for the test jets."""
+        run = run._replace(labelled=True, options={})
+        return self._cache_job(on_test(run), run, lambda: self.plan.test)
+
+    def _cache_job(self, name, run, patterns):
         job = Job(
-            name=f"soft targets {name}",
+            name=soft_targets(name),
             folder=self.folder / "caches" / name,
             needs=tuple(self.training(teacher) for teacher in runs.trained(self.plan, run.teacher)),
-            recipe=functools.partial(self._cache_recipe, run),
-            command=functools.partial(self._cache_command, run),
+            recipe=functools.partial(self._cache_recipe, run, patterns),
+            command=functools.partial(self._cache_command, run, patterns, self.folder / "caches" / name),
             products=(CACHED,),
         )
         return self._made.setdefault(job.name, job)
 
     def _configs(self, run):
         """(paired.yaml or None, student.yaml, hash of what the training reads): written if need be, once."""
-        tiers = run.tier, run.teacher and run.teacher.tier
-        if tiers not in self._written:
-            self._written[tiers] = self._write_configs(*tiers)
-        return self._written[tiers]
+        what = run.tier, run.teacher and (run.teacher.config, run.teacher.classes), run.labelled
+        if what not in self._written:
+            self._written[what] = self._write_configs(run)
+        return self._written[what]
 
-    def _write_configs(self, tier, teacher_tier):
-        teacher = configs.load(self.plan.config(teacher_tier)) if teacher_tier else None
-        student = configs.load(self.plan.config(tier))
+    def _write_configs(self, run):
+        student, of = configs.load(self.plan.config(run.tier)), run.teacher
+        teacher = configs.load(of.config) if of else None
+        groups = classes.load_groups(of.classes) if of and of.classes else None
+        if not run.labelled:
+            student = classes.unlabelled(student, classes.names_of(student["labels"]))
         student = configs.with_sampling_weights(student, *([teacher] if teacher else []))
-        contents = {"student": student} | ({"paired": configs.pair(student, teacher)} if teacher else {})
-        folder = self.folder / "configs" / (f"{tier}_and_{teacher_tier}" if teacher else tier)
+        contents = {"student": student} | ({"paired": configs.pair(student, teacher, groups)} if teacher else {})
+        name = run.tier
+        if of:
+            own = of.tier if of.config == self.plan.config(of.tier) else Path(of.config).stem
+            name += f"_and_{slug(own)}" + (f"_{slug(Path(of.classes).stem)}" if of.classes else "")
+        folder = self.folder / "configs" / (name if run.labelled else f"{name}_unlabelled")
         for kind, content in contents.items():
             path = folder / f"{kind}.yaml"
             if not path.is_file() or fingerprint.canonical(configs.load(path)) != fingerprint.canonical(content):
-                configs.write(content, path, f"{kind} config of the tier {tier}")
+                configs.write(content, path, f"{kind} config of the tier {run.tier}")
         read = contents.get("paired", student)
         return folder / "paired.yaml" if teacher else None, folder / "student.yaml", fingerprint.of_config(read)
 
@@ -174,7 +201,7 @@ class Workshop:
             pattern
             for cell in self.plan.cells
             for other in runs.of_cell(self.plan, cell)[:1]
-            if (other.tier, other.teacher, _ensemble(other)) == (run.tier, run.teacher, _ensemble(run))
+            if _asked(other) == _asked(run)
             for pattern in self.plan.samples[other.sample]
         ]
         return list(dict.fromkeys(wanted))
@@ -202,28 +229,29 @@ class Workshop:
             "weights": [_sha256(path) for path in self._weights(run)],
         }
 
-    def _cache_recipe(self, run):
+    def _cache_recipe(self, run, patterns):
         return {
             "config": self._configs(run)[2],
             "teacher": self._teacher_recipe(run),
             "ensemble": _ensemble(run),
-            "files": _inputs(self._patterns(run)),
+            "files": _inputs(patterns()),
             "versions": _versions(),
         }
 
-    def _cache_command(self, run):
+    def _cache_command(self, run, patterns, cache):
         network = self.plan.networks[run.teacher.network]
         options = [word for name, value in network.options.items() for word in ("-o", name, repr(value))]
         member = [["--network", network.file, "--weights", path, *options] for path in self._weights(run)]
         paired, *_ = self._configs(run)
-        cache = self.cache(run).folder
         words = [word for words in member for word in words] + _ensemble(run)
         device = ["--device", "cuda" if self.gpus else "cpu", "--rank", 0, "--world-size", 1]  # a whole cache each
-        return "cache", [*self._patterns(run), "--paired", paired, *words, "--output", cache, *device, "--overwrite"]
+        return "cache", [*patterns(), "--paired", paired, *words, "--output", cache, *device, "--overwrite"]
 
     def _training_command(self, run):
         network, folder = self.plan.networks[run.network], self.training(run).folder
         paired, student, _ = self._configs(run)
+        # without labels the agreement with the teacher chooses the best epoch; the test jets always have labels
+        validation, test = (student, student) if run.labelled else (paired, self.plan.config(run.tier))
         options = {**network.options, "student": network.file, "seed": run.seed, "kd_alpha": 0.0, **run.options}
         config, files = student, self.plan.samples[run.sample]
         if run.teacher:
@@ -242,11 +270,16 @@ class Workshop:
         return "weaver", [
             "--no-remake-weights", "--auto-clean", "--gpus", self.gpus,
             "--data-train", *files, "--data-val", *self.plan.val, "--data-test", *self.plan.test,
-            "--data-config", config, "--data-config-val", student, "--data-config-test", student,
+            "--data-config", config, "--data-config-val", validation, "--data-config-test", test,
             "--network-config", HOOK, *words, *self.plan.weaver, *network.training,
             "--model-prefix", folder / "net", "--log-file", folder / "train.log",
             "--predict-output", (folder / PREDICTION).absolute(),
         ]  # fmt: skip
+
+
+def _asked(run):
+    """What decides the soft targets of a student."""
+    return run.tier, run.labelled, run.teacher, _ensemble(run)
 
 
 def _ensemble(run):

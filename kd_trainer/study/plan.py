@@ -16,8 +16,8 @@ KEYS = {
               "ceiling", "background"),
     "data": ("config", "train", "val", "test"),
     "network": ("network", "options", "training", "distillation"),
-    "teacher": ("network", "tier", "seeds", "sample", "weights"),
-    "arm": ("teacher", "options", "grid", "students", "tiers", "seeds", "samples"),
+    "teacher": ("network", "tier", "seeds", "sample", "weights", "config", "classes"),
+    "arm": ("teacher", "labelled", "options", "grid", "students", "tiers", "seeds", "samples"),
 }  # fmt: skip
 NEEDED = {
     "study": ("data", "networks", "students", "tiers", "seeds", "arms", "baseline"),
@@ -46,6 +46,8 @@ class Teacher(NamedTuple):
     sample: str | None
     seeds: tuple
     weights: str | None  # an existing checkpoint; then nothing is trained
+    config: str | None  # its own data config, if that is none of the study's
+    classes: str | None  # YAML with its classes for each of the student's
 
 
 class Cell(NamedTuple):
@@ -59,6 +61,7 @@ class Cell(NamedTuple):
     options: dict
     seeds: tuple
     point: dict  # those of the options that come from a grid
+    labelled: bool = True  # whether the labels of the training and validation jets are read
 
 
 class Plan(NamedTuple):
@@ -210,11 +213,13 @@ def _network(name, entry):
 def _teacher(name, entry):
     where = f"teacher {name}"
     _check("teacher", where, entry)
-    weights = entry.get("weights")
-    if weights and not (entry.get("network") and entry.get("tier")):
-        raise InputError(f"{where}: weights go with a network and a tier")
+    weights, config, classes = (_path(entry[key]) if entry.get(key) else None for key in ("weights", "config", "classes"))
+    if weights and not (entry.get("network") and (entry.get("tier") or config)):
+        raise InputError(f"{where}: weights go with a network and a tier or config")
+    if (config or classes) and not weights:
+        raise InputError(f"{where}: a data config or classes of its own go with weights")
     seeds = tuple(_list(entry.get("seeds", [1]), where, "seeds"))
-    return Teacher(entry.get("network"), entry.get("tier"), entry.get("sample"), seeds, weights and _path(weights))
+    return Teacher(entry.get("network"), entry.get("tier"), entry.get("sample"), seeds, weights, config, classes)
 
 
 def _cells(name, entry, defaults):
@@ -230,7 +235,8 @@ def _cells(name, entry, defaults):
         arm = ", ".join([name, *(f"{key} {value}" for key, value in point.items())])
         options = _dict(entry, "options", where) | point
         for student, tier, sample in itertools.product(students, tiers, samples):
-            cells.append(Cell(student, tier, sample, arm, entry.get("teacher"), options, tuple(seeds), point))
+            labelled = entry.get("labelled", True)
+            cells.append(Cell(student, tier, sample, arm, entry.get("teacher"), options, tuple(seeds), point, labelled))
     return cells
 
 
@@ -276,8 +282,11 @@ def _check_comparisons(plan):
                 f"arm {cell.arm}: {cell.student} on {cell.tier} inputs, sample {cell.sample}, has no twin with the "
                 f"same seeds in the baseline {plan.baseline}"
             )
-        if cell.teacher is None and cell.options.get("kd_alpha", 0) != 0:
-            raise InputError(f"arm {cell.arm}: kd_alpha is {cell.options['kd_alpha']}, but there is no teacher")
+        alpha = cell.options.get("kd_alpha", 0 if cell.teacher is None else None)
+        if cell.teacher is None and alpha != 0:
+            raise InputError(f"arm {cell.arm}: kd_alpha is {alpha}, but there is no teacher")
+        if not cell.labelled and alpha != 1:
+            raise InputError(f"arm {cell.arm}: without labels all is learnt from a teacher: name one, and kd_alpha: 1.0")
 
 
 def slug(name):

@@ -1,6 +1,7 @@
 """From the predictions of a study to results.json: every cell with its figures, and what distillation changed."""
 
 import glob
+from pathlib import Path
 
 import numpy as np
 
@@ -13,7 +14,9 @@ from kd_trainer.evaluate.predictions import check_same_jets, class_names, read
 from kd_trainer.files import contents
 from kd_trainer.study import figures, runs
 from kd_trainer.study.document import write_document
-from kd_trainer.study.jobs import PREDICTION, is_done, read_record
+from kd_trainer.study.checkpoints import prediction
+from kd_trainer.study.jobs import PREDICTION, is_done, on_test, read_record, soft_targets
+from kd_trainer.study.plan import Cell
 
 RESULTS = "results.json"
 
@@ -53,7 +56,9 @@ def evaluate(plan, done, stages, replicas):
     }
     together = ensembles(plan, done)
     cells |= {key: (cell, runs.of_cell(plan, cell)) for key, (cell, _) in together.items()}
-    predictions |= {key: [prediction] for key, (_, prediction) in together.items()}
+    given = existing(plan, done)
+    cells |= {key: (cell, []) for key, (cell, _) in given.items()}
+    predictions |= {key: [prediction] for key, (_, prediction) in (together | given).items()}
     every = [p for found in predictions.values() for p in found]
     for prediction in every:
         check_same_jets(every[0], prediction)
@@ -62,8 +67,9 @@ def evaluate(plan, done, stages, replicas):
     samples, averaged = figures.collect(task, predictions, replicas)
     jobs = [job for stage in stages.values() for job in stage]
     jets = np.bincount(task.labels, minlength=len(task.names)).tolist()
-    sizes = {(cell.student, cell.tier): None for cell, _ in cells.values()}
-    sizes = {of: size_of(plan, *of) for of in sizes}
+    sizes = {(cell.student, cell.tier): plan.config(cell.tier) for cell, _ in cells.values()}
+    sizes |= {(cell.student, cell.tier): of.config for _, of, cell in taught_by(plan)}
+    sizes = {(network, tier): size_of(plan, network, config) for (network, tier), config in sizes.items()}
     return {
         "title": plan.title,
         "training_jets": {name: count_jets(patterns) for name, patterns in plan.samples.items()},
@@ -108,6 +114,26 @@ def ensembles(plan, done):
                 scores = np.mean([p.scores for p in read_in], axis=0)
                 found[("ensemble", *cell[:3], name)] = (cell, read_in[0]._replace(scores=scores))
     return found
+
+
+def taught_by(plan):
+    """Existing checkpoints that teach: list of (a training of a student, Members, the teacher as a Cell)."""
+    found = []
+    for run in runs.taught_by_checkpoints(plan):
+        of, name = run.teacher, next(cell.teacher for cell in plan.cells if run in runs.of_cell(plan, cell))
+        tier = of.tier if of.config == plan.config(of.tier) else Path(of.config).stem
+        found.append((run, of, Cell(of.network, tier, "", name, None, {}, (), {})))
+    return found
+
+
+def existing(plan, done):
+    """What existing checkpoints say of the test jets, as `ensembles`."""
+    jobs = {soft_targets(on_test(run)): cell for run, _, cell in taught_by(plan)}
+    return {
+        ("teacher", *cell[:4]): (cell, prediction(done[name].folder, plan.test))
+        for name, cell in jobs.items()
+        if name in done
+    }
 
 
 def describe(plan, key, cells, samples, sizes):
@@ -172,9 +198,9 @@ def options_of(plan, cell):
     return defaults | plan.networks[cell.student].distillation | cell.options
 
 
-def size_of(plan, network, tier):
-    """Parameters, FLOPs and particles of a network with the inputs of a tier."""
-    found = complexity(plan.networks[network].file, plan.config(tier), plan.networks[network].options)
+def size_of(plan, network, config):
+    """Parameters, FLOPs and particles of a network with the inputs of a data config."""
+    found = complexity(plan.networks[network].file, config, plan.networks[network].options)
     return {name: found[name] for name in ("parameters", "flops", "particles")}
 
 

@@ -1,5 +1,6 @@
 """The trainings of a study: one for each tagger and seed, and which of them teach which."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 from kd_trainer.study.plan import Cell, slug
@@ -15,6 +16,7 @@ class Run(NamedTuple):
     seed: int
     teacher: "Members | None"
     options: dict
+    labelled: bool = True
 
     @property
     def name(self):
@@ -30,21 +32,25 @@ class Members(NamedTuple):
     sample: str
     seeds: tuple
     weights: str | None
+    config: str  # path of its data config
+    classes: str | None
 
     @property
     def name(self):
         """Name of the folder of its soft targets, less the student's tier."""
-        which = slug(self.weights) if self.weights else f"seed{'+'.join(map(str, self.seeds))}"
-        return f"{slug(f'{self.network}_{self.tier}_{self.sample}')}_{which}"
+        if self.weights:
+            return "_".join(map(slug, [self.network, Path(self.config).stem, self.weights]))
+        return f"{slug(f'{self.network}_{self.tier}_{self.sample}')}_seed{'+'.join(map(str, self.seeds))}"
 
 
 def members(plan, name, student, tier, sample):
     """The teacher `name` of a student; what the plan leaves open is the student's."""
     teacher = plan.teachers[name]
     own = sample if teacher.network is None else next(iter(plan.samples))
-    return Members(
-        teacher.network or student, teacher.tier or tier, teacher.sample or own, teacher.seeds, teacher.weights
-    )
+    tier = teacher.tier or tier
+    config = teacher.config or plan.config(tier)
+    sample = teacher.sample or own
+    return Members(teacher.network or student, tier, sample, teacher.seeds, teacher.weights, config, teacher.classes)
 
 
 def trained(plan, of):
@@ -60,10 +66,10 @@ def on_labels(plan, network, tier, sample, seed):
 def of_cell(plan, cell):
     """The trainings of a cell, one a seed."""
     if cell.teacher is None:
-        return [Run(*cell[:4], seed, None, cell.options) for seed in cell.seeds]
+        return [Run(*cell[:4], seed, None, cell.options, cell.labelled) for seed in cell.seeds]
     teacher = members(plan, cell.teacher, *cell[:3])
     options = plan.networks[cell.student].distillation | cell.options
-    return [Run(*cell[:4], seed, teacher, options) for seed in cell.seeds]
+    return [Run(*cell[:4], seed, teacher, options, cell.labelled) for seed in cell.seeds]
 
 
 def teacher_cells(plan):
@@ -76,6 +82,12 @@ def teacher_cells(plan):
             if not of.weights and entry not in found[name]:
                 found[name].append(entry)
     return found
+
+
+def taught_by_checkpoints(plan):
+    """A training for each existing checkpoint that teaches and each tier of its students: list of Run."""
+    found = [run for cell in plan.cells for run in of_cell(plan, cell)[:1] if run.teacher and run.teacher.weights]
+    return list({(run.tier, run.teacher): run for run in found}.values())
 
 
 def stages(plan):

@@ -8,7 +8,7 @@ import onnx
 import pytest
 import torch
 from distillation import STUDENT, TEACHER
-from helpers import CLASSES, ROOT, kd_trainer, run
+from helpers import CLASSES, ROOT, kd_trainer, script
 from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
 
@@ -36,7 +36,7 @@ def training(clone, jets, model_dir):
 def train_kd(training, *args):
     clone = training.parents[1]
     settings = {"DATASET": "demo", "DATADIR": clone / "jets", "TEACHER_WEIGHTS": clone / "teacher.pt", "STUDENT": "PFN"}
-    return run(clone / "train_kd.sh", *args, env={**settings, "WEIGHT_BITS": 4, "OMP_NUM_THREADS": 1})
+    return script(clone / "train_kd.sh", *args, env={**settings, "WEIGHT_BITS": 4, "OMP_NUM_THREADS": 1})
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,13 @@
 
 import json
 import os
-import sys
-from pathlib import Path
 
 import awkward as ak
 import numpy as np
 import pytest
 import torch
 import yaml
-from helpers import ROOT, random_jets, run
+from helpers import ROOT, fork_bin, random_jets, run
 from weaver.utils.data.fileio import _write_root
 from weaver.utils.dataset import DataConfig, _load_next
 from weaver.utils.import_tools import import_module
@@ -35,11 +33,6 @@ while (($#)); do
     shift
 done
 """
-# in place of python, where torch would be imported for nothing but this: there is no GPU
-PYTHON = """#!/usr/bin/env bash
-case "$*" in *torch.cuda.is_available*) exit 1 ;; esac
-exec "$REAL_PYTHON" "$@"
-"""
 
 
 def network():
@@ -49,6 +42,7 @@ def network():
 
 
 def train_ssl(folder, *args, check=True, **env):
+    env = {"PATH": f"{fork_bin()}:{os.environ['PATH']}", **env}
     return run(folder / "train_scripts" / "train_ssl.sh", *args, check=check, cwd=folder.parent, env=env)
 
 
@@ -71,15 +65,13 @@ def data(tmp_path_factory):
 def settings(data):
     """Of a scan: without the seeds and modes."""
     (data / "bin").mkdir()
-    for name, script in {"weaver": WEAVER, "python": PYTHON}.items():
-        (data / "bin" / name).write_text(script)
-        (data / "bin" / name).chmod(0o755)
-    real = Path(sys.executable).with_name("weaver")
+    (data / "bin" / "weaver").write_text(WEAVER)
+    (data / "bin" / "weaver").chmod(0o755)
     encoder = as_contrastive(network()[0], projection=(4,), temperature=0.1)
     torch.save(encoder.state_dict(), data / "encoder.pt")
     files = {"NOTES": "notes", "PREDICTION": "pred.root", "ENCODER": "encoder.pt"}
-    stub = {"REAL_WEAVER": real, "REAL_PYTHON": sys.executable, **{name: data / file for name, file in files.items()}}
-    path = f"{data / 'bin'}:{os.environ['PATH']}"
+    stub = {"REAL_WEAVER": fork_bin() / "weaver", **{name: data / file for name, file in files.items()}}
+    path = f"{data / 'bin'}:{fork_bin()}:{os.environ['PATH']}"
     ours = {"DATADIR": data, "PRETRAIN_DATADIR": data, "SEED": "1 2 3", "PRETRAIN_ARGS": "--num-epochs 2"}
     return {**SETTINGS, **stub, **ours, "PATH": path}
 

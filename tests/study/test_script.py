@@ -1,11 +1,11 @@
 """train_scripts/study.sh, run as a user runs it."""
 
 import pytest
-from helpers import ROOT, run
+from helpers import ROOT, script
 
 
 def study(*args, cwd=ROOT, **env):
-    return run(ROOT / "train_scripts" / "study.sh", *args, check=False, cwd=cwd, env=env)
+    return script(ROOT / "train_scripts" / "study.sh", *args, check=False, cwd=cwd, env=env)
 
 
 def test_help():
@@ -19,8 +19,8 @@ def test_help():
     "args, message",
     [
         (("train", "top"), "unknown mode 'train'"),
-        (("run",), "name a study: jetclass, top or a file"),
-        (("run", "tops"), "unknown study 'tops': there are jetclass top, or name a file"),
+        (("run",), "name a study: jetclass, top, public or a file"),
+        (("run", "tops"), "unknown study 'tops': there are jetclass public top, or name a file"),
         (("run", "mine.yaml"), "there is no study "),
     ],
 )

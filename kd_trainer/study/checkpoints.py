@@ -1,0 +1,35 @@
+"""Teachers that are existing checkpoints: their predictions, from the soft targets for the test jets."""
+
+import torch
+from weaver.utils.dataset import DataConfig, _load_next
+
+from kd_trainer.distill import fingerprint
+from kd_trainer.distill.cache import CONFIG
+from kd_trainer.distill.layout import Layout
+from kd_trainer.distill.targets import targets_of
+from kd_trainer.evaluate.predictions import Prediction
+
+
+def prediction(folder, patterns):
+    """What a teacher says of the test jets, in the classes of its students.
+
+    Parameters
+    ----------
+    folder : Path
+        Of a cache.
+    patterns : list of str
+        Its input files, as for `cache`.
+
+    Returns
+    -------
+    Prediction
+    """
+    config = DataConfig.load(str(folder / CONFIG))
+    files = [str(target.output) for target in targets_of(patterns, folder).values()]
+    options = {"training": False, "mode": "test", "reweight": False, "shuffle": False}
+    table, _ = _load_next(config, files, None, options)
+    layout = Layout(**fingerprint.read(files[0])["layout"])
+    logits = layout.logits({name: torch.from_numpy(table["_" + name]) for name in layout.groups()})
+    names = list(config.label_value)
+    return Prediction(str(folder), names, logits.double().softmax(dim=1).numpy(), table["_label_"].astype(int),
+                      "_label_", table["jet_pt"] if "jet_pt" in config.observer_names else None)  # fmt: skip
