@@ -130,7 +130,8 @@ def parse(content):
     teachers = {name: _teacher(name, entry) for name, entry in _named(content, "teachers").items()}
     defaults = {key: _list(content.get(key), "the study", key) for key in LISTS[:3]} | {"samples": list(samples)[:1]}
     arms = _named(content, "arms")
-    cells = [cell for name, entry in arms.items() for cell in _cells(name, entry, defaults)]
+    parts = [(name, part) for name, entry in arms.items() for part in (entry if isinstance(entry, list) else [entry])]
+    cells = [cell for name, part in parts for cell in _cells(name, part, defaults)]
     plan = Plan(
         title=str(content.get("title", "")),
         data_config=_path(content["data"]["config"]),
@@ -213,7 +214,8 @@ def _network(name, entry):
 def _teacher(name, entry):
     where = f"teacher {name}"
     _check("teacher", where, entry)
-    weights, config, classes = (_path(entry[key]) if entry.get(key) else None for key in ("weights", "config", "classes"))
+    paths = (_path(entry[key]) if entry.get(key) else None for key in ("weights", "config", "classes"))
+    weights, config, classes = paths
     if weights and not (entry.get("network") and (entry.get("tier") or config)):
         raise InputError(f"{where}: weights go with a network and a tier or config")
     if (config or classes) and not weights:
@@ -272,6 +274,9 @@ def _check_comparisons(plan):
     for cell in plan.cells:
         if slugs.setdefault(slug(cell.arm), cell.arm) != cell.arm:
             raise InputError(f"arms {slugs[slug(cell.arm)]} and {cell.arm} would be in one folder, {slug(cell.arm)}")
+    for i, cell in enumerate(plan.cells):
+        if cell[:4] in (other[:4] for other in plan.cells[:i]):
+            raise InputError(f"arm {cell.arm}: {cell.student} on {cell.tier} inputs, sample {cell.sample}, is in it twice")
     twins = {cell[:3]: cell for cell in plan.cells if cell.arm == plan.baseline}
     for cell in plan.cells:
         twin = twins.get(cell[:3])
@@ -286,7 +291,7 @@ def _check_comparisons(plan):
         if cell.teacher is None and alpha != 0:
             raise InputError(f"arm {cell.arm}: kd_alpha is {alpha}, but there is no teacher")
         if not cell.labelled and alpha != 1:
-            raise InputError(f"arm {cell.arm}: without labels all is learnt from a teacher: name one, and kd_alpha: 1.0")
+            raise InputError(f"arm {cell.arm}: without labels all is learnt from a teacher: name it, and kd_alpha: 1.0")
 
 
 def slug(name):

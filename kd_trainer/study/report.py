@@ -13,8 +13,8 @@ from kd_trainer.evaluate.output import write_json
 from kd_trainer.evaluate.predictions import check_same_jets, class_names, read
 from kd_trainer.files import contents
 from kd_trainer.study import figures, runs
-from kd_trainer.study.document import write_document
 from kd_trainer.study.checkpoints import prediction
+from kd_trainer.study.document import write_document
 from kd_trainer.study.jobs import PREDICTION, is_done, on_test, read_record, soft_targets
 from kd_trainer.study.plan import Cell
 
@@ -58,10 +58,10 @@ def evaluate(plan, done, stages, replicas):
     cells |= {key: (cell, runs.of_cell(plan, cell)) for key, (cell, _) in together.items()}
     given = existing(plan, done)
     cells |= {key: (cell, []) for key, (cell, _) in given.items()}
-    predictions |= {key: [prediction] for key, (_, prediction) in (together | given).items()}
+    predictions |= {key: [found] for key, (_, found) in (together | given).items()}
     every = [p for found in predictions.values() for p in found]
-    for prediction in every:
-        check_same_jets(every[0], prediction)
+    for other in every:
+        check_same_jets(every[0], other)
     config = plan.config(plan.cells[0].tier)
     task = figures.study_task(every, class_names(every, config), plan.background)
     samples, averaged = figures.collect(task, predictions, replicas)
