@@ -5,14 +5,14 @@ import os
 import re
 
 import onnx
-from helpers import run
+from helpers import script
 
 
 def test_demo_in_small_and_again(clone, tmp_path):
     """Every stage of the demo with few jets, from another folder; a second run finds everything done."""
-    settings = {"JETS": 20, "STUDENT": "dense", "SEED": 1, "COMMENT": "_small"}
+    settings = {"JETS": 40, "STUDENT": "dense", "SEED": 1, "COMMENT": "_small"}
     args = ("demo", "--num-epochs", "2", "--batch-size", "32")
-    first = run(clone / "train_kd.sh", *args, cwd=tmp_path, env=settings)
+    first = script(clone / "train_kd.sh", *args, cwd=tmp_path, env=settings)
     report = clone / "training" / "demo_report_small"
     figures = {f"{name}.png" for name in ("roc", "ratio", "rejection_vs_flops", "rejection_vs_latency")}
     assert {"report.md", "report.json", *figures} <= set(os.listdir(report))
@@ -27,7 +27,7 @@ def test_demo_in_small_and_again(clone, tmp_path):
 
     weights = clone / "training" / "demo_dense_l1_kd_seed1_small" / "net_best_epoch_state.pt"
     before = weights.stat().st_mtime_ns
-    second = run(clone / "train_kd.sh", *args, cwd=tmp_path, env=settings)
+    second = script(clone / "train_kd.sh", *args, cwd=tmp_path, env=settings)
     assert second.stdout.count("is trained already") == 3 and second.stdout.count("is predicted already") == 3
     assert weights.stat().st_mtime_ns == before
 

@@ -5,7 +5,7 @@ import numpy as np
 import onnxruntime
 import torch
 import yaml
-from helpers import ROOT, random_jets, script
+from helpers import ROOT, random_jets, run, script
 from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
 
@@ -44,7 +44,7 @@ def test_sophon_teaches_a_student(clone, tmp_path):
     script(sophon, "train", env={"DATADIR": tmp_path})
     log = (clone / "logs" / "JetClassII_Sophon" / "train.log").read_text()
     assert "[WeightMaker]" not in log and "X_bb vs QCD" in log and "roc_auc_score" not in log
-    script(sophon, "convert", env={"DATADIR": tmp_path})
+    run(sophon, "convert", env={"DATADIR": tmp_path})  # the commands themselves, not forks
     session = onnxruntime.InferenceSession(teacher.with_name("model.onnx"))
     jet = {x.name: np.ones((1, x.shape[1], 128), dtype="float32") for x in session.get_inputs()}
     assert session.run(None, jet)[0].shape == (1, 188 + 16)  # with the embedding

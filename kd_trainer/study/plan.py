@@ -276,7 +276,7 @@ def _check_comparisons(plan):
             raise InputError(f"arms {slugs[slug(cell.arm)]} and {cell.arm} would be in one folder, {slug(cell.arm)}")
     for i, cell in enumerate(plan.cells):
         if cell[:4] in (other[:4] for other in plan.cells[:i]):
-            raise InputError(f"arm {cell.arm}: {cell.student} on {cell.tier} inputs, sample {cell.sample}, is in it twice")
+            raise InputError(f"arm {cell.arm}: {cell.student}, {cell.tier} inputs, sample {cell.sample}: twice")
     twins = {cell[:3]: cell for cell in plan.cells if cell.arm == plan.baseline}
     for cell in plan.cells:
         twin = twins.get(cell[:3])

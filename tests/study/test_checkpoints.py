@@ -37,7 +37,8 @@ def study(folder, content, write):
     jets = [str(folder / "jets.parquet")]
     data = {"config": str(ROOT / "data" / "TopLandscape" / "TopLandscape"), "train": {"all": jets}, "val": jets,
             "test": jets}  # fmt: skip
-    teacher = {"network": "PFN", "weights": str(folder / "published.pt"), "config": str(CONFIG), "classes": str(CLASSES)}
+    weights = str(folder / "published.pt")
+    teacher = {"network": "PFN", "weights": weights, "config": str(CONFIG), "classes": str(CLASSES)}
     arms = {"labels": {}, "published": {"teacher": "published", "labelled": False,
                                         "options": {"kd_alpha": 1.0, "kd_temperature": 1.0}}}  # fmt: skip
     made = content(folder, data=data, seeds=[1], teachers={"published": teacher}, arms=arms)
@@ -70,7 +71,7 @@ def test_a_checkpoint_teaches_without_labels_and_is_measured(folder, study):
     np.testing.assert_allclose(found.scores, scores, atol=1e-3)  # stored in float16
     assert found.labels.tolist() == labels.tolist() and found.names == ["jet_isTop", "jet_isQCD"]
     results = json.loads((folder / "out" / "results.json").read_text())
-    teacher, *students = results["cells"]
+    *students, teacher = results["cells"]
     assert (teacher["role"], teacher["arm"], teacher["tier"]) == ("teacher", "teacher", "JetClass_kin")
     assert teacher["auc"]["value"] == pytest.approx(auc_influence(labels, scores)[0], abs=1e-3)
     assert [cell["arm"] for cell in students] == ["labels", "published"] and "ratio" in students[1]

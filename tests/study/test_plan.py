@@ -83,6 +83,7 @@ BAD = {
     "one folder": ({"arms": {"labels": {}, "a b": {"teacher": "self"}, "a-b": {"teacher": "self"}}}, "one folder"),
     "seeds": ({"seeds": ["one"]}, "seeds are whole numbers"),
     "repeated seeds": ({"seeds": [1, 1]}, "without repetitions"),
+    "twice": ({"arms": {"labels": [{}, {"students": ["PFN"]}]}}, "labels: PFN, l1 inputs, sample all: twice"),
     "no arms": ({"arms": {}}, "baseline: unknown arm"),
     "list of arms": ({"arms": ["labels"]}, "arms has to be a mapping from names"),
     "arguments": ({"weaver": "--log 'x"}, "cannot be split"),
