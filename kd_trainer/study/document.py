@@ -139,9 +139,9 @@ def gain_table(results):
              *(plus_minus(cell["ratio"].get(name)) for name in ("rej30", "rej50")),
              *(plus_minus(cell["difference"].get(name)) for name in ("accuracy", "auc")),
              f"{twin['ece']['value']:.3f} → {cell['ece']['value']:.3f}",
-             *(plus_minus(recovered.get(name)) for name in ("accuracy", "auc", "rej50"))]
+             *(plus_minus(recovered.get(name)) for name in ("accuracy", "auc", "rej30", "rej50"))]
         )  # fmt: skip
     names = ["Rej 30 % ratio", "Rej 50 % ratio", "accuracy", "AUC", "ECE"]
-    names += ["recovered (accuracy)", "(AUC)", "(Rej 50 %)"]
+    names += ["recovered (accuracy)", "(AUC)", "(Rej 30 %)", "(Rej 50 %)"]
     table = tabulate(rows, [*_header(results), "seeds", *names], tablefmt="github", disable_numparse=True)
     return table if rows else f"({ABSENT} no arm besides {results['baseline']} is trained yet)"

@@ -112,6 +112,17 @@ def test_data_of_a_study_are_checked(content):
             plans.parse(broken)
 
 
+def test_the_study_of_a_published_teacher(monkeypatch):
+    for name, value in {"DATADIR": "jets", "PUBLIC_JETS": "public.parquet", "PUBLIC_TEACHER": "published.pt"}.items():
+        monkeypatch.setenv(name, value)
+    plan = plans.read(ROOT / "train_scripts" / "studies" / "public.yaml")
+    assert plan.teachers["published"].weights == "published.pt" and plan.test == ["public.parquet"]
+    arms = {(cell.student, cell.tier, cell.arm): cell for cell in plan.cells}
+    assert len(arms) == 6
+    assert all(cell.labelled == (cell.arm == "labels") for cell in plan.cells)
+    assert arms["InteractionNet", "kin", "published"].options["kd_alpha"] == 1.0
+
+
 @pytest.mark.parametrize("name", ["jetclass", "top"])
 def test_shipped_studies_have_the_arms_that_they_are_for(name, monkeypatch):
     monkeypatch.setenv("DATADIR", "datasets")
