@@ -12,6 +12,13 @@ L1 = ROOT / "data" / "JetClass" / "JetClass_l1.yaml"
 PFN = ROOT / "networks" / "PFN.py"
 
 
+def test_a_long_warm_up_counts(monkeypatch):
+    monkeypatch.setattr(timing, "LONG", -1.0)
+    calls = []
+    seconds = timing.alternate({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2, progress=False)
+    assert calls == ["a", "b"] * 2 and [len(found) for found in seconds.values()] == [2, 2]
+
+
 def test_alternate_takes_turns_after_a_warm_up():
     calls = []
     seconds = timing.alternate({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 3, progress=False)
