@@ -11,7 +11,7 @@ LONG = 30.0  # seconds
 def alternate(sides, repetitions, progress=True):
     """Run each side in turn, `repetitions` times after one warm-up.
 
-    A machine that slows down for a while slows all sides. A warm-up that takes half a minute is one no longer: it counts.
+    A machine that slows down for a while slows all sides. A warm-up of half a minute counts as well.
 
     Parameters
     ----------
