@@ -87,11 +87,13 @@ class CachedTeacher:
         if self.layout.groups() != self.groups:
             raise InputError("the data config reads other columns than the cache has: use its own cached.yaml")
         self._check_inputs(found)
+        rounded = sorted({f"computed in {p}" for m in found.values() if (p := m.get("precision", "float32")) != "float32"})
         folders = sorted({str(Path(path).parent.parent) for path in paths})
         loose = {text for made in found.values() for text in fingerprint.differences(made, wanted).values()}
         self.description += (
             f"; soft targets from the cache {', '.join(folders)} ({len(paths)} files, "
-            f"{f'the {self.layout.top} largest' if self.layout.top else 'all'} of {self.classes} logits)"
+            f"{f'the {self.layout.top} largest' if self.layout.top else 'all'} of {self.classes} logits, "
+            f"{self.layout.dtype}{', '.join(['', *rounded])})"
         )
         if loose:
             _logger.warning("The cache was written with another %s", "; ".join(sorted(loose)))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from importlib.metadata import version
 from pathlib import Path
 
@@ -37,7 +38,17 @@ def _of_teacher(network, weights, options):
     for kind, path in (("network file", network), ("weights", weights)):
         if not Path(path).is_file():
             raise InputError(f"the teacher's {kind} {path} does not exist")
-    return {"network": sha256(network), "weights": sha256(weights), "options": options}
+    return {"network": of_network(network), "weights": sha256(weights), "options": options}
+
+
+def of_network(path):
+    """SHA-256 of a network file, and of those in its folder whose names stand in it, as ParT.py in Sophon.py."""
+    others, text = [], Path(path).read_text(encoding="utf-8", errors="replace")
+    for name in sorted(set(re.findall(r"[\"']([\w-]+\.py)[\"']", text))):
+        other = Path(path).resolve().with_name(name)
+        if other.is_file() and other != Path(path).resolve():
+            others.append(sha256(other))
+    return hashlib.sha256(" ".join([sha256(path), *others]).encode()).hexdigest() if others else sha256(path)
 
 
 def of_config(paired):
@@ -92,20 +103,20 @@ def read(path):
         raise InputError(f"{path} is not a file that 'cache' has written") from None
 
 
-def differences(found, wanted):
+def differences(found, wanted, was="was", now="is"):
     """Descriptions of what differs, by the name of the entry; only what is wanted is compared."""
     found = dict(_entries(found))
     different = {}
     for name, value in _entries(wanted):
         other = found.get(name)
         if other != value:
-            different[name] = f"{name} was {_short(other)}, is {_short(value)}"
+            different[name] = f"{name} {was} {_short(other)}, {now} {_short(value)}"
     return different
 
 
-def serious(found, wanted):
+def serious(found, wanted, **words):
     """Descriptions of the differences that make soft targets others."""
-    return [text for name, text in differences(found, wanted).items() if name not in LOOSE]
+    return [text for name, text in differences(found, wanted, **words).items() if name not in LOOSE]
 
 
 def _entries(content, prefix=""):

@@ -104,11 +104,14 @@ def show(stages):
 def train(stages, rank, size, args):
     """Do this machine's share of each stage, and wait for the others before the next."""
     from kd_trainer.study.execute import perform
-    from kd_trainer.study.jobs import read_record
+    from kd_trainer.study.jobs import FAILED, read_record
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as for Ctrl-C: the trainings end too
     jobs = [job for stage in stages.values() for job in stage]
     refuse_stale(jobs, args.redo_stale)
+    for stage in stages.values():
+        for job in stage[rank::size]:
+            (job.folder / FAILED).unlink(missing_ok=True)
     trouble = []
     with tqdm(total=len(jobs), unit="arm", desc="study") as bar:
         for stage in stages.values():
@@ -156,11 +159,11 @@ def is_finished(job, redo):
 
 
 def wait_for_others(jobs, minutes):
-    """Wait until other machines have finished jobs."""
-    from kd_trainer.study.jobs import read_record
+    """Wait until other machines have finished jobs, well or not."""
+    from kd_trainer.study.jobs import FAILED, read_record
 
     end = time.monotonic() + 60 * minutes
-    while missing := [job.name for job in jobs if not read_record(job)]:
+    while missing := [job.name for job in jobs if not read_record(job) and not (job.folder / FAILED).exists()]:
         if time.monotonic() > end:
             raise InputError(
                 f"{len(missing)} arms of other machines are not there after {minutes:g} minutes, {missing[0]} among "

@@ -8,7 +8,7 @@ from multiprocessing.connection import wait
 
 from kd_trainer.errors import InputError
 from kd_trainer.files import one_line
-from kd_trainer.study.jobs import write_record
+from kd_trainer.study.jobs import FAILED, write_record
 from kd_trainer.study.worker import PRELOAD, work
 
 ENVIRONMENT = {
@@ -67,6 +67,7 @@ def _start(context, job):
     if program == "weaver":  # what an interrupted training has left; a cache goes on file by file
         shutil.rmtree(job.folder, ignore_errors=True)
     job.folder.mkdir(parents=True, exist_ok=True)
+    (job.folder / FAILED).unlink(missing_ok=True)
     process = context.Process(target=work, args=(program, [str(a) for a in arguments], job.folder / LOG))
     process.start()
     return process
@@ -75,6 +76,7 @@ def _start(context, job):
 def _finish(process, job, seconds):
     """Record a job that ended well; [what went wrong] with one that did not."""
     if process.exitcode:
+        (job.folder / FAILED).touch()
         return [f"{job.name} failed: {last_line(job.folder / LOG)} (see {job.folder / LOG})"]
     try:
         write_record(job, seconds)

@@ -18,6 +18,7 @@ from kd_trainer.study.plan import slug
 
 HOOK = Path(__file__).resolve().parents[2] / "networks" / "distill.py"
 RECORD = "record.json"
+FAILED = "failed"  # left by a job that has ended badly, for other machines that wait for it
 BEST, PREDICTION = "net_best_epoch_state.pt", "pred.root"
 
 
@@ -58,7 +59,8 @@ def is_done(job):
     record = read_record(job)
     if record is None or not all(map(read_record, job.needs)):
         return False
-    found = fingerprint.serious(record["recipe"], _plain(job.recipe()))
+    made, wanted = record["recipe"], _plain(job.recipe())
+    found = fingerprint.serious(made, wanted) or fingerprint.serious(wanted, made, was="is", now="was")
     if found:
         more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
         raise InputError(f"{job.name} was made from something else: {'; '.join(found[:3])}{more}")

@@ -87,6 +87,29 @@ def test_an_arm_that_was_made_from_something_else_is_refused(study, performed, f
     assert report.returncode == 1 and "was made from something else" in report.stderr
 
 
+def test_what_is_no_longer_there_is_a_difference_too(study, performed, folder):
+    study(arms={"labels": {}, "self": {"teacher": "self", "options": {"kd_alpha": 0.5, "kd_label_smoothing": 0.1}}})
+    arms = {"labels": {}, "self": {"teacher": "self", "options": {"kd_alpha": 0.5}}}
+    refused = study(arms=arms)
+    assert refused.returncode == 1 and "distillation.kd_label_smoothing is absent, was 0.1" in refused.stderr
+    (folder / "train" / "more.parquet").write_text("more")
+    assert study("--redo-stale", arms=arms).returncode == 0
+    (folder / "train" / "more.parquet").unlink()
+    refused = study(arms=arms)
+    assert refused.returncode == 1 and "more.parquet is absent, was 4 bytes" in refused.stderr
+
+
+def test_a_machine_does_not_wait_for_what_has_failed_elsewhere(folder, content, write):
+    plan = plans.read(write(folder / "study.yaml", content(folder)))
+    job = jobs.Workshop(plan, folder / "out").stages()["teachers"][0]
+    job.folder.mkdir(parents=True)
+    (job.folder / jobs.FAILED).touch()
+    command.wait_for_others([job], minutes=0)
+    (job.folder / jobs.FAILED).unlink()
+    with pytest.raises(InputError, match="are not there after 0 minutes"):
+        command.wait_for_others([job], minutes=-1)
+
+
 def test_a_teacher_that_is_trained_anew_has_its_students_trained_anew(study, performed, folder):
     study()
     weights = folder / "out" / "runs" / ALL[0] / jobs.BEST
