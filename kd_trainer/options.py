@@ -1,8 +1,21 @@
 """Options of a hook, as given to weaver with `-o name value`."""
 
 import dataclasses
+import math
 
 from kd_trainer.errors import InputError
+
+
+def is_number(value):
+    """Whether a value is a finite number; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check_numbers(options, names):
+    """Raise InputError for the first of the options that is no finite number."""
+    for name in names:
+        if not is_number(getattr(options, name)):
+            raise InputError(f"{name} is {getattr(options, name)!r}: it must be a number")
 
 
 def split(options, kind, *, prefixes, required, example):

@@ -47,6 +47,9 @@ def test_missing_teacher(jets):
 
 
 def test_given_teacher_is_not_trained(tmp_path):
+    missing = train_kd("teacher", DATASET="demo", TEACHER_WEIGHTS="mine.pt", cwd=tmp_path)
+    assert missing.returncode == 1 and f"there is no checkpoint at TEACHER_WEIGHTS={tmp_path}/mine.pt" in missing.stderr
+    (tmp_path / "mine.pt").write_text("")
     result = train_kd("teacher", DATASET="demo", TEACHER_WEIGHTS="mine.pt", cwd=tmp_path)
     assert result.stdout == f"TEACHER_WEIGHTS={tmp_path}/mine.pt is the teacher: nothing to train\n"
 

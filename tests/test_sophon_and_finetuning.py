@@ -1,5 +1,7 @@
 """The shell drivers on JetClass-II, and fine-tuning, run as a user runs them."""
 
+import json
+
 import awkward as ak
 import numpy as np
 import onnxruntime
@@ -81,3 +83,28 @@ def test_finetuning_on_another_dataset(clone, tmp_path):
     assert "Parameters with lr multiplied by 50:\n - mod.fc.0.weight\n - mod.fc.0.bias" in log
     weights = torch.load(clone / "training" / name / "net_best_epoch_state.pt", weights_only=True)
     assert weights["mod.fc.0.weight"].shape == (2, 16)
+
+
+def test_pretraining_and_then_finetuning(clone, tmp_path):
+    """./train_kd.sh pretrain leaves what finetune starts from; the size of a student is that of its options."""
+    for split in ("train", "val", "test"):
+        (tmp_path / split).mkdir()
+        ak.to_parquet(random_jets(number=64, particles=30), tmp_path / split / "jets.parquet")
+    train_kd = clone / "train_kd.sh"
+    short = ("--samples-per-epoch", 64, "--samples-per-epoch-val", 64, "--num-epochs", 1, "--batch-size", 32)
+    settings = {"DATASET": "TopLandscape", "DATADIR": tmp_path, "TEACHER": "PFN", "COMMENT": "_pre", "STUDENT": "PFN"}
+    script(train_kd, "pretrain", *short, env=settings)
+    pretrained = clone / "training" / "TopLandscape_PFN_kin_pre_pretrained" / "net_best_epoch_state.pt"
+    script(train_kd, "finetune", *short, env={**settings, "PRETRAINED": pretrained})
+    log = (clone / "logs" / "TopLandscape_PFN_kin_pre_finetuned" / "train.log").read_text()
+    assert f"of networks/PFN.py on labels, from the weights {pretrained}" in log
+
+    size = ("-o", "phi_dims", "(8, 8)")
+    tuned = clone / "training" / "TopLandscape_PFN_kin_pre_finetuned" / "net_best_epoch_state.pt"
+    settings["TEACHER_WEIGHTS"] = tuned
+    script(train_kd, "baseline", *short, *size, env=settings)
+    result = script(train_kd, "test", *size, env=settings)
+    assert "TopLandscape_PFN_l1_kd_seed1_pre is not trained yet" in result.stderr
+    sizes = {run: json.loads((clone / "training" / run / "pred.model.json").read_text())["parameters"]
+             for run in ("TopLandscape_PFN_kin_pre", "TopLandscape_PFN_l1_baseline_seed1_pre")}  # fmt: skip
+    assert sizes["TopLandscape_PFN_kin_pre"] > 3 * sizes["TopLandscape_PFN_l1_baseline_seed1_pre"]

@@ -42,6 +42,9 @@ source train_scripts/common.sh
 shift
 DATADIR=$(absolute "${DATADIR:-}")
 OUTPUT=$(absolute "${OUTPUT:-}")
+for setting in PUBLIC_TEACHER PUBLIC_JETS; do
+    if [[ -n ${!setting:-} ]]; then export "$setting=$(absolute "${!setting}")"; fi
+done
 file=$(absolute "$study")
 if [[ $study != *.yaml ]]; then
     file=train_scripts/studies/$study.yaml
@@ -85,6 +88,8 @@ case $mode in
     simulate) simulate "$@" ;;
     run) study ${JOBS:+--jobs "$JOBS"} "$@" ;;
     document)
+        grep -qF "<!-- begin $name -->" docs/results.md ||
+            fail "docs/results.md has no place for $name: write '<!-- begin $name -->' and '<!-- end $name -->' into it"
         mkdir -p docs/results
         cp "$OUTPUT/results.json" "docs/results/$name.json"
         python -m kd_trainer study docs/results/*.json -o docs/results.md --document

@@ -40,6 +40,7 @@ settings (environment)
   WEIGHT_BITS      bits of the weights for quantise: 2 to 7 (default 7, what 8 bits are used of)
   COMMENT          suffix of the names of runs
   DDP_NGPUS        number of GPUs for DDP training (default 1)
+  JETS             training jets of each class in the demo (default 1000)
   VENV             where to install weaver if the active environment has none (default .venv)
 
 results: training/<run>/net_best_epoch_state.pt, training/<run>/pred.root, logs/<run>/train.log
@@ -61,6 +62,7 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 source train_scripts/common.sh
 if [[ -n ${DATADIR:-} ]]; then DATADIR=$(absolute "$DATADIR"); fi
 TEACHER_WEIGHTS=$(absolute "${TEACHER_WEIGHTS:-}")
+[[ -z $TEACHER_WEIGHTS || -f $TEACHER_WEIGHTS ]] || fail "there is no checkpoint at TEACHER_WEIGHTS=$TEACHER_WEIGHTS"
 WEIGHTS=$(absolute "${WEIGHTS:-}")
 PRETRAINED=$(absolute "${PRETRAINED:-}")
 CACHE=$(absolute "${CACHE:-}")
@@ -160,10 +162,17 @@ teacher() {
         return
     fi
     use_model "$TEACHER" TEACHER
-    local extra
+    local extra config=$teacher_config
     mapfile -t extra < <(cuda)
-    check "$teacher_config"
-    run_training "$teacher_run" --data-config "$teacher_config" --network-config "$network" "${model_args[@]}" "${extra[@]}" "$@"
+    with_weights "$teacher_run"
+    check "$config"
+    run_training "$teacher_run" --data-config "$config" --network-config "$network" "${model_args[@]}" "${extra[@]}" "$@"
+}
+
+with_weights() { # with_weights RUN: the teacher's data config in `config`, with the sampling weights that WEIGHTS names
+    if [[ $WEIGHTS == "$teacher_config" ]]; then return; fi
+    python -m kd_trainer pair --student "$teacher_config" --weights "$WEIGHTS" -o "training/$1"
+    config=training/$1/student.yaml
 }
 
 pretrain() {
@@ -183,11 +192,12 @@ finetune() {
     [[ -f $PRETRAINED ]] || fail "there is no checkpoint at PRETRAINED=$PRETRAINED"
     use_model "$TEACHER" TEACHER
     [[ $head ]] || fail "train_scripts/models/$TEACHER.sh does not name the output layer (head=...)"
-    local extra
+    local extra config=$teacher_config
     mapfile -t extra < <(cuda)
-    check "$teacher_config"
+    with_weights "${teacher_run}_finetuned"
+    check "$config"
     # rates and epochs of arXiv 2407.08682: the new output layer learns 50 times faster than the rest
-    run_training "${teacher_run}_finetuned" --data-config "$teacher_config" --network-config networks/finetune.py \
+    run_training "${teacher_run}_finetuned" --data-config "$config" --network-config networks/finetune.py \
         -o encoder "'$network'" "${model_args[@]}" -o pretrained "'$PRETRAINED'" --num-epochs 20 --lr-scheduler none \
         --start-lr 1.6e-4 --optimizer-option lr_mult "('$head', 50)" "${extra[@]}" "$@"
     echo "to teach with it: TEACHER_WEIGHTS=$(best "${teacher_run}_finetuned")"
@@ -265,7 +275,7 @@ learn() { # learn RUN [weaver arguments...]: a training of the student with the 
     if [[ -f $CACHE/cached.yaml ]]; then
         local files
         files=$(soft_targets "$config" --check) ||
-            fail "the soft targets in $CACHE are not those of this teacher and these files: ./train_kd.sh cache, or remove them"
+            fail "the soft targets in $CACHE are not those of this teacher and these files: ./train_kd.sh cache, or remove them (options of the teacher belong into train_scripts/models/$TEACHER.sh)"
         mapfile -t cached <<<"$files"
         cached=(-o kd_cache "'$config'" --data-train "${cached[@]}")
         config=$CACHE/cached.yaml
@@ -301,6 +311,8 @@ predict() { # predict NAME RUN CONFIG WEIGHTS [weaver arguments...], with the mo
     fi
     mkdir -p "training/$run" "logs/$run"
     rm -f "training/$run"/pred.*
+    local options
+    mapfile -t options < <(network_options_in "${@:5}")
     local through=(--network-config "$network")
     if [[ $name != teacher* ]]; then # students: with the files checked, and with few figures for many classes
         through=(--network-config networks/distill.py -o student "'$network'" -o kd_alpha 0.0)
@@ -310,13 +322,37 @@ predict() { # predict NAME RUN CONFIG WEIGHTS [weaver arguments...], with the mo
         "${training_options[@]}" "${device[@]}" --log-file "logs/$run/test.log" "${@:5}" >&3
     [[ -f training/$run/pred.root ]] || fail "the prediction of $run was not written: see logs/$run/test.log"
     python -m kd_trainer complexity --name "$name" --network "$network" --data-config "$config" "${model_args[@]}" \
-        --output "training/$run/pred.model.json"
+        "${options[@]}" --output "training/$run/pred.model.json"
 }
 
-predict_all() {
+network_options_in() { # network_options_in ARGUMENTS...: the options of the network (-o name value) among them, a word a line
+    while (($#)); do
+        if [[ $1 == -o || $1 == --network-option ]]; then
+            case $2 in
+                kd_* | teacher* | seed | student | network | weight_bits | activation_bits) ;;
+                *) printf '%s\n' -o "$2" "$3" ;;
+            esac
+            shift 2
+        fi
+        shift
+    done
+}
+
+without_options() { # without_options ARGUMENTS...: all but -o name value, a word a line
+    while (($#)); do
+        if [[ $1 == -o || $1 == --network-option ]]; then shift 2; else printf '%s\n' "$1"; fi
+        shift
+    done
+}
+
+predict_all() { # options of the network (-o) are those of the students
     python -m kd_trainer check --data-config "$student_config" --data-config "$teacher_config" "${data_test[@]}"
     if [[ -f $(teacher_weights) ]]; then
-        if ((JOBS == 1)); then predict_teacher "$@"; else in_background predict_teacher "$@"; fi
+        local arguments
+        mapfile -t arguments < <(without_options "$@")
+        if ((JOBS == 1)); then predict_teacher "${arguments[@]}"; else in_background predict_teacher "${arguments[@]}"; fi
+    else
+        echo "train_kd.sh: there is no teacher at $(teacher_weights), so it is left out" >&2
     fi
     for_each_student predict_student "$@"
     compgen -G "training/${DATASET}_*$COMMENT/pred.root" >/dev/null || fail "there is nothing to test: train a teacher and a student first"
@@ -374,12 +410,10 @@ convert_one() {
 }
 
 export_model() { # export_model RUN CONFIG WEIGHTS [weaver arguments...], the model in use
-    local run=$1 config=$2 weights=$3 i options=()
+    local run=$1 config=$2 weights=$3 options
+    mapfile -t options < <(network_options_in "${@:4}")
     weaver --data-config "$config" --network-config "$network" "${model_args[@]}" --model-prefix "$weights" \
         --export-onnx "training/$run/model.onnx" --log-file "logs/$run/convert.log" "${@:4}" >&3
-    for ((i = 4; i <= $#; i++)); do
-        if [[ ${!i} == -o || ${!i} == --network-option ]]; then options+=(-o "${@:i+1:2}"); fi
-    done
     python -m kd_trainer deploy "training/$run" "${data_test[@]}" --network "$network" "${model_args[@]}" "${options[@]}" \
         --weights "$weights" --data-config "$config" "${deploy_options[@]}"
 }
@@ -393,20 +427,13 @@ is_exported() { # is_exported RUN WEIGHTS: with these weights, and found equal t
 quantise() { for_each_student quantise_one "$@"; }
 
 quantise_one() {
-    local run tuned i options=()
+    local run tuned options
+    mapfile -t options < <(network_options_in "$@")
     run=$(student_run kd)
     tuned=${run}_quantised
     if ((WEIGHT_BITS != 7)); then tuned+=_${WEIGHT_BITS}bit; fi
     need_student "$run"
     use_model "$STUDENT" STUDENT
-    for ((i = 1; i <= $#; i++)); do # those of the network
-        if [[ ${!i} == -o || ${!i} == --network-option ]]; then
-            case ${*:i+1:1} in
-                kd_* | teacher* | seed | student | network | weight_bits | activation_bits) ;;
-                *) options+=(-o "${@:i+1:2}") ;;
-            esac
-        fi
-    done
     if ! is_exported "$run" "$(best "$run")"; then convert_one "${options[@]}"; fi
     learn "$tuned" -o student "'networks/quantised.py'" -o network "'$network'" -o weight_bits "$WEIGHT_BITS" \
         --load-model-weights "$(best "$run")" --num-epochs 5 --start-lr 1e-3 "$@"
@@ -421,6 +448,8 @@ latency() { # the first seed of each student
     if [[ -f $(teacher_weights) ]]; then
         if ((JOBS == 1)); then export_teacher; else in_background export_teacher; fi
         args+=("teacher=training/$teacher_run/model.onnx")
+    else
+        echo "train_kd.sh: there is no teacher at $(teacher_weights), so it is left out" >&2
     fi
     SEEDS=$SEED for_each_student export_student
     for STUDENT in $STUDENTS; do args+=("$STUDENT distilled=training/$(student_run kd)/model.onnx"); done

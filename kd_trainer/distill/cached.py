@@ -87,7 +87,8 @@ class CachedTeacher:
         if self.layout.groups() != self.groups:
             raise InputError("the data config reads other columns than the cache has: use its own cached.yaml")
         self._check_inputs(found)
-        rounded = sorted({f"computed in {p}" for m in found.values() if (p := m.get("precision", "float32")) != "float32"})
+        precisions = {made.get("precision", "float32") for made in found.values()} - {"float32"}
+        rounded = [f"computed in {name}" for name in sorted(precisions)]
         folders = sorted({str(Path(path).parent.parent) for path in paths})
         loose = {text for made in found.values() for text in fingerprint.differences(made, wanted).values()}
         self.description += (

@@ -1,7 +1,6 @@
 """The options of a distillation, as given to weaver with `-o name value`."""
 
 import dataclasses
-import math
 from typing import Any
 
 from kd_trainer import options as options_of
@@ -79,9 +78,10 @@ class Options:
         if not isinstance(self.kd_loss_options, dict):
             raise InputError(f"kd_loss_options is {self.kd_loss_options!r}: it must be a dict like {{'target': 1.0}}")
         soft_target_loss(self.kd_loss, self.kd_loss_options)
+        options_of.check_numbers(self, ("kd_label_smoothing", "kd_embed_weight", "kd_memory"))
         if not 0 <= self.kd_label_smoothing < 1:
             raise InputError(f"kd_label_smoothing is {self.kd_label_smoothing}: it must be 0 or above, and below 1")
-        if not 0 <= self.kd_embed_weight < math.inf:
+        if self.kd_embed_weight < 0:
             raise InputError(f"kd_embed_weight is {self.kd_embed_weight}: it must be 0 or above")
         for name, valid in (("kd_ensemble", ENSEMBLES), ("kd_embed_loss", EMBED_LOSSES)):
             if getattr(self, name) not in valid:

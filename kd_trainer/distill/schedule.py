@@ -1,9 +1,9 @@
 """A number that may change from epoch to epoch."""
 
-import math
 from itertools import pairwise
 
 from kd_trainer.errors import InputError
+from kd_trainer.options import is_number
 
 
 class Schedule:
@@ -23,12 +23,12 @@ class Schedule:
     """
 
     def __init__(self, name, value):
-        points = [(0, value)] if _is_number(value) else value
+        points = [(0, value)] if is_number(value) else value
         try:
             self.points = [(epoch, number) for epoch, number in points]
         except (TypeError, ValueError):
             self.points = []
-        if not self.points or not all(_is_number(x) for point in self.points for x in point):
+        if not self.points or not all(is_number(x) for point in self.points for x in point):
             raise InputError(f"{name} is {value!r}: it must be a number, or a schedule like [(0, 0.9), (20, 0.5)]")
         epochs = [epoch for epoch, _ in self.points]
         if epochs[0] < 0 or any(a >= b for a, b in pairwise(epochs)):
@@ -51,7 +51,3 @@ class Schedule:
         if len(self.points) == 1:
             return str(self.points[0][1])
         return ", ".join(f"{value} in epoch {epoch}" for epoch, value in self.points)
-
-
-def _is_number(value):
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -65,11 +65,16 @@ class Options:
     seed: int | None = None
 
     def __post_init__(self):
+        numbers = [f.name for f in dataclasses.fields(self) if f.type in ("float", "int", float, int)]
+        options_of.check_numbers(self, numbers)
+        widths = self.cl_projection
+        if not isinstance(widths, tuple | list) or not all(isinstance(w, int) and w > 0 for w in widths):
+            raise InputError(f"cl_projection is {widths!r}: it must be widths like (128, 128), () for none")
         for name in ("cl_temperature", "aug_distortion_pt_min", "aug_dropping_pt_max"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be above 0")
         for name in ("aug_rotation", "aug_translation", "aug_distortion", "aug_smearing", "aug_boost"):
-            if not 0 <= getattr(self, name) < math.inf:
+            if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be 0 or above")
         for name in ("aug_splitting", "aug_dropping"):
             if not 0 <= getattr(self, name) <= 1:

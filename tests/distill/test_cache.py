@@ -262,6 +262,12 @@ def test_folder_that_cannot_be_written(make_cache, files, tmp_path):
     assert f"{tmp_path}/file/cache cannot be written: Not a directory" in result.stderr
     result = make_cache("/proc/cache", files[0], "--rank", 1, "--world-size", 2, check=False)
     assert result.returncode == 0  # another rank's file
+    result = make_cache("/proc/cache", files[0], "--rank", 0, "--world-size", 2, check=False)
+    assert result.returncode == 1 and "/proc/cache cannot be written: " in result.stderr.splitlines()[-1]
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / files[0].parent.name).write_text("")
+    result = make_cache(tmp_path / "cache", files[0], check=False)
+    assert result.returncode == 1 and "cannot be written: " in result.stderr.splitlines()[-1]
 
 
 class Full:

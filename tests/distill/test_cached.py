@@ -71,7 +71,8 @@ def test_soft_targets_are_those_of_the_live_teacher(folder, teacher, make_cache,
 def test_the_log_says_where_they_come_from(folder, teacher):
     cached = source(folder, teacher)
     cached.verify([cached_file(folder)])
-    for part in (NETWORK, str(teacher), "SHA-256", f"from the cache {folder}/cache (1 files, all of 10 logits, float16)"):
+    where = f"from the cache {folder}/cache (1 files, all of 10 logits, float16)"
+    for part in (NETWORK, str(teacher), "SHA-256", where):
         assert part in cached.description
 
 

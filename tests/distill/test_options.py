@@ -30,6 +30,7 @@ def test_other_options_go_to_the_student():
         ({"kd_loss_options": "target"}, "kd_loss_options is 'target': it must be a dict"),
         ({"kd_loss": "none"}, "nothing is learnt from the teacher: give a kd_embed_weight"),
         ({"kd_label_smoothing": 1.0}, "kd_label_smoothing is 1.0: it must be 0 or above, and below 1"),
+        ({"kd_embed_weight": "much"}, "kd_embed_weight is 'much': it must be a number"),
         ({"kd_embed_weight": -1}, "kd_embed_weight is -1: it must be 0 or above"),
         ({"kd_embed_loss": "l2"}, "kd_embed_loss is 'l2': valid are cosine, smooth_l1"),
         ({"kd_embed_weight": 1, "kd_cache": "x"}, "a cache holds no embeddings"),

@@ -105,9 +105,12 @@ def test_a_network_that_leaves_things_in_itself(threads):
 
 def test_the_teacher_leaves_no_trace(threads):
     model = network("ParT").train()
-    Teacher(model, NAMES, "", 1)
+    before = {name: x.clone() for name, x in model.state_dict().items()}
+    assert any("running_mean" in name for name in before)
+    teacher = Teacher(model, NAMES, "", 1)
     assert not model.training and not any(p.requires_grad for p in model.parameters())
-    logits = Teacher(model, NAMES, "", 1)(paired(jets(50)), "cpu")
+    logits = teacher(paired(jets(50)), "cpu")
+    assert all(torch.equal(before[name], x) for name, x in model.state_dict().items())  # bit by bit
     assert not logits.requires_grad and not logits.is_inference()  # a loss can keep it for its backward pass
 
 

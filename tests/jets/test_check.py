@@ -98,9 +98,9 @@ def test_pattern_without_files(files):
 def test_many_files_by_metadata(files, tmp_path):
     path = tmp_path / "many"
     path.mkdir()
-    for i in range(300):
+    for i in range(1000):
         (path / f"{i:03d}.parquet").symlink_to(files / f"{CLASSES[i % 10]}_000.parquet")
-    assert str(300 * 16) in kd_trainer("check", "--data-config", L1, f"{path}/*.parquet").stdout
+    assert str(1000 * 16) in kd_trainer("check", "--data-config", L1, f"{path}/*.parquet").stdout
 
 
 def test_real_jetclass2(shared):

@@ -17,7 +17,7 @@ from kd_trainer.pretrain.views import Views
 
 TIERS = {
     "JetClass": ("full", "kinpid", "kin", "hlt", "l1"),
-    "JetClassII": ("full", "kin", "hlt", "l1"),
+    "JetClassII": ("full", "kinpid", "kin", "hlt", "l1"),
     "TopLandscape": ("kin", "hlt", "l1"),
     "QuarkGluon": ("kinpidplus", "kinpid", "kin", "hlt", "l1"),
 }

@@ -21,6 +21,9 @@ def test_other_options_go_to_the_encoder():
         ({"aug_distortion": -0.1}, "aug_distortion is -0.1: it must be 0 or above"),
         ({"aug_splitting": 1.5}, "aug_splitting is 1.5: it must lie between 0 and 1"),
         ({"aug_dropping": -1}, "aug_dropping is -1: it must lie between 0 and 1"),
+        ({"aug_rotation": "x"}, "aug_rotation is 'x': it must be a number"),
+        ({"aug_boost": float("inf")}, "aug_boost is inf: it must be a number"),
+        ({"cl_projection": 128}, r"cl_projection is 128: it must be widths like \(128, 128\)"),
         ({"cl_val_jets": 1}, "cl_val_jets is 1: it takes two jets"),
     ],
 )
