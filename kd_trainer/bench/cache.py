@@ -136,7 +136,8 @@ def peaks(setting, args):
     """Peak memory of the command `cache` for files of several lengths: {chunks: bytes}."""
     found = {}
     for chunks in args.chunks:
-        path = sample.write(setting.folder / f"{chunks}.parquet", sample.events(args.files, setting, chunks * CHUNK))
+        events = sample.events(args.files, setting, chunks * CHUNK)
+        path = sample.write(setting.folder / f"{chunks}.{args.format}", events)
         found[chunks] = run(*cache_command(setting, path, setting.folder / "memory"))
     return found
 
@@ -171,6 +172,7 @@ def main(argv):
     add = parser.add_argument
     add("--batch-size", type=int, default=128, metavar="B", help="of weaver (default: its own, %(default)s)")
     add("--repetitions", type=int, default=3, metavar="R", help="runs of each side; 0: none (default: %(default)s)")
+    add("--format", choices=("parquet", "root"), default="parquet", help="of these files (default: %(default)s)")
     add("--chunks", type=int, nargs="+", default=[], metavar="C",
         help=f"measure peak memory of cache too, for files of so many chunks of {CHUNK} jets")  # fmt: skip
     args = parser.parse_args(argv)

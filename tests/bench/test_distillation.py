@@ -167,7 +167,7 @@ def test_cache(in_process, tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "rates_of", lambda times, numbers: {"whole command": [1.0]})  # too few jets to tell
     output = tmp_path / "cache.json"
     result = kd_trainer("bench", "cache", *TEACHER, "--jets", 60, "--batch-size", 8, "--repetitions", 1,
-                        "--chunks", 2, 3, "--output", output)  # fmt: skip
+                        "--chunks", 2, 3, "--format", "root", "--output", output)  # fmt: skip
     results = json.loads(output.read_text())
     assert results["jets"] == {"start-up": 8, "warm-up": 40, "all": 60}
     assert results["largest_difference"]["logits"] < 1e-5 < 1e-2 < results["largest_difference"]["spread_of_logits"]
