@@ -118,9 +118,9 @@ def test_the_study_of_a_published_teacher(monkeypatch):
     plan = plans.read(ROOT / "train_scripts" / "studies" / "public.yaml")
     assert plan.teachers["published"].weights == "published.pt" and plan.test == ["public.parquet"]
     arms = {(cell.student, cell.tier, cell.arm): cell for cell in plan.cells}
-    assert len(arms) == 6
+    assert len(arms) == 4
     assert all(cell.labelled == (cell.arm == "labels") for cell in plan.cells)
-    assert arms["InteractionNet", "kin", "published"].options["kd_alpha"] == 1.0
+    assert arms["PFN", "kin", "published"].options["kd_alpha"] == 1.0
 
 
 @pytest.mark.parametrize("name", ["jetclass", "top"])
