@@ -113,7 +113,7 @@ def _header(results):
 def merit_table(results):
     """A row a cell: size and figures of merit."""
     rows = [
-        [*_who(results, cell), len(cell["seeds"]), si(cell["parameters"]), si(cell["flops"]),
+        [*_who(results, cell), len(cell["seeds"]) or ABSENT, si(cell["parameters"]), si(cell["flops"]),
          *(plus_minus(cell.get(name)) for name in NAMES)]
         for cell in _order(results)
     ]  # fmt: skip
