@@ -4,5 +4,5 @@ network=networks/dense.py
 network_options=()
 training_options=(--batch-size 512 --start-lr 5e-3)
 cuda_options=()
-kd_alpha=0.7 kd_temperature=3.0 # measured on simulated jets
+kd_alpha=0.7 kd_temperature=3.0 # among the best of docs/results.md
 head='mod.fc.5.*' # of the output layer, for fine-tuning
