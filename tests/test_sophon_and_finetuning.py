@@ -36,7 +36,7 @@ def test_sophon_teaches_a_student(clone, tmp_path):
     (clone / "train_scripts" / "models" / "Sophon.sh").write_text(TINY_SOPHON)
     train_kd, sophon = clone / "train_kd.sh", clone / "train_scripts" / "train_sophon.sh"
     teacher = clone / "training" / "JetClassII_Sophon" / "net_best_epoch_state.pt"
-    settings = {"DATADIR": tmp_path, "STUDENT": "dense", "TEACHER_WEIGHTS": teacher}
+    settings = {"DATADIR": tmp_path, "STUDENT": "dense"}
     untrained = script(train_kd, "baseline", check=False, env=settings)
     assert untrained.returncode != 0 and "run make_weight first" in untrained.stderr
     script(sophon, "make_weight", env={"DATADIR": tmp_path})
@@ -51,7 +51,7 @@ def test_sophon_teaches_a_student(clone, tmp_path):
     jet = {x.name: np.ones((1, x.shape[1], 128), dtype="float32") for x in session.get_inputs()}
     assert session.run(None, jet)[0].shape == (1, 188 + 16)  # with the embedding
 
-    script(train_kd, "train", env=settings)
+    script(train_kd, "train", env={**settings, "TEACHER_WEIGHTS": teacher})
     name = "JetClassII_dense_l1_kd_seed1"
     paired = yaml.safe_load((clone / "training" / name / "paired.yaml").read_text())
     assert paired["weights"]["reweight_hists"] == made
