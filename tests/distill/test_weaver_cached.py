@@ -23,7 +23,7 @@ def test_cached_and_live_training_give_the_same_student(jets, configs, teacher, 
         "-o", "kd_cache", f"'{configs}/paired.yaml'", "--data-train", *files,
     )  # fmt: skip
     assert "soft targets from the cache" not in live
-    assert f"soft targets from the cache {folder} (10 files, all of 10 logits, float16)" in log and "ERROR" not in log
+    assert f"soft targets from the cache {folder} (10 files, all of 10 logits, float32)" in log and "ERROR" not in log
     states = [torch.load(tmp_path / f"{name}_epoch-1_state.pt", weights_only=True) for name in ("live", "cached")]
     assert states[0].keys() == states[1].keys()
     for key, value in states[0].items():
