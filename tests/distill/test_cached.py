@@ -92,6 +92,18 @@ def test_another_teacher_is_refused(folder, teacher):
     refused(folder, "none.pt", "weights none.pt does not exist")
 
 
+def test_a_network_file_counts_with_those_that_it_names(tmp_path):
+    """As Sophon.py, which is ParT.py with other sizes."""
+    for name in ("Sophon", "ParT"):
+        shutil.copy(ROOT / "networks" / f"{name}.py", tmp_path)
+    before = {name: fingerprint.of_network(tmp_path / f"{name}.py") for name in ("Sophon", "ParT")}
+    assert before["ParT"] == fingerprint.sha256(tmp_path / "ParT.py")
+    with open(tmp_path / "ParT.py", "a") as file:
+        file.write("# changed")
+    after = {name: fingerprint.of_network(tmp_path / f"{name}.py") for name in ("Sophon", "ParT")}
+    assert after["ParT"] != before["ParT"] and after["Sophon"] != before["Sophon"]
+
+
 def test_another_version_of_weaver_is_refused_and_of_torch_is_logged(folder, teacher, monkeypatch):
     version, warnings = fingerprint.version, []
     monkeypatch.setattr("kd_trainer.distill.cached._logger.warning", lambda *args: warnings.append(args))
