@@ -3,6 +3,7 @@
 import torch
 from weaver.utils.dataset import DataConfig, _load_next
 
+from kd_trainer.classes import names_of
 from kd_trainer.distill import fingerprint
 from kd_trainer.distill.cache import CONFIG
 from kd_trainer.distill.layout import Layout
@@ -30,6 +31,7 @@ def prediction(folder, patterns):
     table, _ = _load_next(config, files, None, options)
     layout = Layout(**fingerprint.read(files[0])["layout"])
     logits = layout.logits({name: torch.from_numpy(table["_" + name]) for name in layout.groups()})
-    names = list(config.label_value)
-    return Prediction(str(folder), names, logits.double().softmax(dim=1).numpy(), table["_label_"].astype(int),
-                      "_label_", table["jet_pt"] if "jet_pt" in config.observer_names else None)  # fmt: skip
+    label = config.label_names[0]  # "_label_" unless the config has labels of its own, as JetClass-II's
+    jet_pt = table["jet_pt"] if "jet_pt" in config.observer_names else None
+    scores = logits.double().softmax(dim=1).numpy()
+    return Prediction(str(folder), names_of(config.labels), scores, table[label].astype(int), label, jet_pt)

@@ -228,6 +228,9 @@ def _cells(name, entry, defaults):
     """The students of an arm, and of each point of its grid: list of Cell."""
     where = f"arm {name}"
     _check("arm", where, entry)
+    labelled = entry.get("labelled", True)
+    if not isinstance(labelled, bool):
+        raise InputError(f"{where}: labelled is {labelled!r}: it must be true or false")
     lists = [_list(entry[key], where, key) if key in entry else defaults[key] for key in LISTS]
     students, tiers, seeds, samples = lists
     grid = {key: _list(values, where, f"grid: {key}") and values for key, values in _dict(entry, "grid", where).items()}
@@ -237,7 +240,6 @@ def _cells(name, entry, defaults):
         arm = ", ".join([name, *(f"{key} {value}" for key, value in point.items())])
         options = _dict(entry, "options", where) | point
         for student, tier, sample in itertools.product(students, tiers, samples):
-            labelled = entry.get("labelled", True)
             cells.append(Cell(student, tier, sample, arm, entry.get("teacher"), options, tuple(seeds), point, labelled))
     return cells
 

@@ -82,6 +82,7 @@ def test_a_checkpoint_teaches_without_labels_and_is_measured(folder, study):
     [
         ("teacher", {"weights": None}, "a data config or classes of its own go with weights"),
         ("teacher", {"config": None}, "weights go with a network and a tier or config"),
+        ("arm", {"labelled": "no"}, "labelled is 'no': it must be true or false"),
         ("arm", {"options": {}}, "without labels all is learnt from a teacher: name it, and kd_alpha: 1.0"),
         ("arm", {"teacher": None, "options": {}}, "without labels all is learnt from a teacher"),
     ],
