@@ -5,7 +5,7 @@ Attention and pair features cost P^2, so that a batch is filled up to a number o
 
 import torch
 
-PAIRS = {"cpu": 2**15, "cuda": 2**22}  # of particles in a batch; on a CPU it stays within the cache
+PAIRS = {"cpu": 2**16, "cuda": 2**22}  # of particles in a batch; on a CPU much of it stays within the cache
 JETS = 128  # in a batch of inputs that have no mask to be trimmed by
 LENGTHS = (1, 32)  # to which a jet may be trimmed; neighbours of a graph network have to be there, empty or not
 
@@ -70,33 +70,40 @@ def batches(inputs, shortest):
     return order, cut
 
 
-@torch.no_grad()
-def shortest_length(model, shapes):
-    """The length to which jets may be trimmed with the outputs staying as they are, None if to none at all.
-
-    Tried with random jets of several multiplicities and rubbish in the padding, as weaver's `wrap` leaves it there:
-    a network that looks beyond its mask, or that needs more neighbours than there are particles, is not trimmed.
+def trial_jets(shapes):
+    """Inputs of six random jets of several multiplicities, with rubbish in the padding as weaver's `wrap` leaves it.
 
     Parameters
     ----------
-    model : callable of the inputs in the order of `shapes`
     shapes : dict of name -> (N, C, P)
     """
     generator = torch.Generator().manual_seed(0)
-    jets = 6
-    inputs = {k: torch.rand((jets, *shape[1:]), generator=generator) for k, shape in shapes.items()}
-    masks = masks_of(inputs)
-    for mask in set(masks.values()):
-        slots = inputs[mask].shape[2]
-        counts = torch.tensor([1, 2, 7, 19, 40, slots]).clamp(max=slots)
-        inputs[mask] = (torch.arange(slots) < counts[:, None, None]).float()
-    if not masks:
+    counts = torch.tensor([1, 2, 7, 19, 40, 10**6])
+    inputs = {k: torch.rand((len(counts), *shape[1:]), generator=generator) for k, shape in shapes.items()}
+    for mask in set(masks_of(inputs).values()):
+        inputs[mask] = (torch.arange(inputs[mask].shape[2]) < counts[:, None, None]).float()
+    return inputs
+
+
+@torch.no_grad()
+def shortest_length(model, inputs):
+    """The length to which jets may be trimmed with the outputs staying as they are, None if to none at all.
+
+    A network that looks beyond its mask, or that needs more neighbours than there are particles, is not trimmed.
+
+    Parameters
+    ----------
+    model : callable of the inputs
+    inputs : dict of name -> (N, ...) tensor
+        To try it with, see `trial_jets`.
+    """
+    if not masks_of(inputs):
         return None
     full = model(*inputs.values())
     for shortest in LENGTHS:
-        order, cut = torch.arange(jets), []
-        for chunk in order.split(1):
-            cut += batches({k: x[chunk] for k, x in inputs.items()}, shortest)[1]
+        cut = []
+        for jet in torch.arange(len(full)).split(1):
+            cut += batches({k: x[jet] for k, x in inputs.items()}, shortest)[1]
         try:
             trimmed = torch.cat([model(*batch.values()) for batch in cut])
         except (RuntimeError, IndexError, AssertionError):

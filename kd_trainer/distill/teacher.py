@@ -11,8 +11,9 @@ from weaver.nn.model.ParticleTransformer import SequenceTrimmer
 from weaver.utils.import_tools import import_module
 
 from kd_trainer.configs import PREFIX
-from kd_trainer.distill.batching import batches, shortest_length
+from kd_trainer.distill.batching import batches, shortest_length, trial_jets
 from kd_trainer.distill.embedding import append_embedding
+from kd_trainer.distill.folding import folded
 from kd_trainer.errors import InputError
 from kd_trainer.files import one_line
 
@@ -123,7 +124,9 @@ def load_teacher(network, weights, data_config, options, embedding=False):
     teacher.classes = _check_classes(teacher, data_config)
     if embedding:
         append_embedding(model)
-    teacher.shortest = shortest_length(model, {name: data_config.input_shapes[name] for name in names})
+    inputs = trial_jets({name: data_config.input_shapes[name] for name in names})
+    teacher.model = folded(model, list(inputs.values()))
+    teacher.shortest = shortest_length(teacher.model, inputs)
     if teacher.shortest is None:
         teacher.description += "; its padding is evaluated too, since its output depends on it or it has no mask"
     return teacher

@@ -6,7 +6,7 @@ from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
 
 from kd_trainer.distill import batching
-from kd_trainer.distill.batching import batch_sizes, batches, lengths_of, masks_of, shortest_length
+from kd_trainer.distill.batching import batch_sizes, batches, lengths_of, masks_of, shortest_length, trial_jets
 from kd_trainer.distill.teacher import Teacher
 
 NAMES = ("pf_points", "pf_features", "pf_vectors", "pf_mask")
@@ -69,7 +69,7 @@ def test_logits_are_those_of_untrimmed_jets_in_their_order(name, shortest, threa
     model, inputs = network(name), jets()
     with torch.no_grad():
         expected = torch.cat([model(*batch) for batch in zip(*(inputs[name].split(60) for name in NAMES))])
-    assert shortest_length(model, SHAPES) == shortest
+    assert shortest_length(model, trial_jets(SHAPES)) == shortest
     teacher = Teacher(model, NAMES, "", shortest)
     for _ in range(2):
         torch.testing.assert_close(teacher(paired(inputs), "cpu"), expected, rtol=1e-5, atol=1e-5)
@@ -83,7 +83,7 @@ class SeesPadding(torch.nn.Module):
 
 def test_a_network_that_looks_beyond_its_mask_is_not_trimmed():
     model, inputs = SeesPadding(), jets()
-    assert shortest_length(model, SHAPES) is None
+    assert shortest_length(model, trial_jets(SHAPES)) is None
     torch.testing.assert_close(Teacher(model, NAMES, "")(paired(inputs), "cpu"), inputs["pf_features"].sum(dim=2))
 
 
@@ -141,5 +141,5 @@ def test_each_collection_has_its_own_mask():
 
 def test_without_masks_nothing_is_trimmed():
     inputs = {"jet": torch.arange(300.0).view(300, 1)}
-    assert shortest_length(lambda x: x, {"jet": (-1, 1)}) is None
+    assert shortest_length(lambda x: x, trial_jets({"jet": (-1, 1)})) is None
     assert torch.equal(Teacher(torch.nn.Identity(), ["jet"], "")(paired(inputs), "cpu"), inputs["jet"])

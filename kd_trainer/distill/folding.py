@@ -1,0 +1,105 @@
+"""A frozen network with less to do: batch normalisations folded into the convolutions beside them.
+
+In eval mode a `BatchNorm1d` is a linear map of the channels at each position, and so is a `Conv1d` of kernel size 1:
+those between two activations are one matrix product. The embedding of pairs in ParT is made of nothing else.
+"""
+
+import copy
+from itertools import groupby
+
+import torch
+from torch import nn
+
+ACTIVATIONS = (nn.GELU, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.Sigmoid, nn.Tanh)
+WITHOUT_EFFECT = (nn.Identity, nn.Dropout)  # in eval mode
+
+
+class PointwiseLayers(nn.Sequential):
+    """Layers that act on the last dimension, for channels in the middle: (N, C, L) -> (N, D, L), a view."""
+
+    def forward(self, x):
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+@torch.no_grad()
+def folded(model, inputs):
+    """A copy of a network in eval mode that gives the same outputs with fewer operations.
+
+    Every `nn.Sequential` of pointwise layers becomes linear layers and activations. The network itself is returned if
+    it has none, or if it does something with them that then fails or gives other outputs for `inputs`.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    inputs : list of tensors
+        Of a few jets, in the order of `model.forward`.
+    """
+    candidate, changed = copy.deepcopy(model), False
+    for parent in list(candidate.modules()):
+        for name, child in list(parent.named_children()):
+            layers = pointwise_layers(child) if type(child) is nn.Sequential else None
+            if layers:
+                setattr(parent, name, PointwiseLayers(*layers).requires_grad_(False).eval())
+                changed = True
+    return candidate if changed and _agree(candidate, model, inputs) else model
+
+
+def _agree(candidate, model, inputs):
+    expected = model(*inputs)
+    try:
+        return torch.allclose(candidate(*inputs), expected, rtol=1e-4, atol=1e-5)
+    except Exception:  # the network reaches for the layers in some way of its own
+        return False
+
+
+@torch.no_grad()
+def pointwise_layers(sequence):
+    """Linear layers and activations on (..., C) that do what an `nn.Sequential` in eval mode does to (N, C, L).
+
+    Returns
+    -------
+    list of torch.nn.Module or None
+        None if there are hooks, layers that are not known to be pointwise, or no convolutions to fold into.
+    """
+    modules = [module for _, module in sequence.named_modules(remove_duplicate=False)]
+    leaves = [module for module in modules if type(module) not in (nn.Sequential, *WITHOUT_EFFECT)]
+    if any(m._forward_hooks or m._forward_pre_hooks for m in modules) or not all(map(_is_pointwise, leaves)):
+        return None
+    layers = []
+    for activations, group in groupby(leaves, key=lambda leaf: type(leaf) in ACTIVATIONS):
+        group = list(group)
+        if not activations and not any(type(leaf) is nn.Conv1d for leaf in group):
+            return None
+        layers += group if activations else [_product(group)]
+    return layers if any(isinstance(layer, nn.Linear) for layer in layers) else None
+
+
+def _is_pointwise(layer):
+    if type(layer) is nn.Conv1d:
+        same_length = layer.stride == (1,) and layer.padding in ((0,), "valid", "same")
+        return layer.kernel_size == (1,) and same_length and layer.groups == 1
+    return type(layer) in ACTIVATIONS or (type(layer) is nn.BatchNorm1d and layer.running_mean is not None)
+
+
+def _product(group):
+    """One linear layer for convolutions and batch normalisations that follow each other."""
+    weight, bias = _map_of(group[0])
+    for layer in group[1:]:
+        matrix, shift = _map_of(layer)
+        weight, bias = matrix @ weight, matrix @ bias + shift
+    linear = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])  # takes no random numbers
+    linear.weight.copy_(weight)
+    linear.bias.copy_(bias)
+    return linear
+
+
+def _map_of(layer):
+    """Matrix (D, C) and shift (D,) of a layer, in double precision."""
+    if type(layer) is nn.Conv1d:
+        weight = layer.weight[:, :, 0].double()
+        return weight, weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.double()
+    scale = (layer.running_var.double() + layer.eps).rsqrt()
+    if layer.affine:
+        scale = scale * layer.weight.double()
+    shift = -layer.running_mean.double() * scale
+    return scale.diag(), shift + layer.bias.double() if layer.affine else shift
