@@ -58,6 +58,13 @@ def test_sophon_teaches_a_student(clone, tmp_path):
     log = (clone / "logs" / name / "train.log").read_text()
     assert "[WeightMaker]" not in log and "distillation: task_loss" in log
 
+    kept = auto.rename(tmp_path / "sampling.yaml")
+    script(train_kd, "teacher", env={**settings, "WEIGHTS": kept, "COMMENT": "_kept"})
+    name = "JetClassII_Sophon_full_kept"
+    config = yaml.safe_load((clone / "training" / name / "student.yaml").read_text())
+    assert config["weights"]["reweight_hists"] == made
+    assert "[WeightMaker]" not in (clone / "logs" / name / "train.log").read_text()
+
 
 def test_finetuning_on_another_dataset(clone, tmp_path):
     """A model of ten classes becomes one of two: all but the output layer is taken over, that learns faster."""

@@ -14,7 +14,7 @@ import uproot
 from kd_trainer.errors import InputError
 
 KEY = "kd_trainer.simulate"  # of the settings in the metadata
-ROW_GROUP = 1000  # jets; weaver reads files in ranges of row groups
+ROW_GROUP = 1000  # jets; weaver reads parquet files in ranges of row groups
 TREE = "tree"  # as in JetClass
 LISTS = ("part", "genpart")
 
@@ -116,7 +116,9 @@ def _write_root(path, jets, text):
         if lists:  # the benchmarks have no generated particles
             columns[prefix] = ak.zip(lists)
     with uproot.recreate(path, compression=uproot.ZSTD(3)) as file:
-        file.mktree(TREE, {name: values.type for name, values in columns.items()}).extend(columns)
+        tree = file.mktree(TREE, {name: values.type for name, values in columns.items()})
+        for start in range(0, len(jets), ROW_GROUP):  # each becomes a basket, which is read as a whole
+            tree.extend({name: values[start : start + ROW_GROUP] for name, values in columns.items()})
         file[KEY] = text
 
 

@@ -4,6 +4,7 @@ import awkward as ak
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import uproot
 from weaver.utils.data.fileio import _read_files
 
 from kd_trainer.errors import InputError
@@ -32,6 +33,14 @@ def test_weaver_reads_back_what_was_written(tmp_path, table, suffix):
     assert read.event_number.to_list() == list(range(2500))
     assert storage.is_complete(path, SETTINGS)
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_the_baskets_of_a_root_file_hold_some_jets_only(tmp_path, table):
+    path = tmp_path / "x.root"
+    storage.write(path, [table], SETTINGS)
+    with uproot.open(path) as file:
+        assert file["tree/part_px"].basket_entry_start_stop(0) == (0, 1000)
+        assert file["tree/jet_pt"].num_baskets == 3
 
 
 def test_row_groups_and_ranges(tmp_path, table):
