@@ -11,7 +11,8 @@ from weaver.utils.dataset import DataConfig
 
 from kd_trainer import configs
 from kd_trainer.classes import names_of
-from kd_trainer.distill import fingerprint, precision
+from kd_trainer.distill import fingerprint
+from kd_trainer.distill.approximation import PRECISIONS, Approximation, name_of
 from kd_trainer.distill.ensemble import load_ensemble
 from kd_trainer.distill.layout import DTYPES, Layout
 from kd_trainer.distill.members import ENSEMBLES, AddMember, check_complete
@@ -45,8 +46,10 @@ def parse(argv):
     parser.add_argument("--top", type=int, metavar="K", help="keep the K largest logits of a jet and one "
                         "value for the others; for temperatures near 1 (default: keep all)")  # fmt: skip
     parser.add_argument("--dtype", choices=DTYPES, help="of the soft targets (default: float16)")
-    parser.add_argument("--precision", choices=precision.NAMES, help="of the teacher's matrix products; bfloat16 is "
+    parser.add_argument("--precision", choices=PRECISIONS, help="of the teacher's matrix products; bfloat16 is "
                         "compared with float32 on the first jets (default: float32)")  # fmt: skip
+    parser.add_argument("--compile", action="store_true", help="evaluate the teacher through torch.compile, compared "
+                        "with the plain one on the first jets")  # fmt: skip
     parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: cuda if there is one)")
     parser.add_argument("--rank", type=int, help="number of this process (default: as torchrun or Slurm say)")
     parser.add_argument("--world-size", type=int, help="number of processes that share the files")
@@ -71,8 +74,8 @@ def main(argv):
     teachers = fingerprint.of_teachers(args.teachers, args.ensemble)
     compared = {"classes": layout.classes, **asked} if args.check else vars(layout)
     made = fingerprint.of_all(teacher=teachers, paired=paired, layout=compared)
-    if args.precision or not args.check:
-        made["precision"] = args.precision or precision.NAMES[0]
+    if args.precision or args.compile or not args.check:
+        made["precision"] = name_of(args.precision, args.compile)
     targets = targets_of(args.files, args.output)
     if args.check:
         return check(targets, made)
@@ -97,9 +100,9 @@ def main(argv):
 
 
 def load(args, config):
-    """The teacher or the ensemble, in the precision asked for."""
-    ensemble = load_ensemble(args.teachers, config, args.ensemble)
-    return precision.Rounded(ensemble) if args.precision == "bfloat16" else ensemble
+    """The teacher or the ensemble, evaluated as asked for."""
+    ensemble, name = load_ensemble(args.teachers, config, args.ensemble), name_of(args.precision, args.compile)
+    return ensemble if name == PRECISIONS[0] else Approximation(ensemble, name)
 
 
 def compute(work, config, *, teacher, **how):

@@ -4,6 +4,7 @@ import copy
 import hashlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -38,8 +39,8 @@ class Teacher:
     ----------
     classes : int or None
         Number of logits, if known.
-    bfloat16 : bool
-        Whether matrix products are made in bfloat16, see `precision`.
+    bfloat16, compiled : bool
+        Whether matrix products are made in bfloat16, and the model is compiled: see `approximation`.
     """
 
     def __init__(self, model, input_names, description, shortest=None):
@@ -49,6 +50,7 @@ class Teacher:
         self.shortest = shortest
         self.classes = None
         self.bfloat16 = False
+        self.compiled = False
         self.local = threading.local()
         self.pool = None
         for module in model.modules():
@@ -60,12 +62,18 @@ class Teacher:
         """Logits (N, K) in fp32 for a batch X of a paired loader, on `device`; then the embedding, if asked for."""
         inputs = {name: X[PREFIX + name].to(device, non_blocking=True) for name in self.input_names}
         order, cut = batches(inputs, self.shortest)
-        if torch.device(device).type == "cpu" and len(cut) > 1 and torch.get_num_threads() > 1:
+        cores = torch.get_num_threads() if torch.device(device).type == "cpu" and not self.compiled else 1
+        if len(cut) > 1 and cores > 1:
             logits = self._on_cores(cut)
         else:
             self.model.to(device)
-            logits = [self._evaluate(self.model, batch) for batch in cut]
+            model = self._by_compiler if self.compiled else self.model
+            logits = [self._evaluate(model, batch) for batch in cut]
         return torch.cat(logits)[order.argsort()].float()
+
+    @cached_property
+    def _by_compiler(self):
+        return torch.compile(self.model, dynamic=True)
 
     def _on_cores(self, cut):
         threads = torch.get_num_threads()

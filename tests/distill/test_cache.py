@@ -122,6 +122,17 @@ def test_bfloat16(make_cache, files, cache):
     assert make_cache(cache / "16", files[0], "--check").stdout.strip().endswith("a/jets.parquet")
 
 
+def test_compiled(make_cache, files, cache, monkeypatch):
+    """Without the compiler, which tests/distill/test_teacher.py has."""
+    monkeypatch.setattr(torch, "compile", lambda model, dynamic: model)
+    result = make_cache(cache, files[0], "--compile")
+    assert "float32, compiled against float32 on " in result.stdout
+    assert fingerprint.read(cache / "a" / "jets.parquet")["precision"] == "float32, compiled"
+    result = make_cache(cache, files[0], check=False)
+    assert "precision was float32, compiled, is float32" in result.stderr
+    assert make_cache(cache, files[0], "--compile", "--check").stdout.strip().endswith("a/jets.parquet")
+
+
 def test_what_is_complete_is_left_alone(make_cache, files, cache):
     make_cache(cache, files[0])
     before = (cache / "a" / "jets.parquet").stat().st_mtime_ns

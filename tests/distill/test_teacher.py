@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 from distillation import FULL, TEACHER
@@ -6,8 +8,11 @@ from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
 
 from kd_trainer.distill import batching
+from kd_trainer.distill.approximation import Approximation
 from kd_trainer.distill.batching import batch_sizes, batches, lengths_of, masks_of, shortest_length, trial_jets
+from kd_trainer.distill.ensemble import Ensemble
 from kd_trainer.distill.teacher import Teacher
+from kd_trainer.errors import InputError
 
 NAMES = ("pf_points", "pf_features", "pf_vectors", "pf_mask")
 CHANNELS = {"pf_points": 2, "pf_features": 17, "pf_vectors": 4, "pf_mask": 1}
@@ -112,6 +117,30 @@ def test_the_teacher_leaves_no_trace(threads):
     logits = teacher(paired(jets(50)), "cpu")
     assert all(torch.equal(before[name], x) for name, x in model.state_dict().items())  # bit by bit
     assert not logits.requires_grad and not logits.is_inference()  # a loss can keep it for its backward pass
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
+def test_a_compiled_teacher(capsys):
+    """Whatever is printed of it: the first jets plainly and compiled, then compiled only."""
+    teacher, inputs = Teacher(network("PFN"), NAMES, "", 1), paired(jets(40))
+    expected = teacher(inputs, "cpu")
+    compiled = Approximation(Ensemble([teacher], "probabilities", None), "float32, compiled")
+    for _ in range(2):
+        torch.testing.assert_close(compiled(inputs, "cpu"), expected, rtol=1e-4, atol=1e-5)
+    assert teacher.compiled and not teacher.bfloat16
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("float32, compiled against float32 on 40 jets: log-probabilities differ by ")
+
+
+def test_what_torch_cannot_compile(monkeypatch):
+    def refuse(*inputs):
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr(torch, "compile", lambda model, dynamic: refuse)
+    ensemble = Ensemble([Teacher(network("PFN"), NAMES, "", 1)], "probabilities", None)
+    compiled = Approximation(ensemble, "float32, compiled")
+    with pytest.raises(InputError, match=r"cannot compile the teacher \(no C\+\+ compiler\): run .* without --compile"):
+        compiled(paired(jets(4)), "cpu")
 
 
 def test_batches_have_a_budget_of_pairs():
