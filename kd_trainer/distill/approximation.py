@@ -3,14 +3,14 @@
 import torch
 from tqdm import tqdm
 
-from kd_trainer.errors import InputError
+from kd_trainer.errors import HopelessError
 from kd_trainer.files import one_line
 
 PRECISIONS = ("float32", "bfloat16")
 
 
 def name_of(precision, compiled):
-    """What the metadata and the log say: 'float32', 'bfloat16, compiled', ..."""
+    """What the log says: 'float32', 'bfloat16, compiled', ..."""
     return f"{precision or PRECISIONS[0]}{', compiled' if compiled else ''}"
 
 
@@ -20,14 +20,16 @@ class Approximation:
     Parameters
     ----------
     ensemble : ensemble.Ensemble
-    name : str
-        See `name_of`.
+    precision : str or None
+    compiled : bool
     """
 
-    def __init__(self, ensemble, name):
+    def __init__(self, ensemble, precision, compiled):
         self.ensemble = ensemble
-        self.name = name
-        self.description = f"{ensemble.description}; in {name}"
+        self.bfloat16 = precision == "bfloat16"
+        self.compiled = compiled
+        self.name = name_of(precision, compiled)
+        self.description = f"{ensemble.description}; in {self.name}"
         self.compared = False
 
     def __call__(self, X, device):
@@ -35,30 +37,34 @@ class Approximation:
 
         Raises
         ------
-        InputError
+        HopelessError
             If the GPU has no bfloat16, or torch cannot compile the teacher.
         """
         if self.compared:
-            return self._evaluate(X, device)
-        if "bfloat16" in self.name and torch.device(device).type == "cuda" and not torch.cuda.is_bf16_supported():
-            raise InputError("this GPU has no bfloat16: run cache with --precision float32")
+            return self.ensemble(X, device)
+        if self.bfloat16 and not has_bfloat16(torch.device(device)):
+            raise HopelessError("this GPU has no bfloat16: run cache with --precision float32")
         exact = self.ensemble(X, device)
         for teacher in self.ensemble.teachers:
-            teacher.bfloat16 = "bfloat16" in self.name
-            teacher.compiled = "compiled" in self.name
-        approximate = self._evaluate(X, device)
+            teacher.bfloat16, teacher.compiled = self.bfloat16, self.compiled
+        try:
+            approximate = self.ensemble(X, device)
+        except Exception as error:  # of the compiler, or of a network that it does not understand
+            if not self.compiled:
+                raise
+            reason = one_line(error)
+            raise HopelessError(f"torch cannot compile the teacher ({reason}): run cache without --compile") from None
         self.compared = True
         tqdm.write(comparison(exact, approximate, self.name))
         return approximate
 
-    def _evaluate(self, X, device):
-        if "compiled" not in self.name:
-            return self.ensemble(X, device)
-        try:
-            return self.ensemble(X, device)
-        except Exception as error:  # of the compiler, or of a network that it does not understand
-            reason = one_line(error)
-            raise InputError(f"torch cannot compile the teacher ({reason}): run cache without --compile") from None
+
+def has_bfloat16(device):
+    """Whether a device computes in bfloat16 itself; a CPU may do so slowly."""
+    if device.type != "cuda":
+        return True
+    with torch.cuda.device(device):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def comparison(exact, approximate, name):

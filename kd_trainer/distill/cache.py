@@ -12,7 +12,7 @@ from weaver.utils.dataset import DataConfig
 from kd_trainer import configs
 from kd_trainer.classes import names_of
 from kd_trainer.distill import fingerprint
-from kd_trainer.distill.approximation import PRECISIONS, Approximation, name_of
+from kd_trainer.distill.approximation import PRECISIONS, Approximation
 from kd_trainer.distill.ensemble import load_ensemble
 from kd_trainer.distill.layout import DTYPES, Layout
 from kd_trainer.distill.members import ENSEMBLES, AddMember, check_complete
@@ -74,8 +74,10 @@ def main(argv):
     teachers = fingerprint.of_teachers(args.teachers, args.ensemble)
     compared = {"classes": layout.classes, **asked} if args.check else vars(layout)
     made = fingerprint.of_all(teacher=teachers, paired=paired, layout=compared)
-    if args.precision or args.compile or not args.check:
-        made["precision"] = name_of(args.precision, args.compile)
+    if args.precision or not args.check:
+        made["precision"] = args.precision or PRECISIONS[0]
+    if args.compile or not args.check:
+        made["compiled"] = args.compile
     targets = targets_of(args.files, args.output)
     if args.check:
         return check(targets, made)
@@ -101,8 +103,9 @@ def main(argv):
 
 def load(args, config):
     """The teacher or the ensemble, evaluated as asked for."""
-    ensemble, name = load_ensemble(args.teachers, config, args.ensemble), name_of(args.precision, args.compile)
-    return ensemble if name == PRECISIONS[0] else Approximation(ensemble, name)
+    ensemble = load_ensemble(args.teachers, config, args.ensemble)
+    plain = args.precision in (None, PRECISIONS[0]) and not args.compile
+    return ensemble if plain else Approximation(ensemble, args.precision, args.compile)
 
 
 def compute(work, config, *, teacher, **how):

@@ -9,6 +9,7 @@ from weaver.utils.logger import _logger
 from kd_trainer import configs
 from kd_trainer.configs import PREFIX
 from kd_trainer.distill import fingerprint
+from kd_trainer.distill.approximation import name_of
 from kd_trainer.distill.layout import LOGITS, TOP_LOGITS, Layout
 from kd_trainer.errors import InputError
 
@@ -87,14 +88,14 @@ class CachedTeacher:
         if self.layout.groups() != self.groups:
             raise InputError("the data config reads other columns than the cache has: use its own cached.yaml")
         self._check_inputs(found)
-        precisions = {made.get("precision", "float32") for made in found.values()} - {"float32"}
-        rounded = [f"computed in {name}" for name in sorted(precisions)]
+        ways = {name_of(made.get("precision"), made.get("compiled")) for made in found.values()}
+        approximate = [f"computed in {name}" for name in sorted(ways - {name_of(None, False)})]
         folders = sorted({str(Path(path).parent.parent) for path in paths})
         loose = {text for made in found.values() for text in fingerprint.differences(made, wanted).values()}
         self.description += (
             f"; soft targets from the cache {', '.join(folders)} ({len(paths)} files, "
             f"{f'the {self.layout.top} largest' if self.layout.top else 'all'} of {self.classes} logits, "
-            f"{self.layout.dtype}{', '.join(['', *rounded])})"
+            f"{self.layout.dtype}{', '.join(['', *approximate])})"
         )
         if loose:
             _logger.warning("The cache was written with another %s", "; ".join(sorted(loose)))

@@ -34,22 +34,22 @@ def folded(model, inputs):
     inputs : list of tensors
         Of a few jets, in the order of `model.forward`.
     """
-    candidate, changed = copy.deepcopy(model), False
-    for parent in list(candidate.modules()):
-        for name, child in list(parent.named_children()):
-            layers = pointwise_layers(child) if type(child) is nn.Sequential else None
-            if layers:
-                setattr(parent, name, PointwiseLayers(*layers).requires_grad_(False).eval())
-                changed = True
-    return candidate if changed and _agree(candidate, model, inputs) else model
-
-
-def _agree(candidate, model, inputs):
-    expected = model(*inputs)
+    found = {}
+    for name, module in model.named_modules():
+        inside = any(name.startswith(f"{other}.") for other in found)
+        layers = pointwise_layers(module) if name and not inside and type(module) is nn.Sequential else None
+        if layers:
+            found[name] = layers
+    if not found:
+        return model
     try:
-        return torch.allclose(candidate(*inputs), expected, rtol=1e-4, atol=1e-5)
-    except Exception:  # the network reaches for the layers in some way of its own
-        return False
+        candidate = copy.deepcopy(model)
+        for name, layers in found.items():
+            candidate.set_submodule(name, PointwiseLayers(*layers).requires_grad_(False).eval())
+        agree = torch.allclose(candidate(*inputs), model(*inputs), rtol=1e-4, atol=1e-5)
+    except Exception:  # it cannot be copied, or reaches for its layers in some way of its own
+        agree = False
+    return candidate if agree else model
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 from kd_trainer.distill import fingerprint
 from kd_trainer.distill.reading import ahead
 from kd_trainer.distill.writing import FULL, Writer, whole_file
-from kd_trainer.errors import InputError
+from kd_trainer.errors import HopelessError, InputError
 
 JETS = 4096  # that are read and sorted together
 
@@ -101,6 +101,8 @@ def write_all(work, rows, *, bar, **how):
     for path, output in work.items():
         try:
             jets += write(path, output, rows[path], progress=bar.update, **how)
+        except HopelessError:
+            raise
         except InputError as error:
             trouble.append(str(error))
         except OSError as error:

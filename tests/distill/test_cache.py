@@ -127,10 +127,22 @@ def test_compiled(make_cache, files, cache, monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda model, dynamic: model)
     result = make_cache(cache, files[0], "--compile")
     assert "float32, compiled against float32 on " in result.stdout
-    assert fingerprint.read(cache / "a" / "jets.parquet")["precision"] == "float32, compiled"
     result = make_cache(cache, files[0], check=False)
-    assert "precision was float32, compiled, is float32" in result.stderr
-    assert make_cache(cache, files[0], "--compile", "--check").stdout.strip().endswith("a/jets.parquet")
+    assert "compiled was True, is False" in result.stderr
+    for options in ([], ["--compile"], ["--precision", "float32"]):
+        assert make_cache(cache, files[0], *options, "--check").stdout.strip().endswith("a/jets.parquet")
+    result = make_cache(cache, files[0], "--precision", "bfloat16", "--check", check=False)
+    assert "precision was float32, is bfloat16" in result.stderr
+
+
+def test_what_is_wrong_with_every_file_is_said_once(make_cache, files, cache, monkeypatch):
+    def refuse(*inputs):
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr(torch, "compile", lambda model, dynamic: refuse)
+    result = make_cache(cache, *files, "--compile", check=False)
+    assert result.stderr.count("torch cannot compile the teacher (no C++ compiler): run cache without --compile") == 1
+    assert "Traceback" not in result.stderr and not list(cache.rglob("*.parquet"))
 
 
 def test_what_is_complete_is_left_alone(make_cache, files, cache):
@@ -373,7 +385,7 @@ def test_ranks_that_do_not_exist():
 def test_the_fingerprint_is_json_in_the_metadata(make_cache, files, cache):
     make_cache(cache, files[0])
     made = json.loads(pq.read_schema(cache / "a" / "jets.parquet").metadata[b"kd_trainer.cache"])
-    assert set(made) == {"format", "teacher", "config", "layout", "precision", "versions", "input"}
+    assert set(made) == {"format", "teacher", "config", "layout", "precision", "compiled", "versions", "input"}
     assert made["teacher"]["options"] == TEACHER
     assert made["layout"] == {"classes": 10, "top": 0, "dtype": "float16"}
     assert made["input"]["path"] == str(files[0]) and made["input"]["size"] == files[0].stat().st_size

@@ -1,13 +1,16 @@
 import pytest
 import torch
-from distillation import FULL
+from distillation import FULL, TEACHER
 from helpers import ROOT
 from torch import nn
 from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
 
+from kd_trainer import configs as data_configs
+from kd_trainer.configs import teacher_view
 from kd_trainer.distill.batching import trial_jets
 from kd_trainer.distill.folding import PointwiseLayers, folded, pointwise_layers
+from kd_trainer.distill.teacher import load_teacher
 
 INPUTS = [torch.randn(5, 4, 11, generator=torch.Generator().manual_seed(0))]
 SEQUENCES = {
@@ -85,8 +88,10 @@ def test_others_stay_as_they_are(make):
 
 def test_what_a_hook_sees_is_not_folded():
     model = trained(Network(nn.Conv1d(4, 6, 1), nn.BatchNorm1d(6), nn.ReLU()))
-    model.embed[1].register_forward_hook(lambda module, inputs, output: 2 * output)
+    seen = []
+    model.embed[1].register_forward_hook(lambda module, inputs, output: seen.append(output))
     assert folded(model, INPUTS) is model
+    assert pointwise_layers(model.embed) is None
 
 
 class InItsOwnWay(Network):
@@ -101,10 +106,39 @@ class Flat(Network):
         return self.embed(x).view(len(x), -1)  # not possible for a view that is not contiguous
 
 
-@pytest.mark.parametrize("kind", [InItsOwnWay, Flat])
+class Lonely(Network):
+    def __deepcopy__(self, memo):
+        raise TypeError("there is one of me")
+
+
+@pytest.mark.parametrize("kind", [InItsOwnWay, Flat, Lonely])
 def test_a_network_with_other_plans_for_its_layers_stays_as_it_is(kind):
     model = trained(kind(nn.Conv1d(4, 6, 1), nn.BatchNorm1d(6), nn.ReLU()))
+    assert pointwise_layers(model.embed)
     assert folded(model, INPUTS) is model
+
+
+def test_a_network_that_would_give_other_outputs_stays_as_it_is():
+    """Its layers, taken one by one, act on the last dimension: as many channels as positions, so that they can."""
+    model = trained(InItsOwnWay(nn.Conv1d(4, 4, 1), nn.BatchNorm1d(4), nn.ReLU()))
+    inputs = [INPUTS[0][:, :, :4]]
+    light = trained(InItsOwnWay(*PointwiseLayers(*pointwise_layers(model.embed))))
+    assert light(*inputs).shape == model(*inputs).shape and not torch.allclose(light(*inputs), model(*inputs))
+    assert folded(model, inputs) is model
+
+
+def test_teachers_are_folded(teacher, configs):
+    """As `load_teacher` gives them; logits and embedding are the network's own."""
+    config = teacher_view(DataConfig(print_info=False, **data_configs.load(configs / "paired.yaml")))
+    loaded = load_teacher(str(ROOT / "networks" / "ParT.py"), str(teacher), config, TEACHER, embedding=True)
+    assert any(isinstance(module, PointwiseLayers) for module in loaded.model.modules())
+    plain, _ = import_module(str(ROOT / "networks" / "ParT.py")).get_model(config, **TEACHER, export_embed=True)
+    plain.load_state_dict(torch.load(teacher, weights_only=True))
+    inputs = trial_jets({name: config.input_shapes[name] for name in loaded.input_names})
+    with torch.no_grad():
+        expected = plain.eval()(*inputs.values())
+    outputs = loaded({"teacher_" + name: x for name, x in inputs.items()}, "cpu")
+    torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

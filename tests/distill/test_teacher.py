@@ -124,7 +124,7 @@ def test_a_compiled_teacher(capsys):
     """Whatever is printed of it: the first jets plainly and compiled, then compiled only."""
     teacher, inputs = Teacher(network("PFN"), NAMES, "", 1), paired(jets(40))
     expected = teacher(inputs, "cpu")
-    compiled = Approximation(Ensemble([teacher], "probabilities", None), "float32, compiled")
+    compiled = Approximation(Ensemble([teacher], "probabilities", None), None, compiled=True)
     for _ in range(2):
         torch.testing.assert_close(compiled(inputs, "cpu"), expected, rtol=1e-4, atol=1e-5)
     assert teacher.compiled and not teacher.bfloat16
@@ -138,7 +138,7 @@ def test_what_torch_cannot_compile(monkeypatch):
 
     monkeypatch.setattr(torch, "compile", lambda model, dynamic: refuse)
     ensemble = Ensemble([Teacher(network("PFN"), NAMES, "", 1)], "probabilities", None)
-    compiled = Approximation(ensemble, "float32, compiled")
+    compiled = Approximation(ensemble, None, compiled=True)
     with pytest.raises(InputError, match=r"cannot compile the teacher \(no C\+\+ compiler\): run .* without --compile"):
         compiled(paired(jets(4)), "cpu")
 
