@@ -23,7 +23,7 @@ class Teacher:
     """A model in eval mode without gradients, fed from the teacher's input groups of a paired batch.
 
     Jets are evaluated in batches of like multiplicity (see `batching`). On a CPU each core works on a batch of its
-    own: cores that share the small operations of one batch wait for each other most of the time. Not if it is compiled.
+    own, unless the model is compiled: cores that share the small operations of one batch mostly wait for each other.
 
     Parameters
     ----------
