@@ -15,7 +15,7 @@ from weaver.utils.dataset import DataConfig
 
 from kd_trainer import classes
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate.output import write_text
+from kd_trainer.files import write_text
 
 PREFIX = "teacher_"
 OTHERWISE = "; for other classes than the teacher's give --classes"

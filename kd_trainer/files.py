@@ -1,114 +1,39 @@
-"""What an input file holds, from its metadata: weaver logs a file that it cannot read and goes on without it."""
+"""Writing of results: counts for people, files that appear whole or not at all."""
 
-from concurrent.futures import ThreadPoolExecutor
+import contextlib
+import json
+import os
 from pathlib import Path
 
-import awkward as ak
-import pyarrow.parquet
-import uproot
 
-
-def needed_branches(config, training=True):
-    """Names of the branches that weaver reads from every file for a DataConfig, as they are called in the file."""
-    names = set(config.train_load_branches if training else config.test_load_branches)
-    names -= {*(config.file_magic or {}), "aux_training_"}  # weaver makes these
-    for source, target in (config.branch_magic or {}).items():
-        names = {name.replace(source, target) for name in names}
-    return names
-
-
-def contents(path, treename=None):
-    """Branch names and number of rows of a parquet, ROOT or HDF5 file.
-
-    Returns
-    -------
-    (set of str, int)
-
-    Raises
-    ------
-    Exception
-        Whatever the library raises that cannot read the file; ValueError for other formats.
-    """
-    extension = Path(path).suffix
-    if extension == ".parquet":
-        file = pyarrow.parquet.ParquetFile(path)
-        return set(file.schema_arrow.names), file.metadata.num_rows
-    if extension == ".root":
-        with uproot.open(path) as file:
-            tree = _tree(file, treename)
-            return set(tree.keys(recursive=False)), tree.num_entries
-    if extension == ".h5":
-        import tables
-
-        with tables.open_file(str(path)) as file:
-            nodes = {node.name: node.nrows for node in file.root}
-            return set(nodes), next(iter(nodes.values()), 0)
-    raise ValueError("is not a parquet, ROOT or HDF5 file")
-
-
-def _tree(file, treename):
-    trees = {key.split(";")[0] for key, kind in file.classnames().items() if kind == "TTree"}
-    if treename is None and len(trees) != 1:
-        raise ValueError(f"has {len(trees)} trees, so the data config must name one (treename)")
-    return file[treename or trees.pop()]
-
-
-def first_rows(path, branches, rows=None, treename=None):
-    """The first rows of a file (all for None) as an awkward record array of the branches."""
-    branches = sorted(branches)
-    extension = Path(path).suffix
-    if extension == ".parquet":
-        file = pyarrow.parquet.ParquetFile(path)
-        if rows is None:
-            return ak.from_arrow(file.read(columns=branches))
-        return ak.from_arrow(next(file.iter_batches(batch_size=rows, columns=branches)))
-    if extension == ".root":
-        with uproot.open(path) as file:
-            return _tree(file, treename).arrays(branches, entry_stop=rows)
-    import tables
-
-    with tables.open_file(str(path)) as file:
-        return ak.Array({name: file.root[name][:rows] for name in branches})
-
-
-def chunks(path, branches, rows, treename=None):
-    """Yield all rows of a file, a number of them at a time, as awkward record arrays of the branches."""
-    branches = sorted(branches)
-    extension = Path(path).suffix
-    if extension == ".parquet":
-        file = pyarrow.parquet.ParquetFile(path, pre_buffer=False)  # else it keeps the whole file
-        for batch in file.iter_batches(batch_size=rows, columns=branches):
-            yield ak.from_arrow(batch)
-    elif extension == ".root":
-        with uproot.open(path) as file:
-            tree = _tree(file, treename)
-            yield from tree.iterate(filter_name=branches, step_size=rows)  # keeps what it has decompressed
-    else:
-        import tables
-
-        with tables.open_file(str(path)) as file:
-            for start in range(0, len(file.root[branches[0]]), rows):
-                yield ak.Array({name: file.root[name][start : start + rows] for name in branches})
-
-
-def inspect(path, branches, treename=None):
-    """Number of rows and a description of the trouble with the file ('' if there is none)."""
+@contextlib.contextmanager
+def replacing(path):
+    """Yield a temporary path in the folder of `path` (made if need be), renamed to `path` when the block ends well."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        present, rows = contents(path, treename)
-    except Exception as error:
-        return 0, f"cannot be read: {one_line(error)}"
-    missing = sorted(set(branches) - present)
-    if missing:
-        return rows, f"lacks {', '.join(missing)}"
-    return rows, "" if rows else "has no jets"
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
-def inspect_all(paths, branches, treename=None, progress=lambda results: results):
-    """`inspect` for many files at once, in their order."""
-    with ThreadPoolExecutor(8) as pool:
-        return list(progress(pool.map(lambda path: inspect(path, branches, treename), paths)))
+def write_text(path, text):
+    """Write a text file under a temporary name, then rename it."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
-def one_line(error, length=200):
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= length else text[:length] + " ..."
+def write_json(path, content):
+    """Write a JSON file under a temporary name, then rename it; NaN and infinity, unknown to JSON, raise ValueError."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False, default=str) + "\n")
+
+
+def si(number):
+    """A count with three digits and a prefix of thousands: 2143486 -> '2.14M'."""
+    for unit in ("", "k", "M", "G"):
+        if abs(number) < 999.5:
+            return f"{number:.3g}{unit}"
+        number /= 1000
+    return f"{number:.3g}T"

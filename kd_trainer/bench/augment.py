@@ -3,12 +3,12 @@
 import argparse
 from statistics import median
 
-from kd_trainer.bench.machine import machine
 from kd_trainer.bench.network import random_jets, real_jets
-from kd_trainer.bench.timing import alternate, ratio
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate.complexity import count_parameters, load_data_config, load_network, parse_options
-from kd_trainer.evaluate.output import si, write_json
+from kd_trainer.files import si, write_json
+from kd_trainer.machine import machine
+from kd_trainer.timing import alternate, ratio
 
 
 def sides(config, model, info, X, views):

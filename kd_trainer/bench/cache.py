@@ -13,13 +13,13 @@ import torch
 from scipy.special import log_softmax
 
 from kd_trainer.bench import sample
-from kd_trainer.bench.machine import machine, resident
 from kd_trainer.bench.setting import add_arguments, add_jets, check_positive, prepare
-from kd_trainer.bench.timing import alternate, ratio, spread, text
-from kd_trainer.distill.produce import JETS as CHUNK
+from kd_trainer.cache.compute import JETS as CHUNK
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate.output import write_json
-from kd_trainer.files import one_line
+from kd_trainer.files import write_json
+from kd_trainer.jet_files import one_line
+from kd_trainer.machine import machine, resident
+from kd_trainer.timing import alternate, ratio, spread, text
 
 FEWEST = 8  # jets of a run that is start-up only
 WARM_UP = 5  # batches that weaver's ParT does not trim

@@ -10,13 +10,13 @@ from typing import NamedTuple
 import torch
 
 from kd_trainer.bench import sample
-from kd_trainer.bench.machine import machine
 from kd_trainer.bench.setting import ROOT, Weaver, add_arguments, check_positive, default_device, loading, prepare
-from kd_trainer.bench.timing import alternate, spread, text
-from kd_trainer.distill.produce import JETS as CHUNK
-from kd_trainer.distill.reading import Reader
+from kd_trainer.cache.compute import JETS as CHUNK
+from kd_trainer.cache.reader import Reader
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate.output import write_json
+from kd_trainer.files import write_json
+from kd_trainer.machine import machine
+from kd_trainer.timing import alternate, spread, text
 
 QUANTITIES = {
     "teacher": "forward pass of the teacher",

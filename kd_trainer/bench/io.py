@@ -6,12 +6,12 @@ import tempfile
 from pathlib import Path
 
 from kd_trainer.bench import sample
-from kd_trainer.bench.machine import machine
 from kd_trainer.bench.setting import Weaver, add_arguments, add_jets, check_positive, loading, prepare
-from kd_trainer.bench.timing import alternate, rates, ratio, text
-from kd_trainer.distill.layout import LOGITS
+from kd_trainer.cache.columns import LOGITS
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate.output import write_json
+from kd_trainer.files import write_json
+from kd_trainer.machine import machine
+from kd_trainer.timing import alternate, rates, ratio, text
 
 
 def sides_of(setting, events, how):

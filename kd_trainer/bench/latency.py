@@ -7,16 +7,16 @@ import numpy as np
 from tqdm import tqdm
 
 from kd_trainer.bench.latency_plot import draw, qualities
-from kd_trainer.bench.machine import machine
 from kd_trainer.bench.network import random_jets
-from kd_trainer.bench.timing import alternate, ratio
 from kd_trainer.deploy import engines
 from kd_trainer.deploy.inputs import prepare
 from kd_trainer.deploy.model_dir import MODEL, read
 from kd_trainer.deploy.reading import files_of, read_jets
 from kd_trainer.deploy.session import fixed_batch, open_session
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate.output import write_json
+from kd_trainer.files import write_json
+from kd_trainer.machine import machine
+from kd_trainer.timing import alternate, ratio
 
 MOST_CALLS, FEWEST_CALLS = 2000, 5
 CALLS_OF_P99 = 100  # the 99th percentile of fewer is their largest

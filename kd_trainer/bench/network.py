@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from kd_trainer.bench.machine import machine, peak_memory
-from kd_trainer.bench.timing import alternate, rates, ratio
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate.complexity import count_parameters, load_data_config, load_network, parse_options
-from kd_trainer.evaluate.output import si, write_json
-from kd_trainer.files import inspect
+from kd_trainer.files import si, write_json
+from kd_trainer.jet_files import inspect
+from kd_trainer.machine import machine, peak_memory
+from kd_trainer.timing import alternate, rates, ratio
 
 USES = ("training", "inference", "onnx")
 MEAN_PARTICLES, SPREAD = 45, 18  # of jets of JetClass

@@ -5,9 +5,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from kd_trainer.bench.network import multiplicities
+from kd_trainer.datasets import storage
 from kd_trainer.errors import InputError
-from kd_trainer.files import first_rows, inspect
-from kd_trainer.jets import storage
+from kd_trainer.jet_files import first_rows, inspect
 
 LONGEST = 128  # particles in a jet of JetClass
 CLASSES = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl")

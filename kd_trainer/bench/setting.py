@@ -9,11 +9,11 @@ import torch
 from weaver.utils.dataset import DataConfig
 
 from kd_trainer import configs
-from kd_trainer.distill import cache
-from kd_trainer.distill.teacher import load_teacher
+from kd_trainer.cache import command as cache
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate.complexity import load_network, parse_options
-from kd_trainer.files import needed_branches
+from kd_trainer.jet_files import needed_branches
+from kd_trainer.teacher.frozen import load_teacher
 
 ROOT = Path(__file__).resolve().parents[2]
 DISTILL = ROOT / "networks" / "distill.py"

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from kd_trainer.bench import sample
-from kd_trainer.bench.machine import machine
 from kd_trainer.bench.setting import (
     Weaver,
     add_arguments,
@@ -19,8 +18,9 @@ from kd_trainer.bench.setting import (
     prepare,
     quiet,
 )
-from kd_trainer.bench.timing import alternate, ratio, spread, text
-from kd_trainer.evaluate.output import write_json
+from kd_trainer.files import write_json
+from kd_trainer.machine import machine
+from kd_trainer.timing import alternate, ratio, spread, text
 
 
 def teacher_alone(setting, arguments, steps):

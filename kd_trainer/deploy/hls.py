@@ -15,8 +15,8 @@ from kd_trainer.deploy.inputs import prepare
 from kd_trainer.deploy.model_dir import read
 from kd_trainer.deploy.reading import files_of, read_jets
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate.output import write_json
-from kd_trainer.files import one_line
+from kd_trainer.files import write_json
+from kd_trainer.jet_files import one_line
 
 PROJECT, REPORT = "hls", "hls.json"
 SAME = 1e-4  # between the network and its form for an FPGA, both in torch

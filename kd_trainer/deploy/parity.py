@@ -19,7 +19,7 @@ from kd_trainer.deploy.inputs import prepare
 from kd_trainer.deploy.model_dir import MODEL, STATIC, check_model, read
 from kd_trainer.deploy.reading import files_of, read_jets
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate.output import write_json
+from kd_trainer.files import write_json
 
 REPORT = "parity.json"
 TOLERANCE = 1e-5

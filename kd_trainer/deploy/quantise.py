@@ -3,18 +3,18 @@
 import argparse
 from pathlib import Path
 
-from kd_trainer.bench.machine import machine
-from kd_trainer.bench.timing import alternate, rates, ratio
 from kd_trainer.deploy import session
-from kd_trainer.deploy.deploy import sign
+from kd_trainer.deploy.complete import sign
 from kd_trainer.deploy.inputs import label_view, labels, prepare
 from kd_trainer.deploy.model_dir import INT8, MODEL, QUANTISED, UNTUNED, check_model, read
 from kd_trainer.deploy.reading import files_of, read_jets
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import compare
-from kd_trainer.evaluate.output import replacing, write_json
 from kd_trainer.evaluate.predictions import SIMPLE_LABEL, Prediction, class_name
 from kd_trainer.evaluate.task import make_task
+from kd_trainer.files import replacing, write_json
+from kd_trainer.machine import machine
+from kd_trainer.timing import alternate, rates, ratio
 
 TUNED = "tuned "  # in the names of models: after quantisation-aware fine-tuning
 FIGURES = {"accuracy_difference": "accuracy", "auc_difference": "AUC", "rejection_ratio": "background rejection"}

@@ -2,9 +2,9 @@
 
 import awkward as ak
 
+from kd_trainer.datasets.check import expand
 from kd_trainer.errors import InputError
-from kd_trainer.files import chunks, inspect, needed_branches
-from kd_trainer.jets.check import expand
+from kd_trainer.jet_files import chunks, inspect, needed_branches
 
 
 def files_of(patterns):

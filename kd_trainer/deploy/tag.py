@@ -9,10 +9,10 @@ import numpy as np
 from tqdm import tqdm
 
 from kd_trainer.deploy.reading import check_files, files_of, read_chunks
-from kd_trainer.deploy.tables import FORMATS, writer
+from kd_trainer.deploy.score_files import FORMATS, writer
 from kd_trainer.deploy.tagger import Tagger
 from kd_trainer.errors import InputError
-from kd_trainer.files import contents
+from kd_trainer.jet_files import contents
 
 
 def kept_branches(paths, patterns, tagger):

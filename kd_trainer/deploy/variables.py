@@ -15,7 +15,7 @@ from kd_trainer.deploy.inputs import variables
 from kd_trainer.deploy.model_dir import read
 from kd_trainer.deploy.reading import check_files, files_of, read_chunks
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate.output import replacing
+from kd_trainer.files import replacing
 
 
 def names_of(config):

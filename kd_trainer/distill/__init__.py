@@ -1,1 +1,1 @@
-"""Distillation: losses, frozen teachers, and the functions handed to weaver."""
+"""Distillation: losses, the hook and the loader view, inside weaver's own loop."""

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate.output import replacing
+from kd_trainer.files import replacing
 
 NAME = "kd_matching"
 

@@ -11,20 +11,20 @@ from pathlib import Path
 from weaver.utils.import_tools import import_module
 from weaver.utils.logger import _logger
 
+from kd_trainer.cache.cached_teacher import CachedTeacher, reads_cache
 from kd_trainer.classes import is_unlabelled, names_of
 from kd_trainer.configs import has_teacher, student_view, teacher_view
 from kd_trainer.distill import loop
-from kd_trainer.distill.cached import CachedTeacher, reads_cache
 from kd_trainer.distill.embedding import attach, output_layer
-from kd_trainer.distill.ensemble import load_ensemble
 from kd_trainer.distill.loss import DistillationLoss
 from kd_trainer.distill.losses import check_classes
-from kd_trainer.distill.memory import RememberingTeacher
 from kd_trainer.distill.options import EMBEDDING_WITH_CACHE, split
 from kd_trainer.distill.schedule import Schedule
-from kd_trainer.distill.teacher import build_teacher
 from kd_trainer.errors import InputError
 from kd_trainer.seeds import set_seed
+from kd_trainer.teacher.ensemble import load_ensemble
+from kd_trainer.teacher.frozen import build_teacher
+from kd_trainer.teacher.memory import RememberingTeacher
 
 
 def loud(hook):

@@ -14,12 +14,12 @@ from weaver.utils.nn.tools import evaluate_classification, train_classification
 from kd_trainer import seeds
 from kd_trainer.classes import is_unlabelled
 from kd_trainer.configs import PREFIX, has_teacher, student_view
-from kd_trainer.distill.ahead import with_soft_targets
 from kd_trainer.distill.collate import collate
 from kd_trainer.distill.embedding import keep_projection, matching_of, restore_projection, student_parameters
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate.monitor import epoch_metrics
-from kd_trainer.files import inspect_all, needed_branches
+from kd_trainer.jet_files import inspect_all, needed_branches
+from kd_trainer.teacher.prefetch import with_soft_targets
 
 
 class StudentView:

@@ -5,9 +5,9 @@ from typing import Any
 
 from kd_trainer import options as options_of
 from kd_trainer.distill.losses import EMBED_LOSSES, soft_target_loss
-from kd_trainer.distill.members import ENSEMBLES, members
 from kd_trainer.distill.schedule import Schedule
 from kd_trainer.errors import InputError
+from kd_trainer.teacher.spec import ENSEMBLES, members
 
 EMBEDDING_WITH_CACHE = (
     "a cache holds no embeddings: train without it (train_kd.sh with CACHE=none, else without kd_cache), "

@@ -13,7 +13,7 @@ import copy
 from pathlib import Path
 
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate.output import si, write_json
+from kd_trainer.files import si, write_json
 
 
 def load_data_config(path, particles=None):

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from kd_trainer.evaluate.output import replacing, si
 from kd_trainer.evaluate.roc import draw_roc
 from kd_trainer.evaluate.style import colours, legend, load_style
 from kd_trainer.evaluate.tables import title
+from kd_trainer.files import replacing, si
 
 MOST_POINTS = 20  # plots a working point are drawn up to this number
 MARKERS = "os^Dv"

@@ -5,8 +5,8 @@ from pathlib import Path
 import yaml
 from tabulate import tabulate
 
-from kd_trainer.evaluate.output import si
 from kd_trainer.evaluate.tables import ABSENT
+from kd_trainer.files import si
 
 PATH = Path(__file__).with_name("published.yaml")
 

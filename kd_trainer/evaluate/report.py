@@ -7,9 +7,9 @@ import numpy as np
 
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import compare, latency, markdown, plots, published, style, tables
-from kd_trainer.evaluate.output import write_json, write_text
 from kd_trainer.evaluate.predictions import SIDECAR_KEYS, check_same_jets, class_names, expand, read, sidecar
 from kd_trainer.evaluate.task import make_task
+from kd_trainer.files import write_json, write_text
 
 DISTILLED, BASELINE = "distilled", "baseline"  # in names of models: what is compared by default
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from kd_trainer.evaluate.output import si
+from kd_trainer.files import si
 
 ABSENT = "–"
 MOST_COLUMNS = 20  # wider tables of rejections are turned: a row a working point

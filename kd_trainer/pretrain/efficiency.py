@@ -7,12 +7,12 @@ from tabulate import tabulate
 
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import compare
-from kd_trainer.evaluate.output import write_json, write_text
 from kd_trainer.evaluate.predictions import class_names
 from kd_trainer.evaluate.report import read_models
 from kd_trainer.evaluate.style import load_style
 from kd_trainer.evaluate.tables import ABSENT, plus_minus
 from kd_trainer.evaluate.task import make_task
+from kd_trainer.files import write_json, write_text
 from kd_trainer.pretrain.efficiency_plot import draw
 
 FIGURES = {"accuracy": "accuracy", "auc": "AUC", "rejection": "rejection (geometric mean)"}

@@ -1,7 +1,7 @@
 """The plot of data efficiency: figures of merit against the number of labelled jets, a line a start."""
 
-from kd_trainer.evaluate.output import replacing
 from kd_trainer.evaluate.style import COLOURS, legend, load_style
+from kd_trainer.files import replacing
 
 PANELS = {"accuracy": "Accuracy", "auc": "AUC", "rejection": "Rejection (geometric mean)"}
 MOST_PANELS = 2

@@ -15,7 +15,7 @@ from kd_trainer.distill.collate import collate
 from kd_trainer.distill.hooks import loud
 from kd_trainer.distill.loss import DistillationLoss
 from kd_trainer.errors import InputError
-from kd_trainer.files import one_line
+from kd_trainer.jet_files import one_line
 from kd_trainer.pretrain.contrastive import CONTRAST, output_layer
 
 

@@ -14,9 +14,9 @@ from weaver.utils.dataset import DataConfig
 
 from kd_trainer.classes import unlabelled
 from kd_trainer.configs import load, with_sampling_weights, write
+from kd_trainer.datasets.check import expand
 from kd_trainer.errors import InputError
-from kd_trainer.files import chunks, inspect_all
-from kd_trainer.jets.check import expand
+from kd_trainer.jet_files import chunks, inspect_all
 
 NUMBER = "event_number"
 HASH = "kd_subset"  # variable in the data config

@@ -3,11 +3,11 @@
 import torch
 from weaver.utils.dataset import DataConfig, _load_next
 
+from kd_trainer.cache import fingerprint
+from kd_trainer.cache.columns import Layout
+from kd_trainer.cache.command import CONFIG
+from kd_trainer.cache.paths import targets_of
 from kd_trainer.classes import names_of
-from kd_trainer.distill import fingerprint
-from kd_trainer.distill.cache import CONFIG
-from kd_trainer.distill.layout import Layout
-from kd_trainer.distill.targets import targets_of
 from kd_trainer.evaluate.predictions import Prediction
 
 

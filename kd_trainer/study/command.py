@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from kd_trainer.distill.ranks import rank_and_size
+from kd_trainer.cache.ranks import rank_and_size
 from kd_trainer.errors import InputError
 from kd_trainer.study import plan as plans
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from tabulate import tabulate
 
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate.output import si, write_text
 from kd_trainer.evaluate.tables import ABSENT, plus_minus
+from kd_trainer.files import si, write_text
 from kd_trainer.study import plots
 
 NAMES = {"accuracy": "accuracy", "auc": "AUC", "rej30": "Rej 30 %", "rej50": "Rej 50 %", "ece": "ECE"}

@@ -7,7 +7,7 @@ import time
 from multiprocessing.connection import wait
 
 from kd_trainer.errors import InputError
-from kd_trainer.files import one_line
+from kd_trainer.jet_files import one_line
 from kd_trainer.study.jobs import FAILED, write_record
 from kd_trainer.study.worker import PRELOAD, work
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kd_trainer import classes, configs
-from kd_trainer.distill import fingerprint
-from kd_trainer.distill.cache import CONFIG as CACHED
-from kd_trainer.distill.targets import as_arguments, targets_of
+from kd_trainer.cache import fingerprint
+from kd_trainer.cache.command import CONFIG as CACHED
+from kd_trainer.cache.paths import as_arguments, targets_of
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate.output import write_json
+from kd_trainer.files import write_json
 from kd_trainer.study import runs
 from kd_trainer.study.plan import slug
 

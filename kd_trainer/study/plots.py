@@ -4,8 +4,8 @@ import textwrap
 
 import numpy as np
 
-from kd_trainer.evaluate.output import replacing
 from kd_trainer.evaluate.style import COLOURS, legend, load_style
+from kd_trainer.files import replacing
 
 MARKERS = "osD^vP*X"
 AXES = {

@@ -9,10 +9,11 @@ from kd_trainer.distill.options import Options
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import compare, style
 from kd_trainer.evaluate.complexity import complexity
-from kd_trainer.evaluate.output import write_json
 from kd_trainer.evaluate.predictions import check_same_jets, class_names, read
-from kd_trainer.files import contents
-from kd_trainer.study import figures, runs
+from kd_trainer.files import write_json
+from kd_trainer.jet_files import contents
+from kd_trainer.study import runs
+from kd_trainer.study import statistics as figures
 from kd_trainer.study.checkpoints import prediction
 from kd_trainer.study.document import write_document
 from kd_trainer.study.jobs import PREDICTION, is_done, on_test, read_record, soft_targets

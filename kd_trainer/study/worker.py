@@ -6,7 +6,7 @@ import sys
 import threading
 from multiprocessing.connection import wait
 
-PRELOAD = ["weaver.train", "kd_trainer.distill.cache", "kd_trainer.distill.hooks", __name__]
+PRELOAD = ["weaver.train", "kd_trainer.cache.command", "kd_trainer.distill.hooks", __name__]
 
 
 def work(program, arguments, log):

@@ -6,7 +6,8 @@ import pytest
 import torch
 from helpers import ROOT, kd_trainer
 
-from kd_trainer.bench import machine, network, timing
+from kd_trainer import machine, timing
+from kd_trainer.bench import network
 
 L1 = ROOT / "data" / "JetClass" / "JetClass_l1.yaml"
 PFN = ROOT / "networks" / "PFN.py"

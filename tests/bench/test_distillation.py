@@ -13,8 +13,8 @@ import pytest
 from helpers import ROOT, kd_trainer
 
 from kd_trainer.bench import cache, growth, sample, setting, step
-from kd_trainer.distill.teacher import Teacher
 from kd_trainer.errors import InputError
+from kd_trainer.teacher.frozen import Teacher
 
 DATA = ROOT / "data" / "JetClass"
 TEACHER = ("--teacher", ROOT / "networks" / "PFN.py", "--teacher-option", "phi_dims", "(8,)")

@@ -13,8 +13,8 @@ from weaver.utils.data.preprocess import WeightMaker
 from weaver.utils.dataset import DataConfig, _load_next
 from weaver.utils.import_tools import import_module
 
+from kd_trainer.datasets.layouts import identities
 from kd_trainer.evaluate.metrics import auc_influence
-from kd_trainer.jets.layouts import identities
 
 TIERS = {
     **dict.fromkeys(("JetClass", "JetClassII"), ("full", "kinpid", "kin", "hlt", "l1")),

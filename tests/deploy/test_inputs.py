@@ -9,7 +9,7 @@ from weaver.utils.dataset import DataConfig, _load_next
 from kd_trainer import configs
 from kd_trainer.deploy.inputs import NO_PARTICLES, NOT_FINITE_INPUT, input_view, label_view, labels, prepare
 from kd_trainer.deploy.reading import read_chunks, read_jets
-from kd_trainer.deploy.tables import writer
+from kd_trainer.deploy.score_files import writer
 from kd_trainer.errors import InputError
 
 DATA = ROOT / "data"

@@ -10,9 +10,10 @@ from helpers import CLASSES, ROOT, kd_trainer, random_jets
 from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
 
-from kd_trainer.deploy import deploy, reference
+from kd_trainer.deploy import complete as deploy
+from kd_trainer.deploy import reference
 from kd_trainer.deploy.inputs import NO_PARTICLES, NOT_FINITE_INPUT, NOT_FINITE_SCORE
-from kd_trainer.deploy.tables import writer
+from kd_trainer.deploy.score_files import writer
 from kd_trainer.deploy.tagger import Tagger
 
 SCORES = [f"score_label_{name}" for name in CLASSES]

@@ -15,7 +15,7 @@ from kd_trainer.configs import load
 from kd_trainer.distill.embedding import append_embedding, attach
 from kd_trainer.distill.loop import train_fn
 from kd_trainer.distill.loss import DistillationLoss
-from kd_trainer.distill.teacher import Teacher
+from kd_trainer.teacher.frozen import Teacher
 
 CLASSES, JETS = 10, 24
 

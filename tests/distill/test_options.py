@@ -2,9 +2,9 @@ import argparse
 
 import pytest
 
-from kd_trainer.distill.members import AddMember, check_complete
 from kd_trainer.distill.options import Options, split
 from kd_trainer.errors import InputError
+from kd_trainer.teacher.spec import AddMember, check_complete
 
 GIVEN = {"student": "networks/PFN.py", "teacher": "networks/ParT.py", "teacher_weights": "t.pt"}
 

@@ -14,13 +14,13 @@ import pytest
 import torch
 from helpers import ROOT, random_jets
 
-from kd_trainer.distill import fingerprint
+from kd_trainer.cache import fingerprint
 
 SLOW = """
 import sys, time
 from kd_trainer.__main__ import main
-from kd_trainer.distill import produce
-from kd_trainer.distill.teacher import Teacher
+from kd_trainer.cache import compute as produce
+from kd_trainer.teacher.frozen import Teacher
 produce.JETS = 20
 call = Teacher.__call__
 Teacher.__call__ = lambda self, X, device: (time.sleep({delay}), call(self, X, device))[1]

@@ -7,7 +7,7 @@ import pytest
 
 from kd_trainer.__main__ import main
 from kd_trainer.evaluate.complexity import complexity, load_data_config, parse_options
-from kd_trainer.evaluate.output import si
+from kd_trainer.files import si
 
 NETWORK = """
     import torch

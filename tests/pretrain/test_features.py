@@ -7,8 +7,8 @@ import torch
 from helpers import random_jets
 from weaver.utils.dataset import DataConfig
 
+from kd_trainer.datasets.layouts import top_jets
 from kd_trainer.errors import InputError
-from kd_trainer.jets.layouts import top_jets
 from kd_trainer.pretrain import augment
 from kd_trainer.pretrain.constituents import axis
 from kd_trainer.pretrain.features import Inputs

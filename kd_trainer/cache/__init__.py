@@ -1,0 +1,1 @@
+"""Soft targets on disk: computed once, verified, read by many trainings."""

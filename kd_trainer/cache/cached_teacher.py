@@ -1,0 +1,122 @@
+"""Soft targets that come with the jets: verified before the first batch, then only unpacked."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from weaver.utils.dataset import DataConfig
+from weaver.utils.logger import _logger
+
+from kd_trainer import configs
+from kd_trainer.cache import fingerprint
+from kd_trainer.cache.columns import LOGITS, TOP_LOGITS, Layout
+from kd_trainer.configs import PREFIX
+from kd_trainer.errors import InputError
+from kd_trainer.teacher.precision import name_of
+
+COMPARED = ("new_variables", "inputs", "preprocess", "labels", "weights")  # a selection may go on selecting
+
+
+def reads_cache(data_config):
+    """Whether a DataConfig reads soft targets from the files."""
+    return LOGITS in data_config.inputs or TOP_LOGITS in data_config.inputs
+
+
+class CachedTeacher:
+    """Soft targets (N, K) of a batch, from the columns that `cache` has written; called like a `Teacher`.
+
+    Parameters
+    ----------
+    data_config : DataConfig
+        The one in training: `cached.yaml`.
+    paired : str
+        Path of the paired config that the cache was made with.
+    teachers : list of members.Member
+        The cache must be theirs.
+    ensemble : str
+        What of several teachers is averaged.
+
+    Raises
+    ------
+    InputError
+        If the data config does not read a cache, or another one than the paired config's.
+    """
+
+    def __init__(self, data_config, *, paired, teachers, ensemble="probabilities"):
+        if not reads_cache(data_config):
+            raise InputError(
+                f"-o kd_cache {paired} is given, but the data config reads no cached soft targets: use cached.yaml"
+            )
+        self.paired = configs.load(paired)
+        groups = {name: spec for name, spec in data_config.inputs.items() if name.startswith(PREFIX)}
+        expected = DataConfig(print_info=False, **configs.cached(self.paired, groups))
+        for key in COMPARED:
+            if fingerprint.canonical(expected.options[key]) != fingerprint.canonical(data_config.options[key]):
+                raise InputError(
+                    f"`{key}` of the data config is not that of {paired}: run cache again (complete files are kept)"
+                )
+        self.made_by = fingerprint.of_teachers(teachers, ensemble)
+        self.description = " and ".join(
+            f"{network}, weights {weights} (SHA-256 {fingerprint.sha256(weights)})" for network, weights, _ in teachers
+        )
+        self.groups = groups
+        self.classes = len(data_config.labels.get("names", data_config.label_value))
+        self.layout = None
+
+    def verify(self, paths):
+        """Look at what made each file, and that its input file is what it was.
+
+        Raises
+        ------
+        InputError
+            Naming what differs, and the first files that do.
+        """
+        with ThreadPoolExecutor(8) as pool:
+            found = dict(zip(paths, pool.map(fingerprint.read, paths)))
+        layout = next(iter(found.values()))["layout"]
+        if layout["classes"] != self.classes:
+            raise InputError(f"the cache has {layout['classes']} classes, the data config has {self.classes}")
+        wanted = fingerprint.of_all(teacher=self.made_by, paired=self.paired, layout=layout)
+        bad = {path: fingerprint.serious(made, wanted) for path, made in found.items()}
+        bad = {path: texts for path, texts in bad.items() if texts}
+        if bad:
+            path, texts = next(iter(bad.items()))
+            raise InputError(
+                f"{len(bad)} of {len(paths)} files of the cache were made from something else; "
+                f"{path}: {'; '.join(texts)}; run cache again"
+            )
+        self.layout = Layout(**layout)
+        if self.layout.groups() != self.groups:
+            raise InputError("the data config reads other columns than the cache has: use its own cached.yaml")
+        self._check_inputs(found)
+        ways = {name_of(made.get("precision"), made.get("compiled")) for made in found.values()}
+        approximate = [f"computed in {name}" for name in sorted(ways - {name_of(None, False)})]
+        folders = sorted({str(Path(path).parent.parent) for path in paths})
+        loose = {text for made in found.values() for text in fingerprint.differences(made, wanted).values()}
+        self.description += (
+            f"; soft targets from the cache {', '.join(folders)} ({len(paths)} files, "
+            f"{f'the {self.layout.top} largest' if self.layout.top else 'all'} of {self.classes} logits, "
+            f"{self.layout.dtype}{', '.join(['', *approximate])})"
+        )
+        if loose:
+            _logger.warning("The cache was written with another %s", "; ".join(sorted(loose)))
+
+    def _check_inputs(self, found):
+        gone, changed = [], []
+        for made in found.values():
+            path = made["input"]["path"]
+            if not Path(path).exists():
+                gone.append(path)
+            elif fingerprint.of_input(path) != made["input"]:
+                changed.append(path)
+        if changed:
+            raise InputError(
+                f"{len(changed)} input files have changed since their soft targets were computed: "
+                f"{', '.join(changed[:3])}{', ...' if changed[3:] else ''}; run cache again"
+            )
+        if gone:
+            _logger.info("%d of %d input files of the cache are not here, so they cannot be compared with it",
+                         len(gone), len(found))  # fmt: skip
+
+    def __call__(self, X, device):
+        """Logits (N, K) in fp32 for a batch X, on `device`."""
+        return self.layout.logits({name: X[name].to(device, non_blocking=True) for name in self.groups})

@@ -1,0 +1,165 @@
+"""python -m kd_trainer cache: the teacher's soft targets, computed once and kept beside the student's branches."""
+
+import argparse
+import copy
+import os
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+from weaver.utils.dataset import DataConfig
+
+from kd_trainer import configs
+from kd_trainer.cache import fingerprint
+from kd_trainer.cache.columns import DTYPES, Layout
+from kd_trainer.cache.compute import is_complete, write_all
+from kd_trainer.cache.paths import as_arguments, targets_of
+from kd_trainer.cache.ranks import rank_and_size, share
+from kd_trainer.cache.reader import Reader
+from kd_trainer.classes import names_of
+from kd_trainer.errors import InputError
+from kd_trainer.jet_files import inspect_all
+from kd_trainer.teacher.ensemble import load_ensemble
+from kd_trainer.teacher.precision import PRECISIONS, Approximation
+from kd_trainer.teacher.spec import ENSEMBLES, AddMember, check_complete
+
+CONFIG = "cached.yaml"
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(
+        prog="kd_trainer cache",
+        description="Run the teacher once over input files and write, for each of them, a parquet file with the "
+        "branches that the student reads and the teacher's soft targets, and DIR/cached.yaml that reads them.",
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="as for weaver's --data-train: [GROUP:]PATTERN")
+    parser.add_argument("--paired", required=True, metavar="CFG", help="paired.yaml, as `pair` has written it")
+    teacher = dict(action=AddMember, dest="teachers", required=True)
+    parser.add_argument("--network", metavar="NET.py", **teacher, help="network file of the teacher; the three "
+                        "again for each member of an ensemble")  # fmt: skip
+    parser.add_argument("--weights", metavar="W.pt", **teacher, help="its checkpoint")
+    parser.add_argument("-o", "--network-option", metavar=("KEY", "VALUE"), nargs=2, action=AddMember, dest="teachers",
+                        help="option of its network")  # fmt: skip
+    parser.add_argument("--ensemble", default=ENSEMBLES[0], choices=ENSEMBLES, help="what of several teachers is "
+                        "averaged (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder of the cache")
+    parser.add_argument("--top", type=int, metavar="K", help="keep the K largest logits of a jet and one "
+                        "value for the others; for temperatures near 1 (default: keep all)")  # fmt: skip
+    parser.add_argument("--dtype", choices=DTYPES, help="of the soft targets (default: float16)")
+    parser.add_argument("--precision", choices=PRECISIONS, help="of the teacher's matrix products; bfloat16 is "
+                        "compared with float32 on the first jets (default: float32)")  # fmt: skip
+    parser.add_argument("--compile", action="store_true", help="evaluate the teacher through torch.compile, compared "
+                        "with the plain one on the first jets")  # fmt: skip
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: cuda if there is one)")
+    parser.add_argument("--rank", type=int, help="number of this process (default: as torchrun or Slurm say)")
+    parser.add_argument("--world-size", type=int, help="number of processes that share the files")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that were made from something else")
+    parser.add_argument("--check", action="store_true", help="compute nothing: print the files of the cache as "
+                        "arguments of weaver if all are there and match, else fail")  # fmt: skip
+    args = parser.parse_args(argv)
+    check_complete(args.teachers)
+    return args
+
+
+def main(argv):
+    """Write a cache, or look at one."""
+    args = parse(argv)
+    paired = configs.load(args.paired)
+    config = DataConfig(print_info=False, **copy.deepcopy(paired))
+    configs.teacher_view(config)  # which there must be
+    if not names_of(config.labels):
+        raise InputError("the data config does not name its classes (`names` in `labels`), which a cache needs")
+    asked = {key: value for key, value in (("top", args.top), ("dtype", args.dtype)) if value is not None}
+    layout = Layout(len(names_of(config.labels)), **asked)
+    teachers = fingerprint.of_teachers(args.teachers, args.ensemble)
+    compared = {"classes": layout.classes, **asked} if args.check else vars(layout)
+    made = fingerprint.of_all(teacher=teachers, paired=paired, layout=compared)
+    if args.precision or not args.check:
+        made["precision"] = args.precision or PRECISIONS[0]
+    if args.compile or not args.check:
+        made["compiled"] = args.compile
+    targets = targets_of(args.files, args.output)
+    if args.check:
+        return check(targets, made)
+
+    rank, size = rank_and_size(args.rank, args.world_size)
+    mine = share({path: fingerprint.of_input(path)["size"] for path in targets}, rank, size)
+    work = {
+        path: targets[path].output
+        for path in mine
+        if not is_complete(path, targets[path].output, made, overwrite=args.overwrite)
+    }
+    print(f"rank {rank} of {size}: {len(mine)} of {len(targets)} files, {len(mine) - len(work)} of them complete")
+    if rank == 0:
+        write_config(paired, layout, args.output)
+    trouble = compute(
+        work, config, layout=layout, made=made, device=torch.device(args.device or default_device()),
+        teacher=lambda: load(args, config),
+    )  # fmt: skip
+    if trouble:
+        raise InputError(f"{len(trouble)} of {len(mine)} files have no soft targets: {'; '.join(trouble)}")
+    return 0
+
+
+def load(args, config):
+    """The teacher or the ensemble, evaluated as asked for."""
+    ensemble = load_ensemble(args.teachers, config, args.ensemble)
+    plain = args.precision in (None, PRECISIONS[0]) and not args.compile
+    return ensemble if plain else Approximation(ensemble, args.precision, args.compile)
+
+
+def compute(work, config, *, teacher, **how):
+    """Look at the input files, then write what can be written.
+
+    Parameters
+    ----------
+    work : dict of path -> output
+    config : DataConfig
+        The paired one.
+    teacher : callable that loads the teacher, when there is something to do
+    how : see `produce.write`
+
+    Returns
+    -------
+    list of str
+        What is wrong with the files left out.
+    """
+    reader = Reader(config)
+    looks = dict(zip(work, inspect_all(work, reader.branches(), config.treename)))
+    trouble = [f"{path} {reason}" for path, (_, reason) in looks.items() if reason]
+    rows = {path: count for path, (count, reason) in looks.items() if not reason}
+    if not rows:
+        return trouble
+    teacher = teacher()
+    print(f"teacher {teacher.description}")
+    with tqdm(total=sum(rows.values()), unit="jet", smoothing=0.05) as bar:
+        usable = {path: work[path] for path in rows}
+        jets, more = write_all(usable, rows, bar=bar, reader=reader, teacher=teacher, **how)
+    print(f"{jets} of {sum(rows.values())} jets were selected and written")
+    return trouble + more
+
+
+def check(targets, made):
+    """Print the files of a cache as arguments of weaver, if they all match."""
+    for path, target in targets.items():
+        if not is_complete(path, target.output, made):
+            raise InputError(f"the cache is not complete: there is no {target.output}")
+    print("\n".join(as_arguments(targets)))
+    return 0
+
+
+def write_config(paired, layout, folder):
+    """Write the data config that reads the cache; what weaver has derived from an older one goes."""
+    try:
+        for derived in folder.glob(f"{Path(CONFIG).stem}.*.auto.yaml"):
+            derived.unlink()
+        configs.write(configs.cached(paired, layout.groups()), folder / CONFIG, "reads the soft targets of a cache")
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror or error}") from None
+
+
+def default_device():
+    """The GPU of this process, if there is one."""
+    if not torch.cuda.is_available():
+        return "cpu"
+    return f"cuda:{int(os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', 0))) % torch.cuda.device_count()}"

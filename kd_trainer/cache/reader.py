@@ -1,0 +1,111 @@
+"""Jets for a cache: read in chunks, and selected and preprocessed by weaver's own functions."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import awkward as ak
+import pyarrow as pa
+import torch
+from weaver.utils.data.preprocess import _apply_selection, _build_new_variables
+from weaver.utils.dataset import DataConfig, _check_labels, _finalize_inputs
+
+from kd_trainer.configs import student_view, teacher_inputs
+from kd_trainer.errors import InputError
+from kd_trainer.jet_files import chunks, one_line
+
+
+class Chunk(NamedTuple):
+    """Jets that were read together.
+
+    Attributes
+    ----------
+    rows : int
+        Jets in the file.
+    table : pyarrow.Table or None
+        The student's branches of those that pass the selection; None if none does. The types are those of the input
+        file, down to what may be null: awkward cannot sort a list that may be.
+    X : dict of name -> (N, ...) tensor
+        The teacher's inputs of these.
+    """
+
+    rows: int
+    table: pa.Table | None
+    X: dict
+
+
+class Reader:
+    """Reads input files for a cache.
+
+    Parameters
+    ----------
+    paired : DataConfig
+        The paired config.
+    """
+
+    def __init__(self, paired):
+        student = student_view(paired)
+        self.config: DataConfig = teacher_inputs(paired)
+        self.magic = paired.file_magic or {}
+        self.kept = sorted((student.train_load_branches | student.test_load_branches) - {"aux_training_"})
+        self.names = {name: self._in_file(name) for name in self.config.train_load_branches | set(self.kept)}
+        for variable in {*self.magic, "aux_training_"}:
+            self.names.pop(variable, None)
+
+    def _in_file(self, name):
+        for ours, theirs in (self.config.branch_magic or {}).items():
+            name = name.replace(ours, theirs)
+        return name
+
+    def branches(self):
+        """Names of the branches to read, as they are called in the files."""
+        return set(self.names.values())
+
+    def read(self, path, rows):
+        """Yield the jets of a file, `rows` at a time.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read, or its jets cannot be preprocessed.
+        """
+        source = chunks(path, self.branches(), rows, self.config.treename)
+        while True:
+            try:
+                table = next(source)
+            except StopIteration:
+                return
+            except Exception as error:
+                raise InputError(f"{path} cannot be read: {one_line(error)}") from None
+            try:
+                yield self._prepare(table, path)
+            except Exception as error:
+                raise InputError(f"{path}: weaver cannot preprocess its jets: {one_line(error)}") from None
+
+    def _prepare(self, table, path):
+        """The steps of weaver's `_preprocess` for training, without its sampling and shuffling."""
+        rows = len(table)
+        for name, there in self.names.items():
+            if name != there:
+                table[name] = table[there]
+        for variable, values in self.magic.items():
+            table[variable] = next((value for pattern, value in values.items() if re.search(pattern, path)), 0)
+        table["aux_training_"] = True
+        table = _apply_selection(table, self.config.selection, funcs=self.config.var_funcs)
+        if len(table) == 0:
+            return Chunk(rows, None, {})
+        kept = ak.to_arrow_table(ak.to_packed(table[self.kept]), list_to32=True, extensionarray=False)
+        table = _build_new_variables(table, self.config.train_var_funcs)
+        if self.config.label_type == "simple":
+            _check_labels(table)
+        inputs = _finalize_inputs(table, self.config)
+        return Chunk(rows, kept, {name: torch.from_numpy(inputs["_" + name]) for name in self.config.input_names})
+
+
+def ahead(chunks):
+    """Yield chunks while the next one is being read."""
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(next, chunks, None)
+        while (chunk := future.result()) is not None:
+            future = pool.submit(next, chunks, None)
+            yield chunk

@@ -1,0 +1,115 @@
+"""Files of soft targets: whole under their name, or not there."""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kd_trainer.cache.fingerprint import KEY
+from kd_trainer.errors import InputError
+
+ROW_GROUP = 1000  # jets; weaver reads files in ranges of row groups
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextlib.contextmanager
+def whole_file(path):
+    """Yield a file to write to that gets its name when the block ends well.
+
+    What a killed process leaves behind is overwritten by the next one. Two processes never write the same file.
+
+    Raises
+    ------
+    InputError
+        If another process is writing this file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.part")
+    with open(unfinished, "ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{path} is being written by another process") from None
+        except OSError:
+            pass  # a file system without locks
+        if not _is_still_there(file, unfinished):  # another process has just completed it
+            raise InputError(f"{path} is being written by another process")
+        try:
+            file.truncate(0)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(unfinished, path)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise
+
+
+def _is_still_there(file, path):
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def encodings(schema):
+    """Arguments of ParquetWriter: momenta hardly repeat, so that a dictionary of them makes a file half as large again.
+
+    Their bytes are stored apart (all first bytes, all second bytes, ...), which leaves lz4 something to find.
+    """
+    leaves = dict(_values_of(field) for field in schema)
+    floats = [path for path, kind in leaves.items() if pa.types.is_float32(kind) or pa.types.is_float64(kind)]
+    return {
+        "use_dictionary": [path for path, kind in leaves.items() if not pa.types.is_floating(kind)],
+        "column_encoding": dict.fromkeys(floats, "BYTE_STREAM_SPLIT"),
+    }
+
+
+def _values_of(field):
+    """Path of a column's values in a parquet file, and their type."""
+    path, kind = field.name, field.type
+    while pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        path, kind = f"{path}.list.element", kind.value_type
+    return path, kind
+
+
+class Writer:
+    """Tables into a parquet file; the first one decides the columns.
+
+    Parameters
+    ----------
+    file : binary file
+    made : dict
+        The fingerprint.
+    """
+
+    def __init__(self, file, made):
+        self.file = file
+        self.metadata = {KEY: json.dumps(made)}
+        self.parquet = None
+        self.rows = 0
+
+    def write(self, table):
+        if self.parquet is None:
+            schema = table.schema.with_metadata(self.metadata)
+            self.parquet = pq.ParquetWriter(self.file, schema, compression="lz4", **encodings(schema))
+        self.parquet.write_table(table.cast(self.parquet.schema), row_group_size=ROW_GROUP)
+        self.rows += len(table)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, failed, *_):
+        if self.parquet is None:
+            return
+        try:
+            self.parquet.close()
+        except OSError:
+            self.parquet.is_open = False  # it would try again when it is forgotten
+            if not failed:
+                raise
+        self.file.flush()

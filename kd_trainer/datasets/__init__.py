@@ -1,0 +1,1 @@
+"""Public datasets: download, convert, check."""

@@ -1,0 +1,83 @@
+"""python -m kd_trainer download: public datasets and checkpoints, verified and where the scripts look for them."""
+
+import argparse
+import importlib.util
+from pathlib import Path
+
+import tabulate
+import yaml
+
+from kd_trainer.directories import make_directory
+from kd_trainer.errors import InputError
+
+TABLE = Path(__file__).with_name("downloads.yaml")
+NEEDS = {"url": "requests", "doi": "pooch", "hub": "huggingface_hub"}
+
+
+def main(argv=None):
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m kd_trainer download", description=__doc__.partition(": ")[2])
+    add = parser.add_argument
+    add("names", nargs="*", metavar="NAME", help="what to fetch: a name or a part of --list")
+    add("-d", "--directory", type=Path, default="datasets", metavar="DIR", help="default: %(default)s")
+    add("--list", action="store_true", help="print what there is")
+    args = parser.parse_args(argv)
+    table = load_table(TABLE)
+    if args.list:
+        print(listing(table))
+        return 0
+    parts = choose(table, args.names)
+    for package in ["requests", *(NEEDS[kind] for part in parts for kind in part if kind in NEEDS)]:
+        if importlib.util.find_spec(package) is None:
+            raise InputError(f"{package} is not installed; pip install 'weaver-kd[download]'")
+    make_directory(args.directory)
+    try:
+        importlib.import_module("kd_trainer.datasets.fetching").fetch_parts(parts, args.directory)
+    except KeyboardInterrupt:
+        print("download: stopped; the same command goes on from here")
+        return 130
+    except OSError as error:
+        raise InputError(f"cannot write to {args.directory}: {error}") from error
+    return 0
+
+
+def load_table(path):
+    """The table of downloads, each part with its name: dict of str to list of dict."""
+    table = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for name, parts in table.items():
+        for part in parts:
+            part.setdefault("name", part["url"].rpartition("/")[2] if "url" in part else name)
+    return table
+
+
+def listing(table):
+    """The table as text."""
+    rows = [
+        {"name": name if i == 0 else "", "part": part["name"], "to": part["to"], "from": _address(part)}
+        for name, parts in table.items()
+        for i, part in enumerate(parts)
+    ]
+    return tabulate.tabulate(rows, headers="keys")
+
+
+def _address(part):
+    kind = next(kind for kind in NEEDS if kind in part)
+    return part[kind] if kind == "url" else f"{kind}: {part[kind]}"
+
+
+def choose(table, names):
+    """The parts that names stand for, each once.
+
+    Raises
+    ------
+    InputError
+        For no name or an unknown one.
+    """
+    known = dict(table)
+    for parts in table.values():
+        known |= {part["name"]: [part] for part in parts if part["name"] not in table}
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        what = f"unknown name '{unknown[0]}'" if unknown else "nothing to fetch"
+        raise InputError(f"{what}; valid are: {', '.join(known)}")
+    return list({id(part): part for name in names for part in known[name]}.values())

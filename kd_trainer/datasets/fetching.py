@@ -1,0 +1,129 @@
+"""From the parts of the table of downloads to files in their places; what is there already is left alone."""
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from kd_trainer.datasets.placing import is_placed, place, unpack
+from kd_trainer.datasets.repositories import dataset_size, fetch_dataset, record_files
+from kd_trainer.datasets.transfer import fetch, matches, part_of, remote_size
+from kd_trainer.directories import make_directory
+from kd_trainer.errors import InputError
+from kd_trainer.files import si
+
+
+class File(NamedTuple):
+    """A file with its checksum; `unpack`: which files to take out of an archive, None if it is none."""
+
+    url: str
+    path: Path
+    check: str
+    unpack: str | None = None
+
+    def has_arrived(self):
+        """Whether it is there, verified.
+
+        Raises
+        ------
+        InputError
+            If another file has its name.
+        """
+        if self.path.exists() and not matches(self.path, self.check):
+            raise InputError(f"{self.path} is not the file that {self.url} should be; move it away")
+        return self.path.exists()
+
+    def is_complete(self):
+        """Whether nothing has to be done."""
+        if self.unpack:
+            return is_placed(self.path.parent, self.path.name, self.check)
+        return self.has_arrived()
+
+    def size(self):
+        """Bytes that it will take in addition."""
+        if self.has_arrived():
+            return 0
+        part = part_of(self.path)
+        return max(0, remote_size(self.url) - (part.stat().st_size if part.exists() else 0))
+
+    def get(self):
+        """Fetch it, and unpack it if it is an archive."""
+        make_directory(self.path.parent)
+        if not self.has_arrived():
+            fetch(self.url, self.path, self.check)
+        if self.unpack:
+            unpack(self.path, self.check, self.unpack)
+
+
+class Dataset(NamedTuple):
+    """Files of a dataset of the hub; they arrive in a directory of their own."""
+
+    repository: str
+    folder: Path
+    name: str
+    patterns: list
+    endpoint: str | None
+
+    unpack = None
+
+    @property
+    def staging(self):
+        """Where they arrive."""
+        return self.folder / f".{self.name}"
+
+    def is_complete(self):
+        """Whether nothing has to be done."""
+        return is_placed(self.folder, self.name, self.repository)
+
+    def size(self):
+        """Bytes that it will take in addition."""
+        return dataset_size(self.repository, self.patterns, self.staging, self.endpoint)
+
+    def get(self):
+        """Fetch them and move them into the folder."""
+        make_directory(self.folder)
+        fetch_dataset(self.repository, self.patterns, self.staging, self.endpoint)
+        place(self.staging, self.folder, self.name, self.repository, self.patterns)
+
+
+def fetch_parts(parts, directory):
+    """Fetch what is not there yet; a failure ends it, and the same call goes on from there.
+
+    Parameters
+    ----------
+    parts : list of dict, of the table
+    directory : Path
+
+    Raises
+    ------
+    InputError
+        If something cannot be fetched, verified or unpacked, or the disk is too small.
+    OSError
+        If something cannot be written.
+    """
+    items = [item for part in parts for item in items_of(part, directory)]
+    missing = [item for item in items if not item.is_complete()]
+    print(f"download: {len(items)} items, {len(items) - len(missing)} of them already in {directory}", flush=True)
+    check_space(missing, directory)
+    for item in missing:
+        item.get()
+
+
+def items_of(part, directory):
+    """The files or the dataset of a part: list of File or Dataset."""
+    folder = directory / part["to"]
+    if "hub" in part:
+        return [Dataset(part["hub"], folder, part["name"], part["files"], part.get("endpoint"))]
+    if "doi" in part:
+        files = record_files(part["doi"], part["files"])
+        return [File(url, folder / name, check) for name, (url, check) in files.items()]
+    kind = "md5" if "md5" in part else "git_blob"
+    return [File(part["url"], folder / part["name"], f"{kind}:{part[kind]}", part.get("unpack"))]
+
+
+def check_space(items, directory):
+    """Raise InputError if the disk is too small; the largest archive is there together with what was in it."""
+    sizes = [item.size() for item in items]
+    need = sum(sizes) + max((size for size, item in zip(sizes, items) if item.unpack), default=0)
+    free = shutil.disk_usage(directory).free
+    if need > free:
+        raise InputError(f"{si(need)}B are needed in {directory}, and {si(free)}B are free")

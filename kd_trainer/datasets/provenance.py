@@ -1,0 +1,58 @@
+"""What a converted file was made from: stored in it, compared when a conversion is resumed."""
+
+import json
+import os
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kd_trainer.datasets.storage import ROW_GROUP
+from kd_trainer.errors import InputError
+
+KEY = "kd_trainer.convert"  # of the settings in the metadata
+VERSION = 1  # to be raised when the same input gives another output
+
+
+def settings(form, source):
+    """What decides the content of an output file: dict."""
+    status = source.stat()
+    about = {"input": source.name, "size": status.st_size, "mtime": status.st_mtime_ns}
+    return about | {"format": form, "row_group": ROW_GROUP, "version": VERSION}
+
+
+def with_settings(schema, made):
+    """The Arrow schema with the settings as its only metadata."""
+    return schema.with_metadata({KEY: json.dumps(made)})
+
+
+def is_complete(path, made):
+    """Whether a file with these settings is already there.
+
+    Raises
+    ------
+    InputError
+        If the file was made from something else.
+    """
+    if not path.exists():
+        return False
+    try:
+        found = json.loads(pq.read_schema(path).metadata[KEY.encode()])
+    except (KeyError, TypeError, ValueError, OSError, pa.ArrowException):
+        raise InputError(f"{path} is not a file of 'convert'; move it away or give --overwrite") from None
+    different = [f"{key} {found.get(key)}, now {value}" for key, value in made.items() if found.get(key) != value]
+    if different:
+        raise InputError(f"{path} was made from another input ({'; '.join(different)}); give --overwrite to replace it")
+    return True
+
+
+def remove_leftovers(path):
+    """Remove temporary files of `path` whose process was killed."""
+    for temporary in path.parent.glob(f".{path.name}.*"):
+        process = temporary.name.rpartition(".")[2]
+        if process.isdigit():
+            try:
+                os.kill(int(process), 0)
+            except ProcessLookupError:
+                temporary.unlink(missing_ok=True)
+            except PermissionError:  # of another user, so it is alive
+                pass

@@ -1,0 +1,136 @@
+"""python -m kd_trainer deploy: complete what weaver's exporter wrote, and prove that it is the trained network."""
+
+import argparse
+import shutil
+from pathlib import Path
+
+import yaml
+
+from kd_trainer import configs
+from kd_trainer.deploy import hls, parity, reference, session
+from kd_trainer.deploy.model_dir import (
+    CONFIG,
+    FINGERPRINT,
+    INT8,
+    MODEL,
+    PREPROCESS,
+    QUANTISED,
+    SOURCE,
+    STATIC,
+    UNTUNED,
+    check_preprocess,
+    class_names,
+    expected_preprocess,
+    fingerprint,
+    read,
+    read_json,
+)
+from kd_trainer.deploy.reading import files_of
+from kd_trainer.errors import InputError
+from kd_trainer.evaluate.complexity import parse_options
+from kd_trainer.files import replacing, write_json, write_text
+
+DERIVED = (STATIC, INT8, UNTUNED, QUANTISED, parity.REPORT, hls.REPORT)
+
+
+def complete(folder, data_config, source):
+    """Put the data config, the source and the padding beside an exported model, and sign the model with them.
+
+    Parameters
+    ----------
+    folder : path
+        With model.onnx and preprocess.json of weaver's exporter.
+    data_config : path
+        The student's, that the model was exported with.
+    source : dict
+        See `reference.describe`.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, if preprocess.json is not that of the data config, or if there is no embedding that
+        the options of the network ask for.
+    """
+    folder = Path(folder)
+    for name in (MODEL, PREPROCESS):
+        if not (folder / name).is_file():
+            raise InputError(f"there is no {folder / name}: export the model with weaver first (--export-onnx)")
+    options = configs.load(data_config)
+    found = read_json(folder / PREPROCESS)
+    check_preprocess(found, options, folder)
+    check_embedding(folder / MODEL, source, class_names(options, source))
+    groups = {k: v for k, v in expected_preprocess(options).items() if isinstance(v, dict)}
+    write_json(folder / PREPROCESS, {k: {**v, **groups[k]} if k in groups else v for k, v in found.items()})
+    text = yaml.safe_dump({**options, "weights": None}, sort_keys=False)
+    write_text(folder / CONFIG, f"# {data_config}, without sampling weights; made by kd_trainer deploy\n{text}")
+    write_json(folder / SOURCE, source)
+    for name in DERIVED:  # of a model that was here before
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / hls.PROJECT, ignore_errors=True)
+    sign(folder, folder / MODEL)
+
+
+def check_embedding(path, source, classes):
+    """Raise InputError if an embedding was asked for that the model does not give."""
+    width = session.open_session(path).get_outputs()[0].shape[-1]
+    if source["options"].get("export_embed") and classes and isinstance(width, int) and width <= len(classes):
+        raise InputError(f"{source['network']} does not know export_embed: export the model without that option")
+
+
+def sign(folder, path):
+    """Write the fingerprint of preprocess.json into the metadata of a model file."""
+    import onnx
+
+    model = onnx.load(path)
+    others = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, {**others, FINGERPRINT: fingerprint(folder)})
+    with replacing(path) as temporary:
+        onnx.save(model, temporary)
+
+
+def export_static(folder, jets):
+    """Write model_static.onnx: `jets` jets at a time, with the number of particles of the data config.
+
+    Returns
+    -------
+    path
+    """
+    import torch
+
+    exported = read(folder)
+    model, info = reference.load(exported.source, exported.options)
+    inputs = tuple(torch.ones(jets, *info["input_shapes"][name][1:]) for name in info["input_names"])
+    path = exported.folder / STATIC
+    with replacing(path) as temporary:
+        torch.onnx.export(model, inputs, temporary, input_names=info["input_names"],
+                          output_names=info["output_names"], opset_version=15, dynamo=False)  # fmt: skip
+    sign(exported.folder, path)
+    return path
+
+
+def main(argv):
+    """Complete, export the static variant, compare with torch."""
+    parser = argparse.ArgumentParser(
+        prog="kd_trainer deploy",
+        description="After weaver's --export-onnx: keep the student's data config beside the model, write a variant of "
+        "fixed size for triggers, and compare ONNX Runtime with torch on jets.",
+    )
+    add = parser.add_argument
+    add("model_dir", type=Path, metavar="MODEL_DIR", help="folder with model.onnx and preprocess.json")
+    add("files", nargs="+", metavar="FILE", help="jets to compare on: ROOT or parquet")
+    add("--network", required=True, metavar="NET.py", help="network file of the student")
+    add("-o", "--network-option", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"))
+    add("--weights", required=True, metavar="STATE.pt", help="checkpoint that was exported")
+    add("--data-config", required=True, metavar="CFG.yaml", help="data config of the student")
+    add("--static", type=int, default=1, metavar="B", help="jets of the static variant, 0 for none (default: 1)")
+    parity.add_options(parser)
+    args = parser.parse_args(argv)
+    parity.check_options(args)
+    if args.static < 0:
+        raise InputError("--static has to be at least 0")
+    files = files_of(args.files)
+    source = reference.describe(args.network, parse_options(args.network_option), args.weights)
+    complete(args.model_dir, args.data_config, source)
+    if args.static:
+        print(export_static(args.model_dir, args.static))
+    parity.run(args.model_dir, files, jets=args.jets, tolerance=args.tolerance)

@@ -1,1 +1,0 @@
-"""Jets: simulation, detector response, checks of input files."""

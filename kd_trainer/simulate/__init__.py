@@ -1,0 +1,1 @@
+"""Simulated jets: Pythia 8, detector response, FastJet."""

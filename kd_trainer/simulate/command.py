@@ -1,0 +1,99 @@
+"""python -m kd_trainer simulate: jets from Pythia 8 and FastJet as in public samples, over several processes."""
+
+import argparse
+import importlib.util
+import os
+from concurrent.futures.process import BrokenProcessPool
+
+from kd_trainer.datasets import storage
+from kd_trainer.directories import make_directory
+from kd_trainer.errors import InputError
+from kd_trainer.simulate.production import PART, make_files
+from kd_trainer.simulate.samples import SAMPLES, pythia_seed, recorded
+
+
+def main(argv=None):
+    """The command line; returns the exit code."""
+    args = parse_arguments(argv)
+    for package in ("pythia8mc", "fastjet"):
+        if importlib.util.find_spec(package) is None:
+            raise InputError(f"{package} is not installed; pip install 'weaver-kd[demo]'")
+    make_directory(args.output)
+    wanted = wanted_files(args)
+    missing = {path: made for path, made in wanted.items() if args.overwrite or not storage.is_complete(path, made)}
+    print(f"simulate: {len(wanted)} files, {len(wanted) - len(missing)} of them already in {args.output}")
+    if not missing:
+        return 0
+    try:
+        make_files(args.sample, missing, args.workers)
+    except KeyboardInterrupt:
+        print("simulate: stopped; complete files are kept, the same command goes on from here")
+        return 130
+    except BrokenProcessPool:
+        raise InputError("a process was killed, perhaps for lack of memory; go on with fewer --workers") from None
+    return 0
+
+
+def parse_arguments(argv):
+    """Arguments, checked.
+
+    Raises
+    ------
+    InputError
+        for an unknown class or a number that is not positive
+    """
+    parser = argparse.ArgumentParser(prog="python -m kd_trainer simulate", description=__doc__.partition(": ")[2])
+    add = parser.add_argument
+    add("sample", nargs="?", choices=SAMPLES, default="jetclass", help="the sample to imitate (default: jetclass)")
+    add("-o", "--output", required=True, metavar="DIR", help="directory of the files <class>_<index>")
+    classes = "; ".join(f"of {name}: {' '.join(sample.processes)}" for name, sample in SAMPLES.items())
+    add("--classes", nargs="+", default=["all"], metavar="CLASS", help=f"all (default), or some {classes}")
+    add("--jets", type=int, default=1000, metavar="N", help="jets of a file (default: %(default)s)")
+    add("--jets-of", nargs="+", default=[], metavar="CLASS=N", help="jets of a file for some classes")
+    add("--files", type=int, default=1, metavar="K", help="files of a class (default: %(default)s)")
+    add("--start-file", type=int, default=0, metavar="I", help="index of the first file (default: %(default)s)")
+    add("--seed", type=int, default=1, metavar="S", help="random seed (default: %(default)s)")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    add("--workers", type=int, default=cores, metavar="W", help="processes (default: %(default)s, the cores)")
+    add("--format", choices=("parquet", "root"), default="parquet", help="default: %(default)s")
+    add("--overwrite", action="store_true", help="make files that exist anew")
+    args = parser.parse_intermixed_args(argv)
+
+    known = list(SAMPLES[args.sample].processes)
+    args.classes = known if "all" in args.classes else list(dict.fromkeys(args.classes))
+    args.jets_of = dict(_jets_of(text) for text in args.jets_of)
+    for name in (*args.classes, *args.jets_of):
+        if name not in known:
+            raise InputError(f"unknown class '{name}'; valid are: {', '.join(known)}")
+    for name in args.jets_of:
+        if name not in args.classes:
+            raise InputError(f"--jets-of {name} has no effect: {name} is not among --classes")
+    positive = {"--jets": args.jets, "--files": args.files, "--workers": args.workers}
+    positive |= {f"--jets-of {name}": jets for name, jets in args.jets_of.items()}
+    for option, number in positive.items():
+        if number < 1:
+            raise InputError(f"{option} has to be at least 1, not {number}")
+    for option, number in {"--start-file": args.start_file, "--seed": args.seed}.items():
+        if number < 0:
+            raise InputError(f"{option} cannot be negative, but is {number}")
+    return args
+
+
+def _jets_of(text):
+    name, _, number = text.partition("=")
+    if not number.isdigit():
+        raise InputError(f"--jets-of takes CLASS=N, for example QCD=8000, not '{text}'")
+    return name, int(number)
+
+
+def wanted_files(args):
+    """The files that the arguments ask for: dict of path -> settings that decide what is in it."""
+    wanted = {}
+    for name in args.classes:
+        jets = args.jets_of.get(name, args.jets)
+        for index in range(args.start_file, args.start_file + args.files):
+            seeds = [pythia_seed(args.seed, args.sample, name, index, i) for i in range(-(-jets // PART))]
+            made = {"class": name, "file": index, "jets": jets, "seed": args.seed, "pythia_seeds": seeds}
+            path = storage.file_path(args.output, name, index, args.format)
+            wanted[path] = made | recorded(args.sample, name)
+    return wanted

@@ -1,0 +1,73 @@
+"""Jets of one class: events from Pythia, batch by batch, until there are enough jets."""
+
+import functools
+
+import awkward as ak
+import numpy as np
+import pythia8mc
+
+from kd_trainer.simulate import jetclass, quark_gluon, top
+from kd_trainer.simulate.samples import SAMPLES, pythia_seed, seed_sequence
+from kd_trainer.simulate.veto import EarlyVeto
+
+MAKE_JETS = {"jetclass": jetclass.make_jets, "top": top.make_jets, "qg": quark_gluon.make_jets}
+MAX_BATCH = 100  # events; larger batches are not faster
+
+
+def generate(sample, name, n_jets, seed, file=0, part=0):
+    """Jets of one class, batch by batch.
+
+    Parameters
+    ----------
+    sample, name : one of `samples.SAMPLES` and one of its classes
+    n_jets : jets to make
+    seed, file, part : what the random numbers depend on
+
+    Yields
+    ------
+    awkward array of jets, `n_jets` in total
+    """
+    pythias = start_pythias(sample, name)
+    for offset, (pythia, _) in enumerate(pythias):
+        pythia.rndm.init(pythia_seed(seed, sample, name, file, part) + offset)
+    rng = np.random.default_rng(seed_sequence(seed, sample, name, file, part))
+    while n_jets > 0:
+        n_events = min(MAX_BATCH, max(10, n_jets)) // len(pythias)
+        batch = ak.concatenate([pythia.nextBatch(n_events) for pythia, _ in pythias])
+        jets = MAKE_JETS[sample](batch, name, rng)
+        if jets is not None:
+            # shuffled, so that the cut at the end does not prefer a variant or the first jet of an event
+            yield jets[rng.permutation(len(jets))[:n_jets]]
+            n_jets -= len(jets)
+
+
+@functools.cache
+def start_pythias(sample, name):
+    """Initialised Pythias, one a variant of a class, kept for the next part: a start takes as long as 20 to 100 jets.
+
+    Every start has the same seed, so that the maxima found at the start do not depend on who came first; `generate`
+    then sets the seed of the part.
+
+    Returns
+    -------
+    list of (Pythia, its veto or None)
+        Pythia does not keep the veto alive.
+
+    Raises
+    ------
+    RuntimeError
+        if Pythia refuses a setting or cannot start
+    """
+    processes, settings, window = SAMPLES[sample]
+    started = []
+    for variant in settings(processes[name]):
+        pythia, veto = pythia8mc.Pythia("", False), window and EarlyVeto(window)
+        for line in variant:
+            if not pythia.readString(line):
+                raise RuntimeError(f"Pythia does not know the setting '{line}'")
+        if veto:
+            pythia.setUserHooksPtr(veto)
+        if not pythia.init():
+            raise RuntimeError(f"Pythia cannot start with the settings of {name}")
+        started.append((pythia, veto))
+    return started

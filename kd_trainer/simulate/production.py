@@ -1,0 +1,114 @@
+"""Making jet files over several processes: parts of files, the longest first, one progress bar."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from kd_trainer.datasets import storage
+from kd_trainer.simulate.samples import SAMPLES
+
+PART = 500  # jets; files are made in parts so that all processes stay busy to the end
+_shared = {}  # in a worker: the counter of finished jets and the stop sign
+
+
+class Part(NamedTuple):
+    """A piece of work: some of the jets of one file."""
+
+    sample: str
+    name: str
+    file: int
+    part: int
+    jets: int
+    seed: int
+
+
+def make_files(sample, wanted, workers):
+    """Make files in parts and write each when its last part has arrived.
+
+    Parameters
+    ----------
+    sample : one of `samples.SAMPLES`
+    wanted : dict of path -> settings with at least class, file, jets and seed
+    workers : number of processes
+
+    Raises
+    ------
+    KeyboardInterrupt
+        after Ctrl-C, when the processes have ended; no partial file is left
+    """
+    parts = {part: path for path, settings in wanted.items() for part in split(sample, settings)}
+    processes = SAMPLES[sample].processes
+    order = sorted(parts, key=lambda part: part.jets / processes[part.name].rate, reverse=True)
+    context = multiprocessing.get_context("spawn")
+    finished, stop = context.Value("q", 0), context.Event()
+    arrived = {path: {} for path in wanted}
+    with (
+        ProcessPoolExecutor(workers, context, initializer=_share, initargs=(finished, stop)) as pool,
+        tqdm(total=sum(part.jets for part in parts), unit="jet", smoothing=0.05) as bar,
+    ):
+        try:
+            running = submit(pool, order)
+            while running:
+                done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+                bar.update(finished.value - bar.n)
+                for future in done:
+                    part = running.pop(future)
+                    path = parts[part]
+                    arrived[path][part.part] = future.result()
+                    if len(arrived[path]) == len(split(sample, wanted[path])):
+                        tables = arrived.pop(path)
+                        storage.write(path, [tables[i] for i in sorted(tables)], wanted[path])
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def split(sample, settings):
+    """The parts of a file with the given settings: list of `Part`."""
+    name, file, jets, seed = (settings[key] for key in ("class", "file", "jets", "seed"))
+    firsts = range(0, jets, PART)
+    return [Part(sample, name, file, i, min(PART, jets - first), seed) for i, first in enumerate(firsts)]
+
+
+def submit(pool, parts):
+    """Hand parts to the processes: dict of future -> part. The processes start here, deaf to Ctrl-C."""
+    listening = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return {pool.submit(make_part, part): part for part in parts}
+    finally:
+        signal.signal(signal.SIGINT, listening)
+
+
+def make_part(part):
+    """In a worker: the jets of one part as an Arrow table, None when the run is being stopped."""
+    import awkward as ak
+
+    from kd_trainer.simulate.generate import generate
+
+    batches, source = [], generate(part.sample, part.name, part.jets, part.seed, part.file, part.part)
+    while not _shared["stop"].is_set():
+        jets = next(source, None)
+        if jets is None:
+            return storage.to_table(ak.concatenate(batches))
+        batches.append(jets)
+        with _shared["finished"].get_lock():
+            _shared["finished"].value += len(jets)
+    return None
+
+
+def _share(finished, stop):
+    """In a new worker: keep what it shares with the parent, and end when the parent ends."""
+    _shared.update(finished=finished, stop=stop)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent():
+    """End with the parent also when that is killed: the queue of work would keep this process waiting for ever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)

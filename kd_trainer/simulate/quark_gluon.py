@@ -1,0 +1,40 @@
+"""Jets as in the quark/gluon benchmark (arXiv 1810.05165): true particles, no detector."""
+
+import numpy as np
+
+from kd_trainer.datasets.layouts import quark_gluon_jets
+from kd_trainer.simulate.benchmarks import QUARK_GLUON
+from kd_trainer.simulate.clustering import cluster, constituents
+from kd_trainer.simulate.events import directions, flatten, rapidity, stable_particles
+from kd_trainer.simulate.selection import keep
+
+RADIUS, PT_MIN, PT_MAX, RAPIDITY_MAX = 0.4, 500.0, 550.0, 1.7
+
+
+def make_jets(batch, name, _):
+    """All jets in the window, as in the benchmark also one that is not the hardest of its event.
+
+    Parameters
+    ----------
+    batch : awkward array of E events from `pythia.nextBatch`
+    name : quark or gluon
+
+    Returns
+    -------
+    awkward array of jets, or None if none is accepted
+    """
+    particles = stable_particles(flatten(batch))
+    jets, members = cluster(particles, len(batch), PT_MIN, RADIUS)
+    jets, members = keep(jets, members, in_window(jets))
+    if len(jets["event"]) == 0:
+        return None
+    pt, _, phi = directions(particles)
+    columns = {"pt": pt, "y": rapidity(particles), "phi": phi, "pid": particles["pid"]}
+    labels = np.full(len(jets["event"]), QUARK_GLUON[name].label)
+    return quark_gluon_jets(constituents(columns, members, jets["count"]), labels)
+
+
+def in_window(jets):
+    """Jets with 500 < pT < 550 GeV and |y| < 1.7: (J,) mask."""
+    pt, _, _ = directions(jets)
+    return (pt > PT_MIN) & (pt < PT_MAX) & (np.abs(rapidity(jets)) < RAPIDITY_MAX)

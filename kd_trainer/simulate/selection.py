@@ -1,0 +1,68 @@
+"""Which jets are kept, and the particle-level jet and the resonance that belong to each."""
+
+import numpy as np
+
+from kd_trainer.simulate.clustering import RADIUS
+from kd_trainer.simulate.events import directions, select, wrap
+
+PT_MIN, PT_MAX, ETA_MAX = 500.0, 1000.0, 2.0
+
+
+def in_window(jets):
+    """Jets with 500 < pT < 1000 GeV and |eta| < 2: (J,) mask."""
+    pt, eta, _ = directions(jets)
+    return (pt > PT_MIN) & (pt < PT_MAX) & (np.abs(eta) < ETA_MAX)
+
+
+def match_resonances(jets, resonances):
+    """The resonance of which every visible decay product lies in the jet.
+
+    Parameters
+    ----------
+    jets : dict of (J,) arrays event, px, py, pz
+    resonances : dict from `events.resonances` of M resonances
+
+    Returns
+    -------
+    (J,) index of the resonance, -1 without one
+    """
+    _, eta, phi = directions(jets)
+    jet, resonance = np.nonzero(jets["event"][:, None] == resonances["event"])
+    deta = resonances["prong_eta"][resonance] - eta[jet, None]
+    dphi = wrap(resonances["prong_phi"][resonance] - phi[jet, None])
+    inside = (np.hypot(deta, dphi) < RADIUS).all(axis=1)
+    match = np.full(len(eta), -1)
+    match[jet[inside]] = resonance[inside]
+    return match
+
+
+def match_nearest(jets, others):
+    """The nearest of the other jets of the same event within Delta R = 0.8.
+
+    Parameters
+    ----------
+    jets, others : dicts of (J,) and (K,) arrays event, px, py, pz
+
+    Returns
+    -------
+    (J,) index of the other jet, -1 without one
+    """
+    _, eta, phi = directions(jets)
+    _, other_eta, other_phi = directions(others)
+    distance = np.hypot(eta[:, None] - other_eta, wrap(phi[:, None] - other_phi))
+    distance[jets["event"][:, None] != others["event"]] = np.inf
+    if distance.size == 0:
+        return np.full(len(eta), -1)
+    nearest = distance.argmin(axis=1)
+    return np.where(distance[np.arange(len(eta)), nearest] < RADIUS, nearest, -1)
+
+
+def keep(jets, members, mask):
+    """The jets of a mask and their constituents.
+
+    Parameters
+    ----------
+    jets, members : as returned by `clustering.cluster`
+    mask : (J,)
+    """
+    return select(jets, mask), members[np.repeat(mask, jets["count"])]

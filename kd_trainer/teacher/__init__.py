@@ -1,0 +1,1 @@
+"""Frozen teachers: from a network file and a checkpoint to the soft targets of a batch."""

@@ -1,0 +1,91 @@
+"""Soft targets of several teachers, and of teachers with other classes than the student's."""
+
+import math
+
+import torch
+
+from kd_trainer.classes import columns_of
+from kd_trainer.configs import PREFIX, teacher_view
+from kd_trainer.teacher.frozen import load_teacher
+
+
+def combined(logits, what):
+    """One set of logits (N, K) of several.
+
+    Parameters
+    ----------
+    logits : list of (N, K) tensors
+    what : str
+        "probabilities": log of the mean of the probabilities at temperature 1, whatever the temperature of the loss,
+        so that soft targets do not depend on it. "logits": mean of the logits, each less its mean over the classes.
+    """
+    if what == "logits":
+        return torch.stack([z - z.mean(dim=1, keepdim=True) for z in logits]).mean(dim=0)
+    return torch.stack([z.log_softmax(dim=1) for z in logits]).logsumexp(dim=0) - math.log(len(logits))
+
+
+def grouped(logits, groups):
+    """Log-probabilities (N, K) of groups of classes, in fp32, normalised over the classes that are in a group.
+
+    Parameters
+    ----------
+    logits : (N, L) tensor
+    groups : list of K lists of columns
+    """
+    exact = (logits.cpu() if logits.device.type == "mps" else logits).double()
+    sums = torch.stack([exact[:, columns].logsumexp(dim=1) for columns in groups], dim=1)
+    return sums.log_softmax(dim=1).float().to(logits.device)
+
+
+class Ensemble:
+    """Teachers that see the same inputs, and say together what they think of the student's classes.
+
+    Parameters
+    ----------
+    teachers : list of Teacher
+    what : str
+        See `combined`.
+    groups : list of lists of int, or None
+        See `grouped`: columns of the teachers' logits for each class of the student; None if the classes are the same.
+    """
+
+    def __init__(self, teachers, what, groups):
+        self.teachers = teachers
+        self.what = what
+        self.groups = groups
+        self.input_names = list(dict.fromkeys(name for teacher in teachers for name in teacher.input_names))
+        self.description = " and ".join(teacher.description for teacher in teachers)
+        if len(teachers) > 1:
+            self.description += f"; mean of their {what}"
+        if groups:
+            self.description += f"; {sum(map(len, groups))} of {teachers[0].classes} classes in {len(groups)} groups"
+
+    def __call__(self, X, device):
+        """Logits (N, K) in fp32 for a batch X of a paired loader, followed by the embedding if there is one."""
+        X = {PREFIX + name: X[PREFIX + name].to(device, non_blocking=True) for name in self.input_names}
+        outputs = [self._of_one(teacher, X, device) for teacher in self.teachers]
+        return outputs[0] if len(outputs) == 1 else combined(outputs, self.what)
+
+    def _of_one(self, teacher, X, device):
+        output = teacher(X, device)
+        if not self.groups:
+            return output
+        logits, embedding = output.tensor_split([teacher.classes], dim=1)
+        return torch.cat([grouped(logits, self.groups), embedding], dim=1)
+
+
+def load_ensemble(members, paired, what, embedding=False):
+    """The teachers of a distillation.
+
+    Parameters
+    ----------
+    members : list of members.Member
+    paired : DataConfig
+    what : str
+        See `combined`.
+    embedding : bool
+        Append the embedding of the teacher, of which there is one then.
+    """
+    view = teacher_view(paired)
+    teachers = [load_teacher(*member[:2], view, member.options, embedding) for member in members]
+    return Ensemble(teachers, what, columns_of(paired.labels))

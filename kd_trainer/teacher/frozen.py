@@ -1,0 +1,182 @@
+"""A frozen teacher: a tagger built from its own network file and checkpoint, giving soft targets."""
+
+import copy
+import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from weaver.nn.model.ParticleTransformer import SequenceTrimmer
+from weaver.utils.import_tools import import_module
+
+from kd_trainer.configs import PREFIX
+from kd_trainer.distill.embedding import append_embedding
+from kd_trainer.errors import InputError
+from kd_trainer.jet_files import one_line
+from kd_trainer.teacher.batching import batches, shortest_length, trial_jets
+from kd_trainer.teacher.folding import folded
+
+
+class Teacher:
+    """A model in eval mode without gradients, fed from the teacher's input groups of a paired batch.
+
+    Jets are evaluated in batches of like multiplicity (see `batching`). On a CPU each core works on a batch of its
+    own, unless the model is compiled: cores that share the small operations of one batch mostly wait for each other.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    input_names : sequence of str
+        Input groups in the order of `model.forward`, without prefix.
+    description : str
+        One line for the log.
+    shortest : int or None
+        Length to which jets may be trimmed, see `batching.shortest_length`.
+
+    Attributes
+    ----------
+    classes : int or None
+        Number of logits, if known.
+    bfloat16, compiled : bool
+        Whether matrix products are made in bfloat16, and the model is compiled: see `approximation`.
+    """
+
+    def __init__(self, model, input_names, description, shortest=None):
+        self.model = model.eval().requires_grad_(False)
+        self.input_names = input_names
+        self.description = description
+        self.shortest = shortest
+        self.classes = None
+        self.bfloat16 = False
+        self.compiled = False
+        self.local = threading.local()
+        self.pool = None
+        for module in model.modules():
+            if isinstance(module, SequenceTrimmer):  # to the longest jet, even if a graph network then lacks neighbours
+                module.enabled = False
+
+    @torch.no_grad()
+    def __call__(self, X, device):
+        """Logits (N, K) in fp32 for a batch X of a paired loader, on `device`; then the embedding, if asked for."""
+        inputs = {name: X[PREFIX + name].to(device, non_blocking=True) for name in self.input_names}
+        order, cut = batches(inputs, self.shortest)
+        cores = torch.get_num_threads() if torch.device(device).type == "cpu" and not self.compiled else 1
+        if len(cut) > 1 and cores > 1:
+            logits = self._on_cores(cut)
+        else:
+            self.model.to(device)
+            model = self._by_compiler if self.compiled else self.model
+            logits = [self._evaluate(model, batch) for batch in cut]
+        return torch.cat(logits)[order.argsort()].float()
+
+    @cached_property
+    def _by_compiler(self):
+        return torch.compile(self.model, dynamic=True)
+
+    def _on_cores(self, cut):
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            self.pool = self.pool or ThreadPoolExecutor(threads)
+            return list(self.pool.map(self._alone, cut))
+        finally:
+            torch.set_num_threads(threads)
+
+    @torch.no_grad()
+    def _alone(self, batch):
+        """In a thread: a copy of the model for each, since nothing keeps a model from leaving things in itself."""
+        if not hasattr(self.local, "model"):
+            self.local.model = copy.deepcopy(self.model)
+        return self._evaluate(self.local.model, batch)
+
+    def _evaluate(self, model, batch):
+        with torch.autocast(next(iter(batch.values())).device.type, torch.bfloat16, enabled=self.bfloat16):
+            return model(*batch.values())
+
+
+def load_teacher(network, weights, data_config, options, embedding=False):
+    """Build the teacher of a distillation.
+
+    Parameters
+    ----------
+    network, weights : str
+        Network file and checkpoint (a state dict).
+    data_config : DataConfig
+        The teacher's own view, see `configs.teacher_view`.
+    options : dict
+        Options of the network.
+    embedding : bool
+        Append the embedding to the logits, see `embedding`.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or unreadable, if the weights are of another architecture (naming the keys), or if
+        the number of classes is not that of the data config.
+    """
+    model, model_info = build_teacher(network, data_config, options)
+    state = read_weights(weights)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        problems = "; ".join(one_line(line) for line in str(error).splitlines()[1:4])
+        raise InputError(f"the weights {weights} do not fit the teacher {network}: {problems}") from None
+    description = (
+        f"{network} ({sum(p.numel() for p in model.parameters()):,} parameters), weights {weights} "
+        f"(SHA-256 {hashlib.sha256(Path(weights).read_bytes()).hexdigest()}), inputs {describe_inputs(data_config)}"
+    )
+    names = model_info["input_names"]
+    teacher = Teacher(model, names, description)
+    teacher.classes = _check_classes(teacher, data_config)
+    if embedding:
+        append_embedding(model)
+    inputs = trial_jets({name: data_config.input_shapes[name] for name in names})
+    teacher.model = folded(model, list(inputs.values()))
+    teacher.shortest = shortest_length(teacher.model, inputs)
+    if teacher.shortest is None:
+        teacher.description += "; its padding is evaluated too, since its output depends on it or it has no mask"
+    return teacher
+
+
+def build_teacher(network, data_config, options):
+    """The teacher's network without its weights, as its network file builds it: (model, model_info)."""
+    if not Path(network).is_file():
+        raise InputError(f"the teacher's network file {network} does not exist")
+    with torch.random.fork_rng():  # a teacher must not change the student's random numbers
+        return import_module(str(network), "_teacher_module").get_model(data_config, **options)
+
+
+def read_weights(path):
+    """The state dict in a checkpoint file; InputError if it is missing, truncated or something else."""
+    if not Path(path).is_file():
+        raise InputError(f"the teacher's weights {path} do not exist")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"the teacher's weights {path} cannot be read (truncated?): {one_line(reason)}") from None
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise InputError(f"the teacher's weights {path} are not a state dict as weaver writes it")
+    return state
+
+
+def describe_inputs(data_config):
+    """'pf_features 17 x 128: part_pt_log, ...' for a data config."""
+    shapes = data_config.input_shapes
+    names = ", ".join(data_config.input_dicts.get("pf_features", ()))
+    return ", ".join(f"{k} {s[1]} x {s[2]}" for k, s in shapes.items()) + (f"; pf_features: {names}" if names else "")
+
+
+def _check_classes(teacher, data_config):
+    """The number of classes."""
+    known = data_config.label_value if data_config.label_type == "simple" else data_config.labels.get("names")
+    shapes = {k: (2, *data_config.input_shapes[k][1:]) for k in teacher.input_names}
+    logits = teacher({PREFIX + k: torch.ones(shape) for k, shape in shapes.items()}, "cpu")
+    if logits.ndim != 2 or (known and logits.shape[1] != len(known)):
+        raise InputError(
+            f"the teacher gives an output of shape {tuple(logits.shape)} for two jets, "
+            f"the data config has {len(known or [])} classes"
+        )
+    return logits.shape[1]

@@ -1,0 +1,101 @@
+"""Calibration, paired gains and the recovered fraction, against closed forms."""
+
+import numpy as np
+import pytest
+
+from kd_trainer.evaluate import calibration
+from kd_trainer.evaluate.compare import Sample
+from kd_trainer.study import statistics as figures
+
+
+def sample(*values, noise=0.0, seed=1):
+    """A sample of some seeds whose replicas move together, by `noise` (R,) relative to the values."""
+    values = np.array(values, dtype=float)
+    common = 1 + noise * np.random.default_rng(seed).normal(size=400)
+    return Sample(values, values[:, None] * common)
+
+
+def test_calibration_error_by_hand():
+    # Ten jets at a score of 0.8, six right: 0.2 off; thirty at 0.95, all right: 0.05 off.
+    scores = np.array([[0.8, 0.2]] * 10 + [[0.05, 0.95]] * 30)
+    labels = np.array([0] * 6 + [1] * 4 + [1] * 30)
+    assert calibration.expected_calibration_error(labels, scores) == pytest.approx((10 * 0.2 + 30 * 0.05) / 40)
+    weights = calibration.balanced_weights(labels)
+    assert [weights[labels == c].sum() for c in (0, 1)] == pytest.approx([0.5, 0.5])
+    # In the first bin 6/12 of the weight is right and 4/68 is wrong; the second has the remaining 30/68.
+    first = abs(0.5 * 0.8 + 4 / 68 * 0.8 - 0.5)
+    expected = first + 30 / 68 * 0.05
+    assert calibration.expected_calibration_error(labels, scores, weights) == pytest.approx(expected)
+
+
+def test_calibration_error_of_true_probabilities_is_small_and_of_sharpened_ones_is_not():
+    rng = np.random.default_rng(2)
+    p = rng.uniform(0, 1, 50_000)
+    labels = (rng.uniform(size=p.size) < p).astype(int)
+    scores = np.stack([1 - p, p], axis=1)
+    sharp = scores**3 / (scores**3).sum(axis=1, keepdims=True)
+    assert calibration.expected_calibration_error(labels, scores) < 0.01
+    assert calibration.expected_calibration_error(labels, sharp) > 0.08
+    assert calibration.expected_calibration_error(labels, np.ones_like(scores) / 2) < 0.01
+
+
+def test_replicas_of_calibration_and_accuracy_are_those_of_repeated_jets():
+    rng = np.random.default_rng(3)
+    scores = rng.dirichlet(np.ones(4), 200)
+    labels, weights = rng.integers(0, 4, 200), rng.uniform(0.5, 2, 200)
+    drawn = rng.poisson(1.0, (3, 200)).astype(np.uint8)
+    ece = calibration.ece_statistic(labels, scores, weights)(drawn)
+    accuracy = calibration.accuracy_statistic(labels, scores, weights)(drawn)
+    for i, counts in enumerate(drawn):
+        repeated = np.repeat(np.arange(200), counts)
+        again = calibration.expected_calibration_error(labels[repeated], scores[repeated], weights[repeated])
+        right = scores[repeated].argmax(axis=1) == labels[repeated]
+        assert ece[i] == pytest.approx(again)
+        assert accuracy[i] == pytest.approx(np.average(right, weights=weights[repeated]))
+
+
+def test_ratio_is_paired_by_seed_and_jet():
+    # Seeds differ by factors, and so do the test samples, but the student gains 30 % in each of them.
+    twin = sample(100, 200, 50, noise=0.2)
+    gained = Sample(1.3 * twin.values, 1.3 * twin.replicas)
+    ratio = figures.paired_ratio(gained, twin)
+    assert ratio["value"] == pytest.approx(1.3)
+    assert ratio["total"] < 1e-9
+    uneven = figures.paired_ratio(sample(110, 240), sample(100, 200))
+    logs = np.log([1.1, 1.2])
+    assert uneven["value"] == pytest.approx(np.exp(logs.mean()))
+    assert uneven["seed_error"] == pytest.approx(uneven["value"] * logs.std(ddof=1) / np.sqrt(2))
+    assert figures.paired_ratio(sample(110), sample(100))["seed_error"] is None
+
+
+def test_difference_is_paired_by_seed():
+    found = figures.paired_difference(sample(0.6, 0.7, 0.5), sample(0.5, 0.6, 0.4))
+    assert (found["value"], found["seed_error"]) == (pytest.approx(0.1), pytest.approx(0))
+
+
+def test_recovered_fraction():
+    twin, distilled, ceiling = sample(0.50, 0.52), sample(0.56, 0.58), sample(0.58, 0.60, 0.62)
+    found = figures.recovered(distilled, twin, ceiling)
+    assert found["value"] == pytest.approx(0.06 / 0.09)
+    # Gain (0.06) is the same for both seeds; the way (0.09) and the ceiling are not.
+    by_kd, by_ce, by_top = 1 / 0.09, (0.57 - 0.60) / 0.09**2, -0.06 / 0.09**2
+    students = by_kd * distilled.values + by_ce * twin.values
+    expected = np.hypot(students.std(ddof=1) / np.sqrt(2), by_top * 0.02 / np.sqrt(3))
+    assert found["seed_error"] == pytest.approx(expected, rel=1e-6) and found["statistical"] == pytest.approx(0)
+
+
+def test_recovered_fraction_agrees_with_a_simulation():
+    rng = np.random.default_rng(4)
+    twins, gains, tops = 0.5 + 0.01 * rng.normal(size=(500, 5)), 0.01 * rng.normal(size=(500, 5)), rng.normal(
+        0.7, 0.01, size=(500, 3))  # fmt: skip
+    studies = [
+        figures.recovered(sample(*(t + 0.1 + g)), sample(*t), sample(*top)) for t, g, top in zip(twins, gains, tops)
+    ]
+    scatter = np.std([study["value"] for study in studies])
+    assert scatter == pytest.approx(np.sqrt(np.mean([study["seed_error"] ** 2 for study in studies])), rel=0.15)
+
+
+def test_no_fraction_without_a_way_to_go():
+    twin, ceiling = sample(0.60, 0.62), sample(0.60, 0.64)
+    assert figures.recovered(sample(0.61, 0.63), twin, ceiling) is None
+    assert figures.recovered(sample(0.61, 0.63), sample(0.7, 0.7), sample(0.6, 0.6)) is None
