@@ -122,7 +122,7 @@ split_options() { # split_options ARGUMENTS...: sets `net_options`, those of the
 # what the files of train_scripts/datasets and train_scripts/models set
 data_config='' data_train=() data_val=() data_test=() data_options=() default_teacher=ParT default_teacher_tier=full
 epochs=0 samples_per_epoch=0 samples_per_epoch_val=0
-network=''
+network='' deploy_options=()
 
 choose() { # choose models|datasets NAME SETTING: source its file
     [[ -f train_scripts/$1/$2.sh ]] ||

@@ -27,7 +27,7 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 # shellcheck source=train_scripts/common.sh
 source train_scripts/common.sh
 start "make_weight teacher pretrain finetune cache train baseline test report convert quantise latency demo" "$@"
-paths_of_caller DATADIR TEACHER_CONFIG CLASSES PRETRAINED WEIGHTS
+paths_of_caller DATADIR TEACHER_CONFIG CLASSES PRETRAINED WEIGHTS VENV
 lists_of_caller TRAIN_FILES TEACHER_WEIGHTS
 if [[ ${CACHE:-} != none ]]; then paths_of_caller CACHE; fi
 if [[ $mode == demo ]]; then DATASET=demo; fi
@@ -57,7 +57,7 @@ COMMENT=${COMMENT:-}                  # suffix of the names of runs
 RESTART=${RESTART:-no}                # yes: train from scratch; changed: if the settings are not those of the run
 DDP_NGPUS=${DDP_NGPUS:-1}             # number of GPUs for DDP training
 JETS=${JETS:-1000}                    # training jets of each class in the demo
-export VENV=${VENV:-.venv}            # where to install weaver if the active environment has none
+export VENV=${VENV:-$PWD/.venv}       # where to install weaver if the active environment has none
 
 need_numbers DDP_NGPUS WEIGHT_BITS JETS SEED TEACHER_SEED
 need_choice RESTART no yes changed
@@ -77,19 +77,21 @@ choose models "$TEACHER" TEACHER
 teacher_network=$network teacher_head=$head
 teacher_options=("${options[@]}") teacher_training=("${training[@]}") teacher_cuda=("${cuda[@]}")
 for student in $STUDENT; do choose models "$student" STUDENT; done
-if [[ $LABELS == no ]]; then unlabelled=(--unlabelled) kd_alpha=1.0; else unlabelled=(); fi
+validation=student.yaml unlabelled=()
+if [[ $LABELS == no ]]; then # the best epoch is then the one that agrees best with the teacher
+    validation=paired.yaml unlabelled=(--unlabelled) kd_alpha=1.0
+fi
 
 # names of runs, and the checkpoints of the teacher
-teacher_name() { echo "${DATASET}_${TEACHER}_${TEACHER_TIER}_seed$1$COMMENT"; }  # teacher_name SEED
-student_name() { echo "${RUN:-${DATASET}_${1}_${TIER}_${2}_seed$3$COMMENT}"; }   # student_name STUDENT kd|baseline SEED
-best() { echo "training/$1/net_best_epoch_state.pt"; }                           # best RUN
-first_teacher=$(teacher_name "${TEACHER_SEED%% *}")
+teacher_name() { echo "${DATASET}_${TEACHER}_${TEACHER_TIER}_seed$1$COMMENT"; } # teacher_name SEED
+student_name() { echo "${RUN:-${DATASET}_${1}_${TIER}_${2}_seed$3$COMMENT}"; }  # student_name STUDENT kd|baseline SEED
+best() { echo "training/$1/net_best_epoch_state.pt"; }                          # best RUN
+teacher_run=${RUN:-$(teacher_name "${TEACHER_SEED%% *}")}
 latency_run=${DATASET}_latency_${TEACHER}_${TEACHER_TIER}_${STUDENT// /_}_$TIER$COMMENT
 CACHE=${CACHE:-cache/$(teacher_name "${TEACHER_SEED// /+}")_$TIER}
-teachers=()
-for seed in $TEACHER_SEED; do teachers+=("$(best "$(teacher_name "$seed")")"); done
-if [[ $TEACHER_WEIGHTS ]]; then read -ra teachers <<<"$TEACHER_WEIGHTS"; fi
+read -ra teachers <<<"$TEACHER_WEIGHTS"
 if [[ -f $TEACHER_WEIGHTS ]]; then teachers=("$TEACHER_WEIGHTS"); fi # its path may have spaces
+if [[ ! $TEACHER_WEIGHTS ]]; then for seed in $TEACHER_SEED; do teachers+=("$(best "$(teacher_name "$seed")")"); done; fi
 
 # shellcheck source=train_scripts/setup.sh
 if [[ ! $dry_run ]]; then source train_scripts/setup.sh; fi
@@ -99,25 +101,23 @@ sample=(--data-train "${data_train[@]}" --data-val "${data_val[@]}" "${data_opti
     --samples-per-epoch $((samples_per_epoch / DDP_NGPUS)) --samples-per-epoch-val "$samples_per_epoch_val"
     --num-epochs "$epochs" --optimizer ranger "${device[@]}")
 seeded=(-o restart "'$RESTART'" -o seed)
-deploy_options=()
 
 check() { run "${kd[@]}" check "${@/#/--data-config=}" "${data_train[@]}" "${data_val[@]}"; } # check CONFIG...
 
-teacher_data() { # teacher_data RUN: sets `config`, the teacher's data config, with the sampling weights of WEIGHTS
-    config=$teacher_config
-    if [[ $WEIGHTS ]]; then
-        run "${kd[@]}" pair --student "$teacher_config" --weights "$WEIGHTS" -o "training/$1"
-        config=training/$1/student.yaml
-    fi
-    check "$config"
+own_data() { # own_data CONFIG RUN: the data config of a training on labels, with sampling weights: RUN/student.yaml
+    check "$1"
+    run "${kd[@]}" pair --student "$1" --weights "${WEIGHTS:-$teacher_config}" -o "training/$2"
 }
 
-need_teacher() {
+paired_data() { # paired_data FOLDER: student.yaml, and paired.yaml with the inputs of the teacher
     for weights in "${teachers[@]}"; do
         [[ $dry_run || -f $weights ]] ||
             fail "there is no teacher at $weights: train one (./train_kd.sh teacher) or name one (TEACHER_WEIGHTS=...)"
         if [[ ! $TEACHER_WEIGHTS ]]; then need_trained "$(basename "${weights%/*}")"; fi
     done
+    check "$student_config" "$teacher_config"
+    run "${kd[@]}" pair --student "$student_config" --teacher "$teacher_config" --weights "${WEIGHTS:-$teacher_config}" \
+        ${CLASSES:+--classes "$CLASSES"} "${unlabelled[@]}" -o "$1"
 }
 
 soft_targets() { # soft_targets PAIRED [arguments...]: make those of the teachers, or look at them
@@ -126,25 +126,17 @@ soft_targets() { # soft_targets PAIRED [arguments...]: make those of the teacher
     run "${kd[@]}" cache --paired "$1" "${members[@]}" --output "$CACHE" "${@:2}" "${data_train[@]}"
 }
 
-pair() { # pair FOLDER: writes student.yaml, and paired.yaml with the inputs of the teacher
-    check "$student_config" "$teacher_config"
-    run "${kd[@]}" pair --student "$student_config" --teacher "$teacher_config" --weights "${WEIGHTS:-$teacher_config}" \
-        ${CLASSES:+--classes "$CLASSES"} "${unlabelled[@]}" -o "$1"
-}
-
 distil() { # distil RUN [weaver arguments...]: train with the soft targets of the cache, if there is one, or the teacher
-    local paired=training/$1/paired.yaml config=training/$1/paired.yaml validation=training/$1/student.yaml cached=()
-    need_teacher
-    into "$1"
-    pair "training/$1"
-    if [[ $LABELS == no ]]; then validation=$paired; fi # the best epoch is that which agrees best with the teacher
+    local config=training/$1/paired.yaml cached=()
+    paired_data "training/$1"
     if [[ -f $CACHE/cached.yaml ]]; then
-        soft_targets "$paired" --check || fail "the soft targets in $CACHE are not those of this teacher and these files: ./train_kd.sh cache, or CACHE=none"
-        config=$CACHE/cached.yaml
-        cached=(-o kd_cache "$(quoted "$paired")" --data-train)
+        soft_targets "$config" --check || fail "the soft targets in $CACHE are not those of this teacher and these files: ./train_kd.sh cache, or CACHE=none"
+        cached=(-o kd_cache "$(quoted "$config")" --data-train)
         for file in "${data_train[@]}"; do cached+=("$(in_cache "$file")"); done
+        config=$CACHE/cached.yaml
     fi
-    run "${weaver[@]}" "${sample[@]}" "${outputs[@]}" --data-config "$config" --data-config-val "$validation" \
+    into "$1"
+    run "${weaver[@]}" "${sample[@]}" "${outputs[@]}" --data-config "$config" --data-config-val "training/$1/$validation" \
         --data-config-test "$student_config" "${training[@]}" "${cuda[@]}" --network-config networks/distill.py \
         -o student "$(quoted "$network")" "${options[@]}" "${seeded[@]}" "$SEED" \
         -o teacher "$(quoted "$teacher_network")" -o teacher_options "$(as_dict "${teacher_options[@]}")" \
@@ -153,30 +145,21 @@ distil() { # distil RUN [weaver arguments...]: train with the soft targets of th
     need_trained "$1"
 }
 
-predict() { # predict NAME RUN CONFIG WEIGHTS NETWORK [options and weaver arguments...]
+predict() { # predict NAME RUN CONFIG WEIGHTS NETWORK [arguments...], if it is trained
+    if [[ ! $dry_run && ! -f $4 ]]; then echo "train_kd.sh: there is no $4, so it is left out" >&2 && return; fi
+    if [[ $4 == "training/$2/"* ]]; then need_trained "$2"; fi
+    into "$2"
     split_options "${@:6}"
-    run mkdir -p "training/$2" "logs/$2"
     run weaver --predict --data-test "${data_test[@]}" --data-config "$3" --num-workers 1 "${training[@]}" "${device[@]}" \
         --network-config networks/supervised.py -o network "$(quoted "$5")" "${net_options[@]}" --model-prefix "$4" \
         --predict-output "$PWD/training/$2/pred.root" --log-file "logs/$2/test.log" "${others[@]}"
     run "${kd[@]}" complexity --name "$1" --network "$5" --data-config "$3" "${net_options[@]}" --output "training/$2/pred.model.json"
 }
 
-wanted() { # wanted FILE NAME: whether test predicts it; what PREDICT names has to be there
-    if [[ $dry_run || -f $1 ]]; then
-        predicted=yes
-        if [[ $1 != "${teachers[0]}" ]]; then need_trained "$2"; fi
-    elif [[ $PREDICT ]]; then
-        fail "there is no $1: train it first"
-    else
-        echo "train_kd.sh: there is no $1, so it is left out" >&2
-        return 1
-    fi
-}
-
-export_onnx() { # export_onnx RUN CONFIG WEIGHTS NETWORK [options and weaver arguments...]
+export_onnx() { # export_onnx RUN CONFIG WEIGHTS NETWORK [arguments...]
+    if [[ $3 == "training/$1/"* ]]; then need_trained "$1"; fi
+    into "$1"
     split_options "${@:5}"
-    run mkdir -p "training/$1" "logs/$1"
     run weaver --data-config "$2" --network-config "$4" "${net_options[@]}" --model-prefix "$3" \
         --export-onnx "training/$1/model.onnx" --log-file "logs/$1/convert.log" "${others[@]}"
     run "${kd[@]}" deploy "training/$1" "${data_test[@]}" --network "$4" "${net_options[@]}" --weights "$3" --data-config "$2" \
@@ -192,25 +175,22 @@ case $mode in
         check "$teacher_config"
         run "${weaver[@]}" --print --data-train "${data_train[@]#*:}" "${data_val[@]}" --data-config "$teacher_config" \
             "${data_options[@]}" --network-config "$teacher_network" "${teacher_options[@]}" "${device[@]}" \
-            --model-prefix "training/$first_teacher/net" --log-file "logs/$first_teacher/make_weight.log" "$@"
+            --model-prefix "training/$teacher_run/net" --log-file "logs/$teacher_run/make_weight.log" "$@"
         ;;
     teacher)
-        if [[ $TEACHER_WEIGHTS ]]; then
-            echo "TEACHER_WEIGHTS=$TEACHER_WEIGHTS is the teacher: nothing to train" && exit
-        fi
-        name=${RUN:-$first_teacher}
-        into "$name"
-        teacher_data "$name"
-        run "${weaver[@]}" "${sample[@]}" "${outputs[@]}" --data-config "$config" "${teacher_training[@]}" "${teacher_cuda[@]}" \
-            --network-config networks/supervised.py -o network "$(quoted "$teacher_network")" "${teacher_options[@]}" \
-            "${seeded[@]}" "$TEACHER_SEED" "$@"
-        need_trained "$name"
+        if [[ $TEACHER_WEIGHTS ]]; then echo "TEACHER_WEIGHTS=$TEACHER_WEIGHTS is the teacher: nothing to train" && exit; fi
+        own_data "$teacher_config" "$teacher_run"
+        into "$teacher_run"
+        run "${weaver[@]}" "${sample[@]}" "${outputs[@]}" --data-config "training/$teacher_run/student.yaml" \
+            "${teacher_training[@]}" "${teacher_cuda[@]}" --network-config networks/supervised.py \
+            -o network "$(quoted "$teacher_network")" "${teacher_options[@]}" "${seeded[@]}" "$TEACHER_SEED" "$@"
+        need_trained "$teacher_run"
         ;;
     pretrain)
-        name=${RUN:-${first_teacher}_pretrained}
-        into "$name"
+        name=${RUN:-${teacher_run}_pretrained}
         run "${kd[@]}" unlabelled --data-config "$teacher_config" -o "training/$name/unlabelled.yaml"
         check "training/$name/unlabelled.yaml"
+        into "$name"
         run "${weaver[@]}" "${sample[@]}" "${outputs[@]}" --data-config "training/$name/unlabelled.yaml" \
             "${teacher_training[@]}" "${teacher_cuda[@]}" --network-config networks/contrastive.py \
             -o encoder "$(quoted "$teacher_network")" "${teacher_options[@]}" "${seeded[@]}" "$TEACHER_SEED" "$@"
@@ -219,68 +199,57 @@ case $mode in
         ;;
     finetune)
         [[ $PRETRAINED ]] || fail "finetune starts from a checkpoint: name it with PRETRAINED=..."
-        name=${RUN:-${first_teacher}_finetuned}
+        name=${RUN:-${teacher_run}_finetuned}
+        own_data "$teacher_config" "$name"
         into "$name"
-        teacher_data "$name"
         # rates and epochs of arXiv 2407.08682: the new output layer learns 50 times faster than the rest
-        run "${weaver[@]}" "${sample[@]}" "${outputs[@]}" --data-config "$config" "${teacher_training[@]}" "${teacher_cuda[@]}" \
-            --num-epochs 20 --lr-scheduler none --start-lr 1.6e-4 --optimizer-option lr_mult "('$teacher_head', 50)" \
-            --network-config networks/finetune.py -o encoder "$(quoted "$teacher_network")" "${teacher_options[@]}" \
-            -o pretrained "$(quoted "$PRETRAINED")" "${seeded[@]}" "$TEACHER_SEED" "$@"
+        run "${weaver[@]}" "${sample[@]}" "${outputs[@]}" --data-config "training/$name/student.yaml" \
+            "${teacher_training[@]}" "${teacher_cuda[@]}" --num-epochs 20 --lr-scheduler none --start-lr 1.6e-4 \
+            --optimizer-option lr_mult "('$teacher_head', 50)" --network-config networks/finetune.py \
+            -o encoder "$(quoted "$teacher_network")" "${teacher_options[@]}" -o pretrained "$(quoted "$PRETRAINED")" \
+            "${seeded[@]}" "$TEACHER_SEED" "$@"
         need_trained "$name"
         echo "to teach with it: TEACHER_WEIGHTS=$(best "$name")"
         ;;
     cache)
-        need_teacher
-        pair "$CACHE"
+        paired_data "$CACHE"
         soft_targets "$CACHE/paired.yaml" "$@"
         ;;
-    train)
-        distil "$(student_name "$STUDENT" kd "$SEED")" "$@"
-        ;;
+    train) distil "$(student_name "$STUDENT" kd "$SEED")" "$@" ;;
     baseline)
         name=$(student_name "$STUDENT" baseline "$SEED")
+        own_data "$student_config" "$name"
         into "$name"
-        check "$student_config"
-        run "${kd[@]}" pair --student "$student_config" --weights "${WEIGHTS:-$teacher_config}" -o "training/$name"
         run "${weaver[@]}" "${sample[@]}" "${outputs[@]}" --data-config "training/$name/student.yaml" "${training[@]}" "${cuda[@]}" \
             --network-config networks/distill.py -o student "$(quoted "$network")" "${options[@]}" -o kd_alpha 0.0 \
             "${seeded[@]}" "$SEED" "$@"
         need_trained "$name"
         ;;
-    test)
+    test) # arguments -o are those of the students
         run "${kd[@]}" check --data-config "$student_config" --data-config "$teacher_config" "${data_test[@]}"
-        predicted=''
-        if [[ ${PREDICT:-teacher} == *teacher* ]] && wanted "${teachers[0]}" teacher; then
-            split_options "$@" # those of networks are for the students
-            predict "teacher ($TEACHER, $TEACHER_TIER)" "${RUN:-$first_teacher}" "$teacher_config" "${teachers[0]}" \
-                "$teacher_network" "${teacher_options[@]}" "${others[@]}"
-        fi
-        for student in $STUDENT; do
-            choose models "$student" STUDENT
-            for seed in $SEED; do
-                for kind in $(tr ' ' '\n' <<<"${PREDICT:-kd baseline}" | grep -v teacher || true); do
+        for kind in ${PREDICT:-teacher kd baseline}; do
+            if [[ $kind == teacher ]]; then
+                split_options "$@"
+                predict "teacher ($TEACHER, $TEACHER_TIER)" "$teacher_run" "$teacher_config" "${teachers[0]}" "$teacher_network" \
+                    "${teacher_options[@]}" "${others[@]}"
+                continue
+            fi
+            for student in $STUDENT; do
+                choose models "$student" STUDENT
+                for seed in $SEED; do
                     name=$(student_name "$student" "$kind" "$seed")
-                    if wanted "$(best "$name")" "$name"; then
-                        predict "$student $kind" "$name" "$(if [[ $LABELS == no ]]; then echo "$student_config"; else echo "training/$name/student.yaml"; fi)" "$(best "$name")" "$network" "${options[@]}" "$@"
-                    fi
+                    predict "$student $kind" "$name" "$student_config" "$(best "$name")" "$network" "${options[@]}" "$@"
                 done
             done
         done
-        [[ $predicted ]] || fail "there is nothing to test: train a teacher and a student first"
         ;;
     report)
         taggers=() pairs=()
-        if [[ -f training/${RUN:-$first_teacher}/pred.root ]]; then taggers=("teacher=training/$first_teacher/pred.root"); fi
+        if [[ -f training/$teacher_run/pred.root ]]; then taggers=("teacher=training/$teacher_run/pred.root"); fi
         for student in $STUDENT; do
             for kind in kd baseline; do
                 files=''
-                for seed in $SEED; do
-                    name=$(student_name "$student" "$kind" "$seed")
-                    [[ $dry_run || -f training/$name/pred.root ]] ||
-                        fail "there is no training/$name/pred.root: run train, baseline and test first"
-                    files+=,training/$name/pred.root
-                done
+                for seed in $SEED; do files+=,training/$(student_name "$student" "$kind" "$seed")/pred.root; done
                 taggers+=("$student ${kind/kd/distilled}=${files#,}")
             done
             pairs+=("$student distilled=$student baseline")
@@ -291,32 +260,31 @@ case $mode in
         ;;
     convert)
         name=$(student_name "$STUDENT" kd "$SEED")
-        need_trained "$name"
         export_onnx "$name" "training/$name/student.yaml" "$(best "$name")" "$network" "${options[@]}" "$@"
         ;;
     quantise)
         name=$(student_name "$STUDENT" kd "$SEED")
         tuned=${name}_quantised$(if ((WEIGHT_BITS != 7)); then echo "_${WEIGHT_BITS}bit"; fi)
-        need_trained "$name"
         split_options "$@"
-        export_onnx "$name" "training/$name/student.yaml" "$(best "$name")" "$network" "${options[@]}" "${net_options[@]}"
+        own=("${options[@]}" "${net_options[@]}")
+        export_onnx "$name" "training/$name/student.yaml" "$(best "$name")" "$network" "${own[@]}"
         distil "$tuned" -o student "'networks/quantised.py'" -o network "$(quoted "$network")" -o weight_bits "$WEIGHT_BITS" \
             --load-model-weights "$(best "$name")" --num-epochs 5 --start-lr 1e-3 "$@"
-        export_onnx "$tuned" "training/$tuned/student.yaml" "$(best "$tuned")" "$network" "${options[@]}" "${net_options[@]}"
+        export_onnx "$tuned" "training/$tuned/student.yaml" "$(best "$tuned")" "$network" "${own[@]}"
         run "${kd[@]}" quantise "training/$tuned" "${data_train[@]}" --before "training/$name" --test "${data_test[@]}" \
             --weight-bits "$WEIGHT_BITS"
         ;;
     latency) # of the first seed
         exported=()
-        if [[ $dry_run || -f ${teachers[0]} ]]; then
-            deploy_options=(--jets 50 --static 0) # it is slow, and not for triggers
-            export_onnx "$first_teacher" "$teacher_config" "${teachers[0]}" "$teacher_network" "${teacher_options[@]}"
-            exported=("teacher=training/$first_teacher/model.onnx")
-        fi
         for student in $STUDENT; do
             STUDENT=$student SEED=${SEED%% *} ./train_kd.sh convert ${dry_run:+"$dry_run"}
             exported+=("$student distilled=training/$(student_name "$student" kd "${SEED%% *}")/model.onnx")
         done
+        if [[ $dry_run || -f ${teachers[0]} ]]; then
+            deploy_options=(--jets 50 --static 0) # it is slow, and not for triggers
+            export_onnx "$teacher_run" "$teacher_config" "${teachers[0]}" "$teacher_network" "${teacher_options[@]}"
+            exported=("teacher=training/$teacher_run/model.onnx" "${exported[@]}")
+        fi
         run "${kd[@]}" bench latency "${exported[@]}" --files "${data_test[@]}" -o "training/$latency_run" "$@"
         ;;
     demo)
