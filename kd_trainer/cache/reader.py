@@ -49,7 +49,8 @@ class Reader:
         self.config: DataConfig = teacher_inputs(paired)
         self.magic = paired.file_magic or {}
         self.kept = sorted((student.train_load_branches | student.test_load_branches) - {"aux_training_"})
-        self.names = {name: name_in_file(name, self.config) for name in self.config.train_load_branches | set(self.kept)}
+        branches = self.config.train_load_branches | set(self.kept)
+        self.names = {name: name_in_file(name, self.config) for name in branches}
         for variable in {*self.magic, "aux_training_"}:
             self.names.pop(variable, None)
 
