@@ -3,11 +3,11 @@
 import configparser
 import importlib.metadata
 import sys
-from pathlib import Path
 
 from packaging.requirements import Requirement
+from kd_trainer import resources
 
-SETUP = Path(__file__).resolve().parents[1] / "setup.cfg"
+SETUP = resources.root() / "setup.cfg"  # of a clone
 
 
 def missing(*extras: str) -> list[str]:
@@ -17,7 +17,7 @@ def missing(*extras: str) -> list[str]:
 
 
 def _requirements(extras):
-    if SETUP.is_file():  # a clone
+    if SETUP.is_file():
         config = configparser.ConfigParser(interpolation=None)
         config.read(SETUP, encoding="utf-8")
         lists = [config["options"]["install_requires"], *(config["options.extras_require"][name] for name in extras)]
