@@ -1,4 +1,4 @@
-"""setup.cfg says what the package is; here a wheel gets networks/, data/ and train_scripts/, see kd_trainer/resources.py."""
+"""Beside what setup.cfg says: a wheel holds networks/, data/ and train_scripts/, see kd_trainer/resources.py."""
 
 import runpy
 import shutil

@@ -5,6 +5,7 @@ import importlib.metadata
 import sys
 
 from packaging.requirements import Requirement
+
 from kd_trainer import resources
 
 SETUP = resources.root() / "setup.cfg"  # of a clone

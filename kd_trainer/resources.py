@@ -1,4 +1,4 @@
-"""Networks, data configs and scripts that come with the package: in a clone at its top, in a wheel inside the package."""
+"""Networks, data configs and scripts of the package: in a clone at its top, in a wheel inside the package."""
 
 from pathlib import Path
 
