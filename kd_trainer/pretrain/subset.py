@@ -14,9 +14,8 @@ from weaver.utils.dataset import DataConfig
 
 from kd_trainer.classes import unlabelled
 from kd_trainer.configs import load, with_sampling_weights, write
-from kd_trainer.datasets.check import expand
 from kd_trainer.errors import InputError
-from kd_trainer.jet_files import chunks, inspect_all
+from kd_trainer.jet_files import chunks, files_of, inspect_all
 
 NUMBER = "event_number"
 HASH = "kd_subset"  # variable in the data config
@@ -130,7 +129,7 @@ def main(argv):
     options = load(args.data_config)
     sources = [load(args.weights)] if args.weights else []
     options = unlabelled(options) if args.unlabelled else with_sampling_weights(options, named=sources)
-    paths = [path for group in expand(args.files).values() for path in group]
+    paths = files_of(args.files)
     for fraction in args.fraction:
         chosen = subset(options, _number(fraction), args.by)
         if HASH in (chosen.get("selection") or ""):
