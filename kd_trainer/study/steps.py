@@ -1,7 +1,7 @@
-"""What a study does, as steps: each one command, with the files that it reads and leaves. Pure, but for a look at files.
+"""What a study does, as steps: each one command, with the files that it reads and leaves.
 
-The rules of train_scripts/Snakefile have the names of the kinds: simulate, teacher, baseline, cache, train, test, latency,
-report.
+The rules of train_scripts/Snakefile have the names of the kinds: simulate, teacher, baseline, cache, train, test,
+latency, report.
 """
 
 import fnmatch
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kd_trainer.errors import InputError
-from kd_trainer.study import scripts
 from kd_trainer.study.plan import Plan, slug
 from kd_trainer.study.runs import (
     Run,
@@ -27,6 +26,7 @@ from kd_trainer.study.runs import (
     trained,
 )
 
+TRAININGS = ("teacher", "baseline", "train")
 CHECKPOINT, RECORD, PREDICTION = "net_best_epoch_state.pt", "net_record.json", "pred.root"
 TAKEN = "net_record.taken.json"  # a copy of the record, made when a step has ended
 # of train_kd.sh, what a step says itself: one that the caller has set besides must not change it
@@ -154,7 +154,8 @@ def _simulate(plan, folder, commands):
 def _description(plan, model, tier=None):
     """The files that describe a model and the dataset, and its network."""
     config = [plan.config(tier)] if tier else []
-    return [plan.dataset.path, plan.models[model].script.path, *network_files(plan.models[model].script.network), *config]
+    script = plan.models[model].script
+    return [plan.dataset.path, script.path, *network_files(script.network), *config]
 
 
 def network_files(path: str) -> list[str]:
@@ -258,8 +259,8 @@ def _cache_step(plan, run, cache, jets, sample):
     ensemble = ("--ensemble", run.options["kd_ensemble"]) if "kd_ensemble" in run.options else ()
     inputs = [*jets, plan.dataset.path, plan.config(run.tier), *_teacher_files(plan, run.teacher)]
     settings = {"DATASET": plan.dataset.name, "DATADIR": plan.datadir, **plan.settings, **settings}
-    name = cache.removeprefix("cache/")
-    return Step("cache", name, settings, (*ensemble, "--overwrite"), tuple(dict.fromkeys(inputs)), (f"{cache}/{CACHED}",))
+    name, outputs = cache.removeprefix("cache/"), (f"{cache}/{CACHED}",)
+    return Step("cache", name, settings, (*ensemble, "--overwrite"), tuple(dict.fromkeys(inputs)), outputs)
 
 
 def _test_given(plan, settings, files):
@@ -302,8 +303,8 @@ def _study_report(plan, steps):
     wanted = [path for step in steps for path in step.outputs if path.endswith(("pred.model.json", f"_test/{CACHED}"))]
     folder = study_folder(plan)
     arguments = (plan.path, "--report", "-o", folder)
-    outputs = (f"{folder}/results.json",)
-    return Step("report", plan.name, plan.variables, arguments, (plan.path, *wanted), outputs, program="python -m kd_trainer study")
+    inputs, outputs = (plan.path, *wanted), (f"{folder}/results.json",)
+    return Step("report", plan.name, plan.variables, arguments, inputs, outputs, program="python -m kd_trainer study")
 
 
 def _script_settings(plan):
@@ -331,8 +332,8 @@ def _script_settings(plan):
 
 
 def _latency(plan, settings, trainings, files):
-    parts = [plan.dataset.name, "latency", settings["TEACHER"], settings["TEACHER_TIER"], settings["STUDENT"].replace(" ", "_")]
-    name = "_".join([*parts, settings["TIER"]]) + plan.comment
+    parts = [settings["TEACHER"], settings["TEACHER_TIER"], *settings["STUDENT"].split(), settings["TIER"]]
+    name = "_".join([plan.dataset.name, "latency", *parts]) + plan.comment
     weights = [step.outputs[0] for step in trainings if step.kind != "baseline"]
     inputs = (*weights, *files(plan.dataset.test))
     return Step("latency", name, settings, plan.latency, inputs, (f"training/{name}/latency.json",))
@@ -342,4 +343,3 @@ def _script_report(plan, settings, steps):
     name = f"{plan.dataset.name}_report{plan.comment}"
     inputs = tuple(dict.fromkeys(output for step in steps for output in step.outputs))
     return Step("report", name, settings, plan.report, inputs, (f"training/{name}/report.md",))
-
