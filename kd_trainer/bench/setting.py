@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from weaver.utils.dataset import DataConfig
 
-from kd_trainer import configs
+from kd_trainer import configs, resources
 from kd_trainer.arguments import parse_options
 from kd_trainer.cache import command as cache
 from kd_trainer.errors import InputError
@@ -16,7 +16,7 @@ from kd_trainer.evaluate.complexity import load_network
 from kd_trainer.jet_files import needed_branches
 from kd_trainer.teacher.frozen import load_teacher
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = resources.root()
 DISTILL = ROOT / "networks" / "distill.py"
 
 
