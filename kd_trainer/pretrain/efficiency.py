@@ -1,17 +1,19 @@
 """Data efficiency: how good taggers are that were trained on few labels, from several starts, in a table and a plot."""
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tabulate import tabulate
 
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import compare
-from kd_trainer.evaluate.predictions import class_names
+from kd_trainer.evaluate.predictions import Prediction, class_names
 from kd_trainer.evaluate.report import read_models
 from kd_trainer.evaluate.style import load_style
 from kd_trainer.evaluate.tables import ABSENT, plus_minus
-from kd_trainer.evaluate.task import make_task
+from kd_trainer.evaluate.task import Task, make_task
 from kd_trainer.files import write_json, write_text
 from kd_trainer.pretrain.efficiency_plot import draw
 
@@ -19,7 +21,7 @@ FIGURES = {"accuracy": "accuracy", "auc": "AUC", "rejection": "rejection (geomet
 GAINS = {"accuracy_difference": "gain in accuracy", "auc_difference": "in AUC", "rejection_ratio": "rejection ratio"}
 
 
-def point_of(name):
+def point_of(name: str) -> tuple[str, int]:
     """(start, number of labelled jets) of 'START:LABELS'."""
     start, colon, labels = name.rpartition(":")
     if not (colon and start and labels.isdigit() and int(labels)):
@@ -27,7 +29,9 @@ def point_of(name):
     return start, int(labels)
 
 
-def evaluate(task, models, *, reference, replicas, title):
+def evaluate(
+    task: Task, models: Mapping[str, Sequence[Prediction]], *, reference: str, replicas: int, title: str
+) -> dict[str, Any]:
     """Everything that efficiency.json holds, as nested dicts of plain numbers.
 
     Parameters
@@ -63,7 +67,7 @@ def evaluate(task, models, *, reference, replicas, title):
     }
 
 
-def table(results, tablefmt="github"):
+def table(results: Mapping[str, Any], tablefmt: str = "github") -> str:
     """A row a number of labels and start: mean and uncertainty, and what is gained over the reference."""
     header = ["labelled jets", "start", "seeds", *FIGURES.values()]
     header += [f"{text} over {results['reference']}" for text in GAINS.values()]
@@ -75,7 +79,7 @@ def table(results, tablefmt="github"):
     return tabulate(rows, header, tablefmt=tablefmt, disable_numparse=True)
 
 
-def document(results):
+def document(results: Mapping[str, Any]) -> str:
     """The text of efficiency.md."""
     return "\n".join([
         f"# {results['title'] or 'Data efficiency'}",
@@ -91,7 +95,7 @@ def document(results):
     ])  # fmt: skip
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """python -m kd_trainer efficiency"""
     parser = argparse.ArgumentParser(prog="kd_trainer efficiency", description=__doc__)
     add = parser.add_argument
