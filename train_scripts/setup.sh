@@ -31,4 +31,5 @@ if ! { command -v weaver && python -c 'import weaver'; } >/dev/null 2>&1; then
 fi
 # threads of torch that wait should sleep: on a machine with other work, spinning ones make it four to seven times slower
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
+export PYTHONHASHSEED=0 # weaver walks through sets of file groups: their order is part of the seed
 export PYTHONPATH=$kd_root${PYTHONPATH:+:$PYTHONPATH}
