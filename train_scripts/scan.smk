@@ -12,16 +12,21 @@ envvars: *os.environ["SCAN_SETTINGS"].split()
 
 SETTINGS = {name: os.environ[name] for name in os.environ["SCAN_SETTINGS"].split()}
 STEPS = {step.run: step for step in scan.steps(SETTINGS)}
-ALONE = "env -u RUN -u FRACTION -u PRETRAIN_FRACTION -u SEED "  # which name several in a scan
+# a step ends with Snakemake; settings that name several in a scan are not those of a step
+STEP = "exec $(if command -v setpriv >/dev/null; then echo setpriv --pdeathsig TERM; fi) env"
+STEP += " -u RUN -u FRACTION -u PRETRAIN_FRACTION -u SEED "
 POINTS = scan.points(STEPS.values())
 FOLDER = "training/{DATASET}_{MODEL}_{TIER}_scan{COMMENT}".format(**SETTINGS)
 
 
 @functools.cache
-def described(dataset, folder):
-    """(data config, [the files that describe a training, and its data files])"""
+def described(side=""):
+    """(data config, [the files that say how it is trained, and its data files]) of DATASET or PRETRAIN_DATASET."""
+    dataset, folder = (SETTINGS[side + name] for name in ("DATASET", "DATADIR"))
     scripts = [f"train_scripts/models/{SETTINGS['MODEL']}.sh", f"train_scripts/datasets/{dataset}.sh"]
-    show = f'"$network" "${{data_config}}_{SETTINGS["TIER"]}.yaml" "${{data_train[@]#*:}}" "${{data_val[@]}}" "${{data_test[@]}}"'
+    show = f'"$network" "${{data_config}}_{SETTINGS["TIER"]}.yaml" "${{data_train[@]#*:}}" "${{data_val[@]}}"'
+    if not side:
+        show += ' "${data_test[@]}"'
     lines = f'DATADIR={quote(folder)}; for file in {" ".join(scripts)}; do source "$file"; done; printf "%s\\n" {show}'
     network, config, *patterns = subprocess.check_output(["bash", "-c", lines], text=True).splitlines()
     files = [file for pattern in patterns for file in sorted(glob(pattern)) or [pattern]]
@@ -30,8 +35,7 @@ def described(dataset, folder):
 
 def needs(wildcards):
     step = STEPS[wildcards.run]
-    side = "PRETRAIN_" if step.mode == "pretrain" else ""
-    return [*step.start, *described(SETTINGS[side + "DATASET"], SETTINGS[side + "DATADIR"])[1]]
+    return [*step.start, *described("PRETRAIN_" if step.mode == "pretrain" else "")[1]]
 
 
 def command(wildcards):
@@ -53,7 +57,7 @@ rule efficiency:
     output: multiext(f"{FOLDER}/efficiency", ".md", ".json", ".png", ".pdf")
     params:
         points=[f"{name}={','.join(predictions)}" for name, predictions in POINTS.items()],
-        config=described(SETTINGS["DATASET"], SETTINGS["DATADIR"])[0],
+        config=described()[0],
         title=f"{SETTINGS['MODEL']}, {SETTINGS['DATASET']}",
     shell: "python -m kd_trainer efficiency {params.points:q} --data-config {params.config} --title {params.title:q} -o " + FOLDER
 
@@ -64,7 +68,7 @@ rule pretrain:
     wildcard_constraints: run=runs("pretrain")
     params: command=command
     threads: one_thread_of_several
-    shell: ALONE + "{params.command}"
+    shell: STEP + "{params.command}"
 
 
 rule train:
@@ -73,4 +77,4 @@ rule train:
     wildcard_constraints: run=runs("scratch", "linear", "finetune")
     params: command=command
     threads: one_thread_of_several
-    shell: ALONE + "{params.command}"
+    shell: STEP + "{params.command}"

@@ -23,28 +23,28 @@ start "pretrain finetune linear scratch scan" "$@"
 paths_of_caller DATADIR PRETRAIN_DATADIR PRETRAINED WEIGHTS
 if [[ $mode == scan ]]; then FRACTION=${FRACTION:-0.01 0.03 0.1 0.3 1} SEED=${SEED:-1 2 3}; fi
 
-DATASET=${DATASET:-TopLandscape}           # with labels: TopLandscape or another of train_scripts/datasets/*.sh
-DATADIR=${DATADIR:-datasets/$DATASET}      # where its files are
-PRETRAIN_DATASET=${PRETRAIN_DATASET:-JetClass} # without labels: JetClass or another
+DATASET=${DATASET:-TopLandscape}                                 # with labels: TopLandscape or another of train_scripts/datasets/*.sh
+DATADIR=${DATADIR:-datasets/$DATASET}                            # where its files are
+PRETRAIN_DATASET=${PRETRAIN_DATASET:-JetClass}                   # without labels: JetClass or another
 PRETRAIN_DATADIR=${PRETRAIN_DATADIR:-datasets/$PRETRAIN_DATASET} # where its files are
-MODEL=${MODEL:-ParT}                       # ParT or another of train_scripts/models/*.sh
-TIER=${TIER:-kin}                          # data config of both datasets: kin, kinpid, full, hlt, l1
-FRACTION=${FRACTION:-1}                    # of the labelled training jets; for scan several: "0.01 0.03 0.1 0.3 1"
-PRETRAIN_FRACTION=${PRETRAIN_FRACTION:-1}  # of the jets of the pre-training; for scan one or several: "0.1 1"
-WEIGHTS=${WEIGHTS:-}                       # *.auto.yaml with the sampling weights of a TIER that has them (JetClassII)
-PRETRAINED=${PRETRAINED:-}                 # the checkpoint that finetune and linear start from; that of pretrain
-SEED=${SEED:-1}                            # of the training; for scan several: "1 2 3"
-PRETRAIN_SEED=${PRETRAIN_SEED:-1}          # of the pre-training; "each" in a scan pre-trains with each SEED
-HEAD_RATE=${HEAD_RATE:-10}                 # how much faster than the encoder the output layer learns in finetune
-MODES=${MODES:-scratch linear finetune}    # of a scan
-PRETRAIN_ARGS=${PRETRAIN_ARGS:-}           # weaver arguments for the pre-training alone: "--num-epochs 50"
-RUN=${RUN:-}                               # name of the run; <DATASET>_<MODEL>_<TIER>_...
-COMMENT=${COMMENT:-}                       # suffix of the names of runs
-RESTART=${RESTART:-no}                     # yes: train from scratch; changed: if the settings are not those of the run
-JOBS=${JOBS:-1}                            # steps of a scan at a time, each on one core if several
-PROFILE=${PROFILE:-}                       # where they run: a folder of train_scripts/profiles, like slurm; here
-DDP_NGPUS=${DDP_NGPUS:-1}                  # number of GPUs for DDP training
-export VENV=${VENV:-.venv}                 # where to install weaver if the active environment has none
+MODEL=${MODEL:-ParT}                                             # ParT or another of train_scripts/models/*.sh
+TIER=${TIER:-kin}                                                # data config of both datasets: kin, kinpid, full, hlt, l1
+FRACTION=${FRACTION:-1}                                          # of the labelled training jets; for scan several: "0.01 0.03 0.1 0.3 1"
+PRETRAIN_FRACTION=${PRETRAIN_FRACTION:-1}                        # of the jets of the pre-training; for scan one or several: "0.1 1"
+WEIGHTS=${WEIGHTS:-}                                             # *.auto.yaml with the sampling weights of a TIER that has them (JetClassII)
+PRETRAINED=${PRETRAINED:-}                                       # the checkpoint that finetune and linear start from; that of pretrain
+SEED=${SEED:-1}                                                  # of the training; for scan several: "1 2 3"
+PRETRAIN_SEED=${PRETRAIN_SEED:-1}                                # of the pre-training; "each" in a scan pre-trains with each SEED
+HEAD_RATE=${HEAD_RATE:-10}                                       # how much faster than the encoder the output layer learns in finetune
+MODES=${MODES:-scratch linear finetune}                          # of a scan
+PRETRAIN_ARGS=${PRETRAIN_ARGS:-}                                 # weaver arguments for the pre-training alone: "--num-epochs 50"
+RUN=${RUN:-}                                                     # name of the run; <DATASET>_<MODEL>_<TIER>_...
+COMMENT=${COMMENT:-}                                             # suffix of the names of runs
+RESTART=${RESTART:-no}                                           # yes: train from scratch; changed: if the settings are not those of the run
+JOBS=${JOBS:-1}                                                  # steps of a scan at a time, each on one core if several
+PROFILE=${PROFILE:-}                                             # where they run: a folder of train_scripts/profiles, like slurm; here
+DDP_NGPUS=${DDP_NGPUS:-1}                                        # number of GPUs for DDP training
+export VENV=${VENV:-.venv}                                       # where to install weaver if the active environment has none
 
 need_numbers JOBS DDP_NGPUS SEED
 if [[ $PRETRAIN_SEED != each ]]; then need_numbers PRETRAIN_SEED; fi
@@ -101,22 +101,24 @@ case $mode in
             --data-config "training/$name/unlabelled_$PRETRAIN_FRACTION.yaml" --data-config-val "training/$name/unlabelled_1.yaml" \
             --network-config networks/contrastive.py "${encoder[@]}" "${seeded[@]}" "${PRETRAIN_SEED/each/$SEED}" "$@" "${more[@]}"
         need_trained "$name"
-        [[ $dry_run ]] || echo "to go on with labels, with the same settings: ${RUN:+PRETRAINED=$pretrained }train_scripts/train_ssl.sh finetune"
+        go_on="${RUN:+PRETRAINED=training/$RUN/net_best_epoch_state.pt }train_scripts/train_ssl.sh finetune"
+        [[ $dry_run ]] || echo "to go on with labels, with the same settings: $go_on"
         ;;
     scratch | linear | finetune)
         name=${RUN:-${DATASET}_${MODEL}_${TIER}_$mode${from}_${FRACTION}_seed$SEED$COMMENT}
         start_lr=$(sed -n 's/.*--start-lr \([^ ]*\).*/\1/p' <<<"${training[*]}")
         case $mode in
-            scratch) start=() ;;
-            linear) start=(-o pretrained "$(quoted "$pretrained")" -o frozen True) ;;
+            scratch) from_encoder=() ;;
+            linear) from_encoder=(-o pretrained "$(quoted "$pretrained")" -o frozen True) ;;
             finetune)
-                start=(-o pretrained "$(quoted "$pretrained")" --optimizer-option lr_mult "('$head', $HEAD_RATE)"
+                from_encoder=(-o pretrained "$(quoted "$pretrained")" --optimizer-option lr_mult "('$head', $HEAD_RATE)"
                     --start-lr "$(awk -v lr="$start_lr" -v rate="$HEAD_RATE" 'BEGIN { print lr / rate }')")
                 ;;
         esac
-        [[ $mode == scratch || $dry_run || -f $pretrained ]] ||
-            fail "there is no encoder at $pretrained: pre-train it (train_ssl.sh pretrain) or name one (PRETRAINED=...)"
+        [[ $mode == scratch || $PRETRAINED ]] || is_trained "$pretrained_name" ||
+            fail "there is no complete training/$pretrained_name: train_ssl.sh pretrain, or name a checkpoint (PRETRAINED=...)"
         into "$name"
+        run rm -f "training/$name/pred.root" # that of an earlier training
         run "${kd[@]}" subset --data-config "$config" ${WEIGHTS:+--weights "$WEIGHTS"} --fraction "$FRACTION" 1 \
             -o "training/$name/labelled" --files "${data_train[@]}"
         run "${kd[@]}" check --data-config "$config" "${data_train[@]}" "${data_val[@]}" "${data_test[@]}"
@@ -124,18 +126,19 @@ case $mode in
         run "${weaver[@]}" "${sample[@]}" "${outputs[@]}" "${training[@]}" --lr-scheduler flat+cos --warmup-steps 0 \
             --data-config "training/$name/labelled_$FRACTION.yaml" --data-config-val "training/$name/labelled_1.yaml" \
             --data-config-test "$config" --data-test "${data_test[@]}" --predict-output "$PWD/training/$name/pred.root" \
-            --network-config networks/finetune.py "${encoder[@]}" "${start[@]}" "${seeded[@]}" "$SEED" "$@"
+            --network-config networks/finetune.py "${encoder[@]}" "${from_encoder[@]}" "${seeded[@]}" "$SEED" "$@"
         need_trained "$name"
         [[ $dry_run ]] || echo "$name: training/$name/pred.root"
         ;;
     scan)
-        cores=$JOBS
-        if ((JOBS == 1)); then cores=all; fi
-        SCAN_ARGS=${*@Q} settings=() where=(--cores "$cores")
         names=(DATASET DATADIR PRETRAIN_DATASET PRETRAIN_DATADIR MODEL TIER FRACTION PRETRAIN_FRACTION WEIGHTS PRETRAINED SEED
             PRETRAIN_SEED HEAD_RATE MODES PRETRAIN_ARGS COMMENT JOBS DDP_NGPUS VENV SCAN_ARGS)
+        SCAN_ARGS=${*@Q} settings=() where=(--workflow-profile "train_scripts/profiles/$PROFILE")
         for name in "${names[@]}"; do settings+=("$name=${!name}"); done
-        if [[ $PROFILE ]]; then where=(--workflow-profile "train_scripts/profiles/$PROFILE"); fi
+        if [[ ! $PROFILE ]]; then
+            where=(--cores "$(if ((JOBS > 1)); then echo "$JOBS"; else echo all; fi)")
+            together=("${together[@]/TERM/KILL}") # asked to end, Snakemake waits for its steps; killed, it takes them along
+        fi
         run env "SCAN_SETTINGS=${names[*]}" "${settings[@]}" snakemake --snakefile train_scripts/scan.smk \
             --rerun-incomplete --nolock "${where[@]}"
         ;;
