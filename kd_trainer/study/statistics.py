@@ -42,9 +42,7 @@ def collect(task, cells, replicas):
     averaged : {rej30, rej50: the working points in the mean, those at which every tagger leaves enough jets}
     """
     weights = balanced_weights(task.labels)
-    measured = {
-        (key, seed): measure(task, p.scores) for key, found in cells.items() for seed, p in enumerate(found)
-    }
+    measured = {(key, seed): measure(task, p.scores) for key, found in cells.items() for seed, p in enumerate(found)}
     statistics = {}
     for (key, seed), m in measured.items():
         scores = cells[key][seed].scores
