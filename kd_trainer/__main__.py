@@ -7,6 +7,7 @@ import sys
 from kd_trainer.errors import InputError
 
 COMMANDS = {
+    "init": ("kd_trainer.init", "lay out networks, data configs and scripts in a folder"),
     "pair": ("kd_trainer.configs", "write the data configs of a distillation run"),
     "cache": ("kd_trainer.cache.command", "compute a teacher's soft targets once, for many trainings"),
     "simulate": ("kd_trainer.simulate.command", "make jets with Pythia 8 and FastJet"),

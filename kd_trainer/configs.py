@@ -14,7 +14,7 @@ import yaml
 from weaver.utils.dataset import DataConfig
 
 from kd_trainer import classes
-from kd_trainer.errors import InputError
+from kd_trainer.errors import InputError, one_line
 from kd_trainer.files import write_text
 
 PREFIX = "teacher_"
@@ -39,7 +39,7 @@ def load(path):
     try:
         options = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"data config {path} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise InputError(f"data config {path} is not valid YAML: {one_line(error)}") from None
     if not isinstance(options, dict) or not options.get("inputs") or not options.get("labels"):
         raise InputError(f"{path} is not a weaver data config: it has no inputs or no labels")
     return options
@@ -168,7 +168,7 @@ def _check_same_classes(student, teacher):
             )
     else:
         pairs = list(zip(ours["value"].values(), theirs["value"].values()))
-        pairs += zip(ours.get("names") or [], theirs.get("names") or [])
+        pairs += zip(classes.names_of(ours), classes.names_of(theirs))
     for index, (a, b) in enumerate(pairs):
         if a != b:
             raise InputError(f"the classes differ: number {index} is {a} for the student, {b} for the teacher")

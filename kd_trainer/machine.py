@@ -20,6 +20,11 @@ def machine():
     }
 
 
+def described(where):
+    """The processor or GPU, threads and version of torch of a `machine`, in words."""
+    return f"{where['gpu'] or where['processor']}, {where['threads']} threads, torch {where['torch']}"
+
+
 def _processor():
     try:
         with open("/proc/cpuinfo") as lines:

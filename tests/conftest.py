@@ -10,6 +10,7 @@ import yaml
 from filelock import FileLock
 from helpers import ROOT, run
 
+pytest_plugins = ("pairing",)
 SHARED = ROOT.parent / "shared" / "data"
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 LONGEST = ("test_demo.py", "test_sophon_and_finetuning.py")  # begun first, so that no process waits for them at the end

@@ -58,6 +58,7 @@ lists_of_caller() { # lists_of_caller SETTING...: the same for `PATTERN NAME:PAT
     for name in "$@"; do
         list=''
         read -ra words <<<"${!name:-}"
+        if [[ -f $(absolute "${!name:-}") ]]; then words=() list=" $(absolute "${!name}")"; fi # its path may have spaces
         for word in "${words[@]}"; do
             if [[ $word == *:* ]]; then list+=" ${word%%:*}:$(absolute "${word#*:}")"; else list+=" $(absolute "$word")"; fi
         done

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from scipy.special import log_softmax
 
+from kd_trainer.arguments import check_at_least, write_output
 from kd_trainer.bench import sample
-from kd_trainer.bench.setting import add_arguments, add_jets, check_positive, prepare
+from kd_trainer.bench.setting import add_arguments, add_jets, prepare
 from kd_trainer.cache.compute import JETS as CHUNK
-from kd_trainer.errors import InputError
-from kd_trainer.files import write_json
-from kd_trainer.jet_files import one_line
-from kd_trainer.machine import machine, resident
+from kd_trainer.errors import InputError, one_line
+from kd_trainer.jet_files import files_of
+from kd_trainer.machine import described, machine, resident
 from kd_trainer.timing import alternate, ratio, spread, text
 
 FEWEST = 8  # jets of a run that is start-up only
@@ -144,8 +144,7 @@ def peaks(setting, args):
 
 def print_results(results):
     """Lines for people."""
-    where = results["machine"]
-    print(f"{where['gpu'] or where['processor']}, {where['threads']} threads, torch {where['torch']}")
+    print(described(results["machine"]))
     if "ratios" in results:
         print(f"jets: {', '.join(f'{name} {number}' for name, number in results['jets'].items())}")
         for side, value in results["start_up_seconds"].items():
@@ -176,7 +175,8 @@ def main(argv):
     add("--chunks", type=int, nargs="+", default=[], metavar="C",
         help=f"measure peak memory of cache too, for files of so many chunks of {CHUNK} jets")  # fmt: skip
     args = parser.parse_args(argv)
-    check_positive(args, "batch_size", *["chunks"] * bool(args.chunks))
+    args.files = files_of(args.files)
+    check_at_least(1, args, "batch_size", *["chunks"] * bool(args.chunks))
     if args.jets < 4 or args.repetitions < 0:
         raise InputError("--jets has to be at least 4, --repetitions at least 0")
     if not args.repetitions and not args.chunks:
@@ -189,6 +189,4 @@ def main(argv):
             results |= measure(setting, sample.events(args.files, setting, args.jets), args)
         results |= {"peak_memory": peaks(setting, args)}
     print_results(results)
-    if args.output:
-        write_json(args.output, results)
-        print(args.output)
+    write_output(args, results)

@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import torch
 
+from kd_trainer.arguments import check_at_least, write_output
 from kd_trainer.bench import sample
-from kd_trainer.bench.setting import ROOT, Weaver, add_arguments, check_positive, default_device, loading, prepare
+from kd_trainer.bench.setting import ROOT, Weaver, add_arguments, default_device, loading, prepare
 from kd_trainer.cache.compute import JETS as CHUNK
 from kd_trainer.cache.reader import Reader
 from kd_trainer.errors import InputError
-from kd_trainer.files import write_json
-from kd_trainer.machine import machine
+from kd_trainer.machine import described, machine
 from kd_trainer.timing import alternate, spread, text
 
 QUANTITIES = {
@@ -140,8 +140,7 @@ def print_results(results):
     """A table: a row a quantity, a column a value."""
     from tabulate import tabulate
 
-    where = results["machine"]
-    print(f"{where['gpu'] or where['processor']}, {where['threads']} threads, torch {where['torch']}; "
+    print(f"{described(results['machine'])}; "
           f"microseconds a jet, by {results['axis']}")  # fmt: skip
     rows = [[QUANTITIES[name], *map(text, found.values())] for name, found in results["microseconds_per_jet"].items()]
     values = next(iter(results["microseconds_per_jet"].values()))
@@ -173,12 +172,10 @@ def main(argv):
     args.jets = args.jets or axis.jets
     args.teacher = args.teacher or ROOT / "networks" / f"{axis.teacher}.py"
     args.student_config = args.student_config or ROOT / "data" / "JetClass" / f"JetClass_{axis.student_tier}.yaml"
-    check_positive(args, "values", "batch_size", "repetitions")
+    check_at_least(1, args, "values", "batch_size", "repetitions")
     if min(args.values if args.axis == "jets" else [args.jets]) < 2:
         raise InputError("there have to be at least 2 jets")
     with tempfile.TemporaryDirectory() as folder:
         results = measure(args, Path(folder))
     print_results(results)
-    if args.output:
-        write_json(args.output, results)
-        print(args.output)
+    write_output(args, results)

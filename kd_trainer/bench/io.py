@@ -5,11 +5,12 @@ import os
 import tempfile
 from pathlib import Path
 
+from kd_trainer.arguments import check_at_least, write_output
 from kd_trainer.bench import sample
-from kd_trainer.bench.setting import Weaver, add_arguments, add_jets, check_positive, loading, prepare
+from kd_trainer.bench.setting import Weaver, add_arguments, add_jets, loading, prepare
 from kd_trainer.cache.columns import LOGITS
 from kd_trainer.errors import InputError
-from kd_trainer.files import write_json
+from kd_trainer.jet_files import files_of
 from kd_trainer.machine import machine
 from kd_trainer.timing import alternate, rates, ratio, text
 
@@ -84,7 +85,8 @@ def main(argv):
     add("--fetch-step", type=float, default=0.1, metavar="F", help="part of the file read at a time (%(default)s)")
     add("--repetitions", type=int, default=5, metavar="R", help="times that each is read (default: %(default)s)")
     args = parser.parse_args(argv)
-    check_positive(args, "batch_size", "repetitions")
+    args.files = files_of(args.files)
+    check_at_least(1, args, "batch_size", "repetitions")
     if args.jets < max(2, args.batch_size):
         raise InputError(f"--jets has to be at least 2 and a batch ({args.batch_size})")
     if not 0 < args.fetch_step <= 1:
@@ -93,6 +95,4 @@ def main(argv):
         setting = prepare(args, Path(folder), args.weights)
         results = measure(setting, sample.events(args.files, setting, args.jets), args)
     print_results(results)
-    if args.output:
-        write_json(args.output, results)
-        print(args.output)
+    write_output(args, results)

@@ -11,10 +11,11 @@ from kd_trainer.bench.network import random_jets
 from kd_trainer.deploy import engines
 from kd_trainer.deploy.inputs import prepare
 from kd_trainer.deploy.model_dir import MODEL, read
-from kd_trainer.deploy.reading import files_of, read_jets
+from kd_trainer.deploy.reading import read_jets
 from kd_trainer.deploy.session import fixed_batch, open_session
 from kd_trainer.errors import InputError
 from kd_trainer.files import write_json
+from kd_trainer.jet_files import files_of
 from kd_trainer.machine import machine
 from kd_trainer.timing import alternate, ratio
 

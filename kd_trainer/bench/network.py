@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from kd_trainer.arguments import check_at_least, parse_options, write_output
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate.complexity import count_parameters, load_data_config, load_network, parse_options
-from kd_trainer.files import si, write_json
-from kd_trainer.jet_files import inspect
-from kd_trainer.machine import machine, peak_memory
-from kd_trainer.timing import alternate, rates, ratio
+from kd_trainer.evaluate.complexity import count_parameters, load_data_config, load_network
+from kd_trainer.files import si
+from kd_trainer.jet_files import files_of, inspect
+from kd_trainer.machine import described, machine, peak_memory
+from kd_trainer.timing import alternate, rates, ratio, text
 
 USES = ("training", "inference", "onnx")
 MEAN_PARTICLES, SPREAD = 45, 18  # of jets of JetClass
@@ -219,16 +220,13 @@ def main(argv):
     add("--uses", nargs="+", choices=USES, default=USES[:2], help="onnx: with ONNX Runtime (default: the first two)")
     add("--output", metavar="FILE.json", help="write all numbers")
     args = parser.parse_args(argv)
-    for name in ("jets", "batch_size", "repetitions"):
-        if getattr(args, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')} has to be at least 1")
+    check_at_least(1, args, "jets", "batch_size", "repetitions")
+    args.files = files_of(args.files)
     networks = [(path, parse_options(options)) for path, options in args.networks]
     args.networks = None  # what follows goes to other processes
     results = measure(networks, args)
     print_results(results, args.uses)
-    if args.output:
-        write_json(args.output, results)
-        print(args.output)
+    write_output(args, results)
 
 
 def print_results(results, uses):
@@ -239,16 +237,13 @@ def print_results(results, uses):
     for name, network in results["networks"].items():
         row = [name, si(network["parameters"])]
         for use in uses:
-            speed = network[use]["jets_per_s"]
-            row += [f"{speed['median']:.4g} ({speed['lowest']:.4g} to {speed['highest']:.4g})"]
+            row += [text(network[use]["jets_per_s"], 4)]
             memory = network[use]["peak_memory"]
             row += ["unknown" if memory is None else f"{memory / 1e6:.0f} MB"]
         rows.append(row)
-    header = ["network", "parameters", *(text for use in uses for text in (f"{use} (jets/s)", "peak memory"))]
-    where = results["machine"]
-    print(f"{where['gpu'] or where['processor']}, {where['threads']} threads, torch {where['torch']}; "
-          f"{results['jets']} jets, batches of {results['batch_size']}")  # fmt: skip
+    header = ["network", "parameters", *(title for use in uses for title in (f"{use} (jets/s)", "peak memory"))]
+    print(f"{described(results['machine'])}; {results['jets']} jets, batches of {results['batch_size']}")
     print(tabulate(rows, header, disable_numparse=True))
     for use, pairs in results["ratios"].items():
         for pair, value in pairs.items():
-            print(f"{use}: {pair} = {value['median']:.3g} ({value['lowest']:.3g} to {value['highest']:.3g})")
+            print(f"{use}: {pair} = {text(value)}")

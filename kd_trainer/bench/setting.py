@@ -8,14 +8,15 @@ from typing import NamedTuple
 import torch
 from weaver.utils.dataset import DataConfig
 
-from kd_trainer import configs
+from kd_trainer import configs, resources
+from kd_trainer.arguments import parse_options
 from kd_trainer.cache import command as cache
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate.complexity import load_network, parse_options
+from kd_trainer.evaluate.complexity import load_network
 from kd_trainer.jet_files import needed_branches
 from kd_trainer.teacher.frozen import load_teacher
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = resources.root()
 DISTILL = ROOT / "networks" / "distill.py"
 
 
@@ -235,11 +236,3 @@ def quiet():
     """Without what weaver prints: progress bars, tables of FLOPs."""
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere), contextlib.redirect_stdout(nowhere):
         yield
-
-
-def check_positive(args, *names):
-    """InputError unless these arguments, or all numbers of one that is a list, are at least 1."""
-    for name in names:
-        value = getattr(args, name)
-        if min(value if isinstance(value, list) else [value]) < 1:
-            raise InputError(f"--{name.replace('_', '-')} has to be at least 1")

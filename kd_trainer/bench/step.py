@@ -7,19 +7,19 @@ from pathlib import Path
 
 import torch
 
+from kd_trainer.arguments import check_at_least, write_output
 from kd_trainer.bench import sample
 from kd_trainer.bench.setting import (
     Weaver,
     add_arguments,
     add_jets,
-    check_positive,
     default_device,
     loading,
     prepare,
     quiet,
 )
-from kd_trainer.files import write_json
-from kd_trainer.machine import machine
+from kd_trainer.jet_files import files_of
+from kd_trainer.machine import described, machine
 from kd_trainer.timing import alternate, ratio, spread, text
 
 
@@ -90,8 +90,7 @@ def measure(setting, events, args):
 
 def print_results(results):
     """Milliseconds a step, then the ratios."""
-    where = results["machine"]
-    print(f"{where['gpu'] or where['processor']}, {where['threads']} threads, torch {where['torch']}; "
+    print(f"{described(results['machine'])}; "
           f"batches of {results['batch_size']} jets")  # fmt: skip
     for name, sides in results["seconds_per_step"].items():
         for side, value in sides.items():
@@ -116,13 +115,12 @@ def main(argv):
     add("--repetitions", type=int, default=10, metavar="R", help="epochs of each side (default: %(default)s)")
     add("--live-repetitions", type=int, default=5, metavar="R", help="with the teacher (default: %(default)s)")
     args = parser.parse_args(argv)
-    check_positive(args, "jets", "batch_size", "steps", "live_steps", "repetitions", "live_repetitions")
+    args.files = files_of(args.files)
+    check_at_least(1, args, "jets", "batch_size", "steps", "live_steps", "repetitions", "live_repetitions")
     args.jets = max(args.jets, args.live_steps * args.batch_size)
     with tempfile.TemporaryDirectory() as folder:
         setting = prepare(args, Path(folder), args.weights)
         events = sample.events(args.files, setting, args.jets)
         results = measure(setting, events, args)
     print_results(results)
-    if args.output:
-        write_json(args.output, results)
-        print(args.output)
+    write_output(args, results)

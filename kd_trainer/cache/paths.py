@@ -1,10 +1,10 @@
 """Input files as weaver takes them, and where their soft targets go."""
 
-import glob
 from pathlib import Path
 from typing import NamedTuple
 
 from kd_trainer.errors import InputError
+from kd_trainer.jet_files import named_files
 
 
 class Target(NamedTuple):
@@ -34,17 +34,12 @@ def targets_of(arguments, folder):
         If an argument matches no file, or if two files would have one name.
     """
     found, taken = {}, {}
-    for argument in arguments:
-        group, _, pattern = argument.rpartition(":")
-        paths = sorted(glob.glob(pattern))
-        if not paths:
-            raise InputError(f"there is no file {pattern}")
-        for path in paths:
-            output = folder / (group or Path(path).absolute().parent.name) / f"{Path(path).stem}.parquet"
-            other = taken.setdefault(output, path)
-            if other != path:
-                raise InputError(f"{other} and {path} would both become {output}: put them into groups of other names")
-            found[path] = Target(group, output)
+    for group, path in named_files(arguments):
+        output = folder / (group or Path(path).absolute().parent.name) / f"{Path(path).stem}.parquet"
+        other = taken.setdefault(output, path)
+        if other != path:
+            raise InputError(f"{other} and {path} would both become {output}: put them into groups of other names")
+        found[path] = Target(group, output)
     return found
 
 

@@ -11,8 +11,8 @@ from weaver.utils.data.preprocess import _apply_selection, _build_new_variables
 from weaver.utils.dataset import DataConfig, _check_labels, _finalize_inputs
 
 from kd_trainer.configs import student_view, teacher_inputs
-from kd_trainer.errors import InputError
-from kd_trainer.jet_files import chunks, one_line
+from kd_trainer.errors import InputError, one_line
+from kd_trainer.jet_files import chunks
 
 
 class Chunk(NamedTuple):

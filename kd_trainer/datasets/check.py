@@ -5,8 +5,8 @@ first rows of every file, NaN and infinity in the first rows of some.
 """
 
 import argparse
-import glob
 import os
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -18,44 +18,20 @@ from weaver.utils.data.eval_utils import _get_data_var_names
 from weaver.utils.data.preprocess import _apply_selection, _build_new_variables
 from weaver.utils.dataset import DataConfig
 
+from kd_trainer.classes import names_of, shown
 from kd_trainer.configs import load
 from kd_trainer.errors import InputError
-from kd_trainer.jet_files import first_rows, inspect_all, needed_branches
+from kd_trainer.jet_files import first_rows, inspect_all, named_files, needed_branches
 
 MANY_CLASSES = 12  # above it the table has one column for all classes
 
 
-def expand(patterns):
-    """Files of each group, as weaver names them: `name:pattern` or `pattern`.
-
-    Returns
-    -------
-    dict of str to list of str
-        Group (its name, or the folder of unnamed files) to sorted paths.
-
-    Raises
-    ------
-    InputError
-        If a pattern matches nothing; weaver would go on without it.
-    """
-    groups, unmatched = {}, []
-    for pattern in patterns:
-        name, _, path = pattern.rpartition(":")
-        paths = sorted(glob.glob(path))
-        if not paths:
-            unmatched.append(path)
-        for file in paths:
-            groups.setdefault(name or os.path.dirname(file) or ".", []).append(file)
-    if unmatched:
-        more = f" and {len(unmatched) - 3} more" if len(unmatched) > 3 else ""
-        raise InputError(f"no file matches {', '.join(unmatched[:3])}{more}: is DATADIR right?")
+def by_group(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Paths of `named_files` by the name of their group, or by the folder of those without one."""
+    groups: dict[str, list[str]] = {}
+    for name, path in named:
+        groups.setdefault(name or os.path.dirname(path) or ".", []).append(path)
     return groups
-
-
-def class_names(config):
-    """Names of the classes in the order of their indices, or None if a custom label has none."""
-    names = config.label_value if config.label_type == "simple" else config.labels.get("names")
-    return [name.removeprefix("label_") for name in names] if names else None
 
 
 def label_plan(config):
@@ -109,7 +85,7 @@ def check(groups, configs, rows, allow_missing_classes=False):
     troubles = [f"{path} {trouble}" for path, (_, trouble) in metadata.items() if trouble]
     good = [path for path, (_, trouble) in metadata.items() if not trouble]
 
-    found, names = {}, class_names(configs[0])
+    names = [shown(name) for name in names_of(configs[0].labels)]
     with ThreadPoolExecutor(4) as pool:
         found = dict(zip(good, pool.map(lambda path: labels(path, configs[0], rows), good)))
         some = good[:: max(1, len(good) // 20)]
@@ -162,7 +138,7 @@ def main(argv):
     if args.rows < 1:
         raise InputError(f"--rows is {args.rows}: it must be at least 1")
     configs = [DataConfig(print_info=False, **load(path)) for path in args.data_config]
-    rows, troubles = check(expand(args.files), configs, args.rows, args.allow_missing_classes)
+    rows, troubles = check(by_group(named_files(args.files)), configs, args.rows, args.allow_missing_classes)
     print(tabulate.tabulate(rows, headers="keys", floatfmt="g"))
     print(f"(classes: among the first {args.rows} rows of each file)")
     if troubles:

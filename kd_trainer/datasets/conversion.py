@@ -14,7 +14,7 @@ from kd_trainer.datasets import public_formats
 from kd_trainer.datasets.layouts import quark_gluon_jets, top_jets
 from kd_trainer.datasets.provenance import with_settings
 from kd_trainer.datasets.storage import ROW_GROUP, to_table
-from kd_trainer.errors import InputError
+from kd_trainer.errors import InputError, one_line
 from kd_trainer.files import replacing
 
 STEP = 5 * ROW_GROUP  # rows read at once
@@ -121,8 +121,7 @@ def _readable(source):
     except InputError:
         raise
     except Exception as error:
-        text = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{source} cannot be read: {text}") from error
+        raise InputError(f"{source} cannot be read: {one_line(error)}") from error
 
 
 def _check_momenta(source, jets):

@@ -4,7 +4,7 @@ import json
 import shutil
 import tarfile
 
-from kd_trainer.errors import InputError
+from kd_trainer.errors import InputError, one_line
 
 
 def is_placed(folder, name, check):
@@ -61,7 +61,7 @@ def unpack(archive, check, pattern):
         place(staging, archive.parent, archive.name, check, [pattern])
         archive.unlink()
     except (tarfile.TarError, EOFError) as error:
-        raise InputError(f"{archive} cannot be unpacked: {' '.join(str(error).split())}") from error
+        raise InputError(f"{archive} cannot be unpacked: {one_line(error)}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

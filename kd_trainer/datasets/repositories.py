@@ -2,7 +2,7 @@
 
 from fnmatch import fnmatch
 
-from kd_trainer.errors import InputError
+from kd_trainer.errors import InputError, one_line
 
 TIMEOUT = 60  # seconds
 
@@ -35,7 +35,7 @@ def record_files(doi, patterns):
         repository.populate_registry(found)
         files = {name: (repository.download_url(name), check) for name, check in found.registry.items()}
     except (requests.RequestException, ValueError, KeyError) as error:
-        raise InputError(f"the record {doi} cannot be read: {_one_line(error)}") from error
+        raise InputError(f"the record {doi} cannot be read: {one_line(error)}") from error
     files = {name: file for name, file in files.items() if any(fnmatch(name, pattern) for pattern in patterns)}
     if not files:
         raise InputError(f"the record {doi} has no files {' '.join(patterns)}")
@@ -61,7 +61,7 @@ def dataset_size(repository, patterns, staging, endpoint=None):
         entries = huggingface_hub.HfApi(endpoint).list_repo_tree(repository, repo_type="dataset", recursive=True)
         return sum(entry.size for entry in entries if wanted(entry))
     except Exception as error:  # of four libraries: those for HTTP, for large files, for locks, and its own
-        raise InputError(f"the dataset {repository} cannot be read: {_one_line(error)}") from error
+        raise InputError(f"the dataset {repository} cannot be read: {one_line(error)}") from error
 
 
 def fetch_dataset(repository, patterns, staging, endpoint=None):
@@ -79,8 +79,4 @@ def fetch_dataset(repository, patterns, staging, endpoint=None):
             repository, repo_type="dataset", local_dir=staging, allow_patterns=patterns, endpoint=endpoint
         )
     except Exception as error:  # see above
-        raise InputError(f"the dataset {repository} cannot be fetched: {_one_line(error)}") from error
-
-
-def _one_line(error):
-    return " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"the dataset {repository} cannot be fetched: {one_line(error)}") from error

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from kd_trainer import configs
+from kd_trainer.arguments import check_at_least, parse_options
 from kd_trainer.deploy import hls, parity, reference, session
 from kd_trainer.deploy.model_dir import (
     CONFIG,
@@ -25,10 +26,9 @@ from kd_trainer.deploy.model_dir import (
     read,
     read_json,
 )
-from kd_trainer.deploy.reading import files_of
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate.complexity import parse_options
 from kd_trainer.files import replacing, write_json, write_text
+from kd_trainer.jet_files import files_of
 
 DERIVED = (STATIC, INT8, UNTUNED, QUANTISED, parity.REPORT, hls.REPORT)
 
@@ -126,8 +126,7 @@ def main(argv):
     parity.add_options(parser)
     args = parser.parse_args(argv)
     parity.check_options(args)
-    if args.static < 0:
-        raise InputError("--static has to be at least 0")
+    check_at_least(0, args, "static")
     files = files_of(args.files)
     source = reference.describe(args.network, parse_options(args.network_option), args.weights)
     complete(args.model_dir, args.data_config, source)

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
+from kd_trainer.arguments import check_at_least
 from kd_trainer.deploy import reference
 from kd_trainer.deploy.inputs import prepare
 from kd_trainer.deploy.model_dir import read
-from kd_trainer.deploy.reading import files_of, read_jets
+from kd_trainer.deploy.reading import read_jets
 from kd_trainer.errors import InputError
 from kd_trainer.files import write_json
-from kd_trainer.jet_files import one_line
+from kd_trainer.jet_files import files_of, one_line
 
 PROJECT, REPORT = "hls", "hls.json"
 SAME = 1e-4  # between the network and its form for an FPGA, both in torch
@@ -211,8 +212,7 @@ def main(argv):
     add("--backend", default="Vitis", choices=["Vitis", "Vivado"], help="default: %(default)s")
     add("--reuse-factor", type=int, default=1, metavar="R", help="products a multiplier does for a jet (default: 1)")
     args = parser.parse_args(argv)
-    if args.jets < 1 or args.reuse_factor < 1:
-        raise InputError("--jets and --reuse-factor have to be at least 1")
+    check_at_least(1, args, "jets", "reuse_factor")
     result = run(args.model_dir, files_of(args.files), jets=args.jets, backend=args.backend,
                  precision=args.precision, reuse_factor=args.reuse_factor)  # fmt: skip
     found = result["emulation"]

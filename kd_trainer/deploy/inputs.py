@@ -9,8 +9,7 @@ import numpy as np
 from weaver.utils.data.preprocess import _apply_selection, _build_new_variables
 from weaver.utils.dataset import DataConfig, _finalize_inputs
 
-from kd_trainer.errors import InputError
-from kd_trainer.jet_files import one_line
+from kd_trainer.errors import InputError, one_line
 
 # flags of a jet, added up; 0 where nothing is wrong
 NO_PARTICLES, NOT_FINITE_INPUT, NOT_FINITE_SCORE = 1, 2, 4

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from weaver.utils.dataset import DataConfig
 
 from kd_trainer import configs
+from kd_trainer.classes import names_of
 from kd_trainer.deploy.inputs import input_view
 from kd_trainer.errors import InputError
 
@@ -70,10 +71,8 @@ def read_json(path):
 
 def class_names(options, source):
     """Names of the K classes: of the data config; numbers where it has none but the network's options tell how many."""
-    labels = options["labels"]
-    names = labels["value"] if labels["type"] == "simple" else labels.get("names")
     number = source.get("options", {}).get("num_classes")
-    return list(names) if names else [str(i) for i in range(number)] if number else None
+    return names_of(options["labels"]) or ([str(i) for i in range(number)] if number else None)
 
 
 def expected_preprocess(options):

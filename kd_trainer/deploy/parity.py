@@ -17,9 +17,10 @@ from kd_trainer.deploy import reference, session
 from kd_trainer.deploy.edge_cases import EMPTY, edge_cases
 from kd_trainer.deploy.inputs import prepare
 from kd_trainer.deploy.model_dir import MODEL, STATIC, check_model, read
-from kd_trainer.deploy.reading import files_of, read_jets
+from kd_trainer.deploy.reading import read_jets
 from kd_trainer.errors import InputError
 from kd_trainer.files import write_json
+from kd_trainer.jet_files import files_of
 
 REPORT = "parity.json"
 TOLERANCE = 1e-5

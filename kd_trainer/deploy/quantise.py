@@ -3,18 +3,21 @@
 import argparse
 from pathlib import Path
 
+from kd_trainer.arguments import check_at_least
+from kd_trainer.classes import shown
 from kd_trainer.deploy import session
 from kd_trainer.deploy.complete import sign
 from kd_trainer.deploy.inputs import label_view, labels, prepare
 from kd_trainer.deploy.model_dir import INT8, MODEL, QUANTISED, UNTUNED, check_model, read
-from kd_trainer.deploy.reading import files_of, read_jets
+from kd_trainer.deploy.reading import read_jets
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import compare
-from kd_trainer.evaluate.predictions import SIMPLE_LABEL, Prediction, class_name
+from kd_trainer.evaluate.predictions import SIMPLE_LABEL, Prediction
 from kd_trainer.evaluate.task import make_task
 from kd_trainer.files import replacing, write_json
+from kd_trainer.jet_files import files_of
 from kd_trainer.machine import machine
-from kd_trainer.timing import alternate, rates, ratio
+from kd_trainer.timing import alternate, rates, ratio, text
 
 TUNED = "tuned "  # in the names of models: after quantisation-aware fine-tuning
 FIGURES = {"accuracy_difference": "accuracy", "auc_difference": "AUC", "rejection_ratio": "background rejection"}
@@ -44,7 +47,7 @@ def figures(scores, truth, names, pairs, replicas=200):
         `models`: {name: `compare.summarise`}; `changes`: {"name / reference": `compare.compare`}.
     """
     predictions = {k: [Prediction(k, names, s, truth, SIMPLE_LABEL, None)] for k, s in scores.items()}
-    task = make_task([p for seeds in predictions.values() for p in seeds], [class_name(name) for name in names])
+    task = make_task([p for seeds in predictions.values() for p in seeds], [shown(name) for name in names])
     samples, rejections = compare.collect(task, predictions, replicas)
     points, keys = compare.well_measured(*rejections.values()), [p.key for p in task.points]
     return {
@@ -188,7 +191,7 @@ def print_result(result):
     print(tabulate(rows, header, disable_numparse=True))
     print()
     for name, found in result["speed"]["ratios"].items():
-        print(f"{name} in jets/s: {found['median']:.3g} ({found['lowest']:.3g} to {found['highest']:.3g})")
+        print(f"{name} in jets/s: {text(found)}")
     operators = [f"{k} {v['quantised']} of {v['all']}" for k, v in result["operators"].items() if v["quantised"]]
     others = [k for k, v in result["operators"].items() if not v["quantised"]]
     print(f"in 8 bits: {', '.join(operators) or 'nothing'}; in single precision: {', '.join(others)}")
@@ -216,9 +219,7 @@ def main(argv):
     add("--threads", type=int, metavar="T", help="of ONNX Runtime (default: all cores)")
     add("--repetitions", type=int, default=5, metavar="R", help="of the timing (default: %(default)s)")
     args = parser.parse_args(argv)
-    for name in ("jets", "test_jets", "batch_size", "repetitions"):
-        if getattr(args, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')} has to be at least 1")
+    check_at_least(1, args, "jets", "test_jets", "batch_size", "repetitions")
     result = run(args.model_dir, files_of(args.files), files_of(args.test), before=args.before,
                  weight_bits=args.weight_bits, jets=args.jets, test_jets=args.test_jets, batch_size=args.batch_size,
                  threads=args.threads, repetitions=args.repetitions)  # fmt: skip

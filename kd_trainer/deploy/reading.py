@@ -2,14 +2,8 @@
 
 import awkward as ak
 
-from kd_trainer.datasets.check import expand
 from kd_trainer.errors import InputError
 from kd_trainer.jet_files import chunks, inspect, needed_branches
-
-
-def files_of(patterns):
-    """Paths in the order of the patterns, each a file or a glob, with or without weaver's `name:` in front."""
-    return [path for pattern in patterns for paths in expand([pattern]).values() for path in paths]
 
 
 def check_files(paths, config):

@@ -5,9 +5,8 @@ import contextlib
 import awkward as ak
 import numpy as np
 
-from kd_trainer.errors import InputError
+from kd_trainer.errors import InputError, one_line
 from kd_trainer.files import replacing
-from kd_trainer.jet_files import one_line
 
 FORMATS = (".parquet", ".root")
 

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kd_trainer.errors import InputError
-from kd_trainer.jet_files import one_line
+from kd_trainer.errors import InputError, one_line
 
 
 def open_session(path, threads=None, spin=True, gpu=False):

@@ -8,11 +8,12 @@ import awkward as ak
 import numpy as np
 from tqdm import tqdm
 
-from kd_trainer.deploy.reading import check_files, files_of, read_chunks
+from kd_trainer.arguments import check_at_least
+from kd_trainer.deploy.reading import check_files, read_chunks
 from kd_trainer.deploy.score_files import FORMATS, writer
 from kd_trainer.deploy.tagger import Tagger
 from kd_trainer.errors import InputError
-from kd_trainer.jet_files import contents
+from kd_trainer.jet_files import contents, files_of
 
 
 def kept_branches(paths, patterns, tagger):
@@ -105,8 +106,7 @@ def main(argv):
     args = parser.parse_args(argv)
     if args.output.suffix not in FORMATS:
         raise InputError(f"-o {args.output}: the output is .parquet or .root")
-    if args.batch_size < 1 or args.chunk < 1 or (args.threads is not None and args.threads < 1):
-        raise InputError("--batch-size, --chunk and --threads have to be at least 1")
+    check_at_least(1, args, "batch_size", "chunk", "threads")
     files = files_of(args.files)
     if any(Path(path).resolve() == args.output.resolve() for path in files):
         raise InputError(f"-o {args.output} is one of the input files")

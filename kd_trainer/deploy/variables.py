@@ -13,9 +13,10 @@ import numpy as np
 
 from kd_trainer.deploy.inputs import variables
 from kd_trainer.deploy.model_dir import read
-from kd_trainer.deploy.reading import check_files, files_of, read_chunks
+from kd_trainer.deploy.reading import check_files, read_chunks
 from kd_trainer.errors import InputError
 from kd_trainer.files import replacing
+from kd_trainer.jet_files import files_of
 
 
 def names_of(config):

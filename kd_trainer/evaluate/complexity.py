@@ -7,12 +7,12 @@ parameters) with 128 particles has 335M here and 340M in arXiv:2202.03772, Parti
 """
 
 import argparse
-import ast
 import contextlib
 import copy
 from pathlib import Path
 
-from kd_trainer.errors import InputError
+from kd_trainer.arguments import parse_options
+from kd_trainer.errors import InputError, one_line
 from kd_trainer.files import si, write_json
 
 
@@ -115,7 +115,7 @@ def complexity(network, data_config, options=None, *, name=None, particles=None)
     except (TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, InputError):
             raise
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        reason = f"{type(error).__name__}: {one_line(error)}"
         raise InputError(f"{network} does not run with {data_config} and these options ({reason})") from error
     return {
         "name": name or Path(network).stem,
@@ -126,18 +126,6 @@ def complexity(network, data_config, options=None, *, name=None, particles=None)
         "flops": flops,
         "particles": max(model_info["input_shapes"][k][-1] for k in model_info["input_names"]),
     }
-
-
-def parse_options(pairs):
-    """{key: value} of `-o key value` pairs, the values read as Python literals as weaver does."""
-    options = {}
-    for key, value in pairs:
-        try:
-            options[key] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            advice = f"a string needs quotes of its own: -o {key} \"'{value}'\""
-            raise InputError(f"-o {key} {value} is not a Python literal; {advice}") from None
-    return options
 
 
 def main(argv):

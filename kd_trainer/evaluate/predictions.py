@@ -1,13 +1,13 @@
 """Reading of weaver's prediction files (ROOT or parquet), and the check that they hold the same jets."""
 
-import glob
 import json
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from kd_trainer.errors import InputError
+from kd_trainer.classes import names_of, shown
+from kd_trainer.errors import InputError, one_line
 
 SIMPLE_LABEL = "_label_"  # weaver's name of the label of type `simple`
 SIDECAR_KEYS = ("name", "network", "options", "data_config", "parameters", "flops", "particles")
@@ -22,11 +22,6 @@ class Prediction(NamedTuple):
     labels: np.ndarray  # (N,)
     label_name: str
     jet_pt: np.ndarray | None  # (N,) GeV
-
-
-def class_name(name):
-    """The name of a class as shown: without the prefix `label_`."""
-    return name.removeprefix("label_")
 
 
 def _columns_of_root(path):
@@ -98,8 +93,7 @@ def read(path):
     try:
         names, scores, labels, label_name, jet_pt = readers[Path(path).suffix](path)
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{path} cannot be read ({reason}); was the test run cut short?") from error
+        raise InputError(f"{path} cannot be read ({one_line(error)}); was the test run cut short?") from error
     if len(labels) == 0:
         raise InputError(f"{path} holds no jets")
     if scores.ndim != 2 or scores.shape[1] < 2:
@@ -130,19 +124,14 @@ def check_same_jets(first, second):
         raise InputError(f"{both} have their classes in a different order or under different names")
 
 
-def names_of_config(path):
-    """Class names of a weaver data config: `labels.value` of simple labels, `labels.names` of custom ones (or None)."""
-    from kd_trainer import configs  # imports torch, which most reports do without
-
-    labels = configs.load(path)["labels"]
-    return labels["value"] if labels["type"] == "simple" else labels.get("names")
-
-
 def class_names(predictions, data_config=None):
     """Names of the K classes as shown, from the data config or from the first file that holds them."""
     found = {p.path: p.names for p in predictions if p.names}
-    if data_config and (names := names_of_config(data_config)):
-        found = {f"--data-config {data_config}": names, **found}
+    if data_config:
+        from kd_trainer import configs  # imports torch, which most reports do without
+
+        names = names_of(configs.load(data_config)["labels"])
+        found = {f"--data-config {data_config}": names, **found} if names else found
     if not found:
         raise InputError(f"{predictions[0].path} holds no class names: give the --data-config of the test run")
     (origin, names), *others = found.items()
@@ -152,13 +141,7 @@ def class_names(predictions, data_config=None):
     for other, theirs in others:
         if theirs != names:
             raise InputError(f"{origin} and {other} have their classes in a different order or under different names")
-    return [class_name(name) for name in names]
-
-
-def expand(patterns):
-    """Files of a comma-separated list of paths and globs, each one once, in order."""
-    paths = [path for item in patterns.split(",") if item for path in (sorted(glob.glob(item)) or [item])]
-    return list(dict.fromkeys(paths))
+    return [shown(name) for name in names]
 
 
 def sidecar(paths):

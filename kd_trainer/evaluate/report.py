@@ -7,9 +7,10 @@ import numpy as np
 
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import compare, latency, markdown, plots, published, style, tables
-from kd_trainer.evaluate.predictions import SIDECAR_KEYS, check_same_jets, class_names, expand, read, sidecar
+from kd_trainer.evaluate.predictions import SIDECAR_KEYS, check_same_jets, class_names, read, sidecar
 from kd_trainer.evaluate.task import make_task
 from kd_trainer.files import write_json, write_text
+from kd_trainer.jet_files import files_of
 
 DISTILLED, BASELINE = "distilled", "baseline"  # in names of models: what is compared by default
 
@@ -23,7 +24,8 @@ def read_models(arguments):
             raise InputError(f"'{argument}' is not NAME=PRED[,PRED...]")
         if name in models:
             raise InputError(f"the name {name} is given twice; give the seeds of a model as {name}=PRED,PRED")
-        models[name] = [read(path) for path in expand(patterns)]
+        paths = files_of(item for item in patterns.split(",") if item)
+        models[name] = [read(path) for path in dict.fromkeys(paths)]
         for prediction in models[name]:
             check_same_jets(next(iter(models.values()))[0], prediction)
     return models

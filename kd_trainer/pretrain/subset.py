@@ -14,9 +14,9 @@ from weaver.utils.dataset import DataConfig
 
 from kd_trainer.classes import unlabelled
 from kd_trainer.configs import load, with_sampling_weights, write
-from kd_trainer.datasets.check import expand
 from kd_trainer.errors import InputError
-from kd_trainer.jet_files import chunks, inspect_all
+from kd_trainer.files import write_json
+from kd_trainer.jet_files import chunks, files_of, inspect_all
 
 NUMBER = "event_number"
 HASH = "kd_subset"  # variable in the data config
@@ -125,13 +125,14 @@ def main(argv):
     either.add_argument("--weights", metavar="CFG", help="*.auto.yaml to take the sampling weights from")
     add("--by", default=NUMBER, metavar="BRANCH", help="integer that tells jets apart (default: %(default)s)")
     add("-o", "--output", required=True, metavar="NAME", help="the data configs are NAME_F.yaml")
-    add("--files", required=True, nargs="+", help="training files, as for weaver; prints how many jets are chosen")
+    add("--files", required=True, nargs="+", help="training files, as for weaver; how many of their jets are "
+        "chosen is printed, and is in NAME_F.json")  # fmt: skip
     args = parser.parse_args(argv)
     options = load(args.data_config)
     sources = [load(args.weights)] if args.weights else []
     options = unlabelled(options) if args.unlabelled else with_sampling_weights(options, named=sources)
-    paths = [path for group in expand(args.files).values() for path in group]
-    for fraction in args.fraction:
+    paths = files_of(args.files)
+    for fraction in dict.fromkeys(args.fraction):
         chosen = subset(options, _number(fraction), args.by)
         if HASH in (chosen.get("selection") or ""):
             _check_numbers(paths, args.by, options.get("treename"))
@@ -140,6 +141,7 @@ def main(argv):
             raise InputError(f"a fraction of {fraction} of {total} jets leaves none: take a larger one")
         output = f"{args.output}_{fraction}.yaml"
         write(chosen, output, f"{args.data_config}, {kept} of {total} jets (fraction {fraction}) to train on")
+        write_json(f"{args.output}_{fraction}.json", {"jets": kept, "of": total})
         print(f"{fraction}: {kept} of {total} jets, {output}")
 
 

@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import os
+import sys
 from concurrent.futures.process import BrokenProcessPool
 
 from kd_trainer.datasets import storage
@@ -17,7 +18,8 @@ def main(argv=None):
     args = parse_arguments(argv)
     for package in ("pythia8mc", "fastjet"):
         if importlib.util.find_spec(package) is None:
-            raise InputError(f"{package} is not installed; pip install 'weaver-kd[demo]'")
+            where = " with Python 3.11 to 3.13" if sys.version_info >= (3, 14) else ""  # Pythia has no wheel for 3.14
+            raise InputError(f"{package} is not installed; pip install 'weaver-kd[demo]'{where}")
     make_directory(args.output)
     wanted = wanted_files(args)
     missing = {path: made for path, made in wanted.items() if args.overwrite or not storage.is_complete(path, made)}

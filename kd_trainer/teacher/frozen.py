@@ -11,6 +11,8 @@ import torch
 from weaver.nn.model.ParticleTransformer import SequenceTrimmer
 from weaver.utils.import_tools import import_module
 
+from kd_trainer.checkpoints import read_weights
+from kd_trainer.classes import names_of
 from kd_trainer.configs import PREFIX
 from kd_trainer.distill.embedding import append_embedding
 from kd_trainer.errors import InputError
@@ -117,7 +119,7 @@ def load_teacher(network, weights, data_config, options, embedding=False):
         the number of classes is not that of the data config.
     """
     model, model_info = build_teacher(network, data_config, options)
-    state = read_weights(weights)
+    state = read_weights(weights, "the teacher's weights")
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -148,20 +150,6 @@ def build_teacher(network, data_config, options):
         return import_module(str(network), "_teacher_module").get_model(data_config, **options)
 
 
-def read_weights(path):
-    """The state dict in a checkpoint file; InputError if it is missing, truncated or something else."""
-    if not Path(path).is_file():
-        raise InputError(f"the teacher's weights {path} do not exist")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"the teacher's weights {path} cannot be read (truncated?): {one_line(reason)}") from None
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise InputError(f"the teacher's weights {path} are not a state dict as weaver writes it")
-    return state
-
-
 def describe_inputs(data_config):
     """'pf_features 17 x 128: part_pt_log, ...' for a data config."""
     shapes = data_config.input_shapes
@@ -171,12 +159,12 @@ def describe_inputs(data_config):
 
 def _check_classes(teacher, data_config):
     """The number of classes."""
-    known = data_config.label_value if data_config.label_type == "simple" else data_config.labels.get("names")
+    known = names_of(data_config.labels)
     shapes = {k: (2, *data_config.input_shapes[k][1:]) for k in teacher.input_names}
     logits = teacher({PREFIX + k: torch.ones(shape) for k, shape in shapes.items()}, "cpu")
     if logits.ndim != 2 or (known and logits.shape[1] != len(known)):
         raise InputError(
             f"the teacher gives an output of shape {tuple(logits.shape)} for two jets, "
-            f"the data config has {len(known or [])} classes"
+            f"the data config has {len(known)} classes"
         )
     return logits.shape[1]

@@ -351,7 +351,7 @@ def test_names_of_files(tmp_path, files):
         "cache/x/jets.parquet", "cache/b/jets.parquet"]  # fmt: skip
     with pytest.raises(InputError, match="would both become .*/x/jets.parquet: put them into groups of other names"):
         targets_of([f"x:{files[0]}", f"x:{files[1]}"], tmp_path)
-    with pytest.raises(InputError, match="there is no file nothing"):
+    with pytest.raises(InputError, match="no file matches nothing"):
         targets_of(["x:nothing*.root"], tmp_path)
 
 

@@ -195,7 +195,7 @@ def test_files_with_other_types(model_dir, val_files, tmp_path):
 @pytest.mark.parametrize(("options", "text"), [
     (["-o", "scores.txt"], "the output is .parquet or .root"),
     (["-o", "o.root", "--keep", "jet_nothing"], "--keep jet_nothing: no branch of that name"),
-    (["-o", "o.root", "--chunk", 0], "have to be at least 1"),
+    (["-o", "o.root", "--chunk", 0], "--chunk has to be at least 1"),
     (["-o", "o.root", "--model", "other.onnx"], "other.onnx: export the model first"),
 ])  # fmt: skip
 def test_wrong_arguments(model_dir, val_files, tmp_path, monkeypatch, options, text):
