@@ -1,4 +1,4 @@
-"""The scan of train_ssl.sh as steps: pre-trainings, trainings with labels from there and from scratch, their comparison.
+"""The scan of train_ssl.sh as steps: pre-trainings, trainings with labels from there or from scratch, comparison.
 
 Pure, like `steps`. The rules of train_scripts/Snakefile are pretrain, labelled and report.
 """
@@ -15,8 +15,8 @@ LABELLED = ("DATASET", "DATADIR", "WEIGHTS")
 UNLABELLED = ("PRETRAIN_DATASET", "PRETRAIN_DATADIR")
 # of train_ssl.sh, what a step says itself
 SETTINGS = (
-    *SHARED, *LABELLED, *UNLABELLED, "FRACTION", "PRETRAIN_FRACTION", "PRETRAINED", "SEED", "PRETRAIN_SEED", "HEAD_RATE",
-    "MODES", "PRETRAIN_ARGS", "RUN", "RESTART",
+    *SHARED, *LABELLED, *UNLABELLED, "FRACTION", "PRETRAIN_FRACTION", "PRETRAINED", "SEED", "PRETRAIN_SEED",
+    "HEAD_RATE", "MODES", "PRETRAIN_ARGS", "RUN", "RESTART",
 )  # fmt: skip
 
 
@@ -28,8 +28,8 @@ def of_settings(
     Parameters
     ----------
     settings : dict
-        Those of train_ssl.sh that are not empty; FRACTION, PRETRAIN_FRACTION, SEED and MODES may name several. With JOBS
-        of 1 each step takes all cores.
+        Those of train_ssl.sh that are not empty; FRACTION, PRETRAIN_FRACTION, SEED and MODES may name several. With
+        JOBS of 1 each step takes all cores.
     arguments : of weaver, for every training
     find : function from a pattern to the files of that name which exist
 
@@ -39,12 +39,12 @@ def of_settings(
         If a pattern of the data files has no file.
     """
     scan = _Scan(settings, arguments, find)
-    modes, sizes, fractions, seeds = (settings[name].split() for name in ("MODES", "PRETRAIN_FRACTION", "FRACTION", "SEED"))
+    seeds = settings["SEED"].split()
     steps: dict[str, Step] = {}
     points: dict[str, list[str]] = {}
-    for mode in modes:
-        for size in sizes if scan.pretrains(mode) else [None]:
-            for fraction in fractions:
+    for mode in settings["MODES"].split():
+        for size in settings["PRETRAIN_FRACTION"].split() if scan.pretrains(mode) else [None]:
+            for fraction in settings["FRACTION"].split():
                 before = [scan.pretraining(size, seed) if size else None for seed in seeds]
                 after = [scan.training(start, mode=mode, size=size, fraction=fraction, seed=seed)
                          for start, seed in zip(before, seeds)]  # fmt: skip
@@ -80,7 +80,8 @@ class _Scan:
         data, config = self.dataset("PRETRAIN_")
         seed = seed if self.settings["PRETRAIN_SEED"] == "each" else self.settings["PRETRAIN_SEED"]
         run = f"{data.name}_{self.names}_pretrained_{size}_seed{seed}{self.comment}"
-        own = self.chosen((*SHARED, *UNLABELLED, "DATASET", "PRETRAIN_ARGS"), PRETRAIN_FRACTION=size, PRETRAIN_SEED=seed)
+        names = (*SHARED, *UNLABELLED, "DATASET", "PRETRAIN_ARGS")
+        own = self.chosen(names, PRETRAIN_FRACTION=size, PRETRAIN_SEED=seed)
         inputs = [*self.files([*data.train, *data.val]), data.path, config, "networks/contrastive.py"]
         return self.step("pretrain", "pretrain", run, own, inputs)
 
@@ -103,9 +104,9 @@ class _Scan:
     def step(self, kind, mode, run, settings, inputs, *outputs):
         inputs += [self.model.path, *network_files(self.model.network)]
         outputs = (f"training/{run}/{CHECKPOINT}", f"training/{run}/{RECORD}", *outputs)
-        settings |= {"RESTART": "changed"}
+        settings, inputs = settings | {"RESTART": "changed"}, tuple(dict.fromkeys(inputs))
         alone = self.settings.get("JOBS") == "1"
-        return Step(kind, run, settings, self.arguments, tuple(dict.fromkeys(inputs)), outputs, alone, f"{PROGRAM} {mode}")
+        return Step(kind, run, settings, self.arguments, inputs, outputs, alone, f"{PROGRAM} {mode}")
 
     def report(self, points):
         """The table and the plot of {START[:FILE]:FILE: [prediction of each seed]}."""
@@ -113,6 +114,7 @@ class _Scan:
         name = f"{data.name}_{self.names}_scan{self.comment}"
         inputs = tuple(path for paths in points.values() for path in paths)
         arguments = [f"{start}={','.join(paths)}" for start, paths in points.items()]
-        arguments += ["--data-config", config, "--title", f"{self.settings['MODEL']}, {data.name}", "-o", f"training/{name}"]
+        title = f"{self.settings['MODEL']}, {data.name}"
+        arguments += ["--data-config", config, "--title", title, "-o", f"training/{name}"]
         outputs = tuple(f"training/{name}/efficiency.{kind}" for kind in ("md", "json", "png", "pdf"))
         return Step("report", name, {}, tuple(arguments), inputs, outputs, program="python -m kd_trainer efficiency")

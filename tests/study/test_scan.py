@@ -8,8 +8,9 @@ from kd_trainer.study import scan
 
 SETTINGS = {
     "DATASET": "TopLandscape", "DATADIR": "/top", "PRETRAIN_DATASET": "demo", "PRETRAIN_DATADIR": "datasets/demo",
-    "MODEL": "PFN", "TIER": "kin", "FRACTION": "0.1 1", "PRETRAIN_FRACTION": "0.5 1", "SEED": "1 2", "PRETRAIN_SEED": "1",
-    "MODES": "scratch linear finetune", "HEAD_RATE": "10", "PRETRAIN_ARGS": "--num-epochs 50", "COMMENT": "_x",
+    "MODEL": "PFN", "TIER": "kin", "FRACTION": "0.1 1", "PRETRAIN_FRACTION": "0.5 1", "SEED": "1 2",
+    "PRETRAIN_SEED": "1", "MODES": "scratch linear finetune", "HEAD_RATE": "10", "PRETRAIN_ARGS": "--num-epochs 50",
+    "COMMENT": "_x",
 }  # fmt: skip
 
 
@@ -36,8 +37,8 @@ def test_trainings(steps):
     assert len(labelled) == len(set(labelled)) == 2 * 2 * (1 + 2 + 2)
     step = found["TopLandscape_PFN_kin_finetune_from_demo_0.5_0.1_seed2_x"]
     assert step.command == (
-        "MODEL=PFN TIER=kin COMMENT=_x DATASET=TopLandscape DATADIR=/top FRACTION=0.1 SEED=2 HEAD_RATE=10 PRETRAIN_DATASET=demo "
-        "PRETRAIN_FRACTION=0.5 PRETRAIN_SEED=1 RESTART=changed train_scripts/train_ssl.sh finetune --num-epochs 2"
+        "MODEL=PFN TIER=kin COMMENT=_x DATASET=TopLandscape DATADIR=/top FRACTION=0.1 SEED=2 HEAD_RATE=10 "
+        "PRETRAIN_DATASET=demo PRETRAIN_FRACTION=0.5 PRETRAIN_SEED=1 RESTART=changed train_scripts/train_ssl.sh finetune --num-epochs 2"
     )
     first = found["demo_PFN_kin_pretrained_0.5_seed1_x"]
     assert set(first.outputs) < set(step.inputs) and "training/" + step.run + "/pred.root" in step.outputs
@@ -51,9 +52,10 @@ def test_trainings(steps):
 
 def test_a_pretraining_for_each_seed(steps):
     found = steps(PRETRAIN_SEED="each", MODES="linear")
-    assert names(found, "pretrain") == [f"demo_PFN_kin_pretrained_{size}_seed{seed}_x" for size in ("0.5", "1") for seed in (1, 2)]
+    runs = [f"demo_PFN_kin_pretrained_{size}_seed{seed}_x" for size in ("0.5", "1") for seed in (1, 2)]
+    assert names(found, "pretrain") == runs
     step = found["TopLandscape_PFN_kin_linear_from_demo_1_0.1_seed2_x"]
-    assert step.settings["PRETRAIN_SEED"] == "2" and "training/demo_PFN_kin_pretrained_1_seed2_x/net_record.json" in step.inputs
+    assert step.settings["PRETRAIN_SEED"] == "2" and f"training/{runs[-1]}/net_record.json" in step.inputs
 
 
 def test_from_a_given_checkpoint(steps):
