@@ -38,7 +38,8 @@ def test_trainings(steps):
     step = found["TopLandscape_PFN_kin_finetune_from_demo_0.5_0.1_seed2_x"]
     assert step.command == (
         "MODEL=PFN TIER=kin COMMENT=_x DATASET=TopLandscape DATADIR=/top FRACTION=0.1 SEED=2 HEAD_RATE=10 "
-        "PRETRAIN_DATASET=demo PRETRAIN_FRACTION=0.5 PRETRAIN_SEED=1 RESTART=changed train_scripts/train_ssl.sh finetune --num-epochs 2"
+        "PRETRAIN_DATASET=demo PRETRAIN_FRACTION=0.5 PRETRAIN_SEED=1 RESTART=changed "
+        "train_scripts/train_ssl.sh finetune --num-epochs 2"
     )
     first = found["demo_PFN_kin_pretrained_0.5_seed1_x"]
     assert set(first.outputs) < set(step.inputs) and "training/" + step.run + "/pred.root" in step.outputs
