@@ -1,22 +1,21 @@
 """A frozen teacher: a tagger built from its own network file and checkpoint, giving soft targets."""
 
 import copy
-import hashlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from pathlib import Path
 
 import torch
 from weaver.nn.model.ParticleTransformer import SequenceTrimmer
-from weaver.utils.import_tools import import_module
 
 from kd_trainer.configs import PREFIX
+from kd_trainer.digests import sha256
 from kd_trainer.distill.embedding import append_embedding
 from kd_trainer.errors import InputError
 from kd_trainer.jet_files import one_line
 from kd_trainer.teacher.batching import batches, shortest_length, trial_jets
 from kd_trainer.teacher.folding import folded
+from kd_trainer.weaver_hooks import load_network, read_weights
 
 
 class Teacher:
@@ -117,7 +116,7 @@ def load_teacher(network, weights, data_config, options, embedding=False):
         the number of classes is not that of the data config.
     """
     model, model_info = build_teacher(network, data_config, options)
-    state = read_weights(weights)
+    state = read_weights(weights, "the teacher's weights")
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -125,7 +124,7 @@ def load_teacher(network, weights, data_config, options, embedding=False):
         raise InputError(f"the weights {weights} do not fit the teacher {network}: {problems}") from None
     description = (
         f"{network} ({sum(p.numel() for p in model.parameters()):,} parameters), weights {weights} "
-        f"(SHA-256 {hashlib.sha256(Path(weights).read_bytes()).hexdigest()}), inputs {describe_inputs(data_config)}"
+        f"(SHA-256 {sha256(weights)}), inputs {describe_inputs(data_config)}"
     )
     names = model_info["input_names"]
     teacher = Teacher(model, names, description)
@@ -142,24 +141,9 @@ def load_teacher(network, weights, data_config, options, embedding=False):
 
 def build_teacher(network, data_config, options):
     """The teacher's network without its weights, as its network file builds it: (model, model_info)."""
-    if not Path(network).is_file():
-        raise InputError(f"the teacher's network file {network} does not exist")
+    module = load_network(network, "the teacher's ")
     with torch.random.fork_rng():  # a teacher must not change the student's random numbers
-        return import_module(str(network), "_teacher_module").get_model(data_config, **options)
-
-
-def read_weights(path):
-    """The state dict in a checkpoint file; InputError if it is missing, truncated or something else."""
-    if not Path(path).is_file():
-        raise InputError(f"the teacher's weights {path} do not exist")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"the teacher's weights {path} cannot be read (truncated?): {one_line(reason)}") from None
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise InputError(f"the teacher's weights {path} are not a state dict as weaver writes it")
-    return state
+        return module.get_model(data_config, **options)
 
 
 def describe_inputs(data_config):
