@@ -8,7 +8,6 @@ from functools import cached_property
 import torch
 from weaver.nn.model.ParticleTransformer import SequenceTrimmer
 
-from kd_trainer.checkpoints import read_weights
 from kd_trainer.classes import names_of
 from kd_trainer.configs import PREFIX
 from kd_trainer.digests import sha256
