@@ -1,6 +1,7 @@
 """Data efficiency: how good taggers are that were trained on few labels, from several starts, in a table and a plot."""
 
 import argparse
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,25 @@ def point_of(name: str) -> tuple[str, int]:
     if not (colon and start and labels.isdigit() and int(labels)):
         raise InputError(f"'{name}' is not START:LABELS, with the number of labelled jets")
     return start, int(labels)
+
+
+def with_numbers(name: str) -> str:
+    """'START:LABELS' of 'START:FILE' or 'START:FILE:FILE', with the JSON files of `kd_trainer subset`.
+
+    The first of two is that of the jets without labels: 'finetune:unlabelled_1.json:labelled_0.1.json' is
+    'finetune, 1000 unlabelled:100'.
+    """
+    start, *files = (part if not part.endswith(".json") else _jets(part) for part in name.split(":"))
+    if len(files) == 2 and ".json:" in name:
+        return f"{start}, {files[0]} unlabelled:{files[1]}"
+    return ":".join([start, *files])
+
+
+def _jets(path: str) -> str:
+    try:
+        return str(json.loads(Path(path).read_text(encoding="utf-8"))["jets"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{path} is not a file that `kd_trainer subset` has written") from None
 
 
 def evaluate(
@@ -99,8 +119,9 @@ def main(argv: Sequence[str]) -> None:
     """python -m kd_trainer efficiency"""
     parser = argparse.ArgumentParser(prog="kd_trainer efficiency", description=__doc__)
     add = parser.add_argument
-    add("models", nargs="+", metavar="START:LABELS=PRED[,PRED...]",
-        help="a start, the number of labelled jets, and weaver's prediction files of the seeds")  # fmt: skip
+    add("models", nargs="+", metavar="START[:FILE]:LABELS=PRED[,PRED...]",
+        help="a start, the number of labelled jets or the NAME_F.json of `kd_trainer subset`, and weaver's prediction "
+        "files of the seeds; FILE is the NAME_F.json of the jets without labels")  # fmt: skip
     add("-o", "--output", required=True, type=Path, metavar="DIR")
     add("--reference", default="scratch", metavar="START", help="what the others are compared with (%(default)s)")
     add("--data-config", metavar="CFG", help="for the class names, where no ROOT file holds them")
@@ -111,9 +132,13 @@ def main(argv: Sequence[str]) -> None:
     if args.replicas < 2:
         raise InputError("--replicas: at least 2 are needed for an uncertainty")
     load_style()  # the missing package is named before the work, not after it
+    models = []
     for argument in args.models:
-        point_of(argument.partition("=")[0])
-    models = read_models(args.models)
+        name, equals, files = argument.partition("=")
+        name = with_numbers(name)
+        point_of(name)
+        models.append(f"{name}{equals}{files}")
+    models = read_models(models)
     predictions = [prediction for seeds in models.values() for prediction in seeds]
     task = make_task(predictions, class_names(predictions, args.data_config), args.background)
     results = evaluate(task, models, reference=args.reference, replicas=args.replicas, title=args.title)

@@ -17,6 +17,7 @@ from weaver.utils.dataset import DataConfig
 from kd_trainer.classes import unlabelled
 from kd_trainer.configs import load, with_sampling_weights, write
 from kd_trainer.errors import InputError
+from kd_trainer.files import write_json
 from kd_trainer.jet_files import chunks, files_of, inspect_all
 
 NUMBER = "event_number"
@@ -126,13 +127,14 @@ def main(argv: Sequence[str]) -> None:
     either.add_argument("--weights", metavar="CFG", help="*.auto.yaml to take the sampling weights from")
     add("--by", default=NUMBER, metavar="BRANCH", help="integer that tells jets apart (default: %(default)s)")
     add("-o", "--output", required=True, metavar="NAME", help="the data configs are NAME_F.yaml")
-    add("--files", required=True, nargs="+", help="training files, as for weaver; prints how many jets are chosen")
+    add("--files", required=True, nargs="+", help="training files, as for weaver; how many of their jets are "
+        "chosen is printed, and is in NAME_F.json")  # fmt: skip
     args = parser.parse_args(argv)
     options = load(args.data_config)
     sources = [load(args.weights)] if args.weights else []
     options = unlabelled(options) if args.unlabelled else with_sampling_weights(options, named=sources)
     paths = files_of(args.files)
-    for fraction in args.fraction:
+    for fraction in dict.fromkeys(args.fraction):
         chosen = subset(options, _number(fraction), args.by)
         if HASH in (chosen.get("selection") or ""):
             _check_numbers(paths, args.by, options.get("treename"))
@@ -141,6 +143,7 @@ def main(argv: Sequence[str]) -> None:
             raise InputError(f"a fraction of {fraction} of {total} jets leaves none: take a larger one")
         output = f"{args.output}_{fraction}.yaml"
         write(chosen, output, f"{args.data_config}, {kept} of {total} jets (fraction {fraction}) to train on")
+        write_json(f"{args.output}_{fraction}.json", {"jets": kept, "of": total})
         print(f"{fraction}: {kept} of {total} jets, {output}")
 
 
