@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 from kd_trainer.cache import fingerprint
 from kd_trainer.cache.reader import ahead
 from kd_trainer.cache.writer import FULL, Writer, whole_file
-from kd_trainer.errors import HopelessError, InputError
+from kd_trainer.errors import InputError, StopError
 
 JETS = 4096  # that are read and sorted together
 
@@ -46,7 +46,7 @@ def write(path, output, rows, *, reader, teacher, layout, made, device, progress
                 read += chunk.rows
                 if chunk.table is not None:
                     table = chunk.table
-                    for name, column in layout.columns(teacher(chunk.X, device).cpu()).items():
+                    for name, column in layout.columns(teacher(chunk.X, device).logits.cpu()).items():
                         table = table.append_column(pa.field(name, column.type, nullable=False), column)
                     selected += len(chunk.table)
                     writer.write(table)
@@ -101,7 +101,7 @@ def write_all(work, rows, *, bar, **how):
     for path, output in work.items():
         try:
             jets += write(path, output, rows[path], progress=bar.update, **how)
-        except HopelessError:
+        except StopError:
             raise
         except InputError as error:
             trouble.append(str(error))

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from kd_trainer.weaver_hooks import collate
 from torch.utils.data import default_collate
+
+from kd_trainer.weaver_hooks import collate
 
 
 def jets(number, observer=lambda i: np.float32(i)):
