@@ -3,17 +3,19 @@
 import hashlib
 import json
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 
-def sha256(path):
+def sha256(path: str | Path) -> str:
     """SHA-256 of the content of a file."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def of_network(path):
+def of_network(path: str | Path) -> str:
     """SHA-256 of a network file, and of those in its folder whose names stand in it, as ParT.py in Sophon.py."""
     others, text = [], Path(path).read_text(encoding="utf-8", errors="replace")
     for name in sorted(set(re.findall(r"[\"']([\w-]+\.py)[\"']", text))):
@@ -23,12 +25,14 @@ def of_network(path):
     return hashlib.sha256(" ".join([sha256(path), *others]).encode()).hexdigest() if others else sha256(path)
 
 
-def canonical(content):
+def canonical(content: object) -> str:
     """JSON that does not depend on the order of keys, on tuples being lists, or on numpy."""
     return json.dumps(content, sort_keys=True, default=lambda x: x.tolist() if isinstance(x, np.ndarray) else str(x))
 
 
-def differences(found, wanted, was="was", now="is"):
+def differences(
+    found: Mapping[str, Any], wanted: Mapping[str, Any], was: str = "was", now: str = "is"
+) -> dict[str, str]:
     """Descriptions of what differs, by the name of the entry; only what is wanted is compared."""
     found = dict(_entries(found))
     different = {}
@@ -39,7 +43,7 @@ def differences(found, wanted, was="was", now="is"):
     return different
 
 
-def _entries(content, prefix=""):
+def _entries(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in content.items():
         if isinstance(value, dict) and name != "options":
             yield from _entries(value, f"{prefix}{name}.")
@@ -47,7 +51,7 @@ def _entries(content, prefix=""):
             yield prefix + name, value
 
 
-def _short(value):
+def _short(value: object) -> str:
     if value is None:
         return "absent"
     text = canonical(value) if isinstance(value, dict | list) else str(value)

@@ -2,15 +2,28 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
 import torch
 from torch import nn
+from weaver.utils.dataset import DataConfig
 from weaver.utils.logger import _logger
 from weaver.utils.nn import tools
 
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate.monitor import epoch_metrics
-from kd_trainer.weaver_hooks import HookOptions, evaluates, hook, init_opt_of, load_network, seed_network, trains
+from kd_trainer.weaver_hooks import (
+    HookOptions,
+    Loader,
+    evaluates,
+    hook,
+    init_opt_of,
+    load_network,
+    seed_network,
+    trains,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +40,9 @@ class Options(HookOptions):
 
 
 @hook(Options)
-def get_model(data_config, options, network_options):
+def get_model(
+    data_config: DataConfig, options: Options, network_options: dict[str, Any]
+) -> tuple[nn.Module, dict[str, Any]]:
     """The network, as its own file builds it."""
     module = load_network(options.network)
     seed_network(options.seed)
@@ -35,13 +50,13 @@ def get_model(data_config, options, network_options):
 
 
 @hook(Options)
-def get_loss(data_config, options, network_options):
+def get_loss(data_config: DataConfig, options: Options, network_options: dict[str, Any]) -> nn.Module:
     """The loss of the network file, else cross-entropy; one that is not a number stops the training."""
     return loss_of(load_network(options.network), data_config, network_options)
 
 
 @hook(Options)
-def get_train_fn(data_config, options, network_options):
+def get_train_fn(data_config: DataConfig, options: Options, network_options: dict[str, Any]) -> Callable[..., None]:
     """The training function of the network file, else weaver's own."""
     module = load_network(options.network)
     own = module.get_train_fn(data_config, **network_options) if hasattr(module, "get_train_fn") else None
@@ -49,7 +64,7 @@ def get_train_fn(data_config, options, network_options):
 
 
 @hook(Options)
-def get_evaluate_fn(data_config, options, network_options):
+def get_evaluate_fn(data_config: DataConfig, options: Options, network_options: dict[str, Any]) -> Callable[..., Any]:
     """The evaluation function of the network file, else weaver's own, with few figures for many classes."""
     module = load_network(options.network)
     if hasattr(module, "get_evaluate_fn"):
@@ -68,11 +83,11 @@ class FiniteLoss(nn.Module):
     loss : callable of what weaver gives it -> scalar
     """
 
-    def __init__(self, loss):
+    def __init__(self, loss: Callable[..., torch.Tensor]) -> None:
         super().__init__()
         self.loss = loss
 
-    def forward(self, *args):
+    def forward(self, *args: Any) -> torch.Tensor:
         loss = self.loss(*args)
         if torch.is_grad_enabled() and not torch.isfinite(loss):
             raise InputError(
@@ -82,13 +97,13 @@ class FiniteLoss(nn.Module):
         return loss
 
 
-def loss_of(module, data_config, network_options) -> FiniteLoss:
+def loss_of(module: ModuleType, data_config: DataConfig, network_options: dict[str, Any]) -> FiniteLoss:
     """The loss of a network file, cross-entropy if it has none."""
     own = module.get_loss(data_config, **network_options) if hasattr(module, "get_loss") else nn.CrossEntropyLoss()
     return FiniteLoss(own)
 
 
-def train_fn(introduction, own=None):
+def train_fn(introduction: Callable[[nn.Module], str], own: Callable[..., None] | None = None) -> Callable[..., None]:
     """A function that trains an epoch: weaver's own or that of a network file; it begins with a line in the log.
 
     Parameters
@@ -98,7 +113,7 @@ def train_fn(introduction, own=None):
     """
     begun = []
 
-    def train(model, *args, extra_args, **kwargs):
+    def train(model: nn.Module, *args: Any, extra_args: dict[str, Any], **kwargs: Any) -> None:
         if not begun:
             _logger.info("%s", introduction(model), color="bold")
             begun.append(True)
@@ -108,12 +123,22 @@ def train_fn(introduction, own=None):
     return train
 
 
-def evaluate_fn(data_config):
+def evaluate_fn(data_config: DataConfig) -> Callable[..., Any]:
     """Weaver's evaluation function; with many classes it measures a few rejections, see `monitor`."""
     names = data_config.labels.get("names", data_config.label_value)
 
     @functools.wraps(tools.evaluate_classification)
-    def evaluate(model, test_loader, dev, epoch, for_training=True, *, extra_args, tb_helper=None, **kwargs):
+    def evaluate(
+        model: nn.Module,
+        test_loader: Loader,
+        dev: torch.device,
+        epoch: int,
+        for_training: bool = True,
+        *,
+        extra_args: dict[str, Any],
+        tb_helper: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         if extra_args["args"].regression_mode:
             function, metrics = tools.evaluate_regression, {}
         else:

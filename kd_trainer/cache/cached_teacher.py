@@ -1,8 +1,11 @@
 """Soft targets that come with the jets: verified before the first batch, then only unpacked."""
 
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import torch
 from weaver.utils.dataset import DataConfig
 from weaver.utils.logger import _logger
 
@@ -13,11 +16,12 @@ from kd_trainer.configs import PREFIX
 from kd_trainer.errors import InputError
 from kd_trainer.teacher.precision import PRECISIONS
 from kd_trainer.teacher.soft_targets import SoftTargets
+from kd_trainer.teacher.spec import TeacherSpec
 
 COMPARED = ("new_variables", "inputs", "preprocess", "labels", "weights")  # a selection may go on selecting
 
 
-def reads_cache(data_config):
+def reads_cache(data_config: DataConfig) -> bool:
     """Whether a DataConfig reads soft targets from the files."""
     return LOGITS in data_config.inputs or TOP_LOGITS in data_config.inputs
 
@@ -42,7 +46,9 @@ class CachedTeacher:
         If the data config does not read a cache, or another one than the paired config's.
     """
 
-    def __init__(self, data_config, *, paired, teachers, ensemble="probabilities"):
+    def __init__(
+        self, data_config: DataConfig, *, paired: str, teachers: Sequence[TeacherSpec], ensemble: str = "probabilities"
+    ) -> None:
         if not reads_cache(data_config):
             raise InputError(
                 f"-o kd_cache {paired} is given, but the data config reads no cached soft targets: use cached.yaml"
@@ -63,7 +69,7 @@ class CachedTeacher:
         self.classes = len(data_config.labels.get("names", data_config.label_value))
         self.layout = None
 
-    def verify(self, paths):
+    def verify(self, paths: Sequence[str]) -> None:
         """Look at what made each file, and that its input file is what it was.
 
         Raises
@@ -101,7 +107,7 @@ class CachedTeacher:
         if loose:
             _logger.warning("The cache was written with another %s", "; ".join(sorted(loose)))
 
-    def _check_inputs(self, found):
+    def _check_inputs(self, found: Mapping[str, dict[str, Any]]) -> None:
         gone, changed = [], []
         for made in found.values():
             path = made["input"]["path"]
@@ -118,7 +124,7 @@ class CachedTeacher:
             _logger.info("%d of %d input files of the cache are not here, so they cannot be compared with it",
                          len(gone), len(found))  # fmt: skip
 
-    def __call__(self, X, device) -> SoftTargets:
+    def __call__(self, X: Mapping[str, torch.Tensor], device: torch.device | str) -> SoftTargets:
         """Soft targets in fp32 for a batch X, on `device`."""
         columns = {name: X[name].to(device, non_blocking=True) for name in self.groups}
         return SoftTargets(self.layout.logits(columns))

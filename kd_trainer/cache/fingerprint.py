@@ -2,14 +2,17 @@
 
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kd_trainer.digests import canonical, differences, of_network, sha256
 from kd_trainer.errors import InputError
+from kd_trainer.teacher.spec import TeacherSpec
 
 KEY = "kd_trainer.cache"  # in the metadata
 FORMAT = 1  # to be raised when the same input gives other columns
@@ -17,7 +20,7 @@ PACKAGES = ("weaver-core", "torch", "weaver-kd")
 LOOSE = ("versions.torch", "versions.weaver-kd")  # a difference is logged: it moves logits by less than fp16 does
 
 
-def of_teachers(members, ensemble):
+def of_teachers(members: Iterable[TeacherSpec], ensemble: str) -> dict[str, Any]:
     """What decides the soft targets of one teacher or of an ensemble, for what is in their own files: dict.
 
     Parameters
@@ -33,14 +36,14 @@ def of_teachers(members, ensemble):
     return {"ensemble": f"{ensemble} of {len(teachers)}", **numbered}
 
 
-def _of_teacher(network, weights, options):
+def _of_teacher(network: str, weights: str, options: dict[str, Any]) -> dict[str, Any]:
     for kind, path in (("network file", network), ("weights", weights)):
         if not Path(path).is_file():
             raise InputError(f"the teacher's {kind} {path} does not exist")
     return {"network": of_network(network), "weights": sha256(weights), "options": options}
 
 
-def of_config(paired):
+def of_config(paired: Mapping[str, Any]) -> str:
     """SHA-256 of what a paired config decides, however it is written; sampling weights decide no soft target."""
     content = {key: value for key, value in paired.items() if value}
     content["inputs"] = list(paired["inputs"].items())  # in the order of the networks' arguments
@@ -50,7 +53,7 @@ def of_config(paired):
     return hashlib.sha256(canonical(content).encode()).hexdigest()
 
 
-def of_input(path):
+def of_input(path: str | Path) -> dict[str, Any]:
     """The input file as it is now: dict."""
     try:
         status = Path(path).stat()
@@ -59,7 +62,7 @@ def of_input(path):
     return {"path": str(Path(path).absolute()), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
-def of_all(*, teacher, paired, layout):
+def of_all(*, teacher: Mapping[str, Any], paired: Mapping[str, Any], layout: Mapping[str, Any]) -> dict[str, Any]:
     """What the files of a cache have in common: dict.
 
     Parameters
@@ -73,7 +76,7 @@ def of_all(*, teacher, paired, layout):
     return json.loads(canonical(made))
 
 
-def read(path):
+def read(path: str | Path) -> dict[str, Any]:
     """The fingerprint in a file of soft targets.
 
     Raises
@@ -87,6 +90,6 @@ def read(path):
         raise InputError(f"{path} is not a file that 'cache' has written") from None
 
 
-def serious(found, wanted, **words):
+def serious(found: Mapping[str, Any], wanted: Mapping[str, Any], **words: str) -> list[str]:
     """Descriptions of the differences that make soft targets others."""
     return [text for name, text in differences(found, wanted, **words).items() if name not in LOOSE]

@@ -4,6 +4,9 @@ The student gets a learned linear projection to the teacher's width
 (as in FitNets, Romero et al., arXiv 1412.6550, sec. 2.2), which trains with it but is no part of its checkpoint.
 """
 
+from typing import Any
+
+import torch
 from torch import nn
 
 from kd_trainer.errors import InputError
@@ -23,23 +26,23 @@ class Matching(nn.Module):
         D of the teacher.
     """
 
-    def __init__(self, layer, width):
+    def __init__(self, layer: nn.Linear, width: int) -> None:
         super().__init__()
         self.projection = nn.Linear(layer.in_features, width)
         self.seen = None
         layer.register_forward_pre_hook(self._see)
 
-    def _see(self, layer, inputs):
+    def _see(self, layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         if self.training:
             (self.seen,) = inputs
 
-    def take(self):
+    def take(self) -> torch.Tensor:
         """The projected embedding (N, D) of the batch that the student has seen last, once."""
         seen, self.seen = self.seen, None
         return self.projection(seen.float())
 
 
-def attach(student, width):
+def attach(student: nn.Module, width: int) -> None:
     """Give a student a `Matching`: its parameters are trained, its state dict stays what it was."""
     _, layer = output_layer(student, "the student")
     setattr(student, NAME, Matching(layer, width))
@@ -47,17 +50,17 @@ def attach(student, width):
     student.register_load_state_dict_pre_hook(_do_not_miss)
 
 
-def _leave_out(model, state, prefix, metadata):
+def _leave_out(model: nn.Module, state: Any, prefix: str, metadata: Any) -> None:
     for names in (state, state._metadata):
         for name in [name for name in names if name.startswith(prefix + NAME)]:
             del names[name]
 
 
-def _do_not_miss(model, state, prefix, *args):
+def _do_not_miss(model: nn.Module, state: dict[str, Any], prefix: str, *args: Any) -> None:
     state.update({f"{prefix}{NAME}.{part}": value for part, value in getattr(model, NAME).state_dict().items()})
 
 
-def matching_of(model):
+def matching_of(model: nn.Module) -> Matching | None:
     """The `Matching` of a student as weaver has wrapped it, None if there is none.
 
     Raises
@@ -71,7 +74,7 @@ def matching_of(model):
     return found[0] if found else None
 
 
-def student_parameters(model):
+def student_parameters(model: nn.Module) -> int:
     """Number of the student's parameters, without those of a `Matching`."""
     matching = matching_of(model)
     extra = sum(p.numel() for p in matching.parameters()) if matching else 0

@@ -2,12 +2,19 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+from weaver.utils.dataset import DataConfig
 
 from kd_trainer.cache.cached_teacher import CachedTeacher, reads_cache
 from kd_trainer.classes import is_unlabelled, names_of
 from kd_trainer.configs import has_teacher, student_view, teacher_view
 from kd_trainer.distill import loop
 from kd_trainer.distill.embedding import attach
+from kd_trainer.distill.loop import Verify
 from kd_trainer.distill.loss import DistillationLoss
 from kd_trainer.distill.losses import check_classes
 from kd_trainer.distill.options import EMBEDDING_WITH_CACHE, Options
@@ -16,7 +23,9 @@ from kd_trainer.errors import InputError
 from kd_trainer.teacher.ensemble import load_ensemble
 from kd_trainer.teacher.frozen import build_teacher
 from kd_trainer.teacher.memory import RememberingTeacher
+from kd_trainer.teacher.soft_targets import SoftTargetSource
 from kd_trainer.weaver_hooks import (
+    Loader,
     evaluates,
     files_of,
     hook,
@@ -30,7 +39,9 @@ from kd_trainer.weaver_hooks import (
 
 
 @hook(Options)
-def get_model(data_config, options, student_options):
+def get_model(
+    data_config: DataConfig, options: Options, student_options: dict[str, Any]
+) -> tuple[nn.Module, dict[str, Any]]:
     """The student, as its own network file builds it from its own inputs."""
     module = _student_module(options)
     seed_network(options.seed)
@@ -45,7 +56,7 @@ def get_model(data_config, options, student_options):
 
 
 @hook(Options)
-def get_loss(data_config, options, student_options):
+def get_loss(data_config: DataConfig, options: Options, student_options: dict[str, Any]) -> DistillationLoss:
     """The distillation loss around the task loss of the student's network file, if it has one."""
     student = _student_module(options)
     task_loss = student.get_loss(student_view(data_config), **student_options) if hasattr(student, "get_loss") else None
@@ -65,7 +76,9 @@ def get_loss(data_config, options, student_options):
 
 
 @hook(Options)
-def get_train_fn(data_config, options, student_options):
+def get_train_fn(
+    data_config: DataConfig, options: Options, student_options: dict[str, Any]
+) -> Callable[..., None] | None:
     """The training function; the teacher is built here, so that a wrong one stops the run before it starts."""
     if "for_inference" in student_options:
         return None  # ONNX export never trains
@@ -78,10 +91,10 @@ def get_train_fn(data_config, options, student_options):
 
 
 @hook(Options)
-def get_evaluate_fn(data_config, options, student_options):
+def get_evaluate_fn(data_config: DataConfig, options: Options, student_options: dict[str, Any]) -> Callable[..., Any]:
     """The evaluation function."""
 
-    def teacher_for(loader):
+    def teacher_for(loader: Loader) -> SoftTargetSource:
         config = loader.dataset.config
         if not reads_cache(config):
             teacher, _ = _soft_targets(config, dataclasses.replace(options, kd_cache=None))
@@ -96,14 +109,14 @@ def get_evaluate_fn(data_config, options, student_options):
 init_opt = init_opt_of(Options)
 
 
-def _check_training(data_config, options):
+def _check_training(data_config: DataConfig, options: Options) -> None:
     if is_unlabelled(data_config.labels) and min(Schedule("kd_alpha", options.kd_alpha).values()) < 1:
         raise InputError("the data config has no labels, so that all is learnt from a teacher: give -o kd_alpha 1.0")
     if options.teacher is not None:
         teacher_view(data_config)
 
 
-def _soft_targets(data_config, options):
+def _soft_targets(data_config: DataConfig, options: Options) -> tuple[SoftTargetSource, Verify | None]:
     """What gives the soft targets, and a function that looks at the training files for it, or None."""
     if options.kd_cache:
         cached = CachedTeacher(
@@ -118,7 +131,7 @@ def _soft_targets(data_config, options):
     return teacher, None
 
 
-def _student_module(options):
+def _student_module(options: Options) -> ModuleType:
     module = load_network(options.student, "the student's ")
     own = [name for name in ("get_train_fn", "get_evaluate_fn", "init_opt") if hasattr(module, name)]
     if own:
@@ -126,8 +139,8 @@ def _student_module(options):
     return module
 
 
-def _refuse_to_train(error):
-    def train(*args, **kwargs):
+def _refuse_to_train(error: InputError) -> Callable[..., None]:
+    def train(*args: Any, **kwargs: Any) -> None:
         raise error
 
     return train

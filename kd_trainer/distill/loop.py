@@ -1,24 +1,34 @@
 """Distillation inside weaver's own loop: the loader is wrapped, the loop is not.
 
-    weaver's loader --X{pf_*, teacher_pf_*}, y--> StudentView: teacher_* -> Teacher -> soft targets on the loss
-                                                               X{pf_*}, y -> weaver's train_classification
+weaver's loader --X{pf_*, teacher_pf_*}, y--> StudentView: teacher_* -> Teacher -> soft targets on the loss
+                                                           X{pf_*}, y -> weaver's train_classification
 """
 
 import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from types import SimpleNamespace
+from typing import Any
 
+import torch
+from torch import nn
+from weaver.utils.dataset import DataConfig
 from weaver.utils.logger import _logger
 from weaver.utils.nn.tools import evaluate_classification, train_classification
 
 from kd_trainer.classes import is_unlabelled
 from kd_trainer.configs import PREFIX, has_teacher, student_view
 from kd_trainer.distill.embedding import matching_of, student_parameters
+from kd_trainer.distill.loss import DistillationLoss
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate.monitor import epoch_metrics
 from kd_trainer.teacher.memory import RememberingTeacher
 from kd_trainer.teacher.prefetch import with_soft_targets
-from kd_trainer.weaver_hooks import files_of, training_of
+from kd_trainer.teacher.soft_targets import SoftTargets, SoftTargetSource
+from kd_trainer.weaver_hooks import Loader, files_of, training_of
+
+Verify = Callable[[Sequence[str]], None]  # looks at the paths of training files
+TeacherFor = Callable[[Loader], SoftTargetSource]
 
 
 class StudentView:
@@ -38,7 +48,14 @@ class StudentView:
         Batches of an epoch; None for all of the loader.
     """
 
-    def __init__(self, loader, teacher=None, device=None, lay_down=lambda targets: None, steps=None):
+    def __init__(
+        self,
+        loader: Loader,
+        teacher: SoftTargetSource | None = None,
+        device: torch.device | None = None,
+        lay_down: Callable[[SoftTargets], None] = lambda targets: None,
+        steps: int | None = None,
+    ) -> None:
         self.loader = loader
         self.teacher = teacher
         self.device = device
@@ -46,7 +63,7 @@ class StudentView:
         self.steps = steps
         self.dataset = SimpleNamespace(config=student_view(loader.dataset.config))
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], Any]]:
         if self.teacher is None:
             for X, y, Z in self.loader:
                 yield _of_student(X), y, Z
@@ -59,11 +76,11 @@ class StudentView:
             yield _of_student(X), y, Z
 
 
-def _of_student(X):
+def _of_student(X: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: values for name, values in X.items() if not name.startswith(PREFIX)}
 
 
-def train_fn(teacher, student_name):
+def train_fn(teacher: SoftTargetSource | None, student_name: str) -> Callable[..., None]:
     """The function that trains an epoch: weaver's own, with soft targets from the teacher.
 
     Parameters
@@ -76,16 +93,16 @@ def train_fn(teacher, student_name):
     begun = []
 
     def train(
-        model, loss_func, opt, scheduler, train_loader, dev, epoch, steps_per_epoch=None, tb_helper=None,
-        extra_args=None, **kwargs,
-    ):  # fmt: skip
+        model: nn.Module, loss_func: DistillationLoss, opt: torch.optim.Optimizer, scheduler: Any, train_loader: Loader, dev: torch.device, epoch: int, steps_per_epoch: int | None = None, tb_helper: Any = None,
+        extra_args: Any = None, **kwargs: Any,
+    ) -> None:  # fmt: skip
         if not begun:
             loss_func.matching = matching_of(model)
             _logger.info(introduction(model, loss_func, teacher, student_name), color="bold")
             keep_memory(extra_args, "training", teacher, dev)
             begun.append(True)
 
-        def lay_down(targets):
+        def lay_down(targets: SoftTargets) -> None:
             loss_func.soft_targets = targets
 
         loss_func.start_epoch(epoch)
@@ -99,7 +116,7 @@ def train_fn(teacher, student_name):
     return train
 
 
-def keep_memory(extra_args, use, teacher, device):
+def keep_memory(extra_args: dict[str, Any], use: str, teacher: SoftTargetSource | None, device: torch.device) -> None:
     """On a CPU, keep what a teacher remembers with the training: a jet's soft targets depend on its batch, in the last
     digit, so that a training that goes on would end with other weights.
     """  # fmt: skip
@@ -108,7 +125,7 @@ def keep_memory(extra_args, use, teacher, device):
         training.keep(f"soft targets of {use}", teacher)
 
 
-def evaluate_fn(names, teacher_for=None):
+def evaluate_fn(names: Sequence[str], teacher_for: TeacherFor = None) -> Callable[..., Any]:
     """The evaluation function for weaver: its own, with the plain task loss and the student's inputs.
 
     Parameters
@@ -119,7 +136,17 @@ def evaluate_fn(names, teacher_for=None):
     """
     teachers = weakref.WeakKeyDictionary()  # of the loaders, which weaver deletes
 
-    def evaluate(model, test_loader, dev, epoch, for_training=True, *, loss_func=None, tb_helper=None, **kwargs):
+    def evaluate(
+        model: nn.Module,
+        test_loader: Loader,
+        dev: torch.device,
+        epoch: int,
+        for_training: bool = True,
+        *,
+        loss_func: nn.Module | None = None,
+        tb_helper: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         if test_loader not in teachers:
             teachers[test_loader] = _instead_of_labels(test_loader, for_training, teacher_for)
             if for_training:
@@ -135,7 +162,7 @@ def evaluate_fn(names, teacher_for=None):
     return evaluate
 
 
-def _instead_of_labels(loader, for_training, teacher_for):
+def _instead_of_labels(loader: Loader, for_training: bool, teacher_for: TeacherFor) -> SoftTargetSource | None:
     """The teacher for a loader without labels, None for others and for predictions, which need neither."""
     if not is_unlabelled(loader.dataset.config.labels):
         return None
@@ -145,7 +172,7 @@ def _instead_of_labels(loader, for_training, teacher_for):
     return None
 
 
-def check_setup(verify, train_loader, extra_args):
+def check_setup(verify: Verify | None, train_loader: Loader, extra_args: dict[str, Any]) -> None:
     """Look at everything that a training needs before its first batch.
 
     Parameters
@@ -167,7 +194,7 @@ def check_setup(verify, train_loader, extra_args):
         check_validation(validation.dataset.config)
 
 
-def check_validation(config):
+def check_validation(config: DataConfig) -> None:
     """Refuse to validate with neither labels nor a teacher; InputError says so."""
     if is_unlabelled(config.labels) and not has_teacher(config):
         raise InputError(
@@ -176,7 +203,9 @@ def check_validation(config):
         )
 
 
-def introduction(model, loss_func, teacher, student_name):
+def introduction(
+    model: nn.Module, loss_func: DistillationLoss, teacher: SoftTargetSource | None, student_name: str
+) -> str:
     """The line of the log that says who teaches whom."""
     student = f"student {student_name} ({student_parameters(model):,} parameters)"
     if teacher is None:
@@ -185,7 +214,7 @@ def introduction(model, loss_func, teacher, student_name):
     return f"Teacher {teacher.description} teaches {student}, {loss_func.description()}"
 
 
-def report(loss_func, epoch, tb_helper):
+def report(loss_func: DistillationLoss, epoch: int, tb_helper: Any) -> None:
     """Log the means of an epoch, and the alpha and the temperature that it had."""
     means = loss_func.means()
     settings = {"alpha": loss_func.alpha, "temperature": loss_func.temperature} if loss_func.needs_teacher else {}

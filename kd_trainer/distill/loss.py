@@ -1,14 +1,17 @@
 """The loss object that weaver's loop calls."""
 
 import math
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
 
 from kd_trainer.distill.losses import EMBED_LOSSES, agreement, soft_target_loss
-from kd_trainer.distill.schedule import Schedule
+from kd_trainer.distill.schedule import Schedule, Value
 from kd_trainer.errors import InputError
 from kd_trainer.teacher.soft_targets import SoftTargets
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # of logits (N, K) and labels (N,)
 
 
 class DistillationLoss(nn.Module):
@@ -37,9 +40,9 @@ class DistillationLoss(nn.Module):
     """
 
     def __init__(
-        self, *, alpha, temperature, kd_loss="kl", kd_loss_options=None, embed_weight=0.0, embed_loss="cosine",
-        task_loss=None, label_smoothing=0.0, needs_teacher=True,
-    ):  # fmt: skip
+        self, *, alpha: Value, temperature: Value, kd_loss: str = "kl", kd_loss_options: Mapping[str, float] | None = None, embed_weight: float = 0.0, embed_loss: str = "cosine",
+        task_loss: Loss | None = None, label_smoothing: float = 0.0, needs_teacher: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.alphas = Schedule("kd_alpha", alpha)
         self.temperatures = Schedule("kd_temperature", temperature)
@@ -55,10 +58,10 @@ class DistillationLoss(nn.Module):
         self.soft_targets = None
         self.start_epoch(0)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"alpha={self.alphas}, temperature={self.temperatures}, needs_teacher={self.needs_teacher}"
 
-    def description(self):
+    def description(self) -> str:
         """What is not the default, and alpha and temperature, for the log."""
         text = f"alpha {self.alphas}, temperature {self.temperatures}"
         if self.kd_loss != "kl":
@@ -69,17 +72,17 @@ class DistillationLoss(nn.Module):
             text += f", embedding loss {self.embed_loss} with weight {self.embed_weight}"
         return text
 
-    def start_epoch(self, epoch):
+    def start_epoch(self, epoch: int) -> None:
         """Go into training mode, with the alpha and temperature of the epoch and without the sums of the last."""
         self.train()
         self.alpha, self.temperature = self.alphas(epoch), self.temperatures(epoch)
         self.epoch, self.batch, self.jets, self.sums = epoch, 0, 0, {}
 
-    def means(self):
+    def means(self) -> dict[str, float]:
         """Means over the jets of the epoch: task loss, and with a teacher the others and the agreement of the two."""
         return {name: total / self.jets for name, total in self.sums.items()}
 
-    def forward(self, logits, labels):
+    def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Scalar loss of logits (N, K) and labels (N,).
 
         Raises
@@ -107,7 +110,7 @@ class DistillationLoss(nn.Module):
         self._add_up(loss, parts, len(labels))
         return loss
 
-    def _take_soft_targets(self, logits):
+    def _take_soft_targets(self, logits: torch.Tensor) -> SoftTargets:
         """What the teacher says of the batch, in fp32."""
         targets, self.soft_targets = self.soft_targets, None
         if targets is None:
@@ -115,12 +118,11 @@ class DistillationLoss(nn.Module):
         if targets.logits.shape != logits.shape:
             jets, classes = targets.logits.shape
             raise InputError(
-                f"the teacher gives {classes} classes for {jets} jets, "
-                f"the student {logits.shape[1]} for {len(logits)}"
+                f"the teacher gives {classes} classes for {jets} jets, the student {logits.shape[1]} for {len(logits)}"
             )
         return SoftTargets(*(None if x is None else x.float() for x in targets))
 
-    def _add_up(self, loss, parts, jets):
+    def _add_up(self, loss: torch.Tensor, parts: Mapping[str, torch.Tensor], jets: int) -> None:
         """Add the parts of a batch to the sums; one transfer from the GPU also tells whether the loss is a number."""
         value, *values = torch.stack([loss, *parts.values()]).detach().tolist()
         if not math.isfinite(value):
@@ -134,7 +136,7 @@ class DistillationLoss(nn.Module):
         self.batch += 1
 
 
-def _smoothed(task_loss, label_smoothing):
+def _smoothed(task_loss: Loss, label_smoothing: float) -> Loss:
     if not isinstance(task_loss, nn.CrossEntropyLoss) or task_loss.weight is not None or task_loss.label_smoothing:
         raise InputError("kd_label_smoothing is for cross-entropy, but the student's network file has its own loss")
     return nn.CrossEntropyLoss(label_smoothing=label_smoothing)

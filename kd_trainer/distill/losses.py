@@ -6,6 +6,7 @@ All are means over jets, do not feel a constant added to the logits of a jet, an
 import functools
 import inspect
 import math
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from kd_trainer.errors import InputError
 TINY = 1e-8  # below every spread that counts
 
 
-def kd_loss(*, student_logits, teacher_logits, temperature):
+def kd_loss(*, student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float) -> torch.Tensor:
     """T^2 KL(teacher || student) of softmax(logits / T) (Hinton, Vinyals, Dean, arXiv 1503.02531, sec. 2).
 
     Parameters
@@ -33,7 +34,15 @@ def kd_loss(*, student_logits, teacher_logits, temperature):
     return temperature**2 * F.kl_div(log_p_student, log_p_teacher, reduction="batchmean", log_target=True)
 
 
-def decoupled_loss(*, student_logits, teacher_logits, temperature, labels, target=1.0, non_target=8.0):
+def decoupled_loss(
+    *,
+    student_logits: torch.Tensor,
+    teacher_logits: torch.Tensor,
+    temperature: float,
+    labels: torch.Tensor,
+    target: float = 1.0,
+    non_target: float = 8.0,
+) -> torch.Tensor:
     """T^2 (target TCKD + non_target NCKD), decoupled distillation (Zhao et al., arXiv 2203.08679, eq. 7).
 
     TCKD is KL(teacher || student) of the two probabilities target and not target, NCKD that of the other classes among
@@ -55,7 +64,7 @@ def decoupled_loss(*, student_logits, teacher_logits, temperature, labels, targe
     return temperature**2 * (target * divergences[0] + non_target * divergences[1])
 
 
-def _target_and_others(logits, labels):
+def _target_and_others(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probabilities (N, 2) of target and not target, and (N, K - 1) of the other classes among themselves."""
     places = torch.arange(logits.shape[1] - 1, device=logits.device)
     others = logits.gather(1, places + (places >= labels[:, None]))
@@ -63,7 +72,9 @@ def _target_and_others(logits, labels):
     return F.log_softmax(binary, dim=1), F.log_softmax(others, dim=1)
 
 
-def standardised_loss(*, student_logits, teacher_logits, temperature):
+def standardised_loss(
+    *, student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float
+) -> torch.Tensor:
     """`kd_loss` of logits with mean 0 and spread 1 over the classes of a jet (Sun et al., arXiv 2403.01427, alg. 1).
 
     The student has to find the relations between the teacher's logits, not their size.
@@ -72,12 +83,19 @@ def standardised_loss(*, student_logits, teacher_logits, temperature):
     return kd_loss(student_logits=student, teacher_logits=teacher, temperature=temperature)
 
 
-def _standardised(logits):
+def _standardised(logits: torch.Tensor) -> torch.Tensor:
     centred = _centred(logits)
     return centred * (centred.square().mean(dim=1, keepdim=True) + TINY).rsqrt()
 
 
-def correlation_loss(*, student_logits, teacher_logits, temperature, inter=1.0, intra=1.0):
+def correlation_loss(
+    *,
+    student_logits: torch.Tensor,
+    teacher_logits: torch.Tensor,
+    temperature: float,
+    inter: float = 1.0,
+    intra: float = 1.0,
+) -> torch.Tensor:
     """T^2 (inter (1 - r) + intra (1 - r')) of probabilities at temperature T: DIST (Huang et al., arXiv 2205.10536).
 
     r is Pearson's correlation of the teacher's and the student's probabilities over the classes of a jet, mean over
@@ -95,12 +113,12 @@ def correlation_loss(*, student_logits, teacher_logits, temperature, inter=1.0, 
     return temperature**2 * distances
 
 
-def _uncorrelated(a, b):
+def _uncorrelated(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """1 - Pearson's correlation of the rows of two matrices, mean over rows; a row without spread has none."""
     return 1 - F.cosine_similarity(_centred(a), _centred(b), dim=1, eps=TINY).mean()
 
 
-def mse_loss(*, student_logits, teacher_logits):
+def mse_loss(*, student_logits: torch.Tensor, teacher_logits: torch.Tensor) -> torch.Tensor:
     """Half the mean square of the difference of logits, each less its mean over the classes (arXiv 1312.6184, eq. 1).
 
     The limit of `kd_loss` at high temperature (arXiv 1503.02531, eq. 4), so that it fits the same weight; it has no
@@ -109,16 +127,16 @@ def mse_loss(*, student_logits, teacher_logits):
     return (_centred(student_logits) - _centred(teacher_logits)).square().mean() / 2
 
 
-def _centred(logits):
+def _centred(logits: torch.Tensor) -> torch.Tensor:
     return logits - logits.mean(dim=1, keepdim=True)
 
 
-def no_loss(*, student_logits):
+def no_loss(*, student_logits: torch.Tensor) -> torch.Tensor:
     """0: of the soft targets nothing is learnt, only of the teacher's embedding."""
     return student_logits.new_zeros(())
 
 
-def agreement(logits, other_logits):
+def agreement(logits: torch.Tensor, other_logits: torch.Tensor) -> torch.Tensor:
     """Fraction of jets for which two (N, K) tensors of logits have the same largest class."""
     return (logits.argmax(dim=1) == other_logits.argmax(dim=1)).float().mean()
 
@@ -138,7 +156,7 @@ NOT_FOR_TWO = {
 }
 
 
-def soft_target_loss(name, options=None):
+def soft_target_loss(name: str, options: Mapping[str, float] | None = None) -> Callable[..., torch.Tensor]:
     """The loss of a name.
 
     Parameters
@@ -173,7 +191,7 @@ def soft_target_loss(name, options=None):
     return lambda **given: function(**{key: given[key] for key in needs})
 
 
-def check_classes(name, classes):
+def check_classes(name: str, classes: int) -> None:
     """Refuse a loss that means nothing for two classes.
 
     Raises
@@ -184,7 +202,7 @@ def check_classes(name, classes):
         raise InputError(f"kd_loss '{name}' is not for two classes: {NOT_FOR_TWO[name]}; take 'kl' or 'mse'")
 
 
-def cosine_distance(student, teacher):
+def cosine_distance(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     """1 - cosine of the angle between two embeddings (N, D), mean over jets."""
     return 1 - F.cosine_similarity(student, teacher, dim=1).mean()
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from kd_trainer.distill.losses import EMBED_LOSSES, soft_target_loss
 from kd_trainer.distill.schedule import Schedule
 from kd_trainer.errors import InputError
-from kd_trainer.teacher.spec import ENSEMBLES, members
+from kd_trainer.teacher.spec import ENSEMBLES, TeacherSpec, members
 from kd_trainer.weaver_hooks import HookOptions, check_numbers
 
 EMBEDDING_WITH_CACHE = (
@@ -70,7 +70,7 @@ class Options(HookOptions):
     NETWORK: ClassVar = "student"
     EXAMPLE: ClassVar = "networks/PFN.py"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         alphas = Schedule("kd_alpha", self.kd_alpha).values()
         if not 0 <= min(alphas) <= max(alphas) <= 1:
@@ -93,14 +93,14 @@ class Options(HookOptions):
         else:
             self._check_with_teacher()
 
-    def _check_without_teacher(self, alpha):
+    def _check_without_teacher(self, alpha: float) -> None:
         if alpha > 0 or self.kd_embed_weight > 0:
             raise InputError(
                 "no teacher is given: name its network file with -o teacher \"'networks/ParT.py'\", "
                 "or train on labels alone with -o kd_alpha 0.0"
             )
 
-    def _check_with_teacher(self):
+    def _check_with_teacher(self) -> None:
         if self.teacher_weights is None:
             raise InputError("the teacher has no weights: name its checkpoint with -o teacher_weights \"'model.pt'\"")
         teachers = self.teachers()
@@ -111,6 +111,6 @@ class Options(HookOptions):
         if self.kd_embed_weight and len(teachers) > 1:
             raise InputError("an ensemble has no embedding of its own: give one teacher, or set kd_embed_weight to 0")
 
-    def teachers(self):
+    def teachers(self) -> list[TeacherSpec]:
         """The teachers: list of `spec.TeacherSpec`."""
         return members(self.teacher, self.teacher_weights, self.teacher_options)

@@ -1,9 +1,12 @@
 """A number that may change from epoch to epoch."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from kd_trainer.errors import InputError
 from kd_trainer.weaver_hooks import is_number
+
+Value = float | Sequence[tuple[int, float]]  # a number, or pairs of an epoch and a number
 
 
 class Schedule:
@@ -22,7 +25,7 @@ class Schedule:
         For anything else.
     """
 
-    def __init__(self, name, value):
+    def __init__(self, name: str, value: Value) -> None:
         points = [(0, value)] if is_number(value) else value
         try:
             self.points = [(epoch, number) for epoch, number in points]
@@ -34,11 +37,11 @@ class Schedule:
         if epochs[0] < 0 or any(a >= b for a, b in pairwise(epochs)):
             raise InputError(f"{name} is {value!r}: its epochs must increase, from 0 or later")
 
-    def values(self):
+    def values(self) -> list[float]:
         """The values at the points: no other is below the least or above the greatest of them."""
         return [value for _, value in self.points]
 
-    def __call__(self, epoch):
+    def __call__(self, epoch: int) -> float:
         """The value in an epoch."""
         before = [point for point in self.points if point[0] <= epoch] or self.points[:1]
         after = [point for point in self.points if point[0] > epoch] or self.points[-1:]
@@ -47,7 +50,7 @@ class Schedule:
             return low
         return low + (high - low) * (epoch - start) / (end - start)
 
-    def __str__(self):
+    def __str__(self) -> str:
         if len(self.points) == 1:
             return str(self.points[0][1])
         return ", ".join(f"{value} in epoch {epoch}" for epoch, value in self.points)

@@ -4,6 +4,9 @@ The 2N views of N jets are the classes: the logits of a view are its cosine simi
 own excluded, and its label is the place of its partner, the other view of its jet. Cross-entropy is NT-Xent.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import distributed, nn
@@ -14,7 +17,7 @@ from kd_trainer.weaver_hooks import output_layer
 CONTRAST = "contrast"  # name of the projection in an encoder, and of its weights in a checkpoint
 
 
-def similarities(views, everyone, *, first, temperature):
+def similarities(views: torch.Tensor, everyone: torch.Tensor, *, first: int, temperature: float) -> torch.Tensor:
     """Logits of the task.
 
     Parameters
@@ -35,12 +38,12 @@ def similarities(views, everyone, *, first, temperature):
     return logits.scatter(1, own[:, None], -torch.inf)
 
 
-def partners(jets, *, first=0, device=None):
+def partners(jets: int, *, first: int = 0, device: torch.device | str | None = None) -> torch.Tensor:
     """Places (2 jets,) of the partners of two views that stand one after the other, in rows from `first` on."""
     return first + (torch.arange(2 * jets, device=device) + jets) % (2 * jets)
 
 
-def first_row(views):
+def first_row(views: int) -> int:
     """The place of this process's views among those of all processes, each of which has as many."""
     return views * distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
 
@@ -56,7 +59,7 @@ class Contrast(nn.Module):
     temperature : float
     """
 
-    def __init__(self, embedding_dim, dims, temperature):
+    def __init__(self, embedding_dim: int, dims: Sequence[int], temperature: float) -> None:
         super().__init__()
         layers = []
         for in_dim, out_dim in zip((embedding_dim, *dims), dims):
@@ -64,7 +67,7 @@ class Contrast(nn.Module):
         self.layers = nn.Sequential(*layers[:-1])
         self.temperature = temperature
 
-    def forward(self, embeddings):
+    def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
         with torch.autocast(embeddings.device.type, enabled=False):  # bf16 would round logits of 10 to 1/16
             views = F.normalize(self.layers(embeddings.float()), dim=1)
             if not self.training:
@@ -73,12 +76,12 @@ class Contrast(nn.Module):
             return similarities(views, everyone, first=first_row(len(views)), temperature=self.temperature)
 
 
-def nt_xent(logits, labels):
+def nt_xent(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of the logits with the partners."""
     return F.cross_entropy(logits.float(), labels)
 
 
-def as_contrastive(model, *, projection, temperature):
+def as_contrastive(model: nn.Module, *, projection: Sequence[int], temperature: float) -> nn.Module:
     """Turn a tagger into an encoder with a projection: without its output layer, and with the logits of the task.
 
     Weights keep their names, so that a checkpoint loads into the tagger, with nothing but the output layer missing.
@@ -97,5 +100,5 @@ def as_contrastive(model, *, projection, temperature):
     return model
 
 
-def _logits(model, inputs, embeddings):
+def _logits(model: nn.Module, inputs: Any, embeddings: torch.Tensor) -> torch.Tensor:
     return model.get_submodule(CONTRAST)(embeddings)

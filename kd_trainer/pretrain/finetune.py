@@ -1,7 +1,11 @@
 """What `networks/finetune.py` hands to weaver: training on labels that starts from a pre-trained encoder."""
 
 import dataclasses
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from torch import nn
+from weaver.utils.dataset import DataConfig
 
 from kd_trainer.checkpoints import read_weights
 from kd_trainer.errors import InputError, one_line
@@ -40,14 +44,16 @@ class Options(HookOptions):
     PREFIXES: ClassVar = ("pretrained", "frozen")
     NETWORK: ClassVar = "encoder"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.frozen, bool):
             raise InputError(f"frozen is {self.frozen!r}: it must be True or False")
 
 
 @hook(Options)
-def get_model(data_config, options, encoder_options):
+def get_model(
+    data_config: DataConfig, options: Options, encoder_options: dict[str, Any]
+) -> tuple[nn.Module, dict[str, Any]]:
     """The tagger, as its own network file builds it, with the encoder's weights."""
     module = load_network(options.encoder, "the encoder's ")
     seed_network(options.seed)
@@ -60,19 +66,19 @@ def get_model(data_config, options, encoder_options):
 
 
 @hook(Options)
-def get_loss(data_config, options, encoder_options):
+def get_loss(data_config: DataConfig, options: Options, encoder_options: dict[str, Any]) -> nn.Module:
     """The loss of the encoder's network file, else cross-entropy; one that is not a number stops the training."""
     return loss_of(load_network(options.encoder, "the encoder's "), data_config, encoder_options)
 
 
 @hook(Options)
-def get_train_fn(data_config, options, encoder_options):
+def get_train_fn(data_config: DataConfig, options: Options, encoder_options: dict[str, Any]) -> Callable[..., None]:
     """The training function: weaver's own."""
     return trains(train_fn(lambda model: introduction(model, options)))
 
 
 @hook(Options)
-def get_evaluate_fn(data_config, options, encoder_options):
+def get_evaluate_fn(data_config: DataConfig, options: Options, encoder_options: dict[str, Any]) -> Callable[..., Any]:
     """The evaluation function: weaver's own, with few figures for many classes."""
     return evaluates(evaluate_fn(data_config))
 
@@ -80,7 +86,7 @@ def get_evaluate_fn(data_config, options, encoder_options):
 init_opt = init_opt_of(Options)
 
 
-def take_over(model, path):
+def take_over(model: nn.Module, path: str) -> None:
     """Give a tagger the weights of a checkpoint, but for the output layer; a projection in it is left out.
 
     Raises
@@ -106,7 +112,7 @@ def take_over(model, path):
             )
 
 
-def freeze(model):
+def freeze(model: nn.Module) -> None:
     """Leave nothing to be trained but the output layer; the encoder stays in evaluation mode, whatever weaver sets."""
     _, head = output_layer(model)
     model.requires_grad_(False)
@@ -114,11 +120,11 @@ def freeze(model):
     model.register_forward_pre_hook(_evaluate)
 
 
-def _evaluate(model, inputs):
+def _evaluate(model: nn.Module, inputs: Any) -> None:
     model.eval()  # dropout, and the running means of BatchNorm
 
 
-def introduction(model, options):
+def introduction(model: nn.Module, options: Options) -> str:
     """The line of the log that says what is trained from where."""
     free, total = (sum(p.numel() for p in model.parameters() if p.requires_grad or every) for every in (False, True))
     start = f"the weights {options.pretrained}" if options.pretrained else "random weights"

@@ -1,5 +1,11 @@
 """What `networks/contrastive.py` hands to weaver."""
 
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+from weaver.utils.dataset import DataConfig
+
 from kd_trainer.errors import InputError
 from kd_trainer.pretrain import loop
 from kd_trainer.pretrain.contrastive import as_contrastive, nt_xent
@@ -11,7 +17,9 @@ from kd_trainer.weaver_hooks import evaluates, hook, init_opt_of, load_network, 
 
 
 @hook(Options)
-def get_model(data_config, options, encoder_options):
+def get_model(
+    data_config: DataConfig, options: Options, encoder_options: dict[str, Any]
+) -> tuple[nn.Module, dict[str, Any]]:
     """The encoder, as its own network file builds it, without its output layer and with a projection."""
     if "for_inference" in encoder_options:
         raise InputError("a pre-trained encoder has no output layer yet: fine-tune it, then export")
@@ -23,19 +31,19 @@ def get_model(data_config, options, encoder_options):
 
 
 @hook(Options)
-def get_loss(data_config, options, encoder_options):
+def get_loss(data_config: DataConfig, options: Options, encoder_options: dict[str, Any]) -> nn.Module:
     """NT-Xent."""
     return FiniteLoss(nt_xent)
 
 
 @hook(Options)
-def get_train_fn(data_config, options, encoder_options):
+def get_train_fn(data_config: DataConfig, options: Options, encoder_options: dict[str, Any]) -> Callable[..., None]:
     """The training function."""
     return trains(loop.train_fn(_views(data_config, options), options.encoder), loop.check)
 
 
 @hook(Options)
-def get_evaluate_fn(data_config, options, encoder_options):
+def get_evaluate_fn(data_config: DataConfig, options: Options, encoder_options: dict[str, Any]) -> Callable[..., Any]:
     """The evaluation function."""
     return evaluates(loop.evaluate_fn(_views(data_config, options), options.cl_val_jets))
 
@@ -43,5 +51,5 @@ def get_evaluate_fn(data_config, options, encoder_options):
 init_opt = init_opt_of(Options)
 
 
-def _views(data_config, options):
+def _views(data_config: DataConfig, options: Options) -> Views:
     return Views(Inputs(data_config, options.aug_followers), options)

@@ -1,19 +1,27 @@
 """Pre-training inside weaver's own loop: the loader is wrapped, the loop is not.
 
-    weaver's loader --X, y--> TwoViews: two augmented views of X, their partners --> weaver's train_classification
+weaver's loader --X, y--> TwoViews: two augmented views of X, their partners --> weaver's train_classification
 """
 
 import contextlib
 import itertools
+import logging
 import math
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import torch
+from torch import nn
 from weaver.utils.logger import _logger
 from weaver.utils.nn.tools import evaluate_classification, train_classification
 
 from kd_trainer.errors import InputError
 from kd_trainer.pretrain.contrastive import first_row, partners
+from kd_trainer.pretrain.views import Views
+from kd_trainer.weaver_hooks import Loader
+
+Batch = tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], dict[str, Any]]  # X, y, Z
 
 LABEL = "partner"
 VALIDATION_SEED = 2108
@@ -32,7 +40,7 @@ class TwoViews:
         Whether the loader has not given any batch yet: the first one shows how often it repeats jets.
     """
 
-    def __init__(self, loader, views, device, *, first=False):
+    def __init__(self, loader: Loader, views: Views, device: torch.device, *, first: bool = False) -> None:
         self.loader = loader
         self.views = views
         self.device = device
@@ -41,14 +49,14 @@ class TwoViews:
             config=SimpleNamespace(input_names=loader.dataset.config.input_names, label_names=(LABEL,))
         )
 
-    def _inputs(self):
+    def _inputs(self) -> Iterator[dict[str, torch.Tensor]]:
         for X, _, _ in self.loader:
             X = {name: values.to(self.device, non_blocking=True) for name, values in X.items()}
             if len(X["pf_mask"]) < 2:
                 raise InputError("a batch of one jet has nothing to compare it with: give a larger --batch-size")
             yield X
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Batch]:
         for index, X in enumerate(self._inputs()):
             jets = len(X["pf_mask"])
             if self.first and index == 0:
@@ -69,12 +77,14 @@ class FixedViews(TwoViews):
         Batches of the loader in an epoch, which may be endless.
     """
 
-    def __init__(self, loader, views, device, *, jets, batches=None):
+    def __init__(
+        self, loader: Loader, views: Views, device: torch.device, *, jets: int, batches: int | None = None
+    ) -> None:
         super().__init__(loader, views, device)
         self.jets = jets
         self.batches = batches
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Batch]:
         generator = torch.Generator(self.device).manual_seed(VALIDATION_SEED)
         for X in itertools.islice(self._inputs(), self.batches):
             jets = min(self.jets, len(X["pf_mask"]))
@@ -85,7 +95,7 @@ class FixedViews(TwoViews):
                 yield join(pair), {LABEL: partners(jets, device=self.device)}, {}
 
 
-def check_repetitions(X):
+def check_repetitions(X: dict[str, torch.Tensor]) -> None:
     """Raise InputError if a quarter of the jets of a batch, or more, are there again: weaver's loader goes round."""
     vectors = X["pf_vectors"].flatten(1)
     if 4 * (len(vectors) - len(torch.unique(vectors, dim=0))) >= len(vectors):
@@ -95,22 +105,31 @@ def check_repetitions(X):
         )
 
 
-def join(views):
+def join(views: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     """One batch (2N, C, P) of two views (N, C, P), one after the other."""
     return {name: torch.cat([view[name] for view in views]) for name in views[0]}
 
 
-def check(train_loader, extra_args):
+def check(train_loader: Loader, extra_args: dict[str, Any]) -> None:
     """Refuse what contrastive learning cannot do; InputError says what."""
     if extra_args["args"].regression_mode:
         raise InputError("contrastive pre-training is classification: run weaver without --regression-mode")
 
 
-def train_fn(views, encoder_name):
+def train_fn(views: Views, encoder_name: str) -> Callable[..., None]:
     """The function that trains an epoch: weaver's own, on two views of each jet."""
     begun = []
 
-    def train(model, loss_func, opt, scheduler, train_loader, dev, epoch, **kwargs):
+    def train(
+        model: nn.Module,
+        loss_func: nn.Module,
+        opt: torch.optim.Optimizer,
+        scheduler: Any,
+        train_loader: Loader,
+        dev: torch.device,
+        epoch: int,
+        **kwargs: Any,
+    ) -> None:
         first = not begun
         if first:
             total = sum(p.numel() for p in model.parameters())
@@ -126,20 +145,29 @@ def train_fn(views, encoder_name):
     return train
 
 
-def evaluate_fn(views, jets):
+def evaluate_fn(views: Views, jets: int) -> Callable[..., float]:
     """The evaluation function for weaver: contrastive accuracy and loss on views that stay the same.
 
     It returns exp(-loss), the mean probability (geometric) that a view gives its partner, by which weaver chooses the
     best epoch: the accuracy is close to 1 long before training is finished.
     """
 
-    def evaluate(model, test_loader, dev, epoch, for_training=True, loss_func=None, steps_per_epoch=None, **kwargs):
+    def evaluate(
+        model: nn.Module,
+        test_loader: Loader,
+        dev: torch.device,
+        epoch: int,
+        for_training: bool = True,
+        loss_func: Any = None,
+        steps_per_epoch: int | None = None,
+        **kwargs: Any,
+    ) -> float:
         if not for_training:
             raise InputError("a pre-trained encoder has no output layer yet: fine-tune it, then predict")
         loader = FixedViews(test_loader, views, dev, jets=jets, batches=steps_per_epoch)
         losses = []
 
-        def loss_of(logits, labels):
+        def loss_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
             losses.append(loss_func(logits, labels))
             return losses[-1]
 
@@ -153,10 +181,10 @@ def evaluate_fn(views, jets):
 
 
 @contextlib.contextmanager
-def without_class_counts():
+def without_class_counts() -> Iterator[None]:
     """Keep weaver's list of jets per class out of the log: here, every place in the batch is a class."""
 
-    def keep(record):
+    def keep(record: logging.LogRecord) -> bool:
         return "class distribution" not in str(record.msg)
 
     _logger.logger.addFilter(keep)

@@ -65,7 +65,7 @@ class Options(HookOptions):
     PREFIXES: ClassVar = ("cl_", "aug_")
     NETWORK: ClassVar = "encoder"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         numbers = [f.name for f in dataclasses.fields(self) if f.type in ("float", "int", float, int)]
         check_numbers(self, numbers)

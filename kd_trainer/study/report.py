@@ -3,7 +3,9 @@
 import csv
 import glob
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +21,9 @@ from kd_trainer.study import statistics as figures
 from kd_trainer.study.checkpoints import prediction
 from kd_trainer.study.document import write_document
 from kd_trainer.study.plan import Cell, Plan
+
+Key = tuple[str, ...]  # role, model, tier, sample, arm
+Cells = Mapping[Key, tuple[Cell, Sequence[runs.Run]]]
 
 RESULTS = "results.json"
 WORK = (*steps.TRAININGS, "cache")  # what is counted and timed
@@ -143,7 +148,7 @@ def existing(plan: Plan) -> dict:
     return found
 
 
-def describe(plan, key, cells, samples):
+def describe(plan: Plan, key: Key, cells: Cells, samples: Mapping[Key, compare.Samples]) -> dict[str, Any]:
     """One cell of results.json."""
     (role, *_), (cell, found) = key, cells[key]
     entry = {
@@ -164,7 +169,7 @@ def describe(plan, key, cells, samples):
     return entry
 
 
-def gains(plan, key, cells, samples):
+def gains(plan: Plan, key: Key, cells: Cells, samples: Mapping[Key, compare.Samples]) -> dict[str, Any]:
     """What an arm gains on its twin trained on labels alone, over the seeds that both have."""
     cell, found = cells[key]
     twin_key = ("student", *cell[:3], plan.baseline)
@@ -186,7 +191,7 @@ def gains(plan, key, cells, samples):
     return entry
 
 
-def ceiling_of(plan, cell, samples):
+def ceiling_of(plan: Plan, cell: Cell, samples: Mapping[Key, compare.Samples]) -> compare.Samples | None:
     """The samples of the large model with the inputs of a student, if it is trained."""
     if plan.ceiling is None:
         return None
@@ -195,7 +200,7 @@ def ceiling_of(plan, cell, samples):
     return next((samples[key] for key in keys if key in samples), None)
 
 
-def options_of(plan, cell):
+def options_of(plan: Plan, cell: Cell) -> dict[str, Any]:
     """The options of networks/distill.py that an arm is trained with, those of the model's file among them."""
     if cell.teacher is None:
         return cell.options
@@ -204,7 +209,7 @@ def options_of(plan, cell):
     return plan.models[cell.student].script.distillation | told | cell.options
 
 
-def size_of(plan, cell, found):
+def size_of(plan: Plan, cell: Cell, found: Sequence[runs.Run]) -> dict[str, Any]:
     """Parameters, FLOPs and particles of a cell, as its prediction says; counted here for an existing checkpoint."""
     if found:
         size = json.loads(predicted(plan, found[0]).with_name("pred.model.json").read_text(encoding="utf-8"))
@@ -215,7 +220,7 @@ def size_of(plan, cell, found):
     return {name: size[name] for name in ("parameters", "flops", "particles")}
 
 
-def count_jets(patterns):
+def count_jets(patterns: Iterable[str]) -> int:
     """Number of jets in files."""
     paths = {path for pattern in patterns for path in glob.glob(pattern.rpartition(":")[2])}
     return sum(contents(path)[1] for path in paths)

@@ -48,7 +48,7 @@ def teacher_name(plan: Plan, of: SettledTeacher) -> str:
     return f"{plan.names}{_parts(plan, of.model, of.tier, of.sample)}_seed{seeds}{plan.comment}"
 
 
-def _parts(plan, model, tier, sample, arm=""):
+def _parts(plan: Plan, model: str, tier: str, sample: str, arm: str = "") -> str:
     return slug("_".join(filter(None, [model, tier, sample if len(plan.samples) > 1 else "", arm])))
 
 

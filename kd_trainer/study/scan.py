@@ -4,7 +4,7 @@ Pure, like `steps`. The rules of train_scripts/Snakefile are pretrain, labelled 
 """
 
 import glob
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from kd_trainer.study import scripts
 from kd_trainer.study.steps import CHECKPOINT, PREDICTION, RECORD, Files, Step, network_files
@@ -56,27 +56,29 @@ def of_settings(
 
 
 class _Scan:
-    def __init__(self, settings, arguments, find):
+    def __init__(
+        self, settings: Mapping[str, str], arguments: tuple[str, ...], find: Callable[[str], Iterable[str]]
+    ) -> None:
         self.settings, self.arguments, self.files = settings, arguments, Files([], find)
         self.model = scripts.model(settings["MODEL"])
         self.names = f"{settings['MODEL']}_{settings['TIER']}"
         self.comment = settings.get("COMMENT", "")
 
-    def pretrains(self, mode):
+    def pretrains(self, mode: str) -> bool:
         return mode != "scratch" and "PRETRAINED" not in self.settings
 
-    def chosen(self, names, **more):
+    def chosen(self, names: Iterable[str], **more: str) -> dict[str, str]:
         """Those of the settings that are given; the folder of a dataset is not, where it is the usual one."""
         usual = {f"{side}DATADIR": f"datasets/{self.settings[f'{side}DATASET']}" for side in ("", "PRETRAIN_")}
         given = {name: self.settings[name] for name in names if name in self.settings}
         return {name: value for name, value in given.items() if value != usual.get(name)} | more
 
-    def dataset(self, side=""):
+    def dataset(self, side: str = "") -> tuple[scripts.Dataset, str]:
         """(Description, data config) of DATASET or PRETRAIN_DATASET."""
         found = scripts.dataset(self.settings[f"{side}DATASET"], {"DATADIR": self.settings[f"{side}DATADIR"]})
         return found, f"{found.config}_{self.settings['TIER']}.yaml"
 
-    def pretraining(self, size, seed):
+    def pretraining(self, size: str, seed: str) -> Step:
         data, config = self.dataset("PRETRAIN_")
         seed = seed if self.settings["PRETRAIN_SEED"] == "each" else self.settings["PRETRAIN_SEED"]
         run = f"{data.name}_{self.names}_pretrained_{size}_seed{seed}{self.comment}"
@@ -85,7 +87,7 @@ class _Scan:
         inputs = [*self.files([*data.train, *data.val]), data.path, config, "networks/contrastive.py"]
         return self.step("pretrain", "pretrain", run, own, inputs)
 
-    def training(self, before, *, mode, size, fraction, seed):
+    def training(self, before: Step | None, *, mode: str, size: str | None, fraction: str, seed: str) -> Step:
         data, config = self.dataset()
         start = f"_from_{self.settings['PRETRAIN_DATASET']}_{size}" if before else ""
         run = f"{data.name}_{self.names}_{mode}{start}_{fraction}_seed{seed}{self.comment}"
@@ -101,14 +103,16 @@ class _Scan:
             inputs.append(own["PRETRAINED"])
         return self.step("labelled", mode, run, own, inputs, f"training/{run}/{PREDICTION}")
 
-    def step(self, kind, mode, run, settings, inputs, *outputs):
+    def step(
+        self, kind: str, mode: str, run: str, settings: Mapping[str, str], inputs: Iterable[str], *outputs: str
+    ) -> Step:
         inputs += [self.model.path, *network_files(self.model.network)]
         outputs = (f"training/{run}/{CHECKPOINT}", f"training/{run}/{RECORD}", *outputs)
         settings, inputs = settings | {"RESTART": "changed"}, tuple(dict.fromkeys(inputs))
         alone = self.settings.get("JOBS") == "1"
         return Step(kind, run, settings, self.arguments, inputs, outputs, alone, f"{PROGRAM} {mode}")
 
-    def report(self, points):
+    def report(self, points: Mapping[str, Sequence[str]]) -> Step:
         """The table and the plot of {START[:FILE]:FILE: [prediction of each seed]}."""
         data, config = self.dataset()
         name = f"{data.name}_{self.names}_scan{self.comment}"

@@ -3,14 +3,18 @@
 Attention and pair features cost P^2, so that a batch is filled up to a number of pairs, not of jets.
 """
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
 import torch
+
+from kd_trainer.teacher.soft_targets import Inputs
 
 PAIRS = {"cpu": 2**16, "cuda": 2**22}  # of particles in a batch; on a CPU much of it stays within the cache
 JETS = 128  # in a batch of inputs that have no mask to be trimmed by
 LENGTHS = (1, 32)  # to which a jet may be trimmed; neighbours of a graph network have to be there, empty or not
 
 
-def masks_of(inputs):
+def masks_of(inputs: Inputs) -> dict[str, str]:
     """The mask that each input has, by its name: {'pf_features': 'pf_mask', 'pf_mask': 'pf_mask', ...}.
 
     Parameters
@@ -25,13 +29,13 @@ def masks_of(inputs):
     return found
 
 
-def lengths_of(mask):
+def lengths_of(mask: torch.Tensor) -> torch.Tensor:
     """(N, 1, P) -> (N,): slots up to the last real particle."""
     slots = torch.arange(1, mask.shape[2] + 1, device=mask.device)
     return ((mask[:, 0] != 0) * slots).amax(dim=1)
 
 
-def batch_sizes(lengths, pairs):
+def batch_sizes(lengths: Iterable[int], pairs: int) -> list[int]:
     """Numbers of jets in batches of at most `pairs` pairs, for sorted lengths; a single jet may have more."""
     sizes = [0]
     for length in lengths:
@@ -41,7 +45,7 @@ def batch_sizes(lengths, pairs):
     return sizes
 
 
-def batches(inputs, shortest):
+def batches(inputs: Inputs, shortest: int | None) -> tuple[torch.Tensor, list[dict[str, torch.Tensor]]]:
     """Cut jets into batches.
 
     Parameters
@@ -70,7 +74,7 @@ def batches(inputs, shortest):
     return order, cut
 
 
-def trial_jets(shapes):
+def trial_jets(shapes: Mapping[str, Sequence[int]]) -> dict[str, torch.Tensor]:
     """Inputs of six random jets of several multiplicities, with rubbish in the padding as weaver's `wrap` leaves it.
 
     Parameters
@@ -86,7 +90,7 @@ def trial_jets(shapes):
 
 
 @torch.no_grad()
-def shortest_length(model, inputs):
+def shortest_length(model: Callable[..., torch.Tensor], inputs: Inputs) -> int | None:
     """The length to which jets may be trimmed with the outputs staying as they are, None if to none at all.
 
     A network that looks beyond its mask, or that needs more neighbours than there are particles, is not trimmed.

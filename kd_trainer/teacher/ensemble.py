@@ -1,16 +1,19 @@
 """Soft targets of several teachers, and of teachers with other classes than the student's."""
 
 import math
+from collections.abc import Iterable, Sequence
 
 import torch
+from weaver.utils.dataset import DataConfig
 
 from kd_trainer.classes import columns_of
 from kd_trainer.configs import PREFIX, teacher_view
-from kd_trainer.teacher.frozen import load_teacher
-from kd_trainer.teacher.soft_targets import SoftTargets
+from kd_trainer.teacher.frozen import Teacher, load_teacher
+from kd_trainer.teacher.soft_targets import Inputs, SoftTargets
+from kd_trainer.teacher.spec import TeacherSpec
 
 
-def combined(logits, what):
+def combined(logits: Iterable[torch.Tensor], what: str) -> torch.Tensor:
     """One set of logits (N, K) of several.
 
     Parameters
@@ -25,7 +28,7 @@ def combined(logits, what):
     return torch.stack([z.log_softmax(dim=1) for z in logits]).logsumexp(dim=0) - math.log(len(logits))
 
 
-def grouped(logits, groups):
+def grouped(logits: torch.Tensor, groups: Sequence[Sequence[int]]) -> torch.Tensor:
     """Log-probabilities (N, K) of groups of classes, in fp32, normalised over the classes that are in a group.
 
     Parameters
@@ -50,7 +53,7 @@ class Ensemble:
         See `grouped`: columns of the teachers' logits for each class of the student; None if the classes are the same.
     """
 
-    def __init__(self, teachers, what, groups):
+    def __init__(self, teachers: Sequence[Teacher], what: str, groups: Sequence[Sequence[int]] | None) -> None:
         self.teachers = teachers
         self.what = what
         self.groups = groups
@@ -61,18 +64,18 @@ class Ensemble:
         if groups:
             self.description += f"; {sum(map(len, groups))} of {teachers[0].classes} classes in {len(groups)} groups"
 
-    def __call__(self, X, device) -> SoftTargets:
+    def __call__(self, X: Inputs, device: torch.device | str) -> SoftTargets:
         """Soft targets in fp32 for a batch X of a paired loader; the embedding is that of the only teacher."""
         X = {PREFIX + name: X[PREFIX + name].to(device, non_blocking=True) for name in self.input_names}
         outputs = [self._of_one(teacher, X, device) for teacher in self.teachers]
         return outputs[0] if len(outputs) == 1 else SoftTargets(combined([z for z, _ in outputs], self.what))
 
-    def _of_one(self, teacher, X, device):
+    def _of_one(self, teacher: Teacher, X: Inputs, device: torch.device | str) -> SoftTargets:
         logits, embedding = teacher(X, device)
         return SoftTargets(grouped(logits, self.groups) if self.groups else logits, embedding)
 
 
-def load_ensemble(members, paired, what, embedding=False):
+def load_ensemble(members: Iterable[TeacherSpec], paired: DataConfig, what: str, embedding: bool = False) -> Ensemble:
     """The teachers of a distillation.
 
     Parameters

@@ -5,7 +5,9 @@ those between two activations are one matrix product. The embedding of pairs in 
 """
 
 import copy
+from collections.abc import Sequence
 from itertools import groupby
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,12 +19,12 @@ WITHOUT_EFFECT = (nn.Identity, nn.Dropout)  # in eval mode
 class PointwiseLayers(nn.Sequential):
     """Layers that act on the last dimension, for channels in the middle: (N, C, L) -> (N, D, L), a view."""
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 
 @torch.no_grad()
-def folded(model, inputs):
+def folded(model: nn.Module, inputs: Sequence[torch.Tensor]) -> nn.Module:
     """A copy of a network in eval mode that gives the same outputs with fewer operations.
 
     Every `nn.Sequential` of pointwise layers becomes linear layers and activations. The network itself is returned if
@@ -53,7 +55,7 @@ def folded(model, inputs):
 
 
 @torch.no_grad()
-def pointwise_layers(sequence):
+def pointwise_layers(sequence: nn.Sequential) -> list[nn.Module] | None:
     """Linear layers and activations on (..., C) that do what an `nn.Sequential` in eval mode does to (N, C, L).
 
     Returns
@@ -74,14 +76,14 @@ def pointwise_layers(sequence):
     return layers if any(isinstance(layer, nn.Linear) for layer in layers) else None
 
 
-def _is_pointwise(layer):
+def _is_pointwise(layer: Any) -> bool:
     if type(layer) is nn.Conv1d:
         same_length = layer.stride == (1,) and layer.padding in ((0,), "valid", "same")
         return layer.kernel_size == (1,) and same_length and layer.groups == 1
     return type(layer) in ACTIVATIONS or (type(layer) is nn.BatchNorm1d and layer.running_mean is not None)
 
 
-def _product(group):
+def _product(group: Sequence[nn.Module]) -> nn.Linear:
     """One linear layer for convolutions and batch normalisations that follow each other."""
     weight, bias = _map_of(group[0])
     for layer in group[1:]:
@@ -93,7 +95,7 @@ def _product(group):
     return linear
 
 
-def _map_of(layer):
+def _map_of(layer: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Matrix (D, C) and shift (D,) of a layer, in double precision."""
     if type(layer) is nn.Conv1d:
         weight = layer.weight[:, :, 0].double()

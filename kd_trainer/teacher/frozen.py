@@ -2,10 +2,14 @@
 
 import copy
 import threading
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import torch
+from torch import nn
 from weaver.nn.model.ParticleTransformer import SequenceTrimmer
+from weaver.utils.dataset import DataConfig
 
 from kd_trainer.checkpoints import read_weights
 from kd_trainer.classes import names_of
@@ -14,7 +18,7 @@ from kd_trainer.digests import sha256
 from kd_trainer.errors import InputError, one_line
 from kd_trainer.teacher.batching import batches, shortest_length, trial_jets
 from kd_trainer.teacher.folding import folded
-from kd_trainer.teacher.soft_targets import SoftTargets
+from kd_trainer.teacher.soft_targets import Inputs, SoftTargets
 from kd_trainer.weaver_hooks import load_network, output_layer
 
 
@@ -42,7 +46,9 @@ class Teacher:
         Whether matrix products are made in bfloat16, see `precision`.
     """
 
-    def __init__(self, model, input_names, description, shortest=None):
+    def __init__(
+        self, model: nn.Module, input_names: Sequence[str], description: str, shortest: int | None = None
+    ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.input_names = input_names
         self.description = description
@@ -56,14 +62,14 @@ class Teacher:
             if isinstance(module, SequenceTrimmer):  # to the longest jet, even if a graph network then lacks neighbours
                 module.enabled = False
 
-    def give_embedding(self):
+    def give_embedding(self) -> None:
         """Give the embedding, too, from now on."""
         layer = output_layer(self.model, "the teacher")[1]
         layer.register_forward_hook(_append_inputs)
         self.embeds, self.classes = True, layer.out_features
 
     @torch.no_grad()
-    def __call__(self, X, device) -> SoftTargets:
+    def __call__(self, X: Inputs, device: torch.device | str) -> SoftTargets:
         """Soft targets in fp32 for a batch X of a paired loader, on `device`."""
         inputs = {name: X[PREFIX + name].to(device, non_blocking=True) for name in self.input_names}
         order, cut = batches(inputs, self.shortest)
@@ -76,7 +82,7 @@ class Teacher:
         output = torch.cat(outputs)[order.argsort()].float()
         return SoftTargets(*output.tensor_split([self.classes], dim=1)) if self.embeds else SoftTargets(output)
 
-    def _on_cores(self, cut):
+    def _on_cores(self, cut: Sequence[Inputs]) -> list[torch.Tensor]:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
@@ -86,23 +92,25 @@ class Teacher:
             torch.set_num_threads(threads)
 
     @torch.no_grad()
-    def _alone(self, batch):
+    def _alone(self, batch: Inputs) -> torch.Tensor:
         """In a thread: a copy of the model for each, since nothing keeps a model from leaving things in itself."""
         if not hasattr(self.local, "model"):
             self.local.model = copy.deepcopy(self.model)
         return self._evaluate(self.local.model, batch)
 
-    def _evaluate(self, model, batch):
+    def _evaluate(self, model: nn.Module, batch: Inputs) -> torch.Tensor:
         with torch.autocast(next(iter(batch.values())).device.type, torch.bfloat16, enabled=self.bfloat16):
             return model(*batch.values())
 
 
-def _append_inputs(layer, inputs, logits):
+def _append_inputs(layer: nn.Module, inputs: tuple[torch.Tensor, ...], logits: torch.Tensor) -> torch.Tensor:
     """A network then gives (N, K + D): its logits, and what its output layer sees."""
     return torch.cat([logits, inputs[0]], dim=1)
 
 
-def load_teacher(network, weights, data_config, options, embedding=False):
+def load_teacher(
+    network: str, weights: str, data_config: DataConfig, options: Mapping[str, Any], embedding: bool = False
+) -> Teacher:
     """Build the teacher of a distillation.
 
     Parameters
@@ -146,21 +154,23 @@ def load_teacher(network, weights, data_config, options, embedding=False):
     return teacher
 
 
-def build_teacher(network, data_config, options):
+def build_teacher(
+    network: str, data_config: DataConfig, options: Mapping[str, Any]
+) -> tuple[nn.Module, dict[str, Any]]:
     """The teacher's network without its weights, as its network file builds it: (model, model_info)."""
     module = load_network(network, "the teacher's ")
     with torch.random.fork_rng():  # a teacher must not change the student's random numbers
         return module.get_model(data_config, **options)
 
 
-def describe_inputs(data_config):
+def describe_inputs(data_config: DataConfig) -> str:
     """'pf_features 17 x 128: part_pt_log, ...' for a data config."""
     shapes = data_config.input_shapes
     names = ", ".join(data_config.input_dicts.get("pf_features", ()))
     return ", ".join(f"{k} {s[1]} x {s[2]}" for k, s in shapes.items()) + (f"; pf_features: {names}" if names else "")
 
 
-def _check_classes(teacher, data_config):
+def _check_classes(teacher: Teacher, data_config: DataConfig) -> int:
     """The number of classes."""
     known = names_of(data_config.labels)
     shapes = {k: (2, *data_config.input_shapes[k][1:]) for k in teacher.input_names}

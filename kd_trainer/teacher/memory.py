@@ -4,12 +4,16 @@ Selection and preprocessing give a jet the same inputs in every epoch, so its so
 those inputs. Nothing can go stale: other inputs are another jet.
 """
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import numpy as np
 import torch
 import xxhash
 
 from kd_trainer.configs import PREFIX
-from kd_trainer.teacher.soft_targets import SoftTargets
+from kd_trainer.teacher.ensemble import Ensemble
+from kd_trainer.teacher.soft_targets import Inputs, SoftTargets
 
 ENTRY = 250  # bytes that a jet takes in a dict beside its soft targets: key, arrays, slot
 
@@ -24,14 +28,14 @@ class RememberingTeacher:
         To take for soft targets; jets beyond it are given to the teacher every time.
     """
 
-    def __init__(self, teacher, max_bytes):
+    def __init__(self, teacher: Ensemble, max_bytes: float) -> None:
         self.teacher = teacher
         self.max_bytes = max_bytes
         self.description = teacher.description
         self.known = {}  # key of a jet -> rows of the tensors in its soft targets
         self.fresh = None
 
-    def __call__(self, X, device) -> SoftTargets:
+    def __call__(self, X: Inputs, device: torch.device | str) -> SoftTargets:
         self._remember()
         groups = [PREFIX + name for name in self.teacher.input_names]
         keys = _hash_jets([X[group].numpy(force=True) for group in groups])
@@ -49,7 +53,7 @@ class RememberingTeacher:
             for part, known in zip(_parts(fresh), _stacked([rows[i] for i in old]))
         ))  # fmt: skip
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """What is remembered, as tensors: keys (M, 16) of jets, and the parts (M, ...) of their soft targets."""
         self._remember()
         if not self.known:
@@ -58,12 +62,12 @@ class RememberingTeacher:
         parts = [torch.from_numpy(part) for part in _stacked(self.known.values())]
         return {"keys": torch.from_numpy(keys), "parts": parts}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Remember this."""
         keys = [key.tobytes() for key in state["keys"].numpy()] if state else []
         self.known = dict(zip(keys, zip(*(part.numpy() for part in state["parts"])))) if state else {}
 
-    def _remember(self):
+    def _remember(self) -> None:
         """Keep what the teacher has said of the last batch: on a GPU, to fetch it at once would be to wait for it."""
         if self.fresh is None:
             return
@@ -73,17 +77,19 @@ class RememberingTeacher:
         self.fresh = None
 
 
-def _parts(targets):
+def _parts(targets: SoftTargets) -> list[torch.Tensor]:
     """The tensors in soft targets."""
     return [part for part in targets if part is not None]
 
 
-def _stacked(rows):
+def _stacked(rows: Iterable[Sequence[np.ndarray]]) -> list[np.ndarray]:
     """Arrays (N, ...) of the rows of N jets."""
     return [np.stack(part) for part in zip(*rows)]
 
 
-def _merged(size, new, fresh, old, known):
+def _merged(
+    size: int, new: Sequence[int], fresh: torch.Tensor, old: Sequence[int], known: torch.Tensor
+) -> torch.Tensor:
     """(size, ...) of the rows at the places `new` and of those at the places `old`."""
     merged = fresh.new_empty(size, *fresh.shape[1:])
     merged[new] = fresh
@@ -91,7 +97,7 @@ def _merged(size, new, fresh, old, known):
     return merged
 
 
-def _hash_jets(arrays):
+def _hash_jets(arrays: Iterable[np.ndarray]) -> list[bytes]:
     """A 128-bit hash of the inputs of each jet; arrays are (N, C, P)."""
     rows = [np.ascontiguousarray(array).reshape(len(array), -1) for array in arrays]
     return [xxhash.xxh3_128_digest(b"".join(row[i].tobytes() for row in rows)) for i in range(len(rows[0]))]

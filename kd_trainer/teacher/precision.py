@@ -4,7 +4,8 @@ import torch
 from tqdm import tqdm
 
 from kd_trainer.errors import StopError
-from kd_trainer.teacher.soft_targets import SoftTargets
+from kd_trainer.teacher.ensemble import Ensemble
+from kd_trainer.teacher.soft_targets import Inputs, SoftTargets
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -17,12 +18,12 @@ class InBfloat16:
     ensemble : ensemble.Ensemble
     """
 
-    def __init__(self, ensemble):
+    def __init__(self, ensemble: Ensemble) -> None:
         self.ensemble = ensemble
         self.description = f"{ensemble.description}; in bfloat16"
         self.compared = False
 
-    def __call__(self, X, device) -> SoftTargets:
+    def __call__(self, X: Inputs, device: torch.device | str) -> SoftTargets:
         """Soft targets in fp32 for a batch X, computed in this way, on `device`.
 
         Raises
@@ -43,7 +44,7 @@ class InBfloat16:
         return approximate
 
 
-def has_bfloat16(device):
+def has_bfloat16(device: torch.device) -> bool:
     """Whether a device computes in bfloat16 itself; a CPU may do so slowly."""
     if device.type != "cuda":
         return True
@@ -51,7 +52,7 @@ def has_bfloat16(device):
         return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
-def comparison(exact, approximate, name):
+def comparison(exact: torch.Tensor, approximate: torch.Tensor, name: str) -> str:
     """A line that says how far logits (N, K) are from the plain ones, and what that is in a soft target."""
     p, q = (logits.log_softmax(dim=1) for logits in (exact, approximate))
     difference = (p - q).abs()

@@ -1,9 +1,19 @@
 """The teacher beside the student: on a GPU, the next batch's soft targets are computed while the student trains."""
 
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
 import torch
 
+from kd_trainer.teacher.soft_targets import SoftTargets, SoftTargetSource
 
-def with_soft_targets(batches, teacher, device):
+Batch = tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], Any]  # X, y, Z of a loader
+A, B = TypeVar("A"), TypeVar("B")
+
+
+def with_soft_targets(
+    batches: Iterable[Batch], teacher: SoftTargetSource, device: torch.device
+) -> Iterator[tuple[Batch, SoftTargets]]:
     """Yield each batch of a loader with what the teacher says of it.
 
     On a CPU the teacher is asked when the batch is due. On a GPU it is asked for the next batch before this one is
@@ -25,7 +35,7 @@ def with_soft_targets(batches, teacher, device):
         return
     side = torch.cuda.Stream(device)
 
-    def start(batch):
+    def start(batch: Batch) -> tuple[Batch, SoftTargets, torch.cuda.Event]:
         side.wait_stream(torch.cuda.current_stream(device))  # the loader may have put inputs on the GPU
         with torch.cuda.stream(side):
             return batch, teacher(batch[0], device), side.record_event()
@@ -39,7 +49,7 @@ def with_soft_targets(batches, teacher, device):
         yield batch, targets
 
 
-def one_ahead(function, items):
+def one_ahead(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
     """Yield function(item) for each item, calling it for the next item before the result of this one is yielded."""
     waiting = []
     for item in items:

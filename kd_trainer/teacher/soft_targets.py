@@ -1,8 +1,11 @@
 """What a teacher says of a batch: the same from a live teacher, from memory and from a cache."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
 
 import torch
+
+Inputs = Mapping[str, torch.Tensor]  # (N, ...) by the name of the input group
 
 
 class SoftTargets(NamedTuple):
@@ -17,3 +20,12 @@ class SoftTargets(NamedTuple):
 
     logits: torch.Tensor
     embedding: torch.Tensor | None = None
+
+
+class SoftTargetSource(Protocol):
+    """What gives soft targets: a teacher, an ensemble, one that remembers, a cache."""
+
+    description: str
+
+    def __call__(self, X: Inputs, device: torch.device | str) -> SoftTargets:
+        """Soft targets in fp32 for a batch X of a paired loader, on `device`."""

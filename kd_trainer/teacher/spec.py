@@ -1,6 +1,7 @@
 """The teachers of a distillation, as options name them: one, or the members of an ensemble."""
 
 import argparse
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from kd_trainer.arguments import parse_options
@@ -17,7 +18,7 @@ class TeacherSpec(NamedTuple):
     options: dict[str, Any]
 
 
-def members(network, weights, options):
+def members(network: Any, weights: Any, options: Any) -> list[TeacherSpec]:
     """The teachers that options name, each of which may be a list; what is given once is that of all.
 
     Parameters
@@ -51,7 +52,13 @@ def members(network, weights, options):
 class AddTeacher(argparse.Action):
     """--network opens a teacher, --weights and -o that follow are its own: list of TeacherSpec."""
 
-    def __call__(self, parser, namespace, value, option_string=None):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        value: Any,
+        option_string: str | None = None,
+    ) -> None:
         teachers = list(getattr(namespace, self.dest) or [])
         if not teachers or (option_string == "--network" and teachers[-1].network):
             teachers.append(TeacherSpec("", "", {}))
@@ -67,7 +74,7 @@ class AddTeacher(argparse.Action):
         setattr(namespace, self.dest, teachers)
 
 
-def check_complete(teachers):
+def check_complete(teachers: Iterable[TeacherSpec]) -> None:
     """Refuse teachers of a command line without network file or weights; InputError says which."""
     for teacher in teachers:
         if not teacher.weights:

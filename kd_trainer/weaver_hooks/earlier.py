@@ -5,6 +5,7 @@ import glob
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,7 +60,9 @@ class Earlier:
         Whether the least metric is the best.
     """
 
-    def __init__(self, prefix, recipe, *, restart, load_epoch, regression):
+    def __init__(
+        self, prefix: str, recipe: dict[str, Any], *, restart: str, load_epoch: int | None, regression: bool
+    ) -> None:
         self.prefix, self.recipe = prefix, recipe
         self.restart, self.load_epoch, self.regression = restart, load_epoch, regression
         self.resume, self.record, self.best = (f"{prefix}_{name}" for name in
@@ -92,7 +95,7 @@ class Earlier:
             kind = self._of_another(record, saved, different)
         return kind
 
-    def _of_complete(self, record, saved, different):
+    def _of_complete(self, record: dict[str, Any], saved: dict[str, Any] | None, different: Mapping[str, str]) -> str:
         """The kind for a record of this training: its best checkpoint has to be there."""
         if record["sha256"] is None or _sha256_of(content_of(self.best)) == record["sha256"]:
             return "done"
@@ -108,7 +111,9 @@ class Earlier:
         _logger.warning("%s is gone: training from scratch", self.best)
         return "new"
 
-    def _of_another(self, record, saved, different):
+    def _of_another(
+        self, record: dict[str, Any] | None, saved: dict[str, Any] | None, different: Mapping[str, str]
+    ) -> str:
         """The kind for what is there of another training."""
         if self.restart == "changed":
             for path, text in different.items():
@@ -139,7 +144,7 @@ class Earlier:
             return Found(kind, record["epochs"] - 1, None, {}, record["best_epoch"], best)
         return Found(kind)
 
-    def _by_hand(self, record, saved):
+    def _by_hand(self, record: dict[str, Any] | None, saved: dict[str, Any] | None) -> Found:
         """The epoch of --load-epoch, with the best one up to it."""
         if not os.path.exists(self._checkpoint(self.load_epoch)):
             raise InputError(f"--load-epoch {self.load_epoch}: there is no {self._checkpoint(self.load_epoch)}")
@@ -172,10 +177,10 @@ class Earlier:
         for path in (self.best, f"{self.prefix}_best_epoch_optimizer.pt", *epochs, self.resume, self.record):
             Path(path).unlink(missing_ok=True)
 
-    def _checkpoint(self, epoch):
+    def _checkpoint(self, epoch: int) -> str:
         return f"{self.prefix}_epoch-{epoch}_state.pt"
 
-    def _read_record(self):
+    def _read_record(self) -> dict[str, Any] | None:
         content = content_of(self.record)
         if content is None:
             return None
@@ -184,7 +189,7 @@ class Earlier:
         except ValueError:
             raise InputError(f"{self.record} cannot be read: remove it to train from scratch") from None
 
-    def _read_state(self):
+    def _read_state(self) -> dict[str, Any] | None:
         if not os.path.exists(self.resume):
             return None
         try:
@@ -195,7 +200,7 @@ class Earlier:
                 "to train from scratch"
             ) from None
 
-    def _lock(self):
+    def _lock(self) -> None:
         """Refuse to write what another process is writing. The kernel frees the lock of a process that was killed.
 
         A lock of `lockf` is not handed down to workers, which outlive a killed training for some seconds.
@@ -222,9 +227,9 @@ def better(metric: float, best: float, regression: bool) -> bool:
     return metric < best if regression else metric > best
 
 
-def content_of(path) -> bytes | None:
+def content_of(path: str | Path) -> bytes | None:
     return Path(path).read_bytes() if os.path.exists(path) else None
 
 
-def _sha256_of(content):
+def _sha256_of(content: bytes | None) -> str | None:
     return None if content is None else hashlib.sha256(content).hexdigest()

@@ -1,23 +1,30 @@
 """Hooks of a training that goes on: weaver's `init_opt`, and train and evaluate functions that keep each epoch."""
 
+import argparse
 import functools
 import importlib
 import weakref
+from collections.abc import Callable
+from typing import Any
 
+import torch
+from torch import nn
 from weaver.utils.logger import _logger
 
 from kd_trainer.weaver_hooks.hook import HookOptions, loud, options_in
-from kd_trainer.weaver_hooks.inputs import check_files, collate
+from kd_trainer.weaver_hooks.inputs import Loader, check_files, collate
 from kd_trainer.weaver_hooks.training import ATTRIBUTE, USES, Training
 from kd_trainer.weaver_hooks.whole import write_whole
 
 
-def training_of(extra_args) -> Training | None:
+def training_of(extra_args: dict[str, Any]) -> Training | None:
     """The `Training` that weaver's arguments hold; None if weaver was not given our `init_opt`."""
     return getattr(extra_args["args"], ATTRIBUTE, None)
 
 
-def init_opt_of(kind: type[HookOptions], own=lambda options: None):
+def init_opt_of(
+    kind: type[HookOptions], own: Callable[[Any], Callable[..., Any] | None] = lambda options: None
+) -> Callable[..., Any]:
     """The hook `init_opt`: weaver's optimiser and scheduler, and the network, as an earlier training has left them.
 
     Parameters
@@ -28,7 +35,7 @@ def init_opt_of(kind: type[HookOptions], own=lambda options: None):
     """
 
     @loud
-    def init_opt(args, model, **optimizer_options):
+    def init_opt(args: argparse.Namespace, model: nn.Module, **optimizer_options: Any) -> tuple[Any, Any]:
         given = options_in(args)
         options, _ = kind.split(given)
         build = own(options) or importlib.import_module("weaver.train").init_opt
@@ -48,7 +55,9 @@ def init_opt_of(kind: type[HookOptions], own=lambda options: None):
     return init_opt
 
 
-def trains(train, check=lambda train_loader, extra_args: None):
+def trains(
+    train: Callable[..., None], check: Callable[[Loader, dict[str, Any]], None] = lambda train_loader, extra_args: None
+) -> Callable[..., None]:
     """Make the training function that weaver gets of one that trains an epoch.
 
     `check` looks at what the training needs, before anything of an earlier one is removed.
@@ -56,7 +65,18 @@ def trains(train, check=lambda train_loader, extra_args: None):
     looked_at = []
 
     @functools.wraps(train)
-    def wrapped(model, loss_func, opt, scheduler, train_loader, dev, epoch, *, extra_args, **kwargs):
+    def wrapped(
+        model: nn.Module,
+        loss_func: nn.Module,
+        opt: torch.optim.Optimizer,
+        scheduler: Any,
+        train_loader: Loader,
+        dev: torch.device,
+        epoch: int,
+        *,
+        extra_args: dict[str, Any],
+        **kwargs: Any,
+    ) -> None:
         loaders = dict(zip(USES, (train_loader, extra_args.get("val_loader"))))
         if not looked_at:
             for loader, use in zip(loaders.values(), ("training", "validation")):
@@ -77,12 +97,21 @@ def trains(train, check=lambda train_loader, extra_args: None):
     return loud(wrapped)
 
 
-def evaluates(evaluate):
+def evaluates(evaluate: Callable[..., Any]) -> Callable[..., Any]:
     """Make the evaluation function that weaver gets of one that returns the metric of an epoch."""
     looked_at = weakref.WeakSet()  # loaders, which weaver deletes
 
     @functools.wraps(evaluate)
-    def wrapped(model, test_loader, dev, epoch, for_training=True, *, extra_args, **kwargs):
+    def wrapped(
+        model: nn.Module,
+        test_loader: Loader,
+        dev: torch.device,
+        epoch: int,
+        for_training: bool = True,
+        *,
+        extra_args: dict[str, Any],
+        **kwargs: Any,
+    ) -> Any:
         training = training_of(extra_args) if for_training else None
         if training is None and test_loader not in looked_at:
             check_files(test_loader, "validation" if for_training else "test")

@@ -1,11 +1,14 @@
 """What every hook needs: its options, and an end in one line when something is wrong."""
 
+import argparse
 import ast
 import dataclasses
 import functools
 import math
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Self
 
+from weaver.utils.dataset import DataConfig
 from weaver.utils.logger import _logger
 
 from kd_trainer.errors import InputError
@@ -13,11 +16,11 @@ from kd_trainer.errors import InputError
 RESTARTS = ("no", "yes", "changed")
 
 
-def loud(function):
+def loud(function: Callable[..., Any]) -> Callable[..., Any]:
     """Let a wrong input end in one line, and no AttributeError reach weaver, which would take it for a missing hook."""
 
     @functools.wraps(function)
-    def wrapped(*args, **kwargs):
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
         except InputError as error:
@@ -76,12 +79,12 @@ class HookOptions:
         return cls(**ours), {name: value for name, value in given.items() if name not in valid}
 
 
-def hook(kind: type[HookOptions]):
+def hook(kind: type[HookOptions]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a hook of weaver of a function (data_config, options of this kind, dict of the network's options)."""
 
-    def decorate(function):
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
-        def wrapped(data_config, **given):
+        def wrapped(data_config: DataConfig, **given: Any) -> Any:
             return function(data_config, *kind.split(given))
 
         return loud(wrapped)
@@ -89,7 +92,7 @@ def hook(kind: type[HookOptions]):
     return decorate
 
 
-def options_in(args) -> dict[str, Any]:
+def options_in(args: argparse.Namespace) -> dict[str, Any]:
     """The options that weaver's arguments hold, which it gives to every hook but `init_opt`."""
     return {name: ast.literal_eval(value) for name, value in args.network_option}
 
@@ -99,7 +102,7 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def check_numbers(options: HookOptions, names) -> None:
+def check_numbers(options: HookOptions, names: Iterable[str]) -> None:
     """Raise InputError for the first of the options that is no finite number."""
     for name in names:
         if not is_number(getattr(options, name)):

@@ -1,5 +1,8 @@
 """The loader of a training: its files, looked at before the first batch, and jets put together into batches."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from torch.utils.data import default_collate
@@ -7,13 +10,15 @@ from torch.utils.data import default_collate
 from kd_trainer.errors import InputError
 from kd_trainer.jet_files import inspect_all, needed_branches
 
+Loader = Any  # a DataLoader as weaver makes it
 
-def files_of(loader) -> list[str]:
+
+def files_of(loader: Loader) -> list[str]:
     """Paths of all files that a loader reads."""
     return [path for paths in loader.dataset._init_file_dict.values() for path in paths]
 
 
-def check_files(loader, use: str) -> None:
+def check_files(loader: Loader, use: str) -> None:
     """Look into every input file of a loader: weaver would skip one that it cannot read, and go on.
 
     Raises
@@ -30,7 +35,7 @@ def check_files(loader, use: str) -> None:
         raise InputError(f"{len(bad)} of {len(paths)} {use} files cannot be used: {'; '.join(bad[:3])}{more}")
 
 
-def collate(jets):
+def collate(jets: Sequence[tuple[dict[str, Any], ...]]) -> list[dict[str, torch.Tensor]]:
     """A batch of weaver's loader, equal to that of `default_collate`, but one copy for each input group.
 
     Parameters
@@ -45,7 +50,7 @@ def collate(jets):
     return [{name: _together([jet[name] for jet in part]) for name in part[0]} for part in zip(*jets)]
 
 
-def _together(values):
+def _together(values: Sequence[Any]) -> torch.Tensor:
     first = values[0]
     if isinstance(first, np.ndarray | np.number) and first.dtype.kind in "biuf":
         return torch.from_numpy(np.stack(values))

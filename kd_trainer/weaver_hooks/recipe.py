@@ -1,5 +1,6 @@
 """What decides the result of a training: compared before it goes on, and kept with its result."""
 
+import argparse
 import glob
 import hashlib
 import json
@@ -28,7 +29,7 @@ APART = {  # those of which the content counts
 }  # fmt: skip
 
 
-def recipe_of(args, options: dict[str, Any]) -> dict[str, Any]:
+def recipe_of(args: argparse.Namespace, options: dict[str, Any]) -> dict[str, Any]:
     """What decides a training, by name.
 
     Parameters
@@ -54,7 +55,7 @@ def recipe_of(args, options: dict[str, Any]) -> dict[str, Any]:
     return json.loads(canonical(recipe))
 
 
-def _files_in(value) -> list[str]:
+def _files_in(value: object) -> list[str]:
     """The files that are named somewhere in options."""
     if isinstance(value, str):
         return [value] if os.path.isfile(value) else []

@@ -2,10 +2,13 @@
 
 import random
 import secrets
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import distributed
+
+T = TypeVar("T")
 
 
 def rank() -> int:
@@ -18,7 +21,7 @@ def world_size() -> int:
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
-def from_first(value):
+def from_first(value: T) -> T:
     """What the first process has, in all of them."""
     if world_size() > 1:
         box = [value]
@@ -27,7 +30,7 @@ def from_first(value):
     return value
 
 
-def from_all(value):
+def from_all(value: T) -> list[T]:
     """What every process has, by its number."""
     values = [value] * world_size()
     if world_size() > 1:

@@ -24,7 +24,7 @@ def put_into(model: nn.Module, saved: dict[str, torch.Tensor]) -> None:
         tensor.copy_(saved[name])
 
 
-def of_optimizer(opt) -> dict[str, Any]:
+def of_optimizer(opt: Any) -> dict[str, Any]:
     """The optimiser's state; for Lookahead (ranger), whose own state dict lacks them, its slow weights and counter."""
     state = {"inner": opt.state_dict()}
     if isinstance(opt, Lookahead):
@@ -33,7 +33,7 @@ def of_optimizer(opt) -> dict[str, Any]:
     return state
 
 
-def put_into_optimizer(opt, state: dict[str, Any]) -> None:
+def put_into_optimizer(opt: Any, state: dict[str, Any]) -> None:
     """Give an optimiser the state of `of_optimizer`."""
     opt.load_state_dict(state["inner"])
     if isinstance(opt, Lookahead):

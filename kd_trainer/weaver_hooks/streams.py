@@ -10,12 +10,15 @@ import copy
 import multiprocessing
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from weaver.utils.dataset import SimpleIterDataset, _SimpleIter
+
+from kd_trainer.weaver_hooks.inputs import Loader
 
 PLACE = "kd_place"  # in the table of a chunk
 DRAWING = threading.Lock()  # numpy's random numbers belong to the process, weaver draws them in threads
@@ -41,7 +44,7 @@ class Stream(_SimpleIter):
         Number of jets given and place of the next, for other processes to read.
     """
 
-    def __init__(self, *, key, start, shared, **weaver_arguments):
+    def __init__(self, *, key: tuple[int, ...], start: Place, shared: np.ndarray, **weaver_arguments: Any) -> None:
         self.key = key
         self.start = start
         self.shared = shared
@@ -50,7 +53,7 @@ class Stream(_SimpleIter):
         self.turn = 0  # of the jets in memory
         super().__init__(**weaver_arguments)
 
-    def restart(self):
+    def restart(self) -> None:
         self.number += 1
         if not isinstance(self.executor, _Seeded):
             self.executor = _Seeded(self)
@@ -58,7 +61,7 @@ class Stream(_SimpleIter):
             np.random.seed([*self.key, self.number])
             super().restart()
 
-    def _try_get_next(self, init=False):
+    def _try_get_next(self, init: bool = False) -> None:
         if init:
             self._in_order()
             if self.start and self.number == self.start.number and not self.in_memory:
@@ -68,7 +71,7 @@ class Stream(_SimpleIter):
             return
         super()._try_get_next(init)
 
-    def _in_order(self):
+    def _in_order(self) -> None:
         """Files of a chunk in the order of the shuffled list; weaver has them in that of a set, by chance."""
         order = {file: i for i, file in enumerate(self.filelist)}
         self.load_filelist_and_ranges = [
@@ -76,7 +79,7 @@ class Stream(_SimpleIter):
             for files, ranges in self.load_filelist_and_ranges
         ]
 
-    def __next__(self):
+    def __next__(self) -> Any:
         if self.start:
             super().__next__()  # reads the chunk
             start, self.start = self.start, None
@@ -92,7 +95,7 @@ class Stream(_SimpleIter):
         self.shared[0] += 1
         return jet
 
-    def _permute(self, turn):
+    def _permute(self, turn: int) -> None:
         self.turn, self.cursor = turn, 0
         self.indices = np.random.default_rng([*self.key, turn]).permutation(self.original) if turn else self.original
 
@@ -100,18 +103,20 @@ class Stream(_SimpleIter):
 class _Seeded:
     """The thread that reads a stream's chunks, each with random numbers of its own."""
 
-    def __init__(self, stream):
+    def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self.pool = ThreadPoolExecutor(max_workers=1)
 
-    def submit(self, load, *args):
+    def submit(self, load: Callable[..., Any], *args: Any) -> Future:
         return self.pool.submit(_load, self.stream.key, (self.stream.number, self.stream.ipos), load, *args)
 
-    def shutdown(self, wait=True):
+    def shutdown(self, wait: bool = True) -> None:
         self.pool.shutdown(wait=wait)
 
 
-def _load(key, place, load, *args):
+def _load(
+    key: tuple[int, ...], place: tuple[int, int], load: Callable[..., Any], *args: Any
+) -> tuple[dict[str, Any], np.ndarray]:
     with DRAWING:
         np.random.seed([*key, *place])
         table, indices = load(*args)
@@ -121,7 +126,7 @@ def _load(key, place, load, *args):
 class Reproducible(SimpleIterDataset):
     """Weaver's dataset with `Stream`s; what it is comes from `follow`."""
 
-    def __iter__(self):
+    def __iter__(self) -> Stream:
         info = torch.utils.data.get_worker_info()
         worker = info.id if info else 0
         if self._iters is None:  # an epoch is a pass
@@ -131,7 +136,7 @@ class Reproducible(SimpleIterDataset):
             self._iters[worker] = self._stream(worker, self.kd_starts[worker])
         return self._iters[worker]
 
-    def _stream(self, worker, start):
+    def _stream(self, worker: int, start: Place) -> Stream:
         shared = np.frombuffer(self.kd_shared, np.int64).reshape(-1, 4)[worker]
         weaver_arguments = {name: copy.deepcopy(self.__dict__[name]) for name in self._init_args}
         return Stream(key=(*self.kd_key, worker), start=start, shared=shared, **weaver_arguments)
@@ -150,7 +155,9 @@ class Follower:
         Where the workers were at its beginning.
     """
 
-    def __init__(self, loader, key, epoch, places=None):
+    def __init__(
+        self, loader: Loader, key: tuple[int, ...], epoch: int, places: Sequence[Sequence[int]] | None = None
+    ) -> None:
         self.loader = loader
         self.workers = max(1, loader.num_workers)
         self.tasks = [0] * self.workers  # batches that each has been asked for
@@ -163,7 +170,7 @@ class Follower:
         dataset.__class__ = Reproducible
         loader.generator = torch.Generator().manual_seed(key[0])  # the workers' seed: else drawn from the dropout's
 
-    def places(self):
+    def places(self) -> list[list[int]] | None:
         """Where each worker will be at the beginning of the next epoch: called once at the end of an epoch.
 
         Workers go on with the batches that they have been asked for, which the loader then throws away.

@@ -1,16 +1,18 @@
 """A training that goes on where it was stopped: what is kept of it, and what is found of it.
 
-    init_opt  --> `open_training`: is there an earlier one of the same recipe? network, optimiser, scheduler from there
-    train     --> `start_epoch`: jets and random numbers of this epoch
-    evaluate  --> `end_epoch`: metric, best epoch; <prefix>_resume.pt, after the last epoch <prefix>_record.json
+init_opt  --> `open_training`: is there an earlier one of the same recipe? network, optimiser, scheduler from there
+train     --> `start_epoch`: jets and random numbers of this epoch
+evaluate  --> `end_epoch`: metric, best epoch; <prefix>_resume.pt, after the last epoch <prefix>_record.json
 """
 
+import argparse
 import math
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from weaver.utils.logger import _logger
 from weaver.utils.nn.tools import unwrap_model
 
@@ -32,7 +34,7 @@ class Metric(float):
 
     best = False
 
-    def __gt__(self, other):
+    def __gt__(self, other: object) -> bool:
         return self.best
 
     __lt__ = __gt__
@@ -49,7 +51,7 @@ class Training:
         All options of the network file.
     """
 
-    def __init__(self, args, options: HookOptions, given: dict[str, Any]):
+    def __init__(self, args: argparse.Namespace, options: HookOptions, given: dict[str, Any]) -> None:
         self.args = args
         self.seed = options.seed
         self.recipe = recipe_of(args, given)
@@ -71,7 +73,7 @@ class Training:
         kind = seeds.from_first(self.earlier.find() if seeds.rank() == 0 else None)
         self.found = self.earlier.load(kind)
 
-    def take(self, model, opt, scheduler) -> None:
+    def take(self, model: nn.Module, opt: Any, scheduler: Any) -> None:
         """Network, optimiser and scheduler of weaver, which go on from what was found."""
         self.model, self.opt, self.scheduler = model, opt, scheduler
         found, saved = self.found, self.found.state or {}
@@ -93,7 +95,7 @@ class Training:
             self._finish()
             _logger.info("All epochs are trained already: %s", self.earlier.record, color="bold")
 
-    def _take_by_hand(self, saved) -> None:
+    def _take_by_hand(self, saved: dict[str, Any]) -> None:
         if saved.get("epoch") == self.found.epoch:
             state.put_into(self.model, saved["model"])
         elif dict(self.model.named_parameters()).keys() - self.model.state_dict().keys():
@@ -108,7 +110,7 @@ class Training:
             thing.load_state_dict(self.kept[name])
         self.kept[name] = thing
 
-    def start_epoch(self, epoch: int, loaders: dict[str, Any], scaler) -> None:
+    def start_epoch(self, epoch: int, loaders: dict[str, Any], scaler: Any) -> None:
         """Draw anew; before the first epoch of this process look at the files, and repair those of the training."""
         if not self.begun:
             self.begun = True
@@ -121,7 +123,7 @@ class Training:
             self.found = Found("begun")
         seeds.seed_epoch(self.seed, epoch)
 
-    def _follow(self, epoch, loaders) -> None:
+    def _follow(self, epoch: int, loaders: Any) -> None:
         self.loaders = [{}] * seeds.world_size()  # where they were at the end of the epoch before
         if self.found.state and self.found.state["epoch"] == epoch - 1:
             self.loaders = self.found.state["loaders"]
@@ -130,7 +132,7 @@ class Training:
             key = (self.seed, seeds.rank(), number)
             self.followers[use] = Follower(loaders[use], key, epoch, saved.get(use))
 
-    def _begin(self, epoch) -> None:
+    def _begin(self, epoch: int) -> None:
         if self.found.kind == "new":
             self.earlier.remove()
         elif self.found.kind == "by hand":
@@ -138,7 +140,7 @@ class Training:
             Path(self.earlier.record).unlink(missing_ok=True)
         self._repair(epoch - 1)
 
-    def _repair(self, epoch) -> None:
+    def _repair(self, epoch: int) -> None:
         """The best checkpoint, and that of the last epoch, if a kill or the workflow engine has removed them."""
         self._write_best()
         path = f"{self.args.model_prefix}_epoch-{epoch}_state.pt"
@@ -180,15 +182,15 @@ class Training:
                 self._finish()
         return metric
 
-    def _write_epoch(self, epoch) -> None:
+    def _write_epoch(self, epoch: int) -> None:
         for kind, content in (("state", unwrap_model(self.model)), ("optimizer", self.opt)):
             torch.save(content.state_dict(), f"{self.args.model_prefix}_epoch-{epoch}_{kind}.pt")
 
-    def _say(self, epoch) -> None:
+    def _say(self, epoch: int) -> None:
         value = self.metrics[self.best_epoch]
         _logger.info("Epoch #%d: the best so far is epoch %d with %.5f", epoch, self.best_epoch, value)
 
-    def _save(self, epoch, loaders) -> None:
+    def _save(self, epoch: int, loaders: Any) -> None:
         content = {
             "epoch": epoch,
             "recipe": self.recipe,

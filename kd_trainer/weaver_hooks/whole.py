@@ -3,6 +3,9 @@
 import functools
 import os
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,9 +22,9 @@ def write_whole() -> None:
         shutil.copy2 = _copying(shutil.copy2)
 
 
-def _saving(save):
+def _saving(save: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(save)
-    def whole(obj, f, *args, **kwargs):
+    def whole(obj: object, f: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(f, str | os.PathLike):
             return save(obj, f, *args, **kwargs)
         with replacing(f) as temporary:
@@ -31,9 +34,9 @@ def _saving(save):
     return whole
 
 
-def _copying(copy):
+def _copying(copy: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(copy)
-    def whole(src, dst, **kwargs):
+    def whole(src: str | Path, dst: str | Path, **kwargs: Any) -> Any:
         if os.path.isdir(dst):
             return copy(src, dst, **kwargs)
         with replacing(dst) as temporary:
