@@ -37,7 +37,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="as for weaver's --data-train: [GROUP:]PATTERN")
     parser.add_argument("--paired", required=True, metavar="CFG", help="paired.yaml, as `pair` has written it")
-    teacher = dict(action=AddMember, dest="teachers", required=True)
+    teacher: Any = dict(action=AddMember, dest="teachers", required=True)
     parser.add_argument("--network", metavar="NET.py", **teacher, help="network file of the teacher; the three "
                         "again for each member of an ensemble")  # fmt: skip
     parser.add_argument("--weights", metavar="W.pt", **teacher, help="its checkpoint")
