@@ -10,7 +10,7 @@
 #
 # Arguments go to weaver and override: train_scripts/train_ssl.sh scan --num-epochs 10
 # --dry-run prints the commands of a mode, ready to paste. What was stopped goes on with the same command.
-# A scan is a Snakemake workflow (train_scripts/scan.smk) of the other modes; it makes what is missing or has changed.
+# A scan is a workflow (train_scripts/Snakefile) of the other modes; it makes what is missing or has changed.
 # Results: training/<run>/net_best_epoch_state.pt and pred.root, logs/<run>/train.log, training/<scan>/efficiency.*
 #
 # settings (environment)
@@ -41,15 +41,16 @@ PRETRAIN_ARGS=${PRETRAIN_ARGS:-}                                 # weaver argume
 RUN=${RUN:-}                                                     # name of the run; <DATASET>_<MODEL>_<TIER>_...
 COMMENT=${COMMENT:-}                                             # suffix of the names of runs
 RESTART=${RESTART:-no}                                           # yes: train from scratch; changed: if the settings are not those of the run
-JOBS=${JOBS:-1}                                                  # steps of a scan at a time, each on one core if several
-PROFILE=${PROFILE:-}                                             # where they run: a folder of train_scripts/profiles, like slurm; here
+JOBS=${JOBS:-1}                                                  # steps of a scan at a time, each on one core if several; all cores
+PROFILE=${PROFILE:-local}                                        # where they run: local, slurm, htcondor (train_scripts/profiles), or a folder
 DDP_NGPUS=${DDP_NGPUS:-1}                                        # number of GPUs for DDP training
 export VENV=${VENV:-.venv}                                       # where to install weaver if the active environment has none
 
-need_numbers JOBS DDP_NGPUS SEED
+need_numbers DDP_NGPUS SEED
 if [[ $PRETRAIN_SEED != each ]]; then need_numbers PRETRAIN_SEED; fi
 need_choice RESTART no yes changed
 for word in $MODES; do [[ $word =~ ^(scratch|linear|finetune)$ ]] || fail "MODES has '$word': there are scratch linear finetune"; done
+[[ $JOBS =~ ^[1-9][0-9]*$ ]] || fail "JOBS is '$JOBS': it must be a number above 0"
 for f in $FRACTION $PRETRAIN_FRACTION; do
     awk -v f="$f" 'BEGIN { exit !(f ~ /^[0-9.]+(e-?[0-9]+)?$/ && f > 0 && f <= 1) }' ||
         fail "FRACTION or PRETRAIN_FRACTION is '$f': it must be above 0, and 1 at most"
@@ -131,15 +132,16 @@ case $mode in
         [[ $dry_run ]] || echo "$name: training/$name/pred.root"
         ;;
     scan)
-        names=(DATASET DATADIR PRETRAIN_DATASET PRETRAIN_DATADIR MODEL TIER FRACTION PRETRAIN_FRACTION WEIGHTS PRETRAINED SEED
-            PRETRAIN_SEED HEAD_RATE MODES PRETRAIN_ARGS COMMENT JOBS DDP_NGPUS VENV SCAN_ARGS)
-        SCAN_ARGS=${*@Q} settings=() where=(--workflow-profile "train_scripts/profiles/$PROFILE")
-        for name in "${names[@]}"; do settings+=("$name=${!name}"); done
-        if [[ ! $PROFILE ]]; then
-            where=(--cores "$(if ((JOBS > 1)); then echo "$JOBS"; else echo all; fi)")
-            together=("${together[@]/TERM/KILL}") # asked to end, Snakemake waits for its steps; killed, it takes them along
-        fi
-        run env "SCAN_SETTINGS=${names[*]}" "${settings[@]}" snakemake --snakefile train_scripts/scan.smk \
-            --rerun-incomplete --nolock "${where[@]}"
+        settings=()
+        for name in DATASET DATADIR PRETRAIN_DATASET PRETRAIN_DATADIR MODEL TIER FRACTION PRETRAIN_FRACTION WEIGHTS PRETRAINED SEED \
+            PRETRAIN_SEED HEAD_RATE MODES PRETRAIN_ARGS COMMENT DDP_NGPUS JOBS; do
+            settings+=(${!name:+"$name=${!name}"})
+        done
+        cores=$JOBS profile=$PROFILE
+        if ((JOBS == 1)); then cores=all; fi # for the one step
+        if [[ -d train_scripts/profiles/$PROFILE ]]; then profile=train_scripts/profiles/$PROFILE; fi
+        together=(exec) # guard.py ends all that snakemake has started
+        run train_scripts/guard.py "training/${DATASET}_${MODEL}_${TIER}_scan$COMMENT/.lock" snakemake \
+            --snakefile train_scripts/Snakefile --profile "$profile" --cores "$cores" --config scan=yes "${settings[@]}" "weaver= ${*@Q} "
         ;;
 esac

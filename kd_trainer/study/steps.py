@@ -82,7 +82,7 @@ def of_plan(plan: Plan, find: Callable[[str], Iterable[str]] = glob.glob) -> lis
         If a pattern has no file, and the study does not simulate it, or if two different trainings have one name.
     """
     simulated = [_simulate(plan, folder, commands) for folder, commands in plan.simulate.items()]
-    files = _Files([output for step in simulated for output in step.outputs], find)
+    files = Files([output for step in simulated for output in step.outputs], find)
     teachers, students = stages(plan)
     trainings = [_training(plan, run, files) for run in (*teachers, *students)]
     taught = [run for run in students if run.teacher]
@@ -126,7 +126,7 @@ def _alone(steps):
     return [step._replace(alone=step.kind in whole or kinds.count(step.kind) == 1) for step in steps]
 
 
-class _Files:
+class Files:
     """The files behind patterns: those that the study simulates, or those that are there."""
 
     def __init__(self, simulated, find):
