@@ -173,14 +173,15 @@ def test_pretrain_then_finetune(clone, settings, data):
     weights = {"use_precomputed_weights": False, "reweight_method": "flat", "reweight_classes": ["jet_isTop"],
                "reweight_vars": {"jet_pt": [0, 5000], "jet_eta": [-5, 5]}, "class_weights": [1]}  # fmt: skip
     options = {**yaml.safe_load(config.read_text()), "weights": weights}
-    config.write_text(yaml.safe_dump(options))
+    config.write_text(yaml.safe_dump(options, sort_keys=False))
     made = {**weights, "reweight_hists": {"jet_isTop": [[1.0]]}}
     (data / "made.auto.yaml").write_text(yaml.safe_dump({**options, "weights": made}))
     own = {**settings, "NOTES": notes, "SEED": 7, "TIER": "hlt", "PRETRAIN_DATASET": "TopLandscape"}
     train_ssl(clone, "pretrain", *SHORT, **own)
     result = train_ssl(clone, "finetune", *SHORT, **own, WEIGHTS=data / "made.auto.yaml", HEAD_RATE=5)
     pretrain, finetune = notes.read_text().splitlines()
-    first, run = "TopLandscape_PFN_hlt_pretrained_1_seed1", "TopLandscape_PFN_hlt_finetune_from_TopLandscape_1_0.3_seed7"
+    first = "TopLandscape_PFN_hlt_pretrained_1_seed1"
+    run = "TopLandscape_PFN_hlt_finetune_from_TopLandscape_1_0.3_seed7"
     assert f"--data-config training/{first}/unlabelled_1.yaml" in pretrain and "-o seed 1 " in pretrain
     assert f"--model-prefix training/{first}/net " in pretrain and "--predict-output" not in pretrain
     assert f"--data-config training/{run}/labelled_0.3.yaml" in finetune and "-o seed 7 " in finetune
@@ -287,7 +288,7 @@ def test_datasets_with_different_inputs(mode):
         ("scratch", {"WEIGHTS": "no.yaml"}, f"there is no file at WEIGHTS={ROOT.parent}/no.yaml"),
         ("linear", {"FRACTION": "0.1 1"}, "FRACTION=0.1 1 names several: that is for scan"),
         ("finetune", {"PRETRAINED": "absent.pt"}, f"there is no file at PRETRAINED={ROOT.parent}/absent.pt"),
-        ("finetune", {"COMMENT": "_no"}, "there is no complete training/JetClass_ParT_kin_pretrained_1_seed1_no: train_ssl"),
+        ("finetune", {"COMMENT": "_no"}, "no complete training/JetClass_ParT_kin_pretrained_1_seed1_no: train_ssl.sh"),
     ],
 )
 def test_bad_settings(mode, env, message):
