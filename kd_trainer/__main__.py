@@ -20,7 +20,7 @@ COMMANDS = {
     "efficiency": ("kd_trainer.pretrain.efficiency", "compare taggers by the number of labels they were trained on"),
     "study": ("kd_trainer.study.command", "many trainings from one YAML, resumed, compared"),
     "bench": ("kd_trainer.bench.command", "speed, as ratios measured in one run"),
-    "deploy": ("kd_trainer.deploy.complete", "complete an exported model and compare it with torch"),
+    "deploy": ("kd_trainer.deploy.command", "complete an exported model and compare it with torch"),
     "parity": ("kd_trainer.deploy.parity", "compare an exported model with torch on other jets"),
     "tag": ("kd_trainer.deploy.tag", "scores of the jets in files with an exported model"),
     "variables": ("kd_trainer.deploy.variables", "the inputs of an exported model as text, for the C++ program"),

@@ -61,9 +61,14 @@ def needed_branches(config: "DataConfig", training: bool = True) -> set[str]:
     """Names of the branches that weaver reads from every file for a DataConfig, as they are called in the file."""
     names = set(config.train_load_branches if training else config.test_load_branches)
     names -= {*(config.file_magic or {}), "aux_training_"}  # weaver makes these
-    for source, target in (config.branch_magic or {}).items():
-        names = {name.replace(source, target) for name in names}
-    return names
+    return {name_in_file(name, config) for name in names}
+
+
+def name_in_file(name: str, config: "DataConfig") -> str:
+    """What a branch of a DataConfig is called in the files (`branch_magic`)."""
+    for ours, theirs in (config.branch_magic or {}).items():
+        name = name.replace(ours, theirs)
+    return name
 
 
 def contents(path: str | Path, treename: str | None = None) -> tuple[set[str], int]:

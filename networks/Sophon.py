@@ -9,8 +9,8 @@ from pathlib import Path
 from weaver.utils.import_tools import import_module
 from weaver.utils.nn.tools import train_classification
 
-from kd_trainer.distill.hooks import loud
-from kd_trainer.distill.loop import evaluate_fn
+from kd_trainer.supervised import evaluate_fn
+from kd_trainer.weaver_hooks import evaluates, loud
 
 part = import_module(str(Path(__file__).with_name("ParT.py")), "_part")
 get_loss = part.get_loss
@@ -27,5 +27,4 @@ def get_train_fn(data_config, **kwargs):
 
 @loud
 def get_evaluate_fn(data_config, **kwargs):
-    names = data_config.labels.get("names", data_config.label_value)
-    return loud(evaluate_fn(names))
+    return evaluates(evaluate_fn(data_config))

@@ -8,6 +8,6 @@ often they do. Options: encoder, cl_temperature, cl_projection, cl_val_jets, aug
 others go to the encoder's network. The checkpoint loads into that network with --load-model-weights.
 """
 
-from kd_trainer.pretrain.hooks import get_evaluate_fn, get_loss, get_model, get_train_fn
+from kd_trainer.pretrain.hooks import get_evaluate_fn, get_loss, get_model, get_train_fn, init_opt
 
-__all__ = ["get_evaluate_fn", "get_loss", "get_model", "get_train_fn"]
+__all__ = ["get_evaluate_fn", "get_loss", "get_model", "get_train_fn", "init_opt"]

@@ -8,6 +8,6 @@ seed and those of docs/losses.md (kd_alpha, kd_temperature, kd_loss, ...); all o
 checkpoint is the student's: it predicts and exports in plain weaver with its own network file and data config.
 """
 
-from kd_trainer.distill.hooks import get_evaluate_fn, get_loss, get_model, get_train_fn
+from kd_trainer.distill.hooks import get_evaluate_fn, get_loss, get_model, get_train_fn, init_opt
 
-__all__ = ["get_evaluate_fn", "get_loss", "get_model", "get_train_fn"]
+__all__ = ["get_evaluate_fn", "get_loss", "get_model", "get_train_fn", "init_opt"]

@@ -8,6 +8,6 @@ fit; frozen, True to train the output layer alone; seed; all others go to the en
 and exports in plain weaver with the encoder's own network file.
 """
 
-from kd_trainer.pretrain.finetune import get_evaluate_fn, get_loss, get_model, get_train_fn
+from kd_trainer.pretrain.finetune import get_evaluate_fn, get_loss, get_model, get_train_fn, init_opt
 
-__all__ = ["get_evaluate_fn", "get_loss", "get_model", "get_train_fn"]
+__all__ = ["get_evaluate_fn", "get_loss", "get_model", "get_train_fn", "init_opt"]

@@ -2,7 +2,8 @@
 """guard.py LOCK COMMAND...: run a command and all that it starts in one process group, which ends with this process.
 
 Ctrl-C, SIGTERM and a closed terminal end the group. So does kill -9 of this process: a watch in the group reads from a
-pipe that closes with it. Snakemake alone would wait for its running jobs after SIGTERM, and leave them behind after kill -9.
+pipe that closes with it. Snakemake alone would wait for its running jobs after SIGTERM, and leave them behind after
+kill -9.
 LOCK is a file: while the command is at work, a second one with the same file is refused.
 """
 

@@ -45,9 +45,6 @@ if [[ -d train_scripts/profiles/$PROFILE ]]; then profile=train_scripts/profiles
 
 # shellcheck source=train_scripts/setup.sh
 if [[ ! $dry_run ]]; then source train_scripts/setup.sh; fi
-# glibc would give the memory of every large tensor back to the system and fetch it anew: a sixth of the time
-export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=268435456
-
 workflow() { # workflow [snakemake arguments...]
     together=(exec) # guard.py ends all that snakemake has started
     run train_scripts/guard.py "$folder/.lock" snakemake --snakefile train_scripts/Snakefile --profile "$profile" \

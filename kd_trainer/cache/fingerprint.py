@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-import re
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kd_trainer.digests import canonical, differences, of_network, sha256
 from kd_trainer.errors import InputError
 
 KEY = "kd_trainer.cache"  # in the metadata
@@ -39,16 +38,6 @@ def _of_teacher(network, weights, options):
         if not Path(path).is_file():
             raise InputError(f"the teacher's {kind} {path} does not exist")
     return {"network": of_network(network), "weights": sha256(weights), "options": options}
-
-
-def of_network(path):
-    """SHA-256 of a network file, and of those in its folder whose names stand in it, as ParT.py in Sophon.py."""
-    others, text = [], Path(path).read_text(encoding="utf-8", errors="replace")
-    for name in sorted(set(re.findall(r"[\"']([\w-]+\.py)[\"']", text))):
-        other = Path(path).resolve().with_name(name)
-        if other.is_file() and other != Path(path).resolve():
-            others.append(sha256(other))
-    return hashlib.sha256(" ".join([sha256(path), *others]).encode()).hexdigest() if others else sha256(path)
 
 
 def of_config(paired):
@@ -84,11 +73,6 @@ def of_all(*, teacher, paired, layout):
     return json.loads(canonical(made))
 
 
-def canonical(content):
-    """JSON that does not depend on the order of keys, on tuples being lists, or on numpy."""
-    return json.dumps(content, sort_keys=True, default=lambda x: x.tolist() if isinstance(x, np.ndarray) else str(x))
-
-
 def read(path):
     """The fingerprint in a file of soft targets.
 
@@ -103,37 +87,6 @@ def read(path):
         raise InputError(f"{path} is not a file that 'cache' has written") from None
 
 
-def differences(found, wanted, was="was", now="is"):
-    """Descriptions of what differs, by the name of the entry; only what is wanted is compared."""
-    found = dict(_entries(found))
-    different = {}
-    for name, value in _entries(wanted):
-        other = found.get(name)
-        if other != value:
-            different[name] = f"{name} {was} {_short(other)}, {now} {_short(value)}"
-    return different
-
-
 def serious(found, wanted, **words):
     """Descriptions of the differences that make soft targets others."""
     return [text for name, text in differences(found, wanted, **words).items() if name not in LOOSE]
-
-
-def _entries(content, prefix=""):
-    for name, value in content.items():
-        if isinstance(value, dict) and name != "options":
-            yield from _entries(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
-
-
-def _short(value):
-    if value is None:
-        return "absent"
-    text = canonical(value) if isinstance(value, dict | list) else str(value)
-    return text[:12] + "..." if len(text) == 64 else text
-
-
-def sha256(path):
-    """SHA-256 of the content of a file."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -1,5 +1,6 @@
 """Input files as weaver takes them, and where their soft targets go."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ class Target(NamedTuple):
     output: Path
 
 
-def targets_of(arguments, folder):
+def targets_of(arguments: Iterable[str], folder: Path) -> dict[str, Target]:
     """The files that arguments like weaver's `--data-train` name, and the file of the cache for each.
 
     Parameters
@@ -33,7 +34,8 @@ def targets_of(arguments, folder):
     InputError
         If an argument matches no file, or if two files would have one name.
     """
-    found, taken = {}, {}
+    found: dict[str, Target] = {}
+    taken: dict[Path, str] = {}
     for group, path in named_files(arguments):
         output = folder / (group or Path(path).absolute().parent.name) / f"{Path(path).stem}.parquet"
         other = taken.setdefault(output, path)
@@ -43,6 +45,6 @@ def targets_of(arguments, folder):
     return found
 
 
-def as_arguments(targets):
+def as_arguments(targets: Mapping[str, Target]) -> list[str]:
     """The files of the cache as arguments of weaver's `--data-train`: list of str."""
     return [f"{group}:{output}" if group else str(output) for group, output in targets.values()]

@@ -3,7 +3,7 @@
 import awkward as ak
 import numpy as np
 
-from kd_trainer.simulate.events import wrap
+from kd_trainer.datasets.kinematics import directions, wrap
 
 CHARGED_HADRONS, NEUTRAL_HADRONS = (211, 321, 2212), (130, 2112)
 
@@ -75,10 +75,10 @@ def _is_any(pid, ids):
 
 def _records(momenta, label, more):
     total = {name: ak.to_numpy(ak.sum(values, axis=1)) for name, values in momenta.items()}
-    pt, eta, phi = _directions(total)
+    pt, eta, phi = directions(total)
     mass2 = total["energy"] ** 2 - total["px"] ** 2 - total["py"] ** 2 - total["pz"] ** 2
     jet = {"pt": pt, "eta": eta, "phi": phi, "energy": total["energy"], "mass": np.sqrt(np.maximum(mass2, 0))}
-    _, part_eta, part_phi = _directions(momenta)
+    _, part_eta, part_phi = directions(momenta)
     columns = {f"part_{name}": values for name, values in momenta.items()}
     columns["part_deta"] = (part_eta - eta) * np.where(eta < 0, -1, 1)
     columns["part_dphi"] = wrap(part_phi - phi)
@@ -87,8 +87,3 @@ def _records(momenta, label, more):
     columns["jet_nparticles"] = ak.values_astype(ak.num(momenta["px"]), np.int32)
     columns["label"] = np.asarray(label).astype(np.int32)
     return ak.zip(columns | more, depth_limit=1)
-
-
-def _directions(momentum):
-    pt = np.hypot(momentum["px"], momentum["py"])
-    return pt, np.arcsinh(momentum["pz"] / pt), np.arctan2(momentum["py"], momentum["px"])

@@ -19,6 +19,7 @@ from kd_trainer import configs
 from kd_trainer.classes import names_of
 from kd_trainer.deploy.inputs import input_view
 from kd_trainer.errors import InputError
+from kd_trainer.files import replacing
 
 MODEL, PREPROCESS, CONFIG, SOURCE = "model.onnx", "preprocess.json", "data_config.yaml", "deploy.json"
 STATIC, INT8, UNTUNED, QUANTISED = "model_static.onnx", "model_int8.onnx", "model_int8_untuned.onnx", "quantised.json"
@@ -101,6 +102,17 @@ def check_preprocess(found, options, folder):
 def fingerprint(folder):
     """SHA-256 of preprocess.json."""
     return hashlib.sha256((folder / PREPROCESS).read_bytes()).hexdigest()
+
+
+def sign(folder, path):
+    """Write the fingerprint of preprocess.json into the metadata of a model file."""
+    import onnx
+
+    model = onnx.load(path)
+    others = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, {**others, FINGERPRINT: fingerprint(folder)})
+    with replacing(path) as temporary:
+        onnx.save(model, temporary)
 
 
 def check_model(session, path, exported):

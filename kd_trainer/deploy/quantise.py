@@ -6,9 +6,8 @@ from pathlib import Path
 from kd_trainer.arguments import check_at_least
 from kd_trainer.classes import shown
 from kd_trainer.deploy import session
-from kd_trainer.deploy.complete import sign
 from kd_trainer.deploy.inputs import label_view, labels, prepare
-from kd_trainer.deploy.model_dir import INT8, MODEL, QUANTISED, UNTUNED, check_model, read
+from kd_trainer.deploy.model_dir import INT8, MODEL, QUANTISED, UNTUNED, check_model, read, sign
 from kd_trainer.deploy.reading import read_jets
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import compare

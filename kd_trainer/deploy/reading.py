@@ -3,7 +3,7 @@
 import awkward as ak
 
 from kd_trainer.errors import InputError
-from kd_trainer.jet_files import chunks, inspect, needed_branches
+from kd_trainer.jet_files import chunks, inspect, name_in_file, needed_branches
 
 
 def check_files(paths, config):
@@ -44,8 +44,5 @@ def _first(parts, number):
 def _logical_names(events, config):
     """The branches under the names that the data config has for them (`branch_magic`)."""
     for name in config.test_load_branches - set(events.fields):
-        in_file = name
-        for source, target in (config.branch_magic or {}).items():
-            in_file = in_file.replace(source, target)
-        events[name] = events[in_file]
+        events[name] = events[name_in_file(name, config)]
     return events

@@ -1,34 +1,16 @@
 """Embeddings: what the output layer of a network sees of a jet, the student's brought close to the teacher's.
 
 The teacher appends its embedding to its logits. The student gets a learned linear projection to the teacher's width
-(as in FitNets, Romero et al., arXiv 1412.6550, sec. 2.2), which trains with it but is no part of its checkpoint: it is
-kept beside that, for `--load-epoch`.
+(as in FitNets, Romero et al., arXiv 1412.6550, sec. 2.2), which trains with it but is no part of its checkpoint.
 """
-
-import glob
-import os
 
 import torch
 from torch import nn
 
 from kd_trainer.errors import InputError
-from kd_trainer.files import replacing
+from kd_trainer.weaver_hooks import output_layer
 
 NAME = "kd_matching"
-
-
-def output_layer(model, whose="the encoder"):
-    """Name and module of the last `Linear` in `mod.fc`, the output layer of the network files.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
-    layers = [(name, m) for name, m in model.named_modules() if name.startswith("mod.fc") and isinstance(m, nn.Linear)]
-    if not layers:
-        raise InputError(f"{whose} has no embedding: its output layer must be the last Linear layer in mod.fc")
-    return layers[-1]
 
 
 def append_embedding(model):
@@ -105,48 +87,3 @@ def student_parameters(model):
     matching = matching_of(model)
     extra = sum(p.numel() for p in matching.parameters()) if matching else 0
     return sum(p.numel() for p in model.parameters()) - extra
-
-
-def restore_projection(matching, args):
-    """Go on with the projection of the epoch that weaver goes on from (`--load-epoch`), if there is one.
-
-    Parameters
-    ----------
-    matching : Matching or None
-    args : of weaver
-
-    Raises
-    ------
-    InputError
-        If the file is not there, or not that of this student and teacher.
-    """
-    if matching is None or args.load_epoch is None:
-        return
-    path = _path(args.model_prefix, args.load_epoch)
-    try:
-        matching.projection.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except FileNotFoundError:
-        raise InputError(
-            f"{path} is missing: without the projection to the teacher's embedding the training cannot go on"
-        ) from None
-    except Exception:
-        raise InputError(f"{path} is not a projection of this student's embedding to this teacher's") from None
-
-
-def keep_projection(matching, args, epoch):
-    """Write the projection beside the checkpoint that weaver is about to write, if there is one.
-
-    Weaver may be interrupted before its checkpoint is there: with `--auto-clean` the last two projections stay.
-    """
-    if matching is None or not args.model_prefix or (args.backend is not None and args.local_rank != 0):
-        return
-    with replacing(_path(args.model_prefix, epoch)) as temporary:
-        torch.save(matching.projection.state_dict(), temporary)
-    if args.auto_clean:
-        recent = {_path(args.model_prefix, epoch), _path(args.model_prefix, epoch - 1)}
-        for path in set(glob.glob(glob.escape(args.model_prefix) + "_projection_epoch-*.pt")) - recent:
-            os.remove(path)
-
-
-def _path(prefix, epoch):
-    return f"{prefix}_projection_epoch-{epoch}.pt"  # not <prefix>_epoch-*, which weaver's --auto-clean removes

@@ -1,56 +1,41 @@
-"""What `networks/distill.py` hands to weaver.
-
-Weaver takes an AttributeError inside a hook for a missing hook and trains without it, silently. Every hook here is
-therefore wrapped in `loud`.
-"""
+"""What `networks/distill.py` hands to weaver."""
 
 import dataclasses
 import functools
-from pathlib import Path
-
-from weaver.utils.import_tools import import_module
-from weaver.utils.logger import _logger
 
 from kd_trainer.cache.cached_teacher import CachedTeacher, reads_cache
 from kd_trainer.classes import is_unlabelled, names_of
 from kd_trainer.configs import has_teacher, student_view, teacher_view
 from kd_trainer.distill import loop
-from kd_trainer.distill.embedding import attach, output_layer
+from kd_trainer.distill.embedding import attach
 from kd_trainer.distill.loss import DistillationLoss
 from kd_trainer.distill.losses import check_classes
-from kd_trainer.distill.options import EMBEDDING_WITH_CACHE, split
+from kd_trainer.distill.options import EMBEDDING_WITH_CACHE, Options
 from kd_trainer.distill.schedule import Schedule
 from kd_trainer.errors import InputError
-from kd_trainer.seeds import set_seed
 from kd_trainer.teacher.ensemble import load_ensemble
 from kd_trainer.teacher.frozen import build_teacher
 from kd_trainer.teacher.memory import RememberingTeacher
+from kd_trainer.weaver_hooks import (
+    evaluates,
+    files_of,
+    hook,
+    init_opt_of,
+    load_network,
+    loud,
+    output_layer,
+    seed_network,
+    trains,
+)
 
 
-def loud(hook):
-    """Let a wrong input end in one line, and no AttributeError reach weaver."""
-
-    @functools.wraps(hook)
-    def wrapped(*args, **kwargs):
-        try:
-            return hook(*args, **kwargs)
-        except InputError as error:
-            _logger.error("%s", error)
-            raise SystemExit(f"weaver-kd: {error}") from None
-        except AttributeError as error:
-            raise RuntimeError(f"weaver-kd: {hook.__name__} failed: {error}") from error
-
-    return wrapped
-
-
-@loud
-def get_model(data_config, **kwargs):
+@hook(Options)
+def get_model(data_config, options, student_options):
     """The student, as its own network file builds it from its own inputs."""
-    options, student_options = split(kwargs)
-    if options.seed is not None:
-        set_seed(options.seed)
-    student, model_info = _student_module(options).get_model(student_view(data_config), **student_options)
-    if options.kd_embed_weight and "for_inference" not in kwargs and has_teacher(data_config):
+    module = _student_module(options)
+    seed_network(options.seed)
+    student, model_info = module.get_model(student_view(data_config), **student_options)
+    if options.kd_embed_weight and "for_inference" not in student_options and has_teacher(data_config):
         if reads_cache(data_config):
             raise InputError(EMBEDDING_WITH_CACHE)
         (teacher,) = options.teachers()
@@ -59,10 +44,9 @@ def get_model(data_config, **kwargs):
     return student, model_info
 
 
-@loud
-def get_loss(data_config, **kwargs):
+@hook(Options)
+def get_loss(data_config, options, student_options):
     """The distillation loss around the task loss of the student's network file, if it has one."""
-    options, student_options = split(kwargs)
     student = _student_module(options)
     task_loss = student.get_loss(student_view(data_config), **student_options) if hasattr(student, "get_loss") else None
     if options.teacher is not None:
@@ -80,24 +64,22 @@ def get_loss(data_config, **kwargs):
     )
 
 
-@loud
-def get_train_fn(data_config, **kwargs):
+@hook(Options)
+def get_train_fn(data_config, options, student_options):
     """The training function; the teacher is built here, so that a wrong one stops the run before it starts."""
-    options, _ = split(kwargs)
-    if "for_inference" in kwargs:
+    if "for_inference" in student_options:
         return None  # ONNX export never trains
     try:
         _check_training(data_config, options)
     except InputError as error:
         return loud(_refuse_to_train(error))  # a prediction needs neither teacher nor labels
     teacher, verify = _soft_targets(data_config, options) if options.teacher is not None else (None, None)
-    return loud(loop.train_fn(teacher, options.student, verify))
+    return trains(loop.train_fn(teacher, options.student), functools.partial(loop.check_setup, verify))
 
 
-@loud
-def get_evaluate_fn(data_config, **kwargs):
+@hook(Options)
+def get_evaluate_fn(data_config, options, student_options):
     """The evaluation function."""
-    options, _ = split(kwargs)
 
     def teacher_for(loader):
         config = loader.dataset.config
@@ -105,10 +87,13 @@ def get_evaluate_fn(data_config, **kwargs):
             teacher, _ = _soft_targets(config, dataclasses.replace(options, kd_cache=None))
             return teacher
         teacher, verify = _soft_targets(config, options)
-        verify(loop.files_of(loader))
+        verify(files_of(loader))
         return teacher
 
-    return loud(loop.evaluate_fn(names_of(data_config.labels) or data_config.label_value, teacher_for))
+    return evaluates(loop.evaluate_fn(names_of(data_config.labels) or data_config.label_value, teacher_for))
+
+
+init_opt = init_opt_of(Options)
 
 
 def _check_training(data_config, options):
@@ -134,9 +119,7 @@ def _soft_targets(data_config, options):
 
 
 def _student_module(options):
-    if not Path(options.student).is_file():
-        raise InputError(f"the student's network file {options.student} does not exist")
-    module = import_module(options.student, "_student_module")
+    module = load_network(options.student, "the student's ")
     own = [name for name in ("get_train_fn", "get_evaluate_fn", "init_opt") if hasattr(module, name)]
     if own:
         raise InputError(f"the student {options.student} brings its own {', '.join(own)}: it cannot be distilled")

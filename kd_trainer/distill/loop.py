@@ -11,15 +11,14 @@ from types import SimpleNamespace
 from weaver.utils.logger import _logger
 from weaver.utils.nn.tools import evaluate_classification, train_classification
 
-from kd_trainer import seeds
 from kd_trainer.classes import is_unlabelled
 from kd_trainer.configs import PREFIX, has_teacher, student_view
-from kd_trainer.distill.collate import collate
-from kd_trainer.distill.embedding import keep_projection, matching_of, restore_projection, student_parameters
+from kd_trainer.distill.embedding import matching_of, student_parameters
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate.monitor import epoch_metrics
-from kd_trainer.jet_files import inspect_all, needed_branches
+from kd_trainer.teacher.memory import RememberingTeacher
 from kd_trainer.teacher.prefetch import with_soft_targets
+from kd_trainer.weaver_hooks import files_of, training_of
 
 
 class StudentView:
@@ -64,8 +63,8 @@ def _of_student(X):
     return {name: values for name, values in X.items() if not name.startswith(PREFIX)}
 
 
-def train_fn(teacher, student_name, verify=None):
-    """The training function for weaver: one epoch of weaver's own, with soft targets from the teacher.
+def train_fn(teacher, student_name):
+    """The function that trains an epoch: weaver's own, with soft targets from the teacher.
 
     Parameters
     ----------
@@ -73,8 +72,6 @@ def train_fn(teacher, student_name, verify=None):
         None trains on labels alone, which the loss must have been told.
     student_name : str
         For the log.
-    verify : callable of a list of paths, or None
-        Looks at the training files before the first epoch, and raises if they are not what the teacher needs.
     """
     begun = []
 
@@ -83,12 +80,9 @@ def train_fn(teacher, student_name, verify=None):
         extra_args=None, **kwargs,
     ):  # fmt: skip
         if not begun:
-            check_setup(train_loader, verify, extra_args)
-            seeds.go_on(extra_args["args"].load_epoch)
-            train_loader.collate_fn = collate  # its workers take it over when they start
             loss_func.matching = matching_of(model)
-            restore_projection(loss_func.matching, extra_args["args"])
             _logger.info(introduction(model, loss_func, teacher, student_name), color="bold")
+            keep_memory(extra_args, "training", teacher, dev)
             begun.append(True)
 
         def lay_down(targets):
@@ -101,9 +95,17 @@ def train_fn(teacher, student_name, verify=None):
             extra_args=extra_args, **kwargs,
         )  # fmt: skip
         report(loss_func, epoch, tb_helper)
-        keep_projection(loss_func.matching, extra_args["args"], epoch)
 
     return train
+
+
+def keep_memory(extra_args, use, teacher, device):
+    """On a CPU, keep what a teacher remembers with the training: a jet's soft targets depend on its batch, in the last
+    digit, so that a training that goes on would end with other weights.
+    """  # fmt: skip
+    training = training_of(extra_args)
+    if training is not None and device.type == "cpu" and isinstance(teacher, RememberingTeacher):
+        training.keep(f"soft targets of {use}", teacher)
 
 
 def evaluate_fn(names, teacher_for=None):
@@ -117,11 +119,11 @@ def evaluate_fn(names, teacher_for=None):
     """
     teachers = weakref.WeakKeyDictionary()  # of the loaders, which weaver deletes
 
-    def evaluate(model, test_loader, dev, epoch, for_training=True, loss_func=None, tb_helper=None, **kwargs):
+    def evaluate(model, test_loader, dev, epoch, for_training=True, *, loss_func=None, tb_helper=None, **kwargs):
         if test_loader not in teachers:
-            check_files(test_loader, "validation" if for_training else "test")
             teachers[test_loader] = _instead_of_labels(test_loader, for_training, teacher_for)
-            test_loader.collate_fn = collate
+            if for_training:
+                keep_memory(kwargs["extra_args"], "validation", teachers[test_loader], dev)
         if loss_func is not None:
             loss_func.eval()
         metrics = epoch_metrics(names, for_training=for_training, epoch=epoch, tb_helper=tb_helper)
@@ -143,8 +145,13 @@ def _instead_of_labels(loader, for_training, teacher_for):
     return None
 
 
-def check_setup(train_loader, verify, extra_args):
+def check_setup(verify, train_loader, extra_args):
     """Look at everything that a training needs before its first batch.
+
+    Parameters
+    ----------
+    verify : callable of a list of paths, or None
+        Looks at the training files, and raises if they are not what the teacher needs.
 
     Raises
     ------
@@ -153,7 +160,6 @@ def check_setup(train_loader, verify, extra_args):
     """
     if extra_args["args"].regression_mode:
         raise InputError("distillation is for classification: run weaver without --regression-mode")
-    check_files(train_loader, "training")
     if verify:
         verify(files_of(train_loader))
     validation = extra_args.get("val_loader")
@@ -168,28 +174,6 @@ def check_validation(config):
             "the data config of the validation has neither labels nor inputs for the teacher: "
             "give --data-config-val paired.yaml, or the student's data config with labels"
         )
-
-
-def files_of(loader):
-    """Paths of all files that a loader reads."""
-    return [path for paths in loader.dataset._init_file_dict.values() for path in paths]
-
-
-def check_files(loader, use):
-    """Look into every input file of a loader: weaver would skip one that it cannot read, and go on.
-
-    Raises
-    ------
-    InputError
-        Naming the first files with trouble.
-    """
-    paths = files_of(loader)
-    config = loader.dataset.config
-    results = inspect_all(paths, needed_branches(config, training=use != "test"), config.treename)
-    bad = [f"{path} {trouble}" for path, (_, trouble) in zip(paths, results) if trouble]
-    if bad:
-        more = f" (and {len(bad) - 3} more)" if len(bad) > 3 else ""
-        raise InputError(f"{len(bad)} of {len(paths)} {use} files cannot be used: {'; '.join(bad[:3])}{more}")
 
 
 def introduction(model, loss_func, teacher, student_name):

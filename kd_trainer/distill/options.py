@@ -1,13 +1,13 @@
 """The options of a distillation, as given to weaver with `-o name value`."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
-from kd_trainer import options as options_of
 from kd_trainer.distill.losses import EMBED_LOSSES, soft_target_loss
 from kd_trainer.distill.schedule import Schedule
 from kd_trainer.errors import InputError
 from kd_trainer.teacher.spec import ENSEMBLES, members
+from kd_trainer.weaver_hooks import HookOptions, check_numbers
 
 EMBEDDING_WITH_CACHE = (
     "a cache holds no embeddings: train without it (train_kd.sh with CACHE=none, else without kd_cache), "
@@ -16,7 +16,7 @@ EMBEDDING_WITH_CACHE = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(HookOptions):
     """What `networks/distill.py` understands; everything else goes to the student's network.
 
     Attributes
@@ -49,8 +49,6 @@ class Options:
         Megabytes of soft targets to keep, so that the teacher is asked once for each jet; 0 asks it every time.
     kd_cache : str or None
         The paired data config that a cache was made with; the soft targets are then read from its files.
-    seed : int or None
-        Seed of initialisation, shuffling and dropout; weaver has none of its own.
     """
 
     student: str
@@ -67,9 +65,13 @@ class Options:
     kd_embed_loss: str = "cosine"
     kd_memory: float = 500.0
     kd_cache: str | None = None
-    seed: int | None = None
+
+    PREFIXES: ClassVar = ("kd_", "teacher")
+    NETWORK: ClassVar = "student"
+    EXAMPLE: ClassVar = "networks/PFN.py"
 
     def __post_init__(self):
+        super().__post_init__()
         alphas = Schedule("kd_alpha", self.kd_alpha).values()
         if not 0 <= min(alphas) <= max(alphas) <= 1:
             raise InputError(f"kd_alpha is {self.kd_alpha}: it must lie between 0 and 1")
@@ -78,7 +80,7 @@ class Options:
         if not isinstance(self.kd_loss_options, dict):
             raise InputError(f"kd_loss_options is {self.kd_loss_options!r}: it must be a dict like {{'target': 1.0}}")
         soft_target_loss(self.kd_loss, self.kd_loss_options)
-        options_of.check_numbers(self, ("kd_label_smoothing", "kd_embed_weight", "kd_memory"))
+        check_numbers(self, ("kd_label_smoothing", "kd_embed_weight", "kd_memory"))
         if not 0 <= self.kd_label_smoothing < 1:
             raise InputError(f"kd_label_smoothing is {self.kd_label_smoothing}: it must be 0 or above, and below 1")
         if self.kd_embed_weight < 0:
@@ -112,9 +114,3 @@ class Options:
     def teachers(self):
         """The teachers: list of `members.Member`."""
         return members(self.teacher, self.teacher_weights, self.teacher_options)
-
-
-def split(options):
-    """Separate the options of the distillation from those of the student's network: (Options, dict)."""
-    own = dict(prefixes=("kd_", "teacher"), required="student", example="networks/PFN.py")
-    return options_of.split(options, Options, **own)

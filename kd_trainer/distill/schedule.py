@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from kd_trainer.errors import InputError
-from kd_trainer.options import is_number
+from kd_trainer.weaver_hooks import is_number
 
 
 class Schedule:

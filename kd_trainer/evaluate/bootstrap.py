@@ -9,10 +9,11 @@ import numpy as np
 WEIGHTS_AT_ONCE = 20_000_000  # R x N kept in memory, one byte each
 
 
-def accuracy_statistic(labels, scores):
-    """Fraction of the weight on jets whose highest score (N, K) is that of their true class (N,)."""
-    correct = (np.argmax(scores, axis=1) == labels).astype(float)
-    return lambda weights: (weights @ correct) / weights.sum(axis=1)
+def accuracy_statistic(labels, scores, weights=None):
+    """Fraction of jets whose highest score (N, K) is that of their true class (N,); jets count alike by default."""
+    weights = np.ones(len(labels)) if weights is None else weights
+    correct = weights * (np.argmax(scores, axis=1) == labels)
+    return lambda replicas: (replicas @ correct) / (replicas @ weights)
 
 
 def auc_statistic(auc, influence):

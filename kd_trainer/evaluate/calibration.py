@@ -11,12 +11,6 @@ def balanced_weights(labels):
     return 1 / (len(classes) * jets[index])
 
 
-def accuracy_statistic(labels, scores, weights):
-    """Weighted accuracy, as a function from bootstrap weights (R, N) to replicas (R,)."""
-    correct = weights * (np.argmax(scores, axis=1) == labels)
-    return lambda replicas: (replicas @ correct) / (replicas @ weights)
-
-
 def ece_statistic(labels, scores, weights, bins=BINS):
     """Expected calibration error, as a function from bootstrap weights (R, N) to replicas (R,).
 
@@ -36,10 +30,3 @@ def ece_statistic(labels, scores, weights, bins=BINS):
     by_bin = np.zeros((len(labels), bins))
     by_bin[np.arange(len(labels)), bin_of] = excess
     return lambda replicas: np.abs(replicas @ by_bin).sum(axis=1) / (replicas @ weights)
-
-
-def expected_calibration_error(labels, scores, weights=None, bins=BINS):
-    """Expected calibration error of scores (N, K), a number from 0 to 1; see `ece_statistic`. Jets count alike by
-    default."""
-    weights = np.ones(len(labels)) if weights is None else weights
-    return float(ece_statistic(labels, scores, weights, bins)(np.ones((1, len(labels))))[0])

@@ -17,6 +17,7 @@ import numpy as np
 from kd_trainer.evaluate import metrics
 from kd_trainer.evaluate.bootstrap import bootstrap
 from kd_trainer.evaluate.task import measure
+from kd_trainer.evaluate.uncertainties import figure, in_quadrature, relative, standard_error
 
 
 class Sample(NamedTuple):
@@ -26,47 +27,33 @@ class Sample(NamedTuple):
     replicas: np.ndarray  # (S, R)
 
 
-def _figure(value, statistical, seed_error, **more):
-    total = float(np.hypot(statistical, seed_error or 0.0))
-    return {"value": float(value), "statistical": float(statistical), "seed_error": seed_error, "total": total, **more}
-
-
 def _spread(values):
-    """Standard deviation over seeds and standard error of their mean; None for one seed."""
-    if len(values) == 1:
-        return None, None
-    spread = float(np.std(values, ddof=1))
-    return spread, spread / np.sqrt(len(values))
-
-
-def _relative(replicas):
-    """Relative uncertainty from replicas (R,) of a positive number, by logarithms: those of a rejection are skewed."""
-    return np.std(np.log(replicas), ddof=1)
+    """Standard deviation over seeds; None for one seed."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def mean(sample, *, positive=False):
     """A figure of one model. `positive` is for numbers that vary by factors, like a mean rejection."""
     value, replicas = sample.values.mean(), sample.replicas.mean(axis=0)
-    statistical = value * _relative(replicas) if positive else np.std(replicas, ddof=1)
-    spread, error = _spread(sample.values)
-    return _figure(value, statistical, error, seed_spread=spread, per_seed=sample.values.tolist())
+    statistical = value * relative(replicas) if positive else np.std(replicas, ddof=1)
+    error, values = standard_error(sample.values), sample.values.tolist()
+    return figure(value, statistical, error, seed_spread=_spread(values), per_seed=values)
 
 
 def difference(first, second):
     """First minus second model, on the same jets; seeds are independent trainings."""
     value = first.values.mean() - second.values.mean()
     statistical = np.std(first.replicas.mean(axis=0) - second.replicas.mean(axis=0), ddof=1)
-    errors = [error for _, error in (_spread(first.values), _spread(second.values)) if error is not None]
-    return _figure(value, statistical, float(np.hypot.reduce(errors)) if errors else None)
+    return figure(value, statistical, in_quadrature([standard_error(sample.values) for sample in (first, second)]))
 
 
 def ratio(first, second):
     """First over second model, of a positive figure on the same jets; seeds are independent trainings."""
     value = first.values.mean() / second.values.mean()
-    statistical = value * _relative(first.replicas.mean(axis=0) / second.replicas.mean(axis=0))
-    spreads = [(_spread(sample.values)[1], sample.values.mean()) for sample in (first, second)]
-    errors = [value * error / average for error, average in spreads if error is not None]
-    return _figure(value, statistical, float(np.hypot.reduce(errors)) if errors else None)
+    statistical = value * relative(first.replicas.mean(axis=0) / second.replicas.mean(axis=0))
+    errors = [standard_error(sample.values / sample.values.mean()) for sample in (first, second)]
+    error = in_quadrature(errors)
+    return figure(value, statistical, None if error is None else value * error)
 
 
 def mean_rejection(seeds):
@@ -84,9 +71,8 @@ def mean_rejection(seeds):
     if None in values:
         empty = dict.fromkeys(("value", "statistical", "seed_error", "total", "seed_spread"))
         return {**empty, "per_seed": values, **counts}
-    spread, error = _spread(values)
-    statistical = np.mean([seed.uncertainty for seed in seeds])
-    return _figure(np.mean(values), statistical, error, seed_spread=spread, per_seed=values, **counts)
+    statistical, error = np.mean([seed.uncertainty for seed in seeds]), standard_error(values)
+    return figure(np.mean(values), statistical, error, seed_spread=_spread(values), per_seed=values, **counts)
 
 
 def well_measured(*rejections):

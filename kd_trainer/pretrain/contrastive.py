@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from torch import distributed, nn
 from weaver.utils.nn.tools import AllGather
 
-from kd_trainer.distill.embedding import output_layer
-from kd_trainer.errors import InputError
+from kd_trainer.weaver_hooks import output_layer
 
 CONTRAST = "contrast"  # name of the projection in an encoder, and of its weights in a checkpoint
 
@@ -74,17 +73,9 @@ class Contrast(nn.Module):
             return similarities(views, everyone, first=first_row(len(views)), temperature=self.temperature)
 
 
-class NTXent(nn.Module):
-    """Cross-entropy of the logits with the partners; in training, a loss that is not a number is an error."""
-
-    def forward(self, logits, labels):
-        loss = F.cross_entropy(logits.float(), labels)
-        if torch.is_grad_enabled() and not torch.isfinite(loss):
-            raise InputError(
-                f"the loss is {loss.item()}: training stopped; "
-                "look for NaN in the inputs (python -m kd_trainer check) or lower --start-lr"
-            )
-        return loss
+def nt_xent(logits, labels):
+    """Cross-entropy of the logits with the partners."""
+    return F.cross_entropy(logits.float(), labels)
 
 
 def as_contrastive(model, *, projection, temperature):

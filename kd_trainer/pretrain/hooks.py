@@ -1,53 +1,46 @@
 """What `networks/contrastive.py` hands to weaver."""
 
-from pathlib import Path
-
-from weaver.utils.import_tools import import_module
-
-from kd_trainer.distill.hooks import loud
 from kd_trainer.errors import InputError
 from kd_trainer.pretrain import loop
-from kd_trainer.pretrain.contrastive import NTXent, as_contrastive
+from kd_trainer.pretrain.contrastive import as_contrastive, nt_xent
 from kd_trainer.pretrain.features import Inputs
-from kd_trainer.pretrain.options import split
+from kd_trainer.pretrain.options import Options
 from kd_trainer.pretrain.views import Views
-from kd_trainer.seeds import set_seed
+from kd_trainer.supervised import FiniteLoss
+from kd_trainer.weaver_hooks import evaluates, hook, init_opt_of, load_network, seed_network, trains
 
 
-@loud
-def get_model(data_config, **kwargs):
+@hook(Options)
+def get_model(data_config, options, encoder_options):
     """The encoder, as its own network file builds it, without its output layer and with a projection."""
-    if "for_inference" in kwargs:
+    if "for_inference" in encoder_options:
         raise InputError("a pre-trained encoder has no output layer yet: fine-tune it, then export")
-    options, encoder_options = split(kwargs)
-    if options.seed is not None:
-        set_seed(options.seed)
-    if not Path(options.encoder).is_file():
-        raise InputError(f"the encoder's network file {options.encoder} does not exist")
-    network = import_module(options.encoder, "_encoder_module")
+    network = load_network(options.encoder, "the encoder's ")
+    seed_network(options.seed)
     # the output layer is made for as many classes as it takes to make one, then replaced
     model, model_info = network.get_model(data_config, **{"num_classes": 2, **encoder_options})
     return as_contrastive(model, projection=options.cl_projection, temperature=options.cl_temperature), model_info
 
 
-@loud
-def get_loss(data_config, **kwargs):
+@hook(Options)
+def get_loss(data_config, options, encoder_options):
     """NT-Xent."""
-    return NTXent()
+    return FiniteLoss(nt_xent)
 
 
-@loud
-def get_train_fn(data_config, **kwargs):
+@hook(Options)
+def get_train_fn(data_config, options, encoder_options):
     """The training function."""
-    options, _ = split(kwargs)
-    return loud(loop.train_fn(_views(data_config, options), options.encoder))
+    return trains(loop.train_fn(_views(data_config, options), options.encoder), loop.check)
 
 
-@loud
-def get_evaluate_fn(data_config, **kwargs):
+@hook(Options)
+def get_evaluate_fn(data_config, options, encoder_options):
     """The evaluation function."""
-    options, _ = split(kwargs)
-    return loud(loop.evaluate_fn(_views(data_config, options), options.cl_val_jets))
+    return evaluates(loop.evaluate_fn(_views(data_config, options), options.cl_val_jets))
+
+
+init_opt = init_opt_of(Options)
 
 
 def _views(data_config, options):

@@ -12,8 +12,6 @@ import torch
 from weaver.utils.logger import _logger
 from weaver.utils.nn.tools import evaluate_classification, train_classification
 
-from kd_trainer import seeds
-from kd_trainer.distill.loop import check_files
 from kd_trainer.errors import InputError
 from kd_trainer.pretrain.contrastive import first_row, partners
 
@@ -102,28 +100,28 @@ def join(views):
     return {name: torch.cat([view[name] for view in views]) for name in views[0]}
 
 
-def train_fn(views, encoder_name):
-    """The training function for weaver: one epoch of weaver's own, on two views of each jet."""
-    checked = []
+def check(train_loader, extra_args):
+    """Refuse what contrastive learning cannot do; InputError says what."""
+    if extra_args["args"].regression_mode:
+        raise InputError("contrastive pre-training is classification: run weaver without --regression-mode")
 
-    def train(model, loss_func, opt, scheduler, train_loader, dev, epoch, extra_args=None, **kwargs):
-        if extra_args["args"].regression_mode:
-            raise InputError("contrastive pre-training is classification: run weaver without --regression-mode")
-        first = not checked
+
+def train_fn(views, encoder_name):
+    """The function that trains an epoch: weaver's own, on two views of each jet."""
+    begun = []
+
+    def train(model, loss_func, opt, scheduler, train_loader, dev, epoch, **kwargs):
+        first = not begun
         if first:
-            check_files(train_loader, "training")
-            seeds.go_on(extra_args["args"].load_epoch)
             total = sum(p.numel() for p in model.parameters())
             _logger.info(
                 "Pre-training %s (%s parameters with its projection) without labels; augmentations: %s",
                 encoder_name, f"{total:,}", views.describe(), color="bold",
             )  # fmt: skip
-            checked.append(True)
+            begun.append(True)
+        view = TwoViews(train_loader, views, dev, first=first)
         with without_class_counts():
-            train_classification(
-                model, loss_func, opt, scheduler, TwoViews(train_loader, views, dev, first=first), dev, epoch,
-                extra_args=extra_args, **kwargs,
-            )  # fmt: skip
+            train_classification(model, loss_func, opt, scheduler, view, dev, epoch, **kwargs)
 
     return train
 
@@ -134,14 +132,10 @@ def evaluate_fn(views, jets):
     It returns exp(-loss), the mean probability (geometric) that a view gives its partner, by which weaver chooses the
     best epoch: the accuracy is close to 1 long before training is finished.
     """
-    checked = []
 
     def evaluate(model, test_loader, dev, epoch, for_training=True, loss_func=None, steps_per_epoch=None, **kwargs):
         if not for_training:
             raise InputError("a pre-trained encoder has no output layer yet: fine-tune it, then predict")
-        if not checked:
-            check_files(test_loader, "validation")
-            checked.append(True)
         loader = FixedViews(test_loader, views, dev, jets=jets, batches=steps_per_epoch)
         losses = []
 

@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
+from typing import ClassVar
 
-from kd_trainer import options as options_of
 from kd_trainer.errors import InputError
+from kd_trainer.weaver_hooks import HookOptions, check_numbers
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(HookOptions):
     """What `networks/contrastive.py` understands; everything else goes to the encoder's network.
 
     The temperature and the four augmentations that are on by default are those of JetCLR (arXiv 2108.04253 and its
@@ -44,8 +45,6 @@ class Options:
         Largest rapidity of a boost along the beam.
     aug_followers : sequence of str
         Variables that belong to a particle whatever becomes of its momentum, besides charge, is*, pid, d0*, dz*.
-    seed : int or None
-        Of initialisation, shuffling, dropout and augmentations.
     """
 
     encoder: str
@@ -62,11 +61,14 @@ class Options:
     aug_dropping_pt_max: float = 1.0
     aug_boost: float = 0.0
     aug_followers: tuple[str, ...] = ()
-    seed: int | None = None
+
+    PREFIXES: ClassVar = ("cl_", "aug_")
+    NETWORK: ClassVar = "encoder"
 
     def __post_init__(self):
+        super().__post_init__()
         numbers = [f.name for f in dataclasses.fields(self) if f.type in ("float", "int", float, int)]
-        options_of.check_numbers(self, numbers)
+        check_numbers(self, numbers)
         widths = self.cl_projection
         if not isinstance(widths, tuple | list) or not all(isinstance(w, int) and w > 0 for w in widths):
             raise InputError(f"cl_projection is {widths!r}: it must be widths like (128, 128), () for none")
@@ -81,9 +83,3 @@ class Options:
                 raise InputError(f"{name} is {getattr(self, name)}: it must lie between 0 and 1")
         if not self.cl_val_jets >= 2:
             raise InputError(f"cl_val_jets is {self.cl_val_jets}: it takes two jets to tell them apart")
-
-
-def split(options):
-    """Separate the options of the pre-training from those of the encoder's network: (Options, dict)."""
-    own = dict(prefixes=("cl_", "aug_"), required="encoder", example="networks/ParT.py")
-    return options_of.split(options, Options, **own)

@@ -3,8 +3,8 @@
 import awkward as ak
 import numpy as np
 
+from kd_trainer.datasets.kinematics import directions, wrap
 from kd_trainer.simulate.clustering import n_subjettiness, soft_drop_mass
-from kd_trainer.simulate.events import directions, wrap
 from kd_trainer.simulate.processes import PROCESSES
 
 MOMENTUM = ("px", "py", "pz", "energy")

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from kd_trainer.datasets.kinematics import directions
 from kd_trainer.simulate.calorimeter import (
     cells,
     ecal_cell_size,
@@ -10,7 +11,7 @@ from kd_trainer.simulate.calorimeter import (
     hcal_resolution,
     smear_energy,
 )
-from kd_trainer.simulate.events import directions, select
+from kd_trainer.simulate.events import select
 from kd_trainer.simulate.tracker import FIELD, impact_parameter_errors, momentum_resolution, perigee, track_efficiency
 
 ELECTRON_MASS, MUON_MASS, PION_MASS = 0.000511, 0.10566, 0.13957  # GeV

@@ -3,6 +3,8 @@
 import awkward as ak
 import numpy as np
 
+from kd_trainer.datasets.kinematics import directions
+
 NEUTRINOS = (12, 14, 16)
 ETA_MAX = 5.0  # reach of the calorimeters
 LIGHT = 299792458e3  # mm / s
@@ -37,22 +39,6 @@ def flatten(batch):
 def select(columns, which):
     """Rows of a table of columns, by mask or index."""
     return {name: values[which] for name, values in columns.items()}
-
-
-def directions(columns):
-    """Transverse momentum, pseudorapidity and azimuth of particles with px, py, pz.
-
-    Returns
-    -------
-    pt, eta, phi : (P,) each
-    """
-    pt = np.hypot(columns["px"], columns["py"])
-    return pt, np.arcsinh(columns["pz"] / pt), np.arctan2(columns["py"], columns["px"])
-
-
-def rapidity(columns):
-    """Rapidity of particles with pz and energy: (P,)."""
-    return np.arctanh(columns["pz"] / columns["energy"])
 
 
 def stable_particles(record):
@@ -107,8 +93,3 @@ def resonances(record, pids, prongs):
     _, prong_eta, prong_phi = directions(select(record, product))
     found = {"event": record["event"][last], "pid": record["pid"][last], "pt": pt, "eta": eta, "phi": phi}
     return found | {"prong_eta": prong_eta, "prong_phi": prong_phi}
-
-
-def wrap(angle):
-    """Angles in [-pi, pi)."""
-    return (angle + np.pi) % (2 * np.pi) - np.pi

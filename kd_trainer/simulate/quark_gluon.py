@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from kd_trainer.datasets.kinematics import directions, rapidity
 from kd_trainer.datasets.layouts import quark_gluon_jets
 from kd_trainer.simulate.benchmarks import QUARK_GLUON
 from kd_trainer.simulate.clustering import cluster, constituents
-from kd_trainer.simulate.events import directions, flatten, rapidity, stable_particles
+from kd_trainer.simulate.events import flatten, stable_particles
 from kd_trainer.simulate.selection import keep
 
 RADIUS, PT_MIN, PT_MAX, RAPIDITY_MAX = 0.4, 500.0, 550.0, 1.7

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from kd_trainer.datasets.kinematics import directions, wrap
 from kd_trainer.simulate.clustering import RADIUS
-from kd_trainer.simulate.events import directions, select, wrap
+from kd_trainer.simulate.events import select
 
 PT_MIN, PT_MAX, ETA_MAX = 500.0, 1000.0, 2.0
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from kd_trainer.datasets.kinematics import directions
 from kd_trainer.datasets.layouts import top_jets
 from kd_trainer.simulate.benchmarks import TOP
 from kd_trainer.simulate.clustering import cluster, constituents
 from kd_trainer.simulate.detector import reconstruct
-from kd_trainer.simulate.events import directions, flatten, resonances, stable_particles
+from kd_trainer.simulate.events import flatten, resonances, stable_particles
 from kd_trainer.simulate.selection import keep, match_resonances
 from kd_trainer.simulate.towers import energy_flow
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from kd_trainer.datasets.kinematics import directions
 from kd_trainer.simulate.calorimeter import DEGREE, cells
-from kd_trainer.simulate.events import directions
 
 # Hadronic towers are those of the ATLAS card of Delphes. With electromagnetic towers of this size jets have as many
 # constituents as in the benchmark (docs/simulation.md); with cells of 1 degree they have 15 % more.

@@ -1,24 +1,22 @@
 """A frozen teacher: a tagger built from its own network file and checkpoint, giving soft targets."""
 
 import copy
-import hashlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from pathlib import Path
 
 import torch
 from weaver.nn.model.ParticleTransformer import SequenceTrimmer
-from weaver.utils.import_tools import import_module
 
-from kd_trainer.checkpoints import read_weights
 from kd_trainer.classes import names_of
 from kd_trainer.configs import PREFIX
+from kd_trainer.digests import sha256
 from kd_trainer.distill.embedding import append_embedding
 from kd_trainer.errors import InputError
 from kd_trainer.jet_files import one_line
 from kd_trainer.teacher.batching import batches, shortest_length, trial_jets
 from kd_trainer.teacher.folding import folded
+from kd_trainer.weaver_hooks import load_network, read_weights
 
 
 class Teacher:
@@ -127,7 +125,7 @@ def load_teacher(network, weights, data_config, options, embedding=False):
         raise InputError(f"the weights {weights} do not fit the teacher {network}: {problems}") from None
     description = (
         f"{network} ({sum(p.numel() for p in model.parameters()):,} parameters), weights {weights} "
-        f"(SHA-256 {hashlib.sha256(Path(weights).read_bytes()).hexdigest()}), inputs {describe_inputs(data_config)}"
+        f"(SHA-256 {sha256(weights)}), inputs {describe_inputs(data_config)}"
     )
     names = model_info["input_names"]
     teacher = Teacher(model, names, description)
@@ -144,10 +142,9 @@ def load_teacher(network, weights, data_config, options, embedding=False):
 
 def build_teacher(network, data_config, options):
     """The teacher's network without its weights, as its network file builds it: (model, model_info)."""
-    if not Path(network).is_file():
-        raise InputError(f"the teacher's network file {network} does not exist")
+    module = load_network(network, "the teacher's ")
     with torch.random.fork_rng():  # a teacher must not change the student's random numbers
-        return import_module(str(network), "_teacher_module").get_model(data_config, **options)
+        return module.get_model(data_config, **options)
 
 
 def describe_inputs(data_config):

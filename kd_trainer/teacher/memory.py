@@ -48,6 +48,20 @@ class RememberingTeacher:
         logits[old] = torch.from_numpy(np.stack([rows[i] for i in old])).to(device)
         return logits
 
+    def state_dict(self):
+        """What is remembered, as tensors: keys (M, 16) of jets and soft targets (M, K)."""
+        self._remember()
+        if not self.known:
+            return {}
+        keys = np.frombuffer(b"".join(self.known), np.uint8).reshape(len(self.known), -1)
+        return {"keys": torch.from_numpy(keys.copy()), "rows": torch.from_numpy(np.stack(list(self.known.values())))}
+
+    def load_state_dict(self, state):
+        """Remember this."""
+        self.known = {}
+        if state:
+            self.known = dict(zip([key.tobytes() for key in state["keys"].numpy()], state["rows"].numpy()))
+
     def _remember(self):
         """Keep what the teacher has said of the last batch: on a GPU, to fetch it at once would be to wait for it."""
         if self.fresh is None:

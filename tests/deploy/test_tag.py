@@ -10,8 +10,8 @@ from helpers import CLASSES, ROOT, kd_trainer, random_jets
 from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
 
-from kd_trainer.deploy import complete as deploy
 from kd_trainer.deploy import reference
+from kd_trainer.deploy.command import complete
 from kd_trainer.deploy.inputs import NO_PARTICLES, NOT_FINITE_INPUT, NOT_FINITE_SCORE
 from kd_trainer.deploy.score_files import writer
 from kd_trainer.deploy.tagger import Tagger
@@ -135,7 +135,7 @@ def test_embedding(val_files, tmp_path):
     torch.onnx.export(model.eval(), inputs, tmp_path / "model.onnx", **names, opset_version=15, dynamo=False)
     DataConfig.load(str(config)).export_json(tmp_path / "preprocess.json")
     source = reference.describe(ROOT / "networks" / "ParT.py", options, tmp_path / "net.pt")
-    deploy.complete(tmp_path, config, source)
+    complete(tmp_path, config, source)
     kd_trainer("parity", tmp_path, *val_files)  # passes, although empty jets are NaN
     for name in ("tagged.parquet", "tagged.root"):
         kd_trainer("tag", tmp_path, val_files[0], "-o", tmp_path / name, "--keep")

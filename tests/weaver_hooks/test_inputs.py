@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
-from kd_trainer.distill.collate import collate
+from kd_trainer.weaver_hooks import collate
 
 
 def jets(number, observer=lambda i: np.float32(i)):

@@ -11,7 +11,6 @@ from kd_trainer.arguments import check_at_least, parse_options
 from kd_trainer.deploy import hls, parity, reference, session
 from kd_trainer.deploy.model_dir import (
     CONFIG,
-    FINGERPRINT,
     INT8,
     MODEL,
     PREPROCESS,
@@ -22,9 +21,9 @@ from kd_trainer.deploy.model_dir import (
     check_preprocess,
     class_names,
     expected_preprocess,
-    fingerprint,
     read,
     read_json,
+    sign,
 )
 from kd_trainer.errors import InputError
 from kd_trainer.files import replacing, write_json, write_text
@@ -75,17 +74,6 @@ def check_embedding(path, source, classes):
     width = session.open_session(path).get_outputs()[0].shape[-1]
     if source["options"].get("export_embed") and classes and isinstance(width, int) and width <= len(classes):
         raise InputError(f"{source['network']} does not know export_embed: export the model without that option")
-
-
-def sign(folder, path):
-    """Write the fingerprint of preprocess.json into the metadata of a model file."""
-    import onnx
-
-    model = onnx.load(path)
-    others = {entry.key: entry.value for entry in model.metadata_props}
-    onnx.helper.set_model_props(model, {**others, FINGERPRINT: fingerprint(folder)})
-    with replacing(path) as temporary:
-        onnx.save(model, temporary)
 
 
 def export_static(folder, jets):

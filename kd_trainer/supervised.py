@@ -1,0 +1,125 @@
+"""What `networks/supervised.py` hands to weaver: any network file, trained on labels."""
+
+import dataclasses
+import functools
+
+import torch
+from torch import nn
+from weaver.utils.logger import _logger
+from weaver.utils.nn import tools
+
+from kd_trainer.errors import InputError
+from kd_trainer.evaluate.monitor import epoch_metrics
+from kd_trainer.weaver_hooks import HookOptions, evaluates, hook, init_opt_of, load_network, seed_network, trains
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(HookOptions):
+    """What `networks/supervised.py` understands; everything else goes to the network.
+
+    Attributes
+    ----------
+    network : str
+        Network file.
+    """
+
+    network: str
+
+
+@hook(Options)
+def get_model(data_config, options, network_options):
+    """The network, as its own file builds it."""
+    module = load_network(options.network)
+    seed_network(options.seed)
+    return module.get_model(data_config, **network_options)
+
+
+@hook(Options)
+def get_loss(data_config, options, network_options):
+    """The loss of the network file, else cross-entropy; one that is not a number stops the training."""
+    return loss_of(load_network(options.network), data_config, network_options)
+
+
+@hook(Options)
+def get_train_fn(data_config, options, network_options):
+    """The training function of the network file, else weaver's own."""
+    module = load_network(options.network)
+    own = module.get_train_fn(data_config, **network_options) if hasattr(module, "get_train_fn") else None
+    return trains(train_fn(lambda model: f"Training {options.network} on labels", own))
+
+
+@hook(Options)
+def get_evaluate_fn(data_config, options, network_options):
+    """The evaluation function of the network file, else weaver's own, with few figures for many classes."""
+    module = load_network(options.network)
+    if hasattr(module, "get_evaluate_fn"):
+        return evaluates(module.get_evaluate_fn(data_config, **network_options))
+    return evaluates(evaluate_fn(data_config))
+
+
+init_opt = init_opt_of(Options, own=lambda options: getattr(load_network(options.network), "init_opt", None))
+
+
+class FiniteLoss(nn.Module):
+    """A loss; in training, one that is not a number is an error.
+
+    Parameters
+    ----------
+    loss : callable of what weaver gives it -> scalar
+    """
+
+    def __init__(self, loss):
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, *args):
+        loss = self.loss(*args)
+        if torch.is_grad_enabled() and not torch.isfinite(loss):
+            raise InputError(
+                f"the loss is {loss.item()}: training stopped; "
+                "look for NaN in the inputs (python -m kd_trainer check) or lower --start-lr"
+            )
+        return loss
+
+
+def loss_of(module, data_config, network_options) -> FiniteLoss:
+    """The loss of a network file, cross-entropy if it has none."""
+    own = module.get_loss(data_config, **network_options) if hasattr(module, "get_loss") else nn.CrossEntropyLoss()
+    return FiniteLoss(own)
+
+
+def train_fn(introduction, own=None):
+    """A function that trains an epoch: weaver's own or that of a network file; it begins with a line in the log.
+
+    Parameters
+    ----------
+    introduction : callable of the model -> str
+    own : callable or None
+    """
+    begun = []
+
+    def train(model, *args, extra_args, **kwargs):
+        if not begun:
+            _logger.info("%s", introduction(model), color="bold")
+            begun.append(True)
+        weavers = tools.train_regression if extra_args["args"].regression_mode else tools.train_classification
+        (own or weavers)(model, *args, extra_args=extra_args, **kwargs)
+
+    return train
+
+
+def evaluate_fn(data_config):
+    """Weaver's evaluation function; with many classes it measures a few rejections, see `monitor`."""
+    names = data_config.labels.get("names", data_config.label_value)
+
+    @functools.wraps(tools.evaluate_classification)
+    def evaluate(model, test_loader, dev, epoch, for_training=True, *, extra_args, tb_helper=None, **kwargs):
+        if extra_args["args"].regression_mode:
+            function, metrics = tools.evaluate_regression, {}
+        else:
+            function = tools.evaluate_classification
+            metrics = epoch_metrics(names, for_training=for_training, epoch=epoch, tb_helper=tb_helper)
+        return function(model, test_loader, dev, epoch, for_training, extra_args=extra_args, tb_helper=tb_helper,
+                        **metrics, **kwargs)  # fmt: skip
+
+    return evaluate

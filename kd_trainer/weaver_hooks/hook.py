@@ -1,0 +1,106 @@
+"""What every hook needs: its options, and an end in one line when something is wrong."""
+
+import ast
+import dataclasses
+import functools
+import math
+from typing import Any, ClassVar, Self
+
+from weaver.utils.logger import _logger
+
+from kd_trainer.errors import InputError
+
+RESTARTS = ("no", "yes", "changed")
+
+
+def loud(function):
+    """Let a wrong input end in one line, and no AttributeError reach weaver, which would take it for a missing hook."""
+
+    @functools.wraps(function)
+    def wrapped(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except InputError as error:
+            _logger.error("%s", error)
+            raise SystemExit(f"weaver-kd: {error}") from None
+        except AttributeError as error:
+            raise RuntimeError(f"weaver-kd: {function.__name__} failed: {error}") from error
+
+    return wrapped
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HookOptions:
+    """Options that every hook has, as given to weaver with `-o name value`; all others go to the network.
+
+    Attributes
+    ----------
+    seed : int or None
+        Of initialisation, shuffling, dropout and augmentations; weaver has none of its own. None draws one.
+    restart : str
+        What becomes of an earlier training with the same prefix: "no" goes on with it, "yes" begins from scratch,
+        "changed" begins from scratch if it was another training.
+    """
+
+    seed: int | None = None
+    restart: str = "no"
+
+    PREFIXES: ClassVar[tuple[str, ...]] = ()  # names that begin so are the hook's, or an error
+    NETWORK: ClassVar[str] = "network"  # the option that names the network file
+    EXAMPLE: ClassVar[str] = "networks/ParT.py"
+
+    def __post_init__(self) -> None:
+        if self.seed is not None and not (type(self.seed) is int and 0 <= self.seed < 2**32):
+            raise InputError(f"seed is {self.seed!r}: it must be a whole number from 0 to 2^32 - 1")
+        if self.restart not in RESTARTS:
+            raise InputError(f"restart is {self.restart!r}: valid are {', '.join(RESTARTS)}")
+
+    @classmethod
+    def split(cls, given: dict[str, Any]) -> tuple[Self, dict[str, Any]]:
+        """Separate the options of the hook from those of the network that it trains.
+
+        Raises
+        ------
+        InputError
+            For an unknown or a missing option, and for a value out of range.
+        """
+        common = [field.name for field in dataclasses.fields(HookOptions)]
+        valid = [field.name for field in dataclasses.fields(cls) if field.name not in common] + common
+        for name in given:
+            if name.startswith(cls.PREFIXES) and name not in valid:
+                raise InputError(f"unknown option {name}: valid are {', '.join(valid)}")
+        if cls.NETWORK not in given:
+            file = f"-o {cls.NETWORK} \"'{cls.EXAMPLE}'\""
+            raise InputError(f"no {cls.NETWORK} is given: name its network file with {file}")
+        ours = {name: value for name, value in given.items() if name in valid}
+        return cls(**ours), {name: value for name, value in given.items() if name not in valid}
+
+
+def hook(kind: type[HookOptions]):
+    """Make a hook of weaver of a function (data_config, options of this kind, dict of the network's options)."""
+
+    def decorate(function):
+        @functools.wraps(function)
+        def wrapped(data_config, **given):
+            return function(data_config, *kind.split(given))
+
+        return loud(wrapped)
+
+    return decorate
+
+
+def options_in(args) -> dict[str, Any]:
+    """The options that weaver's arguments hold, which it gives to every hook but `init_opt`."""
+    return {name: ast.literal_eval(value) for name, value in args.network_option}
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check_numbers(options: HookOptions, names) -> None:
+    """Raise InputError for the first of the options that is no finite number."""
+    for name in names:
+        if not is_number(getattr(options, name)):
+            raise InputError(f"{name} is {getattr(options, name)!r}: it must be a number")

@@ -1,0 +1,52 @@
+"""The loader of a training: its files, looked at before the first batch, and jets put together into batches."""
+
+import numpy as np
+import torch
+from torch.utils.data import default_collate
+
+from kd_trainer.errors import InputError
+from kd_trainer.jet_files import inspect_all, needed_branches
+
+
+def files_of(loader) -> list[str]:
+    """Paths of all files that a loader reads."""
+    return [path for paths in loader.dataset._init_file_dict.values() for path in paths]
+
+
+def check_files(loader, use: str) -> None:
+    """Look into every input file of a loader: weaver would skip one that it cannot read, and go on.
+
+    Raises
+    ------
+    InputError
+        Naming the first files with trouble.
+    """
+    paths = files_of(loader)
+    config = loader.dataset.config
+    results = inspect_all(paths, needed_branches(config, training=use != "test"), config.treename)
+    bad = [f"{path} {trouble}" for path, (_, trouble) in zip(paths, results) if trouble]
+    if bad:
+        more = f" (and {len(bad) - 3} more)" if len(bad) > 3 else ""
+        raise InputError(f"{len(bad)} of {len(paths)} {use} files cannot be used: {'; '.join(bad[:3])}{more}")
+
+
+def collate(jets):
+    """A batch of weaver's loader, equal to that of `default_collate`, but one copy for each input group.
+
+    Parameters
+    ----------
+    jets : list of (X, y, Z)
+        Dicts of the arrays of one jet, or of anything that `default_collate` takes.
+
+    Returns
+    -------
+    list of three dicts of name -> (N, ...) tensor
+    """
+    return [{name: _together([jet[name] for jet in part]) for name in part[0]} for part in zip(*jets)]
+
+
+def _together(values):
+    first = values[0]
+    if isinstance(first, np.ndarray | np.number) and first.dtype.kind in "biuf":
+        return torch.from_numpy(np.stack(values))
+    return default_collate(values)

@@ -1,0 +1,181 @@
+"""Jets in an order that only the seed decides, and from which a training can go on.
+
+Weaver's loader goes through the sample in passes; with steps per epoch, an epoch begins where the last one ended. Here
+every pass and every chunk of a pass (what is read from the files at once) is drawn with random numbers of its own, so
+that a place (pass, chunk, jet of the chunk) says what follows. Each worker of a loader keeps its place where the
+training can read it.
+"""
+
+import copy
+import multiprocessing
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from weaver.utils.dataset import SimpleIterDataset, _SimpleIter
+
+PLACE = "kd_place"  # in the table of a chunk
+DRAWING = threading.Lock()  # numpy's random numbers belong to the process, weaver draws them in threads
+
+
+class Place(NamedTuple):
+    """Where a worker is in its jets; chunk and jet of the next one that it gives."""
+
+    number: int = 0  # of the pass
+    chunk: int = 0
+    jet: int = 0
+
+
+class Stream(_SimpleIter):
+    """The jets of one worker.
+
+    Parameters
+    ----------
+    key : tuple of int
+        The random numbers of the worker: seed and whatever distinguishes it from others.
+    start : Place
+    shared : array of 4 integers
+        Number of jets given and place of the next, for other processes to read.
+    """
+
+    def __init__(self, *, key, start, shared, **weaver_arguments):
+        self.key = key
+        self.start = start
+        self.shared = shared
+        self.in_memory = weaver_arguments["_in_memory"]
+        self.number = (0 if self.in_memory else start.number) - 1  # of the pass that is being read
+        self.turn = 0  # of the jets in memory
+        super().__init__(**weaver_arguments)
+
+    def restart(self):
+        self.number += 1
+        if not isinstance(self.executor, _Seeded):
+            self.executor = _Seeded(self)
+        with DRAWING:
+            np.random.seed([*self.key, self.number])
+            super().restart()
+
+    def _try_get_next(self, init=False):
+        if init:
+            self._in_order()
+            if self.start and self.number == self.start.number and not self.in_memory:
+                self.ipos = self.start.chunk
+        if self.in_memory and len(self.indices):
+            self.prefetch = None  # weaver would read a second chunk and never use it
+            return
+        super()._try_get_next(init)
+
+    def _in_order(self):
+        """Files of a chunk in the order of the shuffled list; weaver has them in that of a set, by chance."""
+        order = {file: i for i, file in enumerate(self.filelist)}
+        self.load_filelist_and_ranges = [
+            tuple(zip(*sorted(zip(files, ranges), key=lambda pair: (order[pair[0]], pair[1]))))
+            for files, ranges in self.load_filelist_and_ranges
+        ]
+
+    def __next__(self):
+        if self.start:
+            super().__next__()  # reads the chunk
+            start, self.start = self.start, None
+            self.original = self.indices
+            if self.in_memory:
+                self._permute(start.number)
+            self.cursor = start.jet
+        if self.in_memory and self.cursor >= len(self.indices):
+            self._permute(self.turn + 1)
+        jet = super().__next__()
+        number, chunk = (self.turn, 0) if self.in_memory else self.table[PLACE]
+        self.shared[1:] = number, chunk, self.cursor
+        self.shared[0] += 1
+        return jet
+
+    def _permute(self, turn):
+        self.turn, self.cursor = turn, 0
+        self.indices = np.random.default_rng([*self.key, turn]).permutation(self.original) if turn else self.original
+
+
+class _Seeded:
+    """The thread that reads a stream's chunks, each with random numbers of its own."""
+
+    def __init__(self, stream):
+        self.stream = stream
+        self.pool = ThreadPoolExecutor(max_workers=1)
+
+    def submit(self, load, *args):
+        return self.pool.submit(_load, self.stream.key, (self.stream.number, self.stream.ipos), load, *args)
+
+    def shutdown(self, wait=True):
+        self.pool.shutdown(wait=wait)
+
+
+def _load(key, place, load, *args):
+    with DRAWING:
+        np.random.seed([*key, *place])
+        table, indices = load(*args)
+    return {**table, PLACE: place}, indices
+
+
+class Reproducible(SimpleIterDataset):
+    """Weaver's dataset with `Stream`s; what it is comes from `follow`."""
+
+    def __iter__(self):
+        info = torch.utils.data.get_worker_info()
+        worker = info.id if info else 0
+        if self._iters is None:  # an epoch is a pass
+            self.kd_passes += 1
+            return self._stream(worker, Place(self.kd_passes))
+        if worker not in self._iters:
+            self._iters[worker] = self._stream(worker, self.kd_starts[worker])
+        return self._iters[worker]
+
+    def _stream(self, worker, start):
+        shared = np.frombuffer(self.kd_shared, np.int64).reshape(-1, 4)[worker]
+        weaver_arguments = {name: copy.deepcopy(self.__dict__[name]) for name in self._init_args}
+        return Stream(key=(*self.kd_key, worker), start=start, shared=shared, **weaver_arguments)
+
+
+class Follower:
+    """A loader whose jets come as the seed says, from an epoch on.
+
+    Parameters
+    ----------
+    loader : DataLoader of weaver, not begun yet
+    key : tuple of int
+    epoch : int
+        The first that is to come.
+    places : list of Place, one a worker, or None
+        Where the workers were at its beginning.
+    """
+
+    def __init__(self, loader, key, epoch, places=None):
+        self.loader = loader
+        self.workers = max(1, loader.num_workers)
+        self.tasks = [0] * self.workers  # batches that each has been asked for
+        dataset = loader.dataset
+        dataset._init_file_dict = {group: sorted(files) for group, files in dataset._init_file_dict.items()}
+        dataset.kd_key = key
+        dataset.kd_passes = epoch - 1
+        dataset.kd_starts = [Place(*place) for place in places] if places else [Place(epoch)] * self.workers
+        dataset.kd_shared = multiprocessing.RawArray("q", 4 * self.workers)
+        dataset.__class__ = Reproducible
+        loader.generator = torch.Generator().manual_seed(key[0])  # the workers' seed: else drawn from the dropout's
+
+    def places(self):
+        """Where each worker will be at the beginning of the next epoch: called once at the end of an epoch.
+
+        Workers go on with the batches that they have been asked for, which the loader then throws away.
+        """
+        if self.loader.dataset._iters is None:
+            return None
+        shared = np.frombuffer(self.loader.dataset.kd_shared, np.int64).reshape(-1, 4)
+        iterator = self.loader._iterator
+        if iterator is not None:
+            for task in range(iterator._send_idx):
+                self.tasks[task % self.workers] += 1
+            for worker, tasks in enumerate(self.tasks):
+                while shared[worker, 0] < tasks * self.loader.batch_size and iterator._workers[worker].is_alive():
+                    time.sleep(0.01)
+        return shared[:, 1:].tolist()
