@@ -10,7 +10,7 @@ import awkward as ak
 import numpy as np
 import psutil
 import pytest
-from helpers import fork_bin, kd_trainer, random_jets, run, script
+from helpers import fork_bin, kd_trainer, random_jets, script
 
 from kd_trainer.evaluate.calibration import balanced_weights, ece_statistic
 from kd_trainer.evaluate.predictions import read
