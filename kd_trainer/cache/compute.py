@@ -70,7 +70,8 @@ class Production:
                     read += chunk.rows
                     if chunk.table is not None:
                         table = chunk.table
-                        for name, column in self.layout.columns(self.teacher(chunk.X, self.device).logits.cpu()).items():
+                        logits = self.teacher(chunk.X, self.device).logits.cpu()
+                        for name, column in self.layout.columns(logits).items():
                             table = table.append_column(pa.field(name, column.type, nullable=False), column)
                         selected += len(chunk.table)
                         writer.write(table)
