@@ -175,7 +175,9 @@ def test_the_demo_has_the_names_of_the_modes(tmp_path):
     assert "training/demo_latency_ParT-small_full_PFN_dense_hlt_small/latency.json" in report.inputs
     arguments = {step.run: " ".join(step.arguments) for step in found.values() if step.kind in steps.TRAININGS}
     assert arguments["demo_PFN_hlt_kd_seed1_small"].endswith("--num-epochs 30 --num-epochs 15")
-    assert arguments["demo_ParT-small_full_seed1_small"].startswith("--samples-per-epoch 400 --samples-per-epoch-val 80")
+    assert arguments["demo_ParT-small_full_seed1_small"].startswith(
+        "--samples-per-epoch 400 --samples-per-epoch-val 80"
+    )
     assert "Hqql=40" in found["simulate", "test"].command
 
 
