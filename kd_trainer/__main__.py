@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 
 from kd_trainer.errors import InputError
 
@@ -30,13 +31,13 @@ COMMANDS = {
 }
 
 
-def usage():
+def usage() -> str:
     """The text of --help."""
     lines = [f"  {name:<12}{text}" for name, (_, text) in COMMANDS.items()]
     return "\n".join(["usage: python -m kd_trainer COMMAND [--help] ...", "", "commands:", *lines])
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; a wrong input ends in one line on stderr and exit code 1."""
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help"):

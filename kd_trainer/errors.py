@@ -5,7 +5,7 @@ class InputError(RuntimeError):
     """Something that the user gave does not fit; the message is one clear line."""
 
 
-class HopelessError(InputError):
+class StopError(InputError):
     """What is wrong is wrong for every file: there is no use in going on with the others."""
 
 

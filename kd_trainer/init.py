@@ -2,6 +2,7 @@
 
 import argparse
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from kd_trainer import resources
@@ -53,7 +54,7 @@ def _is_same(one: Path, other: Path) -> bool:
     return other.is_file() and one.read_bytes() == other.read_bytes()
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="weaver-kd init", description=__doc__)
     parser.add_argument("folder", type=Path, metavar="DIR", help="where they go: networks/, data/, train_scripts/")

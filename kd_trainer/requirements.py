@@ -3,6 +3,7 @@
 import configparser
 import importlib.metadata
 import sys
+from collections.abc import Iterable
 
 from packaging.requirements import Requirement
 
@@ -17,7 +18,7 @@ def missing(*extras: str) -> list[str]:
     return [text for text, one in wanted.items() if not _is_met(one)]
 
 
-def _requirements(extras):
+def _requirements(extras: Iterable[str]) -> list[Requirement]:
     if SETUP.is_file():
         config = configparser.ConfigParser(interpolation=None)
         config.read(SETUP, encoding="utf-8")
@@ -29,7 +30,7 @@ def _requirements(extras):
     return [one for one in every if not one.marker or any(map(one.marker.evaluate, markers))]
 
 
-def _is_met(requirement):
+def _is_met(requirement: Requirement) -> bool:
     try:
         return requirement.specifier.contains(importlib.metadata.version(requirement.name), prereleases=True)
     except importlib.metadata.PackageNotFoundError:

@@ -141,6 +141,7 @@ case $mode in
         if ((JOBS == 1)); then cores=all; fi # for the one step
         if [[ -d train_scripts/profiles/$PROFILE ]]; then profile=train_scripts/profiles/$PROFILE; fi
         together=(exec) # guard.py ends all that snakemake has started
+        [[ $dry_run ]] || kd_need workflow
         run train_scripts/guard.py "training/${DATASET}_${MODEL}_${TIER}_scan$COMMENT/.lock" snakemake \
             --snakefile train_scripts/Snakefile --profile "$profile" --cores "$cores" --config scan=yes "${settings[@]}" "weaver= ${*@Q} "
         ;;

@@ -1,6 +1,10 @@
 """python -m kd_trainer bench augment: what two augmented views cost beside the training step that they are for."""
 
+from __future__ import annotations
+
 import argparse
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from kd_trainer.arguments import check_at_least, parse_options, write_output
 from kd_trainer.bench.network import random_jets, real_jets
@@ -10,8 +14,16 @@ from kd_trainer.jet_files import files_of
 from kd_trainer.machine import described, machine
 from kd_trainer.timing import alternate, ratio, spread, text
 
+if TYPE_CHECKING:
+    import torch
+    from weaver.utils.dataset import DataConfig
 
-def sides(config, model, info, X, views):
+    from kd_trainer.pretrain.views import Views
+
+
+def sides(
+    config: DataConfig, model: torch.nn.Module, info: Mapping[str, Any], X: dict[str, torch.Tensor], views: Views
+) -> dict[str, Callable[[], None]]:
     """A function that makes two views of all jets, and one that trains on them once: forward, backward, AdamW.
 
     Parameters
@@ -33,15 +45,15 @@ def sides(config, model, info, X, views):
     batch = join(views(X))
     inputs, labels = [batch[name] for name in info["input_names"]], partners(len(X["pf_mask"]), device=device)
 
-    def wait():
+    def wait() -> None:
         if device == "cuda":
             torch.cuda.synchronize()
 
-    def augment():
+    def augment() -> None:
         join(views(X))
         wait()
 
-    def step():
+    def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         loss(model(*inputs), labels).backward()
         optimizer.step()
@@ -50,7 +62,7 @@ def sides(config, model, info, X, views):
     return {"views": augment, "step": step}
 
 
-def measure(args):
+def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Everything that is printed, as plain numbers: dict."""
     import torch
 
@@ -80,7 +92,7 @@ def measure(args):
     }
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Measure, print, write JSON if asked to."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer bench augment",

@@ -3,11 +3,15 @@
 import argparse
 import os
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import awkward as ak
 
 from kd_trainer.arguments import check_at_least, write_output
 from kd_trainer.bench import sample
-from kd_trainer.bench.setting import Weaver, add_arguments, add_jets, loading, prepare
+from kd_trainer.bench.setting import Setting, Weaver, add_arguments, add_jets, loading, prepare
 from kd_trainer.cache.columns import LOGITS
 from kd_trainer.errors import InputError
 from kd_trainer.jet_files import files_of
@@ -15,7 +19,7 @@ from kd_trainer.machine import machine
 from kd_trainer.timing import alternate, rates, ratio, text
 
 
-def sides_of(setting, events, how):
+def sides_of(setting: Setting, events: ak.Array, how: list[Any]) -> tuple[dict[str, list[Any]], dict[str, list[str]]]:
     """What is read: arguments of weaver for its loader, by the name of the side, and the files.
 
     Parameters
@@ -37,7 +41,7 @@ def sides_of(setting, events, how):
     return sides, files
 
 
-def measure(setting, events, args):
+def measure(setting: Setting, events: ak.Array, args: argparse.Namespace) -> dict[str, Any]:
     """Jets a second of each side, their ratios to the first one, and bytes a jet of the files: dict."""
     sides, files = sides_of(setting, events, loading(args.batch_size, fetch_step=args.fetch_step))
     loaders = {name: Weaver(words) for name, words in sides.items()}
@@ -59,7 +63,7 @@ def measure(setting, events, args):
     }
 
 
-def print_results(results):
+def print_results(results: Mapping[str, Any]) -> None:
     """Lines for people."""
     where = results["machine"]
     print(f"{where['processor']}; {results['jets']['number']} jets, batches of {results['batch_size']}")
@@ -71,7 +75,7 @@ def print_results(results):
         print(f"{name}: {value:.4g} bytes a jet")
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Measure, print, write JSON if asked to."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer bench io",

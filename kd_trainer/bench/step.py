@@ -2,14 +2,18 @@
 
 import argparse
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
+import awkward as ak
 import torch
 
 from kd_trainer.arguments import check_at_least, write_output
 from kd_trainer.bench import sample
 from kd_trainer.bench.setting import (
+    Setting,
     Weaver,
     add_arguments,
     add_jets,
@@ -23,13 +27,13 @@ from kd_trainer.machine import described, machine
 from kd_trainer.timing import alternate, ratio, spread, text
 
 
-def teacher_alone(setting, arguments, steps):
+def teacher_alone(setting: Setting, arguments: Sequence[Any], steps: int) -> Callable[[], None]:
     """A function that gives the teacher the batches of a training with it, which are read beforehand."""
     with quiet():
         batches = [X for X, _, _ in islice(Weaver(arguments).loader, steps)]
     teacher, device = setting.load_teacher(), default_device()
 
-    def run():
+    def run() -> None:
         for X in batches:
             teacher(X, device)
         if device.type == "cuda":
@@ -38,7 +42,7 @@ def teacher_alone(setting, arguments, steps):
     return run
 
 
-def measure(setting, events, args):
+def measure(setting: Setting, events: ak.Array, args: argparse.Namespace) -> dict[str, Any]:
     """Seconds a step of every side, and ratios: dict.
 
     Parameters
@@ -88,7 +92,7 @@ def measure(setting, events, args):
     }
 
 
-def print_results(results):
+def print_results(results: Mapping[str, Any]) -> None:
     """Milliseconds a step, then the ratios."""
     print(f"{described(results['machine'])}; "
           f"batches of {results['batch_size']} jets")  # fmt: skip
@@ -99,7 +103,7 @@ def print_results(results):
         print(f"{name} = {text(value, 4)}")
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Measure, print, write JSON if asked to."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer bench step",

@@ -11,7 +11,8 @@ from kd_trainer.cache import fingerprint
 from kd_trainer.cache.columns import LOGITS, TOP_LOGITS, Layout
 from kd_trainer.configs import PREFIX
 from kd_trainer.errors import InputError
-from kd_trainer.teacher.precision import name_of
+from kd_trainer.teacher.precision import PRECISIONS
+from kd_trainer.teacher.soft_targets import SoftTargets
 
 COMPARED = ("new_variables", "inputs", "preprocess", "labels", "weights")  # a selection may go on selecting
 
@@ -30,7 +31,7 @@ class CachedTeacher:
         The one in training: `cached.yaml`.
     paired : str
         Path of the paired config that the cache was made with.
-    teachers : list of members.Member
+    teachers : list of spec.TeacherSpec
         The cache must be theirs.
     ensemble : str
         What of several teachers is averaged.
@@ -88,8 +89,8 @@ class CachedTeacher:
         if self.layout.groups() != self.groups:
             raise InputError("the data config reads other columns than the cache has: use its own cached.yaml")
         self._check_inputs(found)
-        ways = {name_of(made.get("precision"), made.get("compiled")) for made in found.values()}
-        approximate = [f"computed in {name}" for name in sorted(ways - {name_of(None, False)})]
+        precisions = {made.get("precision", PRECISIONS[0]) for made in found.values()}
+        approximate = [f"computed in {name}" for name in sorted(precisions - {PRECISIONS[0]})]
         folders = sorted({str(Path(path).parent.parent) for path in paths})
         loose = {text for made in found.values() for text in fingerprint.differences(made, wanted).values()}
         self.description += (
@@ -117,6 +118,7 @@ class CachedTeacher:
             _logger.info("%d of %d input files of the cache are not here, so they cannot be compared with it",
                          len(gone), len(found))  # fmt: skip
 
-    def __call__(self, X, device):
-        """Logits (N, K) in fp32 for a batch X, on `device`."""
-        return self.layout.logits({name: X[name].to(device, non_blocking=True) for name in self.groups})
+    def __call__(self, X, device) -> SoftTargets:
+        """Soft targets in fp32 for a batch X, on `device`."""
+        columns = {name: X[name].to(device, non_blocking=True) for name in self.groups}
+        return SoftTargets(self.layout.logits(columns))

@@ -22,8 +22,8 @@ from kd_trainer.classes import names_of
 from kd_trainer.errors import InputError
 from kd_trainer.jet_files import inspect_all
 from kd_trainer.teacher.ensemble import Ensemble, load_ensemble
-from kd_trainer.teacher.precision import PRECISIONS, Approximation
-from kd_trainer.teacher.spec import ENSEMBLES, AddMember, check_complete
+from kd_trainer.teacher.precision import PRECISIONS, InBfloat16
+from kd_trainer.teacher.spec import ENSEMBLES, AddTeacher, check_complete
 
 CONFIG = "cached.yaml"
 
@@ -37,11 +37,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="as for weaver's --data-train: [GROUP:]PATTERN")
     parser.add_argument("--paired", required=True, metavar="CFG", help="paired.yaml, as `pair` has written it")
-    teacher = dict(action=AddMember, dest="teachers", required=True)
+    teacher: Any = dict(action=AddTeacher, dest="teachers", required=True)
     parser.add_argument("--network", metavar="NET.py", **teacher, help="network file of the teacher; the three "
                         "again for each member of an ensemble")  # fmt: skip
     parser.add_argument("--weights", metavar="W.pt", **teacher, help="its checkpoint")
-    parser.add_argument("-o", "--network-option", metavar=("KEY", "VALUE"), nargs=2, action=AddMember, dest="teachers",
+    parser.add_argument("-o", "--network-option", metavar=("KEY", "VALUE"), nargs=2, action=AddTeacher, dest="teachers",
                         help="option of its network")  # fmt: skip
     parser.add_argument("--ensemble", default=ENSEMBLES[0], choices=ENSEMBLES, help="what of several teachers is "
                         "averaged (default: %(default)s)")  # fmt: skip
@@ -51,8 +51,6 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--dtype", choices=DTYPES, help="of the soft targets (default: float16)")
     parser.add_argument("--precision", choices=PRECISIONS, help="of the teacher's matrix products; bfloat16 is "
                         "compared with float32 on the first jets (default: float32)")  # fmt: skip
-    parser.add_argument("--compile", action="store_true", help="evaluate the teacher through torch.compile, compared "
-                        "with the plain one on the first jets")  # fmt: skip
     parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: cuda if there is one)")
     parser.add_argument("--rank", type=int, help="number of this process (default: as torchrun or Slurm say)")
     parser.add_argument("--world-size", type=int, help="number of processes that share the files")
@@ -79,8 +77,6 @@ def main(argv: Sequence[str]) -> int:
     origin = fingerprint.of_all(teacher=teachers, paired=paired, layout=compared)
     if args.precision or not args.check:
         origin["precision"] = args.precision or PRECISIONS[0]
-    if args.compile or not args.check:
-        origin["compiled"] = args.compile
     targets = targets_of(args.files, args.output)
     if args.check:
         return check(targets, origin)
@@ -101,11 +97,10 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def load(args: argparse.Namespace, config: DataConfig) -> Ensemble | Approximation:
+def load(args: argparse.Namespace, config: DataConfig) -> Ensemble | InBfloat16:
     """The teacher or the ensemble, evaluated as asked for."""
     ensemble = load_ensemble(args.teachers, config, args.ensemble)
-    plain = args.precision in (None, PRECISIONS[0]) and not args.compile
-    return ensemble if plain else Approximation(ensemble, args.precision, args.compile)
+    return ensemble if args.precision in (None, PRECISIONS[0]) else InBfloat16(ensemble)
 
 
 def compute(

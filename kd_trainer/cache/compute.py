@@ -14,7 +14,8 @@ from kd_trainer.cache import fingerprint
 from kd_trainer.cache.columns import Layout
 from kd_trainer.cache.reader import Reader, ahead
 from kd_trainer.cache.writer import FULL, Writer, whole_file
-from kd_trainer.errors import HopelessError, InputError
+from kd_trainer.errors import InputError, StopError
+from kd_trainer.teacher.soft_targets import SoftTargets
 
 JETS = 4096  # that are read and sorted together
 
@@ -27,7 +28,7 @@ class Production:
     ----------
     reader : Reader
     teacher : callable of a batch (dict of (N, ...) tensors) and a device
-        Gives logits (N, K): a teacher, or an ensemble.
+        Gives SoftTargets: a teacher, or an ensemble.
     layout : Layout
     origin : dict
         The fingerprint, but for the input file.
@@ -35,7 +36,7 @@ class Production:
     """
 
     reader: Reader
-    teacher: Callable[[dict[str, torch.Tensor], torch.device], torch.Tensor]
+    teacher: Callable[[dict[str, torch.Tensor], torch.device], SoftTargets]
     layout: Layout
     origin: dict[str, Any]
     device: torch.device
@@ -69,7 +70,8 @@ class Production:
                     read += chunk.rows
                     if chunk.table is not None:
                         table = chunk.table
-                        for name, column in self.layout.columns(self.teacher(chunk.X, self.device).cpu()).items():
+                        logits = self.teacher(chunk.X, self.device).logits.cpu()
+                        for name, column in self.layout.columns(logits).items():
                             table = table.append_column(pa.field(name, column.type, nullable=False), column)
                         selected += len(chunk.table)
                         writer.write(table)
@@ -101,7 +103,7 @@ class Production:
         for path, output in work.items():
             try:
                 jets += self.write(path, output, rows[path], bar.update)
-            except HopelessError:
+            except StopError:
                 raise
             except InputError as error:
                 trouble.append(str(error))

@@ -22,7 +22,7 @@ def of_teachers(members, ensemble):
 
     Parameters
     ----------
-    members : list of members.Member
+    members : list of spec.TeacherSpec
     ensemble : str
         What of several teachers is averaged.
     """

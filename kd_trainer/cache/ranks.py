@@ -20,7 +20,7 @@ def rank_and_size(
     """
     if (rank is None) != (size is None):
         raise InputError("--rank and --world-size go together")
-    if rank is None:
+    if rank is None or size is None:
         names = next((names for names in LAUNCHERS if all(name in environment for name in names)), None)
         rank, size = (int(environment[name]) for name in names) if names else (0, 1)
     if not 0 <= rank < size:

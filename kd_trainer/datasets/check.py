@@ -6,9 +6,10 @@ first rows of every file, NaN and infinity in the first rows of some.
 
 import argparse
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -21,7 +22,7 @@ from weaver.utils.dataset import DataConfig
 from kd_trainer.classes import names_of, shown
 from kd_trainer.configs import load
 from kd_trainer.errors import InputError
-from kd_trainer.jet_files import first_rows, inspect_all, named_files, needed_branches
+from kd_trainer.jet_files import Found, first_rows, inspect_all, named_files, needed_branches
 
 MANY_CLASSES = 12  # above it the table has one column for all classes
 
@@ -34,7 +35,7 @@ def by_group(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     return groups
 
 
-def label_plan(config):
+def label_plan(config: DataConfig) -> tuple[set[str], dict[str, str]]:
     """What to read and to compute for the labels: (branches, {variable: expression})."""
     wanted, needed, branches = [config.label_names[0]], set(), set(_get_data_var_names(config.selection or "True"))
     wanted += sorted(branches)
@@ -49,7 +50,7 @@ def label_plan(config):
     return branches, {k: v for k, v in config.var_funcs.items() if k in needed}
 
 
-def labels(path, config, rows=None):
+def labels(path: str, config: DataConfig, rows: int | None = None) -> np.ndarray:
     """Class indices of the selected jets among the first rows of a file; -1 for a jet in no class or in several."""
     branches, functions = label_plan(config)
     table = first_rows(path, branches, rows, config.treename)
@@ -62,13 +63,15 @@ def labels(path, config, rows=None):
     return values
 
 
-def non_finite(path, branches, rows, treename=None):
+def non_finite(path: str, branches: Iterable[str], rows: int | None, treename: str | None = None) -> list[str]:
     """Names of the branches with NaN or infinity in the first rows of a file."""
     table = first_rows(path, branches, rows, treename)
     return [name for name in sorted(branches) if not np.isfinite(ak.to_numpy(ak.flatten(table[name], axis=None))).all()]
 
 
-def check(groups, configs, rows, allow_missing_classes=False):
+def check(
+    groups: Mapping[str, Sequence[str]], configs: Sequence[DataConfig], rows: int, allow_missing_classes: bool = False
+) -> tuple[list[dict[str, Any]], list[str]]:
     """Look at the files of all groups.
 
     Returns
@@ -97,12 +100,14 @@ def check(groups, configs, rows, allow_missing_classes=False):
     if names and not allow_missing_classes:
         missing = missing_classes(good, found, configs[0], len(names))
         if missing:
-            some = ", ".join(names[i] for i in missing[:10])
-            troubles.append(f"no jets of {len(missing)} of the {len(names)} classes: {some}")
+            first = ", ".join(names[i] for i in missing[:10])
+            troubles.append(f"no jets of {len(missing)} of the {len(names)} classes: {first}")
     return [summary(name, group, metadata, found, names) for name, group in groups.items()], troubles
 
 
-def missing_classes(paths, found, config, num_classes):
+def missing_classes(
+    paths: Sequence[str], found: Mapping[str, np.ndarray], config: DataConfig, num_classes: int
+) -> list[int]:
     """Classes without a jet; whole files are read only for classes that the first rows did not show."""
     seen = set().union(*(np.unique(values).tolist() for values in found.values()))
     for path in paths:
@@ -112,7 +117,13 @@ def missing_classes(paths, found, config, num_classes):
     return [i for i in range(num_classes) if i not in seen]
 
 
-def summary(name, paths, metadata, found, names):
+def summary(
+    name: str,
+    paths: Sequence[str],
+    metadata: Mapping[str, Found],
+    found: Mapping[str, np.ndarray],
+    names: Sequence[str],
+) -> dict[str, Any]:
     """The table row of a group: files, jets, and the jets of each class among the first rows of its files."""
     row = {"files of": name, "files": len(paths), "jets": sum(metadata[path][0] for path in paths)}
     values = np.concatenate([found[path] for path in paths if path in found] or [np.zeros(0, dtype=int)])
@@ -123,7 +134,7 @@ def summary(name, paths, metadata, found, names):
     return row
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """python -m kd_trainer check"""
     parser = argparse.ArgumentParser(
         prog="kd_trainer check",

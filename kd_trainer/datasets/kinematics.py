@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+Columns = dict[str, np.ndarray]  # (P,) of particles or of jets, by name
+
 
 def directions(columns: Mapping[str, Any]) -> tuple[Any, Any, Any]:
     """Transverse momentum, pseudorapidity and azimuth of particles with px, py, pz.

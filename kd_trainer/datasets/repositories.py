@@ -1,13 +1,16 @@
 """Files that are listed elsewhere: records of Zenodo (pooch) and datasets of Hugging Face (huggingface_hub)."""
 
+from collections.abc import Sequence
 from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
 
 from kd_trainer.errors import InputError, one_line
 
 TIMEOUT = 60  # seconds
 
 
-def record_files(doi, patterns):
+def record_files(doi: str, patterns: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Files of a record.
 
     Parameters
@@ -42,7 +45,7 @@ def record_files(doi, patterns):
     return files
 
 
-def dataset_size(repository, patterns, staging, endpoint=None):
+def dataset_size(repository: str, patterns: Sequence[str], staging: Path, endpoint: str | None = None) -> int:
     """Bytes of a dataset that `fetch_dataset` has still to fetch.
 
     Raises
@@ -52,7 +55,7 @@ def dataset_size(repository, patterns, staging, endpoint=None):
     """
     import huggingface_hub
 
-    def wanted(entry):
+    def wanted(entry: Any) -> bool:
         is_file = hasattr(entry, "size")
         fits = any(fnmatch(entry.path, pattern) for pattern in patterns)
         return is_file and fits and not (staging / entry.path).exists()
@@ -64,7 +67,7 @@ def dataset_size(repository, patterns, staging, endpoint=None):
         raise InputError(f"the dataset {repository} cannot be read: {one_line(error)}") from error
 
 
-def fetch_dataset(repository, patterns, staging, endpoint=None):
+def fetch_dataset(repository: str, patterns: Sequence[str], staging: Path, endpoint: str | None = None) -> None:
     """Fetch the files of a dataset into a directory; what is there already is kept.
 
     Raises

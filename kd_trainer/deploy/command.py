@@ -2,7 +2,9 @@
 
 import argparse
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -32,7 +34,7 @@ from kd_trainer.jet_files import files_of
 DERIVED = (STATIC, INT8, UNTUNED, QUANTISED, parity.REPORT, hls.REPORT)
 
 
-def complete(folder, data_config, source):
+def complete(folder: str | Path, data_config: str | Path, source: dict[str, Any]) -> None:
     """Put the data config, the source and the padding beside an exported model, and sign the model with them.
 
     Parameters
@@ -69,14 +71,14 @@ def complete(folder, data_config, source):
     sign(folder, folder / MODEL)
 
 
-def check_embedding(path, source, classes):
+def check_embedding(path: str | Path, source: Mapping[str, Any], classes: Sequence[str] | None) -> None:
     """Raise InputError if an embedding was asked for that the model does not give."""
     width = session.open_session(path).get_outputs()[0].shape[-1]
     if source["options"].get("export_embed") and classes and isinstance(width, int) and width <= len(classes):
         raise InputError(f"{source['network']} does not know export_embed: export the model without that option")
 
 
-def export_static(folder, jets):
+def export_static(folder: str | Path, jets: int) -> Path:
     """Write model_static.onnx: `jets` jets at a time, with the number of particles of the data config.
 
     Returns
@@ -96,7 +98,7 @@ def export_static(folder, jets):
     return path
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Complete, export the static variant, compare with torch."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer deploy",

@@ -1,13 +1,17 @@
 """python -m kd_trainer quantise: an exported model in 8 bits, with what it loses in physics and gains in speed."""
 
 import argparse
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from kd_trainer.arguments import check_at_least
 from kd_trainer.classes import shown
 from kd_trainer.deploy import session
-from kd_trainer.deploy.inputs import label_view, labels, prepare
-from kd_trainer.deploy.model_dir import INT8, MODEL, QUANTISED, UNTUNED, check_model, read, sign
+from kd_trainer.deploy.inputs import Inputs, label_view, labels, prepare
+from kd_trainer.deploy.model_dir import INT8, MODEL, QUANTISED, UNTUNED, Exported, check_model, read, sign
 from kd_trainer.deploy.reading import read_jets
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import compare
@@ -22,7 +26,7 @@ TUNED = "tuned "  # in the names of models: after quantisation-aware fine-tuning
 FIGURES = {"accuracy_difference": "accuracy", "auc_difference": "AUC", "rejection_ratio": "background rejection"}
 
 
-def labelled_sample(files, exported, jets):
+def labelled_sample(files: Sequence[str], exported: Exported, jets: int) -> tuple[Inputs, np.ndarray]:
     """(inputs, labels) of jets whose true classes are known, those that weaver's prediction would have."""
     view = label_view(exported.options)
     events = read_jets(files, exported.config, jets, others=view.test_load_branches)
@@ -30,7 +34,13 @@ def labelled_sample(files, exported, jets):
     return chosen.inputs, labels(events, view)[chosen.rows]
 
 
-def figures(scores, truth, names, pairs, replicas=200):
+def figures(
+    scores: Mapping[str, np.ndarray],
+    truth: np.ndarray,
+    names: Sequence[str],
+    pairs: Iterable[tuple[str, str]],
+    replicas: int = 200,
+) -> dict[str, Any]:
     """Accuracy, AUC and rejections of models on the same jets, and of some against others.
 
     Parameters
@@ -45,7 +55,7 @@ def figures(scores, truth, names, pairs, replicas=200):
     dict
         `models`: {name: `compare.summarise`}; `changes`: {"name / reference": `compare.compare`}.
     """
-    predictions = {k: [Prediction(k, names, s, truth, SIMPLE_LABEL, None)] for k, s in scores.items()}
+    predictions = {k: [Prediction(k, list(names), s, truth, SIMPLE_LABEL, None)] for k, s in scores.items()}
     task = make_task([p for seeds in predictions.values() for p in seeds], [shown(name) for name in names])
     samples, rejections = compare.collect(task, predictions, replicas)
     points, keys = compare.well_measured(*rejections.values()), [p.key for p in task.points]
@@ -55,7 +65,7 @@ def figures(scores, truth, names, pairs, replicas=200):
     }
 
 
-def verdict(change, subject, reference="single precision"):
+def verdict(change: Mapping[str, Any], subject: str, reference: str = "single precision") -> list[str]:
     """Sentences that say what a precision loses, and whether that is more than its statistical uncertainty.
 
     Parameters
@@ -82,7 +92,7 @@ def verdict(change, subject, reference="single precision"):
     return sentences
 
 
-def gain(change):
+def gain(change: Mapping[str, Any]) -> str:
     """A sentence on 8 bits after quantisation-aware fine-tuning against 8 bits without it."""
     found = {name: (change[key], 1.0 if key.endswith("ratio") else 0.0) for key, name in FIGURES.items() if change[key]}
     better = [name for name, (c, same) in found.items() if c["value"] - same > c["statistical"]]
@@ -98,7 +108,7 @@ def gain(change):
     )
 
 
-def speed(sessions, inputs, batch_size, repetitions):
+def speed(sessions: Mapping[str, Any], inputs: Inputs, batch_size: int, repetitions: int) -> dict[str, Any]:
     """Jets a second of each model, and how many times as many as the first."""
     sides = {name: (lambda s=s: session.run(s, inputs, batch_size)) for name, s in sessions.items()}
     seconds = alternate(sides, repetitions)
@@ -111,7 +121,7 @@ def speed(sessions, inputs, batch_size, repetitions):
     }
 
 
-def make_int8(exported, target, calibration, weight_bits):
+def make_int8(exported: Exported, target: Path, calibration: Inputs, weight_bits: int) -> tuple[Path, Path]:
     """Write the 8-bit variant of a model; returns the paths of both."""
     original = exported.folder / MODEL
     fp32 = session.open_session(original)
@@ -124,7 +134,19 @@ def make_int8(exported, target, calibration, weight_bits):
     return original, target
 
 
-def run(folder, calibration, test, *, before, weight_bits, jets, test_jets, batch_size, threads, repetitions):
+def run(
+    folder: str | Path,
+    calibration: Sequence[str],
+    test: Sequence[str],
+    *,
+    before: str | Path | None,
+    weight_bits: int,
+    jets: int,
+    test_jets: int,
+    batch_size: int,
+    threads: int | None,
+    repetitions: int,
+) -> dict[str, Any]:
     """Quantise, measure, write model and report; returns the report."""
     exported = {"": read(before), TUNED: read(folder)} if before else {"": read(folder)}
     plain, last = exported[""], list(exported)[-1]
@@ -159,14 +181,14 @@ def run(folder, calibration, test, *, before, weight_bits, jets, test_jets, batc
     return result
 
 
-def quantised_operators(path):
+def quantised_operators(path: Path) -> dict[str, Any]:
     """See `int8.quantised_operators`."""
     from kd_trainer.deploy import int8
 
     return int8.quantised_operators(path)
 
 
-def conclusions(changes, weight_bits):
+def conclusions(changes: Mapping[str, Any], weight_bits: int) -> list[str]:
     """The sentences of all comparisons."""
     bits = "8 bits" if weight_bits == 7 else f"Weights of {weight_bits} bits"
     sentences = verdict(changes["int8 / fp32"], bits)
@@ -176,7 +198,7 @@ def conclusions(changes, weight_bits):
     return sentences
 
 
-def print_result(result):
+def print_result(result: Mapping[str, Any]) -> None:
     """Table of the models, operators, and the verdict."""
     from tabulate import tabulate
 
@@ -197,7 +219,7 @@ def print_result(result):
     print(*result["verdict"], sep="\n")
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Quantise, print the comparison."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer quantise",

@@ -1,8 +1,11 @@
 """The torch network that a model was converted from, as deploy.json records it."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from weaver.utils.dataset import DataConfig
 
@@ -12,7 +15,7 @@ from kd_trainer.errors import InputError, one_line
 from kd_trainer.evaluate.complexity import load_network
 
 
-def describe(network, options, weights):
+def describe(network: str | Path, options: dict[str, Any], weights: str | Path) -> dict[str, Any]:
     """What deploy.json holds: where the network comes from, and which weights they were."""
     if not Path(weights).is_file():
         raise InputError(f"--weights {weights} is not there")
@@ -20,7 +23,7 @@ def describe(network, options, weights):
     return {"network": str(network), "options": options, "weights": str(weights), "weights_sha256": sha256}
 
 
-def load(source, options):
+def load(source: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[torch.nn.Module, dict[str, Any]]:
     """The torch model in eval mode that gives scores, and its model_info.
 
     Parameters
@@ -51,7 +54,9 @@ def load(source, options):
     return model.eval().requires_grad_(False), info
 
 
-def outputs(model, info, inputs, batch_size=1024):
+def outputs(
+    model: torch.nn.Module, info: Mapping[str, Any], inputs: Mapping[str, np.ndarray], batch_size: int = 1024
+) -> np.ndarray:
     """Outputs (N, K) of the torch model for numpy inputs (N, C, P), in the precision of the model."""
     dtype = next(model.parameters()).dtype
     arrays = [torch.from_numpy(inputs[name]).to(dtype) for name in info["input_names"]]

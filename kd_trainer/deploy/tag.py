@@ -2,6 +2,7 @@
 
 import argparse
 import fnmatch
+from collections.abc import Sequence
 from pathlib import Path
 
 import awkward as ak
@@ -16,7 +17,7 @@ from kd_trainer.errors import InputError
 from kd_trainer.jet_files import contents, files_of
 
 
-def kept_branches(paths, patterns, tagger):
+def kept_branches(paths: Sequence[str], patterns: Sequence[str] | None, tagger: Tagger) -> list[str]:
     """Names of the branches to copy: those that match the patterns; by default observers and labels, where present.
 
     Raises
@@ -37,7 +38,15 @@ def kept_branches(paths, patterns, tagger):
     return sorted({name for pattern in patterns for name in fnmatch.filter(common, pattern)})
 
 
-def tag(tagger, paths, output, *, keep=None, selected=False, rows=20_000):
+def tag(
+    tagger: Tagger,
+    paths: Sequence[str],
+    output: Path,
+    *,
+    keep: Sequence[str] | None = None,
+    selected: bool = False,
+    rows: int = 20_000,
+) -> tuple[int, int]:
     """Write scores of all jets of some files.
 
     Parameters
@@ -85,7 +94,7 @@ def tag(tagger, paths, output, *, keep=None, selected=False, rows=20_000):
     return written, flagged
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Check the arguments, tag, and say what was written."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer tag",

@@ -1,25 +1,15 @@
 """Embeddings: what the output layer of a network sees of a jet, the student's brought close to the teacher's.
 
-The teacher appends its embedding to its logits. The student gets a learned linear projection to the teacher's width
+The student gets a learned linear projection to the teacher's width
 (as in FitNets, Romero et al., arXiv 1412.6550, sec. 2.2), which trains with it but is no part of its checkpoint.
 """
 
-import torch
 from torch import nn
 
 from kd_trainer.errors import InputError
 from kd_trainer.weaver_hooks import output_layer
 
 NAME = "kd_matching"
-
-
-def append_embedding(model):
-    """Make a network give (N, K + D): its logits, then its embedding."""
-    output_layer(model, "the teacher")[1].register_forward_hook(_append)
-
-
-def _append(layer, inputs, logits):
-    return torch.cat([logits, inputs[0]], dim=1)
 
 
 class Matching(nn.Module):
@@ -35,7 +25,6 @@ class Matching(nn.Module):
 
     def __init__(self, layer, width):
         super().__init__()
-        self.width = width
         self.projection = nn.Linear(layer.in_features, width)
         self.seen = None
         layer.register_forward_pre_hook(self._see)

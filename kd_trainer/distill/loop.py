@@ -30,9 +30,9 @@ class StudentView:
     ----------
     loader : DataLoader
         Of a paired or of the student's own data config.
-    teacher : callable (X, device) -> soft targets, or None
+    teacher : callable (X, device) -> SoftTargets, or None
     device : torch.device
-    lay_down : callable of soft targets
+    lay_down : callable of SoftTargets
         Gets those of each batch before the student gets its inputs.
     steps : int or None
         Batches of an epoch; None for all of the loader.
@@ -55,7 +55,7 @@ class StudentView:
         for (X, y, Z), targets in with_soft_targets(islice(self.loader, self.steps), self.teacher, self.device):
             self.lay_down(targets)
             if is_unlabelled(labels):
-                y = {name: targets[:, : len(labels["names"])].argmax(dim=1) for name in y}
+                y = {name: targets.logits.argmax(dim=1) for name in y}
             yield _of_student(X), y, Z
 
 
@@ -68,7 +68,7 @@ def train_fn(teacher, student_name):
 
     Parameters
     ----------
-    teacher : callable (X, device) -> logits (N, K), or None
+    teacher : callable (X, device) -> SoftTargets, or None
         None trains on labels alone, which the loss must have been told.
     student_name : str
         For the log.
@@ -114,7 +114,7 @@ def evaluate_fn(names, teacher_for=None):
     Parameters
     ----------
     names : the classes; for many of them a few rejections replace weaver's metrics.
-    teacher_for : callable loader -> callable (X, device) -> logits (N, K)
+    teacher_for : callable loader -> callable (X, device) -> SoftTargets
         The teacher that stands in for the labels of jets that have none, see `StudentView`.
     """
     teachers = weakref.WeakKeyDictionary()  # of the loaders, which weaver deletes

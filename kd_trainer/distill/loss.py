@@ -8,6 +8,7 @@ from torch import nn
 from kd_trainer.distill.losses import EMBED_LOSSES, agreement, soft_target_loss
 from kd_trainer.distill.schedule import Schedule
 from kd_trainer.errors import InputError
+from kd_trainer.teacher.soft_targets import SoftTargets
 
 
 class DistillationLoss(nn.Module):
@@ -94,31 +95,30 @@ class DistillationLoss(nn.Module):
             parts = {"task_loss": self.training_loss(logits, labels)}
             loss = parts["task_loss"]
             if self.needs_teacher:
-                targets, embedding = self._take_soft_targets(logits)
+                targets = self._take_soft_targets(logits)
                 parts["kd_loss"] = self.soft_target_loss(
-                    student_logits=logits, teacher_logits=targets, labels=labels, temperature=self.temperature
+                    student_logits=logits, teacher_logits=targets.logits, labels=labels, temperature=self.temperature
                 )
                 loss = (1 - self.alpha) * loss + self.alpha * parts["kd_loss"]
                 if self.embed_weight:
-                    parts["embed_loss"] = EMBED_LOSSES[self.embed_loss](self.matching.take(), embedding)
+                    parts["embed_loss"] = EMBED_LOSSES[self.embed_loss](self.matching.take(), targets.embedding)
                     loss = loss + self.embed_weight * parts["embed_loss"]
-                parts["agreement"] = agreement(logits, targets)
+                parts["agreement"] = agreement(logits, targets.logits)
         self._add_up(loss, parts, len(labels))
         return loss
 
     def _take_soft_targets(self, logits):
-        """What the teacher says of the batch: logits (N, K), and its embedding (N, D), of width 0 if not asked for."""
+        """What the teacher says of the batch, in fp32."""
         targets, self.soft_targets = self.soft_targets, None
         if targets is None:
             raise InputError("a training batch came without soft targets: use weaver's training, not --lr-finder")
-        width = self.matching.width if self.embed_weight else 0
-        jets, classes = len(targets), targets.shape[1] - width
-        if (jets, classes) != logits.shape:
+        if targets.logits.shape != logits.shape:
+            jets, classes = targets.logits.shape
             raise InputError(
                 f"the teacher gives {classes} classes for {jets} jets, "
                 f"the student {logits.shape[1]} for {len(logits)}"
             )
-        return targets.float().split([classes, width], dim=1)
+        return SoftTargets(*(None if x is None else x.float() for x in targets))
 
     def _add_up(self, loss, parts, jets):
         """Add the parts of a batch to the sums; one transfer from the GPU also tells whether the loss is a number."""

@@ -112,5 +112,5 @@ class Options(HookOptions):
             raise InputError("an ensemble has no embedding of its own: give one teacher, or set kd_embed_weight to 0")
 
     def teachers(self):
-        """The teachers: list of `members.Member`."""
+        """The teachers: list of `spec.TeacherSpec`."""
         return members(self.teacher, self.teacher_weights, self.teacher_options)

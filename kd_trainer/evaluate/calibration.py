@@ -2,16 +2,18 @@
 
 import numpy as np
 
+from kd_trainer.evaluate.bootstrap import Statistic
+
 BINS = 15  # of the confidence, as in arXiv 1706.04599
 
 
-def balanced_weights(labels):
+def balanced_weights(labels: np.ndarray) -> np.ndarray:
     """Weights (N,) of jets with which all classes present count alike, as in training; they add up to 1."""
     classes, index, jets = np.unique(labels, return_inverse=True, return_counts=True)
     return 1 / (len(classes) * jets[index])
 
 
-def ece_statistic(labels, scores, weights, bins=BINS):
+def ece_statistic(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray, bins: int = BINS) -> Statistic:
     """Expected calibration error, as a function from bootstrap weights (R, N) to replicas (R,).
 
     Mean over bins of the largest score of |fraction that is right - mean score|, each bin with the weight of its jets

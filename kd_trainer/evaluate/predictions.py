@@ -1,8 +1,9 @@
 """Reading of weaver's prediction files (ROOT or parquet), and the check that they hold the same jets."""
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,14 +18,18 @@ class Prediction(NamedTuple):
     """One prediction file. `names` is None for formats that hold none; so is `jet_pt` when not observed."""
 
     path: str
-    names: list | None
+    names: list[str] | None
     scores: np.ndarray  # (N, K) probabilities
     labels: np.ndarray  # (N,)
     label_name: str
     jet_pt: np.ndarray | None  # (N,) GeV
 
 
-def _columns_of_root(path):
+# names of the classes, scores, labels, name of the label, jet_pt
+Columns = tuple[list[str] | None, np.ndarray, np.ndarray, str, np.ndarray | None]
+
+
+def _columns_of_root(path: str | Path) -> Columns:
     """Branches that `save_root` writes: scores a class for simple labels, an array `output` for custom ones."""
     import uproot
 
@@ -48,7 +53,7 @@ def _columns_of_root(path):
     return names or None, scores, arrays[label_name], label_name, arrays.get("jet_pt")
 
 
-def _columns_of_parquet(path):
+def _columns_of_parquet(path: str | Path) -> Columns:
     """Columns that `save_parquet` writes: `scores` without class names."""
     import awkward as ak
     import pyarrow.parquet
@@ -65,7 +70,7 @@ def _columns_of_parquet(path):
     return None, columns["scores"], columns[label_name], label_name, columns.get("jet_pt")
 
 
-def _label_after(path, fields, scores):
+def _label_after(path: str | Path, fields: Sequence[str], scores: str) -> str:
     """Name of the true class: weaver writes the labels right after the scores, then the observers."""
     following = fields[fields.index(scores) + 1 :]
     if not following:
@@ -73,7 +78,7 @@ def _label_after(path, fields, scores):
     return SIMPLE_LABEL if SIMPLE_LABEL in following else following[0]
 
 
-def read(path):
+def read(path: str | Path) -> Prediction:
     """Read one prediction file.
 
     Returns
@@ -109,7 +114,7 @@ def read(path):
     return Prediction(str(path), names, scores, labels, label_name, jet_pt)
 
 
-def check_same_jets(first, second):
+def check_same_jets(first: Prediction, second: Prediction) -> None:
     """Raise InputError unless two predictions hold the same jets in the same order (labels and, when there, jet_pt)."""
     advice = "predict with all models on the same test files, in one order (same --data-test and --num-workers)"
     both = f"{first.path} and {second.path}"
@@ -124,7 +129,7 @@ def check_same_jets(first, second):
         raise InputError(f"{both} have their classes in a different order or under different names")
 
 
-def class_names(predictions, data_config=None):
+def class_names(predictions: Sequence[Prediction], data_config: str | Path | None = None) -> list[str]:
     """Names of the K classes as shown, from the data config or from the first file that holds them."""
     found = {p.path: p.names for p in predictions if p.names}
     if data_config:
@@ -144,9 +149,9 @@ def class_names(predictions, data_config=None):
     return [shown(name) for name in names]
 
 
-def sidecar(paths):
+def sidecar(paths: Iterable[str | Path]) -> dict[str, Any]:
     """What `complexity` wrote beside prediction files of a model (`pred.root` -> `pred.model.json`), or {}."""
-    found = {}
+    found: dict[str, Any] = {}
     for path in paths:
         beside = Path(path).with_suffix(".model.json")
         if not beside.is_file():

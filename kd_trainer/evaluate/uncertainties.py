@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 
 
-def figure(value: float, statistical: float, seed_error: float | None, **more: Any) -> dict[str, Any]:
+def figure(
+    value: float | np.floating, statistical: float | np.floating, seed_error: float | None, **more: Any
+) -> dict[str, Any]:
     """A dict of value, statistical, seed_error (None for one seed), total, and more entries."""
     total = float(np.hypot(statistical, seed_error or 0.0))
     return {"value": float(value), "statistical": float(statistical), "seed_error": seed_error, "total": total, **more}

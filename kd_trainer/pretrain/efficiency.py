@@ -2,17 +2,19 @@
 
 import argparse
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tabulate import tabulate
 
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import compare
-from kd_trainer.evaluate.predictions import class_names
+from kd_trainer.evaluate.predictions import Prediction, class_names
 from kd_trainer.evaluate.report import read_models
 from kd_trainer.evaluate.style import load_style
 from kd_trainer.evaluate.tables import ABSENT, plus_minus
-from kd_trainer.evaluate.task import make_task
+from kd_trainer.evaluate.task import Task, make_task
 from kd_trainer.files import write_json, write_text
 from kd_trainer.pretrain.efficiency_plot import draw
 
@@ -40,14 +42,16 @@ def with_numbers(name: str) -> str:
     return ":".join([start, *files])
 
 
-def _jets(path):
+def _jets(path: str) -> str:
     try:
         return str(json.loads(Path(path).read_text(encoding="utf-8"))["jets"])
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{path} is not a file that `kd_trainer subset` has written") from None
 
 
-def evaluate(task, models, *, reference, replicas, title):
+def evaluate(
+    task: Task, models: Mapping[str, Sequence[Prediction]], *, reference: str, replicas: int, title: str
+) -> dict[str, Any]:
     """Everything that efficiency.json holds, as nested dicts of plain numbers.
 
     Parameters
@@ -83,7 +87,7 @@ def evaluate(task, models, *, reference, replicas, title):
     }
 
 
-def table(results, tablefmt="github"):
+def table(results: Mapping[str, Any], tablefmt: str = "github") -> str:
     """A row a number of labels and start: mean and uncertainty, and what is gained over the reference."""
     header = ["labelled jets", "start", "seeds", *FIGURES.values()]
     header += [f"{text} over {results['reference']}" for text in GAINS.values()]
@@ -95,7 +99,7 @@ def table(results, tablefmt="github"):
     return tabulate(rows, header, tablefmt=tablefmt, disable_numparse=True)
 
 
-def document(results):
+def document(results: Mapping[str, Any]) -> str:
     """The text of efficiency.md."""
     return "\n".join([
         f"# {results['title'] or 'Data efficiency'}",
@@ -111,7 +115,7 @@ def document(results):
     ])  # fmt: skip
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """python -m kd_trainer efficiency"""
     parser = argparse.ArgumentParser(prog="kd_trainer efficiency", description=__doc__)
     add = parser.add_argument

@@ -1,6 +1,7 @@
 """The data config of a pre-training: the inputs of another, without its labels, sampling weights and observers."""
 
 import argparse
+from collections.abc import Sequence
 
 from kd_trainer.classes import unlabelled
 from kd_trainer.configs import load, write
@@ -35,7 +36,7 @@ def _variables(group):
     return [v[0] if isinstance(v, list) else v for v in group["vars"]]
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """python -m kd_trainer unlabelled"""
     parser = argparse.ArgumentParser(
         prog="kd_trainer unlabelled",

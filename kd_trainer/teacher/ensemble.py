@@ -7,6 +7,7 @@ import torch
 from kd_trainer.classes import columns_of
 from kd_trainer.configs import PREFIX, teacher_view
 from kd_trainer.teacher.frozen import load_teacher
+from kd_trainer.teacher.soft_targets import SoftTargets
 
 
 def combined(logits, what):
@@ -60,18 +61,15 @@ class Ensemble:
         if groups:
             self.description += f"; {sum(map(len, groups))} of {teachers[0].classes} classes in {len(groups)} groups"
 
-    def __call__(self, X, device):
-        """Logits (N, K) in fp32 for a batch X of a paired loader, followed by the embedding if there is one."""
+    def __call__(self, X, device) -> SoftTargets:
+        """Soft targets in fp32 for a batch X of a paired loader; the embedding is that of the only teacher."""
         X = {PREFIX + name: X[PREFIX + name].to(device, non_blocking=True) for name in self.input_names}
         outputs = [self._of_one(teacher, X, device) for teacher in self.teachers]
-        return outputs[0] if len(outputs) == 1 else combined(outputs, self.what)
+        return outputs[0] if len(outputs) == 1 else SoftTargets(combined([z for z, _ in outputs], self.what))
 
     def _of_one(self, teacher, X, device):
-        output = teacher(X, device)
-        if not self.groups:
-            return output
-        logits, embedding = output.tensor_split([teacher.classes], dim=1)
-        return torch.cat([grouped(logits, self.groups), embedding], dim=1)
+        logits, embedding = teacher(X, device)
+        return SoftTargets(grouped(logits, self.groups) if self.groups else logits, embedding)
 
 
 def load_ensemble(members, paired, what, embedding=False):
@@ -79,12 +77,12 @@ def load_ensemble(members, paired, what, embedding=False):
 
     Parameters
     ----------
-    members : list of members.Member
+    members : list of spec.TeacherSpec
     paired : DataConfig
     what : str
         See `combined`.
     embedding : bool
-        Append the embedding of the teacher, of which there is one then.
+        Whether the embedding of the teacher is wanted, of which there is one then.
     """
     view = teacher_view(paired)
     teachers = [load_teacher(*member[:2], view, member.options, embedding) for member in members]

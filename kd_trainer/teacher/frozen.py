@@ -3,7 +3,6 @@
 import copy
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 
 import torch
 from weaver.nn.model.ParticleTransformer import SequenceTrimmer
@@ -11,19 +10,19 @@ from weaver.nn.model.ParticleTransformer import SequenceTrimmer
 from kd_trainer.classes import names_of
 from kd_trainer.configs import PREFIX
 from kd_trainer.digests import sha256
-from kd_trainer.distill.embedding import append_embedding
 from kd_trainer.errors import InputError
 from kd_trainer.jet_files import one_line
 from kd_trainer.teacher.batching import batches, shortest_length, trial_jets
 from kd_trainer.teacher.folding import folded
-from kd_trainer.weaver_hooks import load_network, read_weights
+from kd_trainer.teacher.soft_targets import SoftTargets
+from kd_trainer.weaver_hooks import load_network, output_layer, read_weights
 
 
 class Teacher:
     """A model in eval mode without gradients, fed from the teacher's input groups of a paired batch.
 
     Jets are evaluated in batches of like multiplicity (see `batching`). On a CPU each core works on a batch of its
-    own, unless the model is compiled: cores that share the small operations of one batch mostly wait for each other.
+    own: cores that share the small operations of one batch mostly wait for each other.
 
     Parameters
     ----------
@@ -39,8 +38,8 @@ class Teacher:
     ----------
     classes : int or None
         Number of logits, if known.
-    bfloat16, compiled : bool
-        Whether matrix products are made in bfloat16, and the model is compiled: see `approximation`.
+    bfloat16 : bool
+        Whether matrix products are made in bfloat16, see `precision`.
     """
 
     def __init__(self, model, input_names, description, shortest=None):
@@ -50,30 +49,32 @@ class Teacher:
         self.shortest = shortest
         self.classes = None
         self.bfloat16 = False
-        self.compiled = False
+        self.embeds = False
         self.local = threading.local()
         self.pool = None
         for module in model.modules():
             if isinstance(module, SequenceTrimmer):  # to the longest jet, even if a graph network then lacks neighbours
                 module.enabled = False
 
+    def give_embedding(self):
+        """Give the embedding, too, from now on."""
+        layer = output_layer(self.model, "the teacher")[1]
+        layer.register_forward_hook(_append_inputs)
+        self.embeds, self.classes = True, layer.out_features
+
     @torch.no_grad()
-    def __call__(self, X, device):
-        """Logits (N, K) in fp32 for a batch X of a paired loader, on `device`; then the embedding, if asked for."""
+    def __call__(self, X, device) -> SoftTargets:
+        """Soft targets in fp32 for a batch X of a paired loader, on `device`."""
         inputs = {name: X[PREFIX + name].to(device, non_blocking=True) for name in self.input_names}
         order, cut = batches(inputs, self.shortest)
-        cores = torch.get_num_threads() if torch.device(device).type == "cpu" and not self.compiled else 1
+        cores = torch.get_num_threads() if torch.device(device).type == "cpu" else 1
         if len(cut) > 1 and cores > 1:
-            logits = self._on_cores(cut)
+            outputs = self._on_cores(cut)
         else:
             self.model.to(device)
-            model = self._by_compiler if self.compiled else self.model
-            logits = [self._evaluate(model, batch) for batch in cut]
-        return torch.cat(logits)[order.argsort()].float()
-
-    @cached_property
-    def _by_compiler(self):
-        return torch.compile(self.model, dynamic=True)
+            outputs = [self._evaluate(self.model, batch) for batch in cut]
+        output = torch.cat(outputs)[order.argsort()].float()
+        return SoftTargets(*output.tensor_split([self.classes], dim=1)) if self.embeds else SoftTargets(output)
 
     def _on_cores(self, cut):
         threads = torch.get_num_threads()
@@ -96,6 +97,11 @@ class Teacher:
             return model(*batch.values())
 
 
+def _append_inputs(layer, inputs, logits):
+    """A network then gives (N, K + D): its logits, and what its output layer sees."""
+    return torch.cat([logits, inputs[0]], dim=1)
+
+
 def load_teacher(network, weights, data_config, options, embedding=False):
     """Build the teacher of a distillation.
 
@@ -108,7 +114,7 @@ def load_teacher(network, weights, data_config, options, embedding=False):
     options : dict
         Options of the network.
     embedding : bool
-        Append the embedding to the logits, see `embedding`.
+        Whether its embedding is wanted, too.
 
     Raises
     ------
@@ -131,7 +137,7 @@ def load_teacher(network, weights, data_config, options, embedding=False):
     teacher = Teacher(model, names, description)
     teacher.classes = _check_classes(teacher, data_config)
     if embedding:
-        append_embedding(model)
+        teacher.give_embedding()
     inputs = trial_jets({name: data_config.input_shapes[name] for name in names})
     teacher.model = folded(model, list(inputs.values()))
     teacher.shortest = shortest_length(teacher.model, inputs)
@@ -158,7 +164,7 @@ def _check_classes(teacher, data_config):
     """The number of classes."""
     known = names_of(data_config.labels)
     shapes = {k: (2, *data_config.input_shapes[k][1:]) for k in teacher.input_names}
-    logits = teacher({PREFIX + k: torch.ones(shape) for k, shape in shapes.items()}, "cpu")
+    logits = teacher({PREFIX + k: torch.ones(shape) for k, shape in shapes.items()}, "cpu").logits
     if logits.ndim != 2 or (known and logits.shape[1] != len(known)):
         raise InputError(
             f"the teacher gives an output of shape {tuple(logits.shape)} for two jets, "

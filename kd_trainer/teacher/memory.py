@@ -9,12 +9,13 @@ import torch
 import xxhash
 
 from kd_trainer.configs import PREFIX
+from kd_trainer.teacher.soft_targets import SoftTargets
 
-ENTRY = 250  # bytes that a jet takes in a dict beside its logits: key, array, slot
+ENTRY = 250  # bytes that a jet takes in a dict beside its soft targets: key, arrays, slot
 
 
 class RememberingTeacher:
-    """Soft targets (N, K) of a batch, from memory for the jets seen before.
+    """Soft targets of a batch, from memory for the jets seen before.
 
     Parameters
     ----------
@@ -27,49 +28,67 @@ class RememberingTeacher:
         self.teacher = teacher
         self.max_bytes = max_bytes
         self.description = teacher.description
-        self.known = {}
+        self.known = {}  # key of a jet -> rows of the tensors in its soft targets
         self.fresh = None
 
-    def __call__(self, X, device):
+    def __call__(self, X, device) -> SoftTargets:
         self._remember()
         groups = [PREFIX + name for name in self.teacher.input_names]
         keys = _hash_jets([X[group].numpy(force=True) for group in groups])
         rows = [self.known.get(key) for key in keys]
         new = [i for i, row in enumerate(rows) if row is None]
         if not new:
-            return torch.from_numpy(np.stack(rows)).to(device)
+            return SoftTargets(*(torch.from_numpy(part).to(device) for part in _stacked(rows)))
         fresh = self.teacher({group: X[group][new] for group in groups}, device)
         self.fresh = [keys[i] for i in new], fresh
         if len(new) == len(keys):
             return fresh
         old = [i for i, row in enumerate(rows) if row is not None]
-        logits = fresh.new_empty(len(keys), fresh.shape[1])
-        logits[new] = fresh
-        logits[old] = torch.from_numpy(np.stack([rows[i] for i in old])).to(device)
-        return logits
+        return SoftTargets(*(
+            _merged(len(keys), new, part, old, torch.from_numpy(known).to(device))
+            for part, known in zip(_parts(fresh), _stacked([rows[i] for i in old]))
+        ))  # fmt: skip
 
     def state_dict(self):
-        """What is remembered, as tensors: keys (M, 16) of jets and soft targets (M, K)."""
+        """What is remembered, as tensors: keys (M, 16) of jets, and the parts (M, ...) of their soft targets."""
         self._remember()
         if not self.known:
             return {}
-        keys = np.frombuffer(b"".join(self.known), np.uint8).reshape(len(self.known), -1)
-        return {"keys": torch.from_numpy(keys.copy()), "rows": torch.from_numpy(np.stack(list(self.known.values())))}
+        keys = np.frombuffer(b"".join(self.known), np.uint8).reshape(len(self.known), -1).copy()
+        parts = [torch.from_numpy(part) for part in _stacked(self.known.values())]
+        return {"keys": torch.from_numpy(keys), "parts": parts}
 
     def load_state_dict(self, state):
         """Remember this."""
-        self.known = {}
-        if state:
-            self.known = dict(zip([key.tobytes() for key in state["keys"].numpy()], state["rows"].numpy()))
+        keys = [key.tobytes() for key in state["keys"].numpy()] if state else []
+        self.known = dict(zip(keys, zip(*(part.numpy() for part in state["parts"])))) if state else {}
 
     def _remember(self):
         """Keep what the teacher has said of the last batch: on a GPU, to fetch it at once would be to wait for it."""
         if self.fresh is None:
             return
-        keys, rows = self.fresh[0], self.fresh[1].numpy(force=True)
-        if len(self.known) * (rows[0].nbytes + ENTRY) < self.max_bytes:
-            self.known.update(zip(keys, rows))
+        keys, parts = self.fresh[0], [part.numpy(force=True) for part in _parts(self.fresh[1])]
+        if len(self.known) * (sum(part[0].nbytes for part in parts) + ENTRY) < self.max_bytes:
+            self.known.update(zip(keys, zip(*parts)))
         self.fresh = None
+
+
+def _parts(targets):
+    """The tensors in soft targets."""
+    return [part for part in targets if part is not None]
+
+
+def _stacked(rows):
+    """Arrays (N, ...) of the rows of N jets."""
+    return [np.stack(part) for part in zip(*rows)]
+
+
+def _merged(size, new, fresh, old, known):
+    """(size, ...) of the rows at the places `new` and of those at the places `old`."""
+    merged = fresh.new_empty(size, *fresh.shape[1:])
+    merged[new] = fresh
+    merged[old] = known
+    return merged
 
 
 def _hash_jets(arrays):

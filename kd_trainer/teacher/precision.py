@@ -1,61 +1,45 @@
-"""Faster ways to evaluate a teacher, in bfloat16 and compiled, with what that does to its soft targets."""
+"""A faster way to evaluate a teacher, in bfloat16, with what that does to its soft targets."""
 
 import torch
 from tqdm import tqdm
 
-from kd_trainer.errors import HopelessError
-from kd_trainer.jet_files import one_line
+from kd_trainer.errors import StopError
+from kd_trainer.teacher.soft_targets import SoftTargets
 
 PRECISIONS = ("float32", "bfloat16")
 
 
-def name_of(precision, compiled):
-    """What the log says: 'float32', 'bfloat16, compiled', ..."""
-    return f"{precision or PRECISIONS[0]}{', compiled' if compiled else ''}"
-
-
-class Approximation:
-    """An ensemble that is evaluated in another way; the first jets are evaluated plainly, too, and compared.
+class InBfloat16:
+    """An ensemble with matrix products in bfloat16; the first jets are evaluated in float32, too, and compared.
 
     Parameters
     ----------
     ensemble : ensemble.Ensemble
-    precision : str or None
-    compiled : bool
     """
 
-    def __init__(self, ensemble, precision, compiled):
+    def __init__(self, ensemble):
         self.ensemble = ensemble
-        self.bfloat16 = precision == "bfloat16"
-        self.compiled = compiled
-        self.name = name_of(precision, compiled)
-        self.description = f"{ensemble.description}; in {self.name}"
+        self.description = f"{ensemble.description}; in bfloat16"
         self.compared = False
 
-    def __call__(self, X, device):
-        """Logits (N, K) in fp32 for a batch X, computed in this way, on `device`.
+    def __call__(self, X, device) -> SoftTargets:
+        """Soft targets in fp32 for a batch X, computed in this way, on `device`.
 
         Raises
         ------
-        HopelessError
-            If the GPU has no bfloat16, or torch cannot compile the teacher.
+        StopError
+            If the GPU has no bfloat16.
         """
         if self.compared:
             return self.ensemble(X, device)
-        if self.bfloat16 and not has_bfloat16(torch.device(device)):
-            raise HopelessError("this GPU has no bfloat16: run cache with --precision float32")
+        if not has_bfloat16(torch.device(device)):
+            raise StopError("this GPU has no bfloat16: run cache with --precision float32")
         exact = self.ensemble(X, device)
         for teacher in self.ensemble.teachers:
-            teacher.bfloat16, teacher.compiled = self.bfloat16, self.compiled
-        try:
-            approximate = self.ensemble(X, device)
-        except Exception as error:  # of the compiler, or of a network that it does not understand
-            if not self.compiled:
-                raise
-            reason = one_line(error)
-            raise HopelessError(f"torch cannot compile the teacher ({reason}): run cache without --compile") from None
+            teacher.bfloat16 = True
+        approximate = self.ensemble(X, device)
         self.compared = True
-        tqdm.write(comparison(exact, approximate, self.name))
+        tqdm.write(comparison(exact.logits, approximate.logits, "bfloat16"))
         return approximate
 
 

@@ -12,12 +12,12 @@ def with_soft_targets(batches, teacher, device):
     Parameters
     ----------
     batches : iterable of (X, y, Z)
-    teacher : callable (X, device) -> (N, ...) tensor
+    teacher : callable (X, device) -> SoftTargets
     device : torch.device
 
     Yields
     ------
-    (X, y, Z), tensor
+    (X, y, Z), SoftTargets
     """
     if device.type != "cuda":
         for batch in batches:
@@ -33,7 +33,9 @@ def with_soft_targets(batches, teacher, device):
     for batch, targets, done in one_ahead(start, batches):
         student = torch.cuda.current_stream(device)
         student.wait_event(done)
-        targets.record_stream(student)  # their memory is not free before the student has used them
+        for tensor in targets:
+            if tensor is not None:
+                tensor.record_stream(student)  # its memory is not free before the student has used it
         yield batch, targets
 
 

@@ -9,7 +9,7 @@ from kd_trainer.evaluate.complexity import parse_options
 ENSEMBLES = ("probabilities", "logits")
 
 
-class Member(NamedTuple):
+class TeacherSpec(NamedTuple):
     """A teacher: network file, checkpoint, options of the network."""
 
     network: str
@@ -27,7 +27,7 @@ def members(network, weights, options):
 
     Returns
     -------
-    list of Member
+    list of TeacherSpec
 
     Raises
     ------
@@ -45,16 +45,16 @@ def members(network, weights, options):
         if len(values) != size:
             raise InputError(f"{name} has {len(values)} entries for {size} teachers: give one for all, or one for each")
         columns.append(values)
-    return [Member(*row) for row in zip(*columns)]
+    return [TeacherSpec(*row) for row in zip(*columns)]
 
 
-class AddMember(argparse.Action):
-    """--network opens a teacher, --weights and -o that follow are its own: list of Member."""
+class AddTeacher(argparse.Action):
+    """--network opens a teacher, --weights and -o that follow are its own: list of TeacherSpec."""
 
     def __call__(self, parser, namespace, value, option_string=None):
         teachers = list(getattr(namespace, self.dest) or [])
         if not teachers or (option_string == "--network" and teachers[-1].network):
-            teachers.append(Member("", "", {}))
+            teachers.append(TeacherSpec("", "", {}))
         last = teachers[-1]
         if option_string == "--network":
             teachers[-1] = last._replace(network=value)

@@ -20,7 +20,7 @@ from kd_trainer.configs import teacher_view
 from kd_trainer.distill import hooks
 from kd_trainer.errors import InputError
 from kd_trainer.teacher.frozen import load_teacher
-from kd_trainer.teacher.spec import Member
+from kd_trainer.teacher.spec import TeacherSpec
 
 NETWORK = "networks/ParT.py"
 
@@ -44,7 +44,7 @@ def data_config(folder, name="cache/cached.yaml"):
 
 
 def source(folder, weights, *, config=None, **changes):
-    member = Member(NETWORK, str(weights), TEACHER)._replace(**changes)
+    member = TeacherSpec(NETWORK, str(weights), TEACHER)._replace(**changes)
     return CachedTeacher(config or data_config(folder), paired=str(folder / "paired.yaml"), teachers=[member])
 
 
@@ -61,8 +61,9 @@ def test_soft_targets_are_those_of_the_live_teacher(folder, teacher, make_cache,
     cached = source(folder, teacher)
     cached.verify([cached_file(folder)])
     view = teacher_view(data_config(folder, "paired.yaml"))
-    live = load_teacher(NETWORK, teacher, view, TEACHER)(batch(folder, "paired.yaml", folder / "jets.parquet"), "cpu")
-    logits = cached(batch(folder), "cpu")
+    jets = batch(folder, "paired.yaml", folder / "jets.parquet")
+    live = load_teacher(NETWORK, teacher, view, TEACHER)(jets, "cpu").logits
+    logits = cached(batch(folder), "cpu").logits
     assert logits.dtype == torch.float32 and logits.shape == (60, 10)
     for temperature in (1, 3):
         p, q = (live / temperature).softmax(dim=1), (logits / temperature).softmax(dim=1)

@@ -20,6 +20,7 @@ from kd_trainer.cache import compute, fingerprint
 from kd_trainer.cache.paths import targets_of
 from kd_trainer.cache.ranks import rank_and_size, share
 from kd_trainer.errors import InputError
+from kd_trainer.teacher import precision
 
 JETS = 90
 
@@ -119,29 +120,15 @@ def test_bfloat16(make_cache, files, cache):
     assert 1e-5 < np.abs(exact - rounded).max() < 0.2
     result = make_cache(cache / "16", files[0], "--dtype", "float32", check=False)
     assert "precision was bfloat16, is float32" in result.stderr
+    result = make_cache(cache / "32", files[0], "--precision", "bfloat16", "--check", check=False)
+    assert "precision was float32, is bfloat16" in result.stderr
     assert make_cache(cache / "16", files[0], "--check").stdout.strip().endswith("a/jets.parquet")
 
 
-def test_compiled(make_cache, files, cache, monkeypatch):
-    """Without the compiler, which tests/distill/test_teacher.py has."""
-    monkeypatch.setattr(torch, "compile", lambda model, dynamic: model)
-    result = make_cache(cache, files[0], "--compile")
-    assert "float32, compiled against float32 on " in result.stdout
-    result = make_cache(cache, files[0], check=False)
-    assert "compiled was True, is False" in result.stderr
-    for options in ([], ["--compile"], ["--precision", "float32"]):
-        assert make_cache(cache, files[0], *options, "--check").stdout.strip().endswith("a/jets.parquet")
-    result = make_cache(cache, files[0], "--precision", "bfloat16", "--check", check=False)
-    assert "precision was float32, is bfloat16" in result.stderr
-
-
 def test_what_is_wrong_with_every_file_is_said_once(make_cache, files, cache, monkeypatch):
-    def refuse(*inputs):
-        raise RuntimeError("no C++ compiler")
-
-    monkeypatch.setattr(torch, "compile", lambda model, dynamic: refuse)
-    result = make_cache(cache, *files, "--compile", check=False)
-    assert result.stderr.count("torch cannot compile the teacher (no C++ compiler): run cache without --compile") == 1
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: False)
+    result = make_cache(cache, *files, "--precision", "bfloat16", check=False)
+    assert result.stderr.count("this GPU has no bfloat16: run cache with --precision float32") == 1
     assert "Traceback" not in result.stderr and not list(cache.rglob("*.parquet"))
 
 
@@ -385,7 +372,7 @@ def test_ranks_that_do_not_exist():
 def test_the_fingerprint_is_json_in_the_metadata(make_cache, files, cache):
     make_cache(cache, files[0])
     made = json.loads(pq.read_schema(cache / "a" / "jets.parquet").metadata[b"kd_trainer.cache"])
-    assert set(made) == {"format", "teacher", "config", "layout", "precision", "compiled", "versions", "input"}
+    assert set(made) == {"format", "teacher", "config", "layout", "precision", "versions", "input"}
     assert made["teacher"]["options"] == TEACHER
     assert made["layout"] == {"classes": 10, "top": 0, "dtype": "float16"}
     assert made["input"]["path"] == str(files[0]) and made["input"]["size"] == files[0].stat().st_size

@@ -12,7 +12,7 @@ import torch
 from weaver.utils.dataset import DataConfig
 
 from kd_trainer.configs import load
-from kd_trainer.distill.embedding import append_embedding, attach
+from kd_trainer.distill.embedding import attach
 from kd_trainer.distill.loop import train_fn
 from kd_trainer.distill.loss import DistillationLoss
 from kd_trainer.teacher.frozen import Teacher
@@ -68,9 +68,10 @@ def step(config, wrapper, rank, size, embed_weight):
     channels = {name: config.input_shapes[name][1] for name in config.input_names}
     model, teacher_model = Mean(channels["pf_features"]), Mean(channels["teacher_pf_features"])
     if embed_weight:
-        append_embedding(teacher_model)
         attach(model, 16)
     teacher = Teacher(teacher_model, ["pf_points", "pf_features", "pf_vectors", "pf_mask"], "a teacher", 1)
+    if embed_weight:
+        teacher.give_embedding()
     wrapped = model if wrapper == "none" else getattr(torch.nn.parallel, wrapper)(model)
     args = SimpleNamespace(regression_mode=False, use_amp=False, amp_dtype="", load_epoch=None, model_prefix="")
     loss = DistillationLoss(alpha=0.6, temperature=3.0, embed_weight=embed_weight)

@@ -1,5 +1,4 @@
 import copy
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +10,9 @@ from weaver.utils.import_tools import import_module
 from kd_trainer.distill import embedding
 from kd_trainer.distill.loss import DistillationLoss
 from kd_trainer.errors import InputError
+from kd_trainer.teacher.frozen import Teacher
+from kd_trainer.teacher.soft_targets import SoftTargets
+from kd_trainer.weaver_hooks import output_layer
 
 WIDTH = 6
 
@@ -25,16 +27,18 @@ def build(name, **options):
 
 @pytest.mark.parametrize("name, options, width", [("PFN", {}, 32), ("ParT", TEACHER, 16), ("dense", {}, 64),
                                                   ("ParticleNet", {"fc_params": [(8, 0)]}, 8)])  # fmt: skip
-def test_the_teacher_appends_the_input_of_its_output_layer(name, options, width):
+def test_the_embedding_is_the_input_of_the_output_layer(name, options, width):
     model, inputs = build(name, **options)
+    names = [str(i) for i in range(len(inputs))]
     with torch.no_grad():
         logits = model(*inputs)
-        embedding.append_embedding(model)
-        for network in (model, copy.deepcopy(model)):
-            output = network(*inputs)
-            assert output.shape == (3, 10 + width)
-            torch.testing.assert_close(output[:, :10], logits)
-            torch.testing.assert_close(embedding.output_layer(model)[1](output[:, 10:])[:, :10], logits)
+    layer = copy.deepcopy(output_layer(model)[1])
+    teacher = Teacher(model, names, "")
+    teacher.give_embedding()
+    targets = teacher({f"teacher_{name}": x for name, x in zip(names, inputs)}, "cpu")
+    assert targets.embedding.shape == (3, width)
+    torch.testing.assert_close(targets.logits, logits)
+    torch.testing.assert_close(layer(targets.embedding), logits)
 
 
 @pytest.fixture
@@ -62,7 +66,7 @@ def test_the_loss_trains_student_and_projection(student):
     loss_func = DistillationLoss(alpha=1.0, temperature=1.0, kd_loss="none", embed_weight=2.0)
     loss_func.matching = embedding.matching_of(model.train())
     theirs = torch.randn(3, WIDTH)
-    loss_func.soft_targets = torch.cat([torch.randn(3, 10), theirs], dim=1)
+    loss_func.soft_targets = SoftTargets(torch.randn(3, 10), theirs)
     loss = loss_func(model(*inputs), torch.tensor([0, 1, 2]))
     seen = []
     model.mod.fc.register_forward_pre_hook(lambda layer, x: seen.append(x[0]))
@@ -84,34 +88,12 @@ def test_evaluation_keeps_nothing(student):
     copy.deepcopy(model)(*inputs)  # as weaver does to count operations
 
 
-def test_the_projection_goes_on_where_it_was(student, tmp_path):
-    model, *_ = student
-    matching = embedding.matching_of(model)
-    args = SimpleNamespace(model_prefix=str(tmp_path / "net"), load_epoch=None, backend=None, auto_clean=False)
-    for epoch in range(3):
-        torch.nn.init.constant_(matching.projection.weight, epoch)
-        embedding.keep_projection(matching, args, epoch)
-    assert len(list(tmp_path.iterdir())) == 3
-    args.auto_clean = True
-    embedding.keep_projection(matching, args, 2)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"net_projection_epoch-{i}.pt" for i in (1, 2)]
-    embedding.restore_projection(matching, SimpleNamespace(load_epoch=None))
-    args.load_epoch = 1
-    embedding.restore_projection(matching, args)
-    assert (matching.projection.weight == 1).all()
-    args.load_epoch = 0
-    with pytest.raises(InputError, match="net_projection_epoch-0.pt is missing: without the projection"):
-        embedding.restore_projection(matching, args)
-    (tmp_path / "net_projection_epoch-0.pt").write_bytes(b"PK")
-    with pytest.raises(InputError, match="is not a projection of this student's embedding"):
-        embedding.restore_projection(matching, args)
-
-
 def test_replicas_and_networks_without_output_layer_are_refused(student):
     model, *_ = student
     with pytest.raises(InputError, match="does not work with --gpus 0,1 in one process: use torchrun"):
         embedding.matching_of(torch.nn.DataParallel(model))
     assert embedding.matching_of(torch.nn.DataParallel(build("PFN")[0])) is None
-    for attach in (embedding.append_embedding, lambda model: embedding.attach(model, WIDTH)):
-        with pytest.raises(InputError, match="the (teacher|student) has no embedding: its output layer must be"):
-            attach(torch.nn.Linear(2, 2))
+    with pytest.raises(InputError, match="the student has no embedding: its output layer must be"):
+        embedding.attach(torch.nn.Linear(2, 2), WIDTH)
+    with pytest.raises(InputError, match="the teacher has no embedding: its output layer must be"):
+        Teacher(torch.nn.Linear(2, 2), ["x"], "").give_embedding()

@@ -4,6 +4,7 @@ import torch
 from kd_trainer.distill.loss import DistillationLoss
 from kd_trainer.distill.losses import agreement, kd_loss
 from kd_trainer.errors import InputError
+from kd_trainer.teacher.soft_targets import SoftTargets
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def batch():
 def test_loss_is_the_weighted_sum(batch):
     logits, labels, targets = batch
     loss_func = DistillationLoss(alpha=0.3, temperature=2.0)
-    loss_func.soft_targets = targets
+    loss_func.soft_targets = SoftTargets(targets)
     soft = kd_loss(student_logits=logits, teacher_logits=targets, temperature=2.0)
     expected = 0.7 * torch.nn.functional.cross_entropy(logits, labels) + 0.3 * soft
     torch.testing.assert_close(loss_func(logits, labels), expected)
@@ -32,7 +33,7 @@ def test_alpha_zero_has_exactly_the_gradient_of_cross_entropy(batch):
     logits, labels, targets = batch
     gradients = []
     loss_func = DistillationLoss(alpha=0.0, temperature=3.0)
-    loss_func.soft_targets = targets
+    loss_func.soft_targets = SoftTargets(targets)
     for criterion in (loss_func, torch.nn.CrossEntropyLoss()):
         x = logits.clone().requires_grad_()
         criterion(x, labels).backward()
@@ -49,7 +50,7 @@ def test_evaluation_is_plain_cross_entropy_without_soft_targets(batch):
 def test_soft_targets_serve_one_batch_only(batch):
     logits, labels, targets = batch
     loss_func = DistillationLoss(alpha=0.5, temperature=3.0)
-    loss_func.soft_targets = targets
+    loss_func.soft_targets = SoftTargets(targets)
     loss_func(logits, labels)
     with pytest.raises(InputError, match="without soft targets"):
         loss_func(logits, labels)
@@ -58,7 +59,7 @@ def test_soft_targets_serve_one_batch_only(batch):
 def test_teacher_with_other_classes_is_refused(batch):
     logits, labels, _ = batch
     loss_func = DistillationLoss(alpha=0.5, temperature=3.0)
-    loss_func.soft_targets = torch.zeros(6, 5)
+    loss_func.soft_targets = SoftTargets(torch.zeros(6, 5))
     with pytest.raises(InputError, match="teacher gives 5 classes for 6 jets, the student 3 for 6"):
         loss_func(logits, labels)
 
@@ -68,7 +69,7 @@ def test_nan_names_epoch_and_batch(batch):
     loss_func = DistillationLoss(alpha=0.5, temperature=3.0)
     loss_func.start_epoch(4)
     for value in (logits, logits * float("nan")):
-        loss_func.soft_targets = targets
+        loss_func.soft_targets = SoftTargets(targets)
         if value is logits:
             loss_func(value, labels)
         else:
@@ -85,5 +86,5 @@ def test_another_task_loss_takes_the_place_of_cross_entropy(batch):
 def test_half_precision_logits_are_compared_in_fp32(batch):
     logits, labels, targets = batch
     loss_func = DistillationLoss(alpha=0.5, temperature=3.0)
-    loss_func.soft_targets = targets.bfloat16()
+    loss_func.soft_targets = SoftTargets(targets.bfloat16())
     assert loss_func(logits.bfloat16(), labels).dtype == torch.float32

@@ -9,6 +9,7 @@ from kd_trainer.distill.loss import DistillationLoss
 from kd_trainer.distill.losses import NOT_FOR_TWO, agreement, check_classes, kd_loss, soft_target_loss
 from kd_trainer.distill.schedule import Schedule
 from kd_trainer.errors import InputError
+from kd_trainer.teacher.soft_targets import SoftTargets
 
 SOFT = [name for name in losses.LOSSES if name != "none"]
 
@@ -190,7 +191,7 @@ def test_loss_follows_its_schedules(batch):
     loss_func = DistillationLoss(alpha=[(0, 1.0), (2, 0.0)], temperature=[(0, 4), (2, 2)], kd_loss="mse")
     for epoch, (alpha, temperature) in enumerate([(1.0, 4), (0.5, 3), (0.0, 2)]):
         loss_func.start_epoch(epoch)
-        loss_func.soft_targets = teacher
+        loss_func.soft_targets = SoftTargets(teacher)
         expected = (1 - alpha) * F.cross_entropy(student, labels) + alpha * value("mse", batch)
         assert loss_func(student, labels).item() == pytest.approx(expected.item(), rel=1e-5)
         assert (loss_func.alpha, loss_func.temperature) == (alpha, temperature)

@@ -2,15 +2,15 @@ import argparse
 
 import pytest
 
-from kd_trainer.distill.options import Options, split
+from kd_trainer.distill.options import Options
 from kd_trainer.errors import InputError
-from kd_trainer.teacher.spec import AddMember, check_complete
+from kd_trainer.teacher.spec import AddTeacher, check_complete
 
 GIVEN = {"student": "networks/PFN.py", "teacher": "networks/ParT.py", "teacher_weights": "t.pt"}
 
 
 def test_other_options_go_to_the_student():
-    options, student = split({**GIVEN, "kd_alpha": 0.5, "phi_dims": (8, 8), "for_inference": True})
+    options, student = Options.split({**GIVEN, "kd_alpha": 0.5, "phi_dims": (8, 8), "for_inference": True})
     assert options == Options(**GIVEN, kd_alpha=0.5)
     assert student == {"phi_dims": (8, 8), "for_inference": True}
 
@@ -47,16 +47,16 @@ def test_other_options_go_to_the_student():
 )
 def test_bad_options(change, message):
     with pytest.raises(InputError, match=message):
-        split({**GIVEN, **change})
+        Options.split({**GIVEN, **change})
 
 
 def test_a_student_is_needed():
     with pytest.raises(InputError, match="no student is given"):
-        split({"teacher": "networks/ParT.py"})
+        Options.split({"teacher": "networks/ParT.py"})
 
 
 def test_labels_alone_only_when_asked_for():
-    options, _ = split({"student": "networks/PFN.py", "kd_alpha": 0.0})
+    options, _ = Options.split({"student": "networks/PFN.py", "kd_alpha": 0.0})
     assert options.teacher is None
 
 
@@ -71,7 +71,7 @@ def test_one_network_file_and_one_set_of_options_serve_several_weights():
 def parse(text):
     parser = argparse.ArgumentParser()
     for names, nargs in ((("--network",), None), (("--weights",), None), (("-o", "--network-option"), 2)):
-        parser.add_argument(*names, nargs=nargs, action=AddMember, dest="teachers", required=nargs is None)
+        parser.add_argument(*names, nargs=nargs, action=AddTeacher, dest="teachers", required=nargs is None)
     teachers = parser.parse_args(text.split()).teachers
     check_complete(teachers)
     return teachers

@@ -10,7 +10,8 @@ from torch import distributed, nn
 from weaver.utils.import_tools import import_module
 
 from kd_trainer.errors import InputError
-from kd_trainer.pretrain.contrastive import Contrast, NTXent, as_contrastive, first_row, partners, similarities
+from kd_trainer.pretrain.contrastive import Contrast, as_contrastive, first_row, nt_xent, partners, similarities
+from kd_trainer.supervised import FiniteLoss
 
 SMALL = {
     "ParT": {"embed_dims": [16, 8], "pair_embed_dims": [8], "num_heads": 2, "num_layers": 1, "num_cls_layers": 1},
@@ -38,12 +39,12 @@ def test_nt_xent_of_a_batch_by_hand():
         -math.log(near / (near + far + 1)),  # at 60: 0 (partner), 90, 150
         -math.log(near / (far_side + near + 1)),  # at 150: 0, 90 (partner), 60
     ]
-    assert NTXent()(logits, labels).item() == pytest.approx(sum(losses) / 4, rel=1e-6)
+    assert nt_xent(logits, labels).item() == pytest.approx(sum(losses) / 4, rel=1e-6)
 
 
 def test_loss_that_is_no_number_stops_the_training():
     with pytest.raises(InputError, match="the loss is nan"):
-        NTXent()(torch.full((2, 2), torch.nan, requires_grad=True), torch.tensor([1, 0]))
+        FiniteLoss(nt_xent)(torch.full((2, 2), torch.nan, requires_grad=True), torch.tensor([1, 0]))
 
 
 def test_projection():
@@ -82,7 +83,7 @@ def one_of_two(rank, folder, embeddings):
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     contrast = seeded_contrast()
-    loss = NTXent()(contrast(embeddings), partners(len(embeddings) // 2, first=first_row(len(embeddings))))
+    loss = nt_xent(contrast(embeddings), partners(len(embeddings) // 2, first=first_row(len(embeddings))))
     loss.backward()
     torch.save([loss.detach(), [p.grad for p in contrast.parameters()]], folder / f"{rank}.pt")
 
@@ -104,7 +105,7 @@ def test_two_processes_give_the_loss_and_gradient_of_one(tmp_path):
     (loss_0, grads_0), (loss_1, grads_1) = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
 
     contrast = seeded_contrast()
-    loss = NTXent()(contrast(embeddings.flatten(0, 1)), torch.cat([partners(3), partners(3, first=6)]))
+    loss = nt_xent(contrast(embeddings.flatten(0, 1)), torch.cat([partners(3), partners(3, first=6)]))
     loss.backward()
     torch.testing.assert_close((loss_0 + loss_1) / 2, loss.detach())
     for a, b, parameter in zip(grads_0, grads_1, contrast.parameters()):

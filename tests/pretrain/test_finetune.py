@@ -94,7 +94,7 @@ def test_weights_of_something_else(change, message, config, encoder, tmp_path):
 
 
 def test_unreadable_weights(config, tmp_path):
-    with pytest.raises(InputError, match="there are no pre-trained weights"):
+    with pytest.raises(InputError, match="the pre-trained weights .* do not exist"):
         finetune.take_over(tagger(config), tmp_path / "absent.pt")
     (tmp_path / "short.pt").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"cannot be read \(truncated\?\)"):
@@ -108,7 +108,7 @@ def test_unreadable_weights(config, tmp_path):
         ({"encoder": "networks/none.py"}, "the encoder's network file networks/none.py does not exist"),
         ({"encoder": PFN, "frozen": "yes"}, "frozen is 'yes': it must be True or False"),
         ({"encoder": PFN, "pretrained_weights": "x.pt"}, "unknown option pretrained_weights: valid are encoder"),
-        ({"encoder": PFN, "pretrained": "absent.pt"}, "there are no pre-trained weights absent.pt"),
+        ({"encoder": PFN, "pretrained": "absent.pt"}, "the pre-trained weights absent.pt do not exist"),
     ],
 )
 def test_refusals(options, message, config):
@@ -118,4 +118,4 @@ def test_refusals(options, message, config):
 
 def test_network_file_has_all_hooks():
     module = import_module(str(ROOT / "networks" / "finetune.py"))
-    assert {"get_model", "get_loss", "get_train_fn", "get_evaluate_fn"} <= set(dir(module))
+    assert {"get_model", "get_loss", "get_train_fn", "get_evaluate_fn", "init_opt"} <= set(dir(module))

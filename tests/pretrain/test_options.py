@@ -1,13 +1,13 @@
 import pytest
 
 from kd_trainer.errors import InputError
-from kd_trainer.pretrain.options import Options, split
+from kd_trainer.pretrain.options import Options
 
 GIVEN = {"encoder": "networks/ParT.py"}
 
 
 def test_other_options_go_to_the_encoder():
-    options, encoder = split({**GIVEN, "cl_temperature": 0.2, "aug_boost": 0.5, "num_layers": 2})
+    options, encoder = Options.split({**GIVEN, "cl_temperature": 0.2, "aug_boost": 0.5, "num_layers": 2})
     assert options == Options("networks/ParT.py", cl_temperature=0.2, aug_boost=0.5)
     assert encoder == {"num_layers": 2}
 
@@ -29,9 +29,9 @@ def test_other_options_go_to_the_encoder():
 )
 def test_bad_options(change, message):
     with pytest.raises(InputError, match=message):
-        split({**GIVEN, **change})
+        Options.split({**GIVEN, **change})
 
 
 def test_an_encoder_is_needed():
     with pytest.raises(InputError, match="no encoder is given"):
-        split({"cl_temperature": 0.1})
+        Options.split({"cl_temperature": 0.1})

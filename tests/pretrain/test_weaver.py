@@ -158,4 +158,4 @@ def test_jets_are_not_contrasted_with_themselves(load_config):
 
 def test_network_file_has_all_hooks():
     module = import_module(str(ROOT / "networks" / "contrastive.py"))
-    assert {"get_model", "get_loss", "get_train_fn", "get_evaluate_fn"} <= set(dir(module))
+    assert {"get_model", "get_loss", "get_train_fn", "get_evaluate_fn", "init_opt"} <= set(dir(module))

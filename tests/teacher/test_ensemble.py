@@ -4,6 +4,7 @@ import torch
 from scipy.special import logsumexp, softmax
 
 from kd_trainer.teacher.ensemble import Ensemble, combined, grouped
+from kd_trainer.teacher.soft_targets import SoftTargets
 
 GROUPS = [[3, 0], [1], [2, 4, 5]]  # class 6 is ignored
 
@@ -48,23 +49,24 @@ class Fixed:
         self.output, self.classes, self.input_names, self.description = output, classes, ["x"], "a teacher"
 
     def __call__(self, X, device):
-        return self.output.expand(len(X["teacher_x"]), -1)
+        return SoftTargets(*(part.expand(len(X["teacher_x"]), -1) for part in self.output))
 
 
 def test_each_teacher_is_grouped_before_they_are_averaged(logits):
     rows = [z[:1] for z in logits]
     X = {"teacher_x": torch.zeros(3, 1), "x": None}
     for what in ("probabilities", "logits"):
-        ensemble = Ensemble([Fixed(row, 7) for row in rows], what, GROUPS)
+        ensemble = Ensemble([Fixed([row], 7) for row in rows], what, GROUPS)
         expected = combined([grouped(row, GROUPS) for row in rows], what)
-        torch.testing.assert_close(ensemble(X, "cpu"), expected.expand(3, -1))
+        torch.testing.assert_close(ensemble(X, "cpu").logits, expected.expand(3, -1))
         assert f"; mean of their {what}; 6 of 7 classes in 3 groups" in ensemble.description
 
 
 def test_one_teacher_is_itself_and_its_embedding_is_in_no_group(logits):
     X = {"teacher_x": torch.zeros(2, 1)}
-    assert torch.equal(Ensemble([Fixed(logits[0][:1], 7)], "logits", None)(X, "cpu"), logits[0][:1].expand(2, -1))
-    with_embedding = Fixed(torch.cat([logits[0][:1], torch.arange(4.0)[None]], dim=1), 7)
+    alone = Ensemble([Fixed([logits[0][:1]], 7)], "logits", None)(X, "cpu")
+    assert torch.equal(alone.logits, logits[0][:1].expand(2, -1)) and alone.embedding is None
+    with_embedding = Fixed([logits[0][:1], torch.arange(4.0)[None]], 7)
     output = Ensemble([with_embedding], "logits", GROUPS)(X, "cpu")
-    torch.testing.assert_close(output[:, :3], grouped(logits[0][:1], GROUPS).expand(2, -1))
-    assert output[:, 3:].tolist() == [[0, 1, 2, 3]] * 2
+    torch.testing.assert_close(output.logits, grouped(logits[0][:1], GROUPS).expand(2, -1))
+    assert output.embedding.tolist() == [[0, 1, 2, 3]] * 2

@@ -138,7 +138,7 @@ def test_teachers_are_folded(teacher, configs):
     with torch.no_grad():
         expected = plain.eval()(*inputs.values())
     outputs = loaded({"teacher_" + name: x for name, x in inputs.items()}, "cpu")
-    torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(torch.cat(outputs, dim=1), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

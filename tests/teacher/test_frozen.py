@@ -1,4 +1,3 @@
-import shutil
 
 import pytest
 import torch
@@ -7,12 +6,9 @@ from helpers import ROOT
 from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
 
-from kd_trainer.errors import InputError
 from kd_trainer.teacher import batching
 from kd_trainer.teacher.batching import batch_sizes, batches, lengths_of, masks_of, shortest_length, trial_jets
-from kd_trainer.teacher.ensemble import Ensemble
 from kd_trainer.teacher.frozen import Teacher
-from kd_trainer.teacher.precision import Approximation
 
 NAMES = ("pf_points", "pf_features", "pf_vectors", "pf_mask")
 CHANNELS = {"pf_points": 2, "pf_features": 17, "pf_vectors": 4, "pf_mask": 1}
@@ -77,7 +73,7 @@ def test_logits_are_those_of_untrimmed_jets_in_their_order(name, shortest, threa
     assert shortest_length(model, trial_jets(SHAPES)) == shortest
     teacher = Teacher(model, NAMES, "", shortest)
     for _ in range(2):
-        torch.testing.assert_close(teacher(paired(inputs), "cpu"), expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(teacher(paired(inputs), "cpu").logits, expected, rtol=1e-5, atol=1e-5)
     assert expected.std(dim=0).min() > 1e-3  # jets differ, so that their order is seen
 
 
@@ -89,7 +85,8 @@ class SeesPadding(torch.nn.Module):
 def test_a_network_that_looks_beyond_its_mask_is_not_trimmed():
     model, inputs = SeesPadding(), jets()
     assert shortest_length(model, trial_jets(SHAPES)) is None
-    torch.testing.assert_close(Teacher(model, NAMES, "")(paired(inputs), "cpu"), inputs["pf_features"].sum(dim=2))
+    logits = Teacher(model, NAMES, "")(paired(inputs), "cpu").logits
+    torch.testing.assert_close(logits, inputs["pf_features"].sum(dim=2))
 
 
 class Forgetful(torch.nn.Module):
@@ -105,7 +102,7 @@ class Forgetful(torch.nn.Module):
 def test_a_network_that_leaves_things_in_itself(threads):
     inputs = jets(2000)
     expected = (inputs["pf_features"] * inputs["pf_mask"]).sum(dim=2)
-    torch.testing.assert_close(Teacher(Forgetful(), NAMES, "", 1)(paired(inputs), "cpu"), expected)
+    torch.testing.assert_close(Teacher(Forgetful(), NAMES, "", 1)(paired(inputs), "cpu").logits, expected)
 
 
 def test_the_teacher_leaves_no_trace(threads):
@@ -114,33 +111,9 @@ def test_the_teacher_leaves_no_trace(threads):
     assert any("running_mean" in name for name in before)
     teacher = Teacher(model, NAMES, "", 1)
     assert not model.training and not any(p.requires_grad for p in model.parameters())
-    logits = teacher(paired(jets(50)), "cpu")
+    logits = teacher(paired(jets(50)), "cpu").logits
     assert all(torch.equal(before[name], x) for name, x in model.state_dict().items())  # bit by bit
     assert not logits.requires_grad and not logits.is_inference()  # a loss can keep it for its backward pass
-
-
-@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
-def test_a_compiled_teacher(capsys):
-    """Whatever is printed of it: the first jets plainly and compiled, then compiled only."""
-    teacher, inputs = Teacher(network("PFN"), NAMES, "", 1), paired(jets(40))
-    expected = teacher(inputs, "cpu")
-    compiled = Approximation(Ensemble([teacher], "probabilities", None), None, compiled=True)
-    for _ in range(2):
-        torch.testing.assert_close(compiled(inputs, "cpu"), expected, rtol=1e-4, atol=1e-5)
-    assert teacher.compiled and not teacher.bfloat16
-    (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith("float32, compiled against float32 on 40 jets: log-probabilities differ by ")
-
-
-def test_what_torch_cannot_compile(monkeypatch):
-    def refuse(*inputs):
-        raise RuntimeError("no C++ compiler")
-
-    monkeypatch.setattr(torch, "compile", lambda model, dynamic: refuse)
-    ensemble = Ensemble([Teacher(network("PFN"), NAMES, "", 1)], "probabilities", None)
-    compiled = Approximation(ensemble, None, compiled=True)
-    with pytest.raises(InputError, match=r"cannot compile the teacher \(no C\+\+ compiler\): run .* without --compile"):
-        compiled(paired(jets(4)), "cpu")
 
 
 def test_batches_have_a_budget_of_pairs():
@@ -171,4 +144,4 @@ def test_each_collection_has_its_own_mask():
 def test_without_masks_nothing_is_trimmed():
     inputs = {"jet": torch.arange(300.0).view(300, 1)}
     assert shortest_length(lambda x: x, trial_jets({"jet": (-1, 1)})) is None
-    assert torch.equal(Teacher(torch.nn.Identity(), ["jet"], "")(paired(inputs), "cpu"), inputs["jet"])
+    assert torch.equal(Teacher(torch.nn.Identity(), ["jet"], "")(paired(inputs), "cpu").logits, inputs["jet"])

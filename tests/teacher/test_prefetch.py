@@ -8,6 +8,7 @@ import torch
 
 from kd_trainer.teacher.memory import ENTRY, RememberingTeacher
 from kd_trainer.teacher.prefetch import one_ahead, with_soft_targets
+from kd_trainer.teacher.soft_targets import SoftTargets
 
 BATCHES = [({"teacher_x": torch.full((2, 1, 1), float(i))}, {"y": i}, {}) for i in range(4)]
 
@@ -30,14 +31,14 @@ class Teacher:
 
     def __call__(self, X, device):
         self.asked.append(X["teacher_x"].flatten().tolist())
-        return 2 * X["teacher_x"][:, :, 0]
+        return SoftTargets(2 * X["teacher_x"][:, :, 0], -X["teacher_x"][:, :, 0])
 
 
 def test_on_a_cpu_the_teacher_is_asked_when_a_batch_is_due():
     teacher = Teacher()
     for number, (batch, targets) in enumerate(with_soft_targets(BATCHES, teacher, torch.device("cpu"))):
         assert len(teacher.asked) == number + 1
-        assert batch is BATCHES[number] and targets.tolist() == [[2 * number]] * 2
+        assert batch is BATCHES[number] and targets.logits.tolist() == [[2 * number]] * 2
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def cuda(monkeypatch):
     def teacher(X, device):
         number = int(X["teacher_x"][0])
         log.append(f"asked for {number} on {current[-1].name}")
-        return SimpleNamespace(record_stream=lambda stream: log.append(f"{number} is {stream.name}'s"))
+        return SoftTargets(SimpleNamespace(record_stream=lambda stream: log.append(f"{number} is {stream.name}'s")))
 
     return log, teacher
 
@@ -94,13 +95,28 @@ def test_memory_asks_for_each_jet_once_and_keeps_the_order():
     memory = RememberingTeacher(teacher, 1e6)
     for values in ([1, 2, 3], [4, 3, 5, 1], [5, 4, 3, 2, 1]):
         X = {"teacher_x": torch.tensor(values, dtype=torch.float32).view(-1, 1, 1), "x": None}
-        assert memory(X, "cpu").tolist() == [[2 * value] for value in values]
+        logits, embedding = memory(X, "cpu")
+        assert logits.tolist() == [[2 * value] for value in values] == (-2 * embedding).tolist()
     assert teacher.asked == [[1, 2, 3], [4, 5]]
 
 
 def test_memory_has_an_end():
     teacher = Teacher()
-    memory = RememberingTeacher(teacher, 2 * (4 + ENTRY))  # two rows of four bytes
+    memory = RememberingTeacher(teacher, 2 * (8 + ENTRY))  # two rows of eight bytes
     for values in ([1], [2], [3], [3], [1, 2]):
         memory({"teacher_x": torch.tensor(values, dtype=torch.float32).view(-1, 1, 1)}, "cpu")
     assert teacher.asked == [[1], [2], [3], [3]]
+
+
+def test_memory_is_kept_and_taken_up_again():
+    memory = RememberingTeacher(Teacher(), 1e6)
+    assert memory.state_dict() == {}
+    X = {"teacher_x": torch.tensor([1.0, 2.0]).view(-1, 1, 1)}
+    expected = memory(X, "cpu")
+    teacher = Teacher()
+    again = RememberingTeacher(teacher, 1e6)
+    again.load_state_dict(memory.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(again(X, "cpu"), expected)) and not teacher.asked
+    again.load_state_dict({})
+    again(X, "cpu")
+    assert teacher.asked == [[1, 2]]

@@ -1,4 +1,4 @@
-"""The hooks of a network file ($HOOKS) that end the process with kill -9 where $DIE says: 'train 1', 'evaluate 2', ..."""
+"""The hooks of a network file ($HOOKS) that end the process with kill -9 where $DIE says: 'train 1', 'evaluate 2'."""
 
 import os
 import signal

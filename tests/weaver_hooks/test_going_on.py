@@ -1,20 +1,34 @@
 """Trainings through the real weaver command that are killed and begun again, against the same without interruption."""
 
+import json
+
 import pytest
 import torch
-from distillation import L1, STUDENT
-from helpers import ROOT, weaver
+from distillation import FULL, L1, STUDENT, TEACHER
+from helpers import ROOT, kd_trainer, weaver
+from weaver.utils.dataset import DataConfig
+from weaver.utils.import_tools import import_module
 
 NETWORKS = ROOT / "networks"
-COMMON = ("--batch-size", 16, "--optimizer", "ranger", "--start-lr", "5e-3", "--fetch-step", 0.5)
+COMMON = ("--batch-size", 16, "--optimizer", "ranger", "--start-lr", "5e-3", "--fetch-step", 0.5, "-o", "seed", 3)
+STEPS = ("--steps-per-epoch", 12, "--steps-per-epoch-val", 5)
 
 
-def train(hooks, prefix, *args, die="", check=True, hash_seed=0):
-    """weaver with the hooks of a network file; it ends with kill -9 where `die` says."""
-    env = {"HOOKS": NETWORKS / f"{hooks}.py", "DIE": die, "PYTHONHASHSEED": hash_seed, "OMP_NUM_THREADS": 1}
-    prefix.parent.mkdir(parents=True, exist_ok=True)
-    return weaver("-n", ROOT / "tests" / "weaver_hooks" / "dying.py", *COMMON, *args, "-m", prefix,
-                  "--log-file", f"{prefix}.log", check=check and not die, env=env)  # fmt: skip
+@pytest.fixture
+def train(jets, tmp_path):
+    """weaver with the hooks of a network file, as a function; it ends with kill -9 where `die` says."""
+
+    def train(hooks, side, *args, die="", check=True, hash_seed=0):
+        env = {"HOOKS": NETWORKS / f"{hooks}.py", "DIE": die, "PYTHONHASHSEED": hash_seed, "OMP_NUM_THREADS": 1}
+        (tmp_path / side).mkdir(exist_ok=True)
+        result = weaver("--data-train", f"a:{jets}/train/[HQ]*.parquet", f"b:{jets}/train/[TWZ]*.parquet",
+                        "--data-val", f"{jets}/val/*.parquet", "-n", ROOT / "tests" / "weaver_hooks" / "dying.py",
+                        *COMMON, *args, "-m", tmp_path / side / "net", "--log-file", tmp_path / side / "net.log",
+                        check=check and not die, env=env)  # fmt: skip
+        assert not die or result.returncode != 0, f"it did not die at {die}"
+        return result
+
+    return train
 
 
 def same(a, b):
@@ -24,20 +38,64 @@ def same(a, b):
 
 
 def agree(folder, epochs):
+    """The best and the last checkpoint and the metrics are those of the training that nothing interrupted."""
+    whole, cut = folder / "whole", folder / "cut"
     for name in ("best_epoch", f"epoch-{epochs - 1}"):
-        assert same(*(folder / side / f"net_{name}_state.pt" for side in ("whole", "cut"))), name
+        assert same(*(side / f"net_{name}_state.pt" for side in (whole, cut))), name
+    records = [json.loads((side / "net_record.json").read_text()) for side in (whole, cut)]
+    for key in ("metrics", "best_epoch", "seed"):
+        assert records[0][key] == records[1][key]
+    assert not list(folder.glob("*/net_resume.pt"))
+    assert "Going on after epoch" in (cut / "net.log").read_text()
 
 
-SUPERVISED = ("-c", L1, "-o", "network", f"'{NETWORKS}/PFN.py'", *STUDENT, "-o", "seed", 3)
+SUPERVISED = ("-c", L1, "-o", "network", f"'{NETWORKS}/PFN.py'", *STUDENT)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("steps", [(), ("--samples-per-epoch", 160, "--samples-per-epoch-val", 80),
-                                   ("--steps-per-epoch", 10, "--steps-per-epoch-val", 5, "--in-memory",
-                                    "--lr-scheduler", "flat+cos")])  # fmt: skip
-def test_a_supervised_training(jets, tmp_path, workers, steps):
-    args = ("--data-train", f"{jets}/train/*.parquet", "--data-val", f"{jets}/val/*.parquet", *SUPERVISED, *steps, "--num-workers", workers, "--num-epochs", 4)
-    train("supervised", tmp_path / "whole" / "net", *args)
-    for die in ("train 0", "evaluate 1", "train 3", ""):
-        train("supervised", tmp_path / "cut" / "net", *args, die=die)
-    agree(tmp_path, 4)
+@pytest.mark.parametrize(
+    "workers, steps, dies",
+    [
+        (0, (), ("train 0", "evaluate 1")),
+        (2, (), ("evaluate 1",)),
+        (0, STEPS, ("evaluate 0", "train 2")),
+        (2, (*STEPS, "--lr-scheduler", "flat+cos"), ("evaluate 0",)),
+        (1, (*STEPS, "--in-memory", "--auto-clean"), ("evaluate 1",)),
+    ],
+)
+def test_the_same_jets_whatever_the_loader(train, tmp_path, workers, steps, dies):
+    args = (*SUPERVISED, *steps, "--num-workers", workers, "--num-epochs", 3)
+    train("supervised", "whole", *args)
+    for seed, die in enumerate((*dies, "")):
+        train("supervised", "cut", *args, die=die, hash_seed=seed)
+    agree(tmp_path, 3)
+
+
+@pytest.fixture
+def distilled(tmp_path):
+    """Arguments of a distillation."""
+    torch.manual_seed(3)
+    config = DataConfig.load(str(FULL), load_observers=False)
+    model, _ = import_module(f"{NETWORKS}/ParT.py").get_model(config, **TEACHER)
+    torch.save(model.state_dict(), tmp_path / "teacher.pt")
+    kd_trainer("pair", "--student", L1, "--teacher", FULL, "-o", tmp_path / "pair")
+    return ("-c", tmp_path / "pair" / "paired.yaml", "--data-config-val", tmp_path / "pair" / "student.yaml",
+            "-o", "teacher", f"'{NETWORKS}/ParT.py'", "-o", "teacher_weights", f"'{tmp_path}/teacher.pt'",
+            "-o", "teacher_options", TEACHER, "-o", "kd_alpha", "[(0, 0.9), (2, 0.3)]",
+            "-o", "kd_temperature", "[(0, 4.0), (2, 1.0)]", *STUDENT)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "hooks, options",
+    [
+        ("distill", ("-o", "student", f"'{NETWORKS}/PFN.py'", "-o", "kd_embed_weight", 0.5)),
+        ("distill", ("-o", "student", f"'{NETWORKS}/quantised.py'", "-o", "network", f"'{NETWORKS}/PFN.py'")),
+        ("contrastive", ("-c", L1, "-o", "encoder", f"'{NETWORKS}/PFN.py'", *STUDENT)),
+        ("finetune", ("-c", L1, "-o", "encoder", f"'{NETWORKS}/PFN.py'", *STUDENT)),
+    ],
+)
+def test_every_kind_of_training(train, distilled, tmp_path, hooks, options):
+    args = (*(distilled if hooks == "distill" else ()), *options, *STEPS, "--num-workers", 0, "--num-epochs", 3)
+    train(hooks, "whole", *args)
+    for die in ("evaluate 0", ""):
+        train(hooks, "cut", *args, die=die)
+    agree(tmp_path, 3)
