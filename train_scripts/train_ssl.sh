@@ -112,6 +112,7 @@ case $mode in
             scratch) from_encoder=() ;;
             linear) from_encoder=(-o pretrained "$(quoted "$pretrained")" -o frozen True) ;;
             finetune)
+                [[ $start_lr ]] || fail "train_scripts/models/$MODEL.sh does not set --start-lr"
                 from_encoder=(-o pretrained "$(quoted "$pretrained")" --optimizer-option lr_mult "('$head', $HEAD_RATE)"
                     --start-lr "$(awk -v lr="$start_lr" -v rate="$HEAD_RATE" 'BEGIN { print lr / rate }')")
                 ;;
