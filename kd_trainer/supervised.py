@@ -111,7 +111,7 @@ def train_fn(introduction: Callable[[nn.Module], str], own: Callable[..., None] 
     introduction : callable of the model -> str
     own : callable or None
     """
-    begun = []
+    begun: list[bool] = []
 
     def train(model: nn.Module, *args: Any, extra_args: dict[str, Any], **kwargs: Any) -> None:
         if not begun:

@@ -12,6 +12,8 @@ kd_fail() {
     exit 1
 }
 
+kd_need() { python -m kd_trainer.requirements "$@" || exit 1; } # kd_need EXTRA...: names the packages that are not there
+
 kd_suits() { # kd_suits PYTHON NEWEST MODULE...: it runs, is 3.11 to 3.NEWEST and has the modules
     "$1" -c 'import importlib, sys
 for name in sys.argv[2:]: importlib.import_module(name)

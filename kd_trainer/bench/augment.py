@@ -35,13 +35,13 @@ def sides(
     """
     import torch
 
-    from kd_trainer.pretrain.contrastive import NTXent, as_contrastive, partners
+    from kd_trainer.pretrain.contrastive import as_contrastive, nt_xent, partners
     from kd_trainer.pretrain.loop import join
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     X = {name: values.to(device) for name, values in X.items()}
     model = as_contrastive(model, projection=views.options.cl_projection, temperature=0.1).to(device).train()
-    optimizer, loss = torch.optim.AdamW(model.parameters(), lr=1e-4), NTXent()
+    optimizer, loss = torch.optim.AdamW(model.parameters(), lr=1e-4), nt_xent
     batch = join(views(X))
     inputs, labels = [batch[name] for name in info["input_names"]], partners(len(X["pf_mask"]), device=device)
 

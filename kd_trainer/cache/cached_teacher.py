@@ -67,7 +67,7 @@ class CachedTeacher:
         )
         self.groups = groups
         self.classes = len(data_config.labels.get("names", data_config.label_value))
-        self.layout = None
+        self.layout: Layout | None = None
 
     def verify(self, paths: Sequence[str]) -> None:
         """Look at what made each file, and that its input file is what it was.
@@ -91,8 +91,8 @@ class CachedTeacher:
                 f"{len(bad)} of {len(paths)} files of the cache were made from something else; "
                 f"{path}: {'; '.join(texts)}; run cache again"
             )
-        self.layout = Layout(**layout)
-        if self.layout.groups() != self.groups:
+        self.layout = columns = Layout(**layout)
+        if columns.groups() != self.groups:
             raise InputError("the data config reads other columns than the cache has: use its own cached.yaml")
         self._check_inputs(found)
         precisions = {made.get("precision", PRECISIONS[0]) for made in found.values()}
@@ -101,8 +101,8 @@ class CachedTeacher:
         loose = {text for made in found.values() for text in fingerprint.differences(made, wanted).values()}
         self.description += (
             f"; soft targets from the cache {', '.join(folders)} ({len(paths)} files, "
-            f"{f'the {self.layout.top} largest' if self.layout.top else 'all'} of {self.classes} logits, "
-            f"{self.layout.dtype}{', '.join(['', *approximate])})"
+            f"{f'the {columns.top} largest' if columns.top else 'all'} of {self.classes} logits, "
+            f"{columns.dtype}{', '.join(['', *approximate])})"
         )
         if loose:
             _logger.warning("The cache was written with another %s", "; ".join(sorted(loose)))
@@ -127,4 +127,6 @@ class CachedTeacher:
     def __call__(self, X: Mapping[str, torch.Tensor], device: torch.device | str) -> SoftTargets:
         """Soft targets in fp32 for a batch X, on `device`."""
         columns = {name: X[name].to(device, non_blocking=True) for name in self.groups}
+        if self.layout is None:
+            raise RuntimeError("the files of the cache have not been verified")
         return SoftTargets(self.layout.logits(columns))

@@ -29,7 +29,7 @@ class Matching(nn.Module):
     def __init__(self, layer: nn.Linear, width: int) -> None:
         super().__init__()
         self.projection = nn.Linear(layer.in_features, width)
-        self.seen = None
+        self.seen: torch.Tensor | None = None
         layer.register_forward_pre_hook(self._see)
 
     def _see(self, layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
@@ -39,6 +39,8 @@ class Matching(nn.Module):
     def take(self) -> torch.Tensor:
         """The projected embedding (N, D) of the batch that the student has seen last, once."""
         seen, self.seen = self.seen, None
+        if seen is None:
+            raise RuntimeError("the student has not seen a batch since its embedding was taken")
         return self.projection(seen.float())
 
 

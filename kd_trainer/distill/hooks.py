@@ -100,7 +100,8 @@ def get_evaluate_fn(data_config: DataConfig, options: Options, student_options: 
             teacher, _ = _soft_targets(config, dataclasses.replace(options, kd_cache=None))
             return teacher
         teacher, verify = _soft_targets(config, options)
-        verify(files_of(loader))
+        if verify:
+            verify(files_of(loader))
         return teacher
 
     return evaluates(loop.evaluate_fn(names_of(data_config.labels) or data_config.label_value, teacher_for))
@@ -125,10 +126,8 @@ def _soft_targets(data_config: DataConfig, options: Options) -> tuple[SoftTarget
         return cached, cached.verify
     if reads_cache(data_config):
         raise InputError("the data config reads the soft targets of a cache: name its paired.yaml with -o kd_cache")
-    teacher = load_ensemble(options.teachers(), data_config, options.kd_ensemble, options.kd_embed_weight > 0)
-    if options.kd_memory > 0:
-        teacher = RememberingTeacher(teacher, options.kd_memory * 1e6)
-    return teacher, None
+    ensemble = load_ensemble(options.teachers(), data_config, options.kd_ensemble, options.kd_embed_weight > 0)
+    return (RememberingTeacher(ensemble, options.kd_memory * 1e6) if options.kd_memory > 0 else ensemble), None
 
 
 def _student_module(options: Options) -> ModuleType:

@@ -90,12 +90,21 @@ def train_fn(teacher: SoftTargetSource | None, student_name: str) -> Callable[..
     student_name : str
         For the log.
     """
-    begun = []
+    begun: list[bool] = []
 
     def train(
-        model: nn.Module, loss_func: DistillationLoss, opt: torch.optim.Optimizer, scheduler: Any, train_loader: Loader, dev: torch.device, epoch: int, steps_per_epoch: int | None = None, tb_helper: Any = None,
-        extra_args: Any = None, **kwargs: Any,
-    ) -> None:  # fmt: skip
+        model: nn.Module,
+        loss_func: DistillationLoss,
+        opt: torch.optim.Optimizer,
+        scheduler: Any,
+        train_loader: Loader,
+        dev: torch.device,
+        epoch: int,
+        steps_per_epoch: int | None = None,
+        tb_helper: Any = None,
+        extra_args: Any = None,
+        **kwargs: Any,
+    ) -> None:
         if not begun:
             loss_func.matching = matching_of(model)
             _logger.info(introduction(model, loss_func, teacher, student_name), color="bold")
@@ -125,7 +134,7 @@ def keep_memory(extra_args: dict[str, Any], use: str, teacher: SoftTargetSource 
         training.keep(f"soft targets of {use}", teacher)
 
 
-def evaluate_fn(names: Sequence[str], teacher_for: TeacherFor = None) -> Callable[..., Any]:
+def evaluate_fn(names: Sequence[str], teacher_for: TeacherFor | None = None) -> Callable[..., Any]:
     """The evaluation function for weaver: its own, with the plain task loss and the student's inputs.
 
     Parameters
@@ -134,7 +143,9 @@ def evaluate_fn(names: Sequence[str], teacher_for: TeacherFor = None) -> Callabl
     teacher_for : callable loader -> callable (X, device) -> SoftTargets
         The teacher that stands in for the labels of jets that have none, see `StudentView`.
     """
-    teachers = weakref.WeakKeyDictionary()  # of the loaders, which weaver deletes
+    teachers: weakref.WeakKeyDictionary[Loader, SoftTargetSource | None] = (
+        weakref.WeakKeyDictionary()
+    )  # of the loaders, which weaver deletes
 
     def evaluate(
         model: nn.Module,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
+from kd_trainer.distill.embedding import Matching
 from kd_trainer.distill.losses import EMBED_LOSSES, agreement, soft_target_loss
 from kd_trainer.distill.schedule import Schedule, Value
 from kd_trainer.errors import InputError
@@ -40,9 +41,18 @@ class DistillationLoss(nn.Module):
     """
 
     def __init__(
-        self, *, alpha: Value, temperature: Value, kd_loss: str = "kl", kd_loss_options: Mapping[str, float] | None = None, embed_weight: float = 0.0, embed_loss: str = "cosine",
-        task_loss: Loss | None = None, label_smoothing: float = 0.0, needs_teacher: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        alpha: Value,
+        temperature: Value,
+        kd_loss: str = "kl",
+        kd_loss_options: Mapping[str, float] | None = None,
+        embed_weight: float = 0.0,
+        embed_loss: str = "cosine",
+        task_loss: Loss | None = None,
+        label_smoothing: float = 0.0,
+        needs_teacher: bool = True,
+    ) -> None:
         super().__init__()
         self.alphas = Schedule("kd_alpha", alpha)
         self.temperatures = Schedule("kd_temperature", temperature)
@@ -54,8 +64,9 @@ class DistillationLoss(nn.Module):
         self.label_smoothing = label_smoothing
         self.training_loss = _smoothed(self.task_loss, label_smoothing) if label_smoothing else self.task_loss
         self.needs_teacher = needs_teacher
-        self.matching = None
-        self.soft_targets = None
+        self.matching: Matching | None = None
+        self.soft_targets: SoftTargets | None = None
+        self.sums: dict[str, float] = {}
         self.start_epoch(0)
 
     def extra_repr(self) -> str:
@@ -103,7 +114,7 @@ class DistillationLoss(nn.Module):
                     student_logits=logits, teacher_logits=targets.logits, labels=labels, temperature=self.temperature
                 )
                 loss = (1 - self.alpha) * loss + self.alpha * parts["kd_loss"]
-                if self.embed_weight:
+                if self.embed_weight and self.matching:
                     parts["embed_loss"] = EMBED_LOSSES[self.embed_loss](self.matching.take(), targets.embedding)
                     loss = loss + self.embed_weight * parts["embed_loss"]
                 parts["agreement"] = agreement(logits, targets.logits)

@@ -141,7 +141,7 @@ def agreement(logits: torch.Tensor, other_logits: torch.Tensor) -> torch.Tensor:
     return (logits.argmax(dim=1) == other_logits.argmax(dim=1)).float().mean()
 
 
-LOSSES = {
+LOSSES: dict[str, Callable[..., torch.Tensor]] = {
     "kl": kd_loss,
     "dkd": decoupled_loss,
     "standardised": standardised_loss,
@@ -207,4 +207,7 @@ def cosine_distance(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tenso
     return 1 - F.cosine_similarity(student, teacher, dim=1).mean()
 
 
-EMBED_LOSSES = {"cosine": cosine_distance, "smooth_l1": F.smooth_l1_loss}  # the latter: arXiv 1504.08083, eq. 3
+EMBED_LOSSES: dict[str, Callable[..., torch.Tensor]] = {
+    "cosine": cosine_distance,
+    "smooth_l1": F.smooth_l1_loss,
+}  # the latter: arXiv 1504.08083, eq. 3

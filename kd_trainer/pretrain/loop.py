@@ -118,7 +118,7 @@ def check(train_loader: Loader, extra_args: dict[str, Any]) -> None:
 
 def train_fn(views: Views, encoder_name: str) -> Callable[..., None]:
     """The function that trains an epoch: weaver's own, on two views of each jet."""
-    begun = []
+    begun: list[bool] = []
 
     def train(
         model: nn.Module,

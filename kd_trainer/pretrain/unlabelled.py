@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
 
 from kd_trainer.classes import unlabelled
 from kd_trainer.configs import load, write
@@ -33,7 +32,7 @@ def check_same_inputs(options: dict, other: dict, *, names: tuple[str, str]) -> 
             )
 
 
-def _variables(group: dict[str, Any]) -> list[str]:
+def _variables(group: dict) -> list[str]:
     return [v[0] if isinstance(v, list) else v for v in group["vars"]]
 
 

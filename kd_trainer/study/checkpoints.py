@@ -1,6 +1,5 @@
 """Teachers that are existing checkpoints: their predictions, from the soft targets for the test jets."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -14,7 +13,7 @@ from kd_trainer.classes import names_of
 from kd_trainer.evaluate.predictions import Prediction
 
 
-def prediction(folder: Path, patterns: Iterable[str]) -> Prediction:
+def prediction(folder: Path, patterns: list[str]) -> Prediction:
     """What a teacher says of the test jets, in the classes of its students.
 
     Parameters

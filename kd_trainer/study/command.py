@@ -5,14 +5,13 @@ The steps themselves are run by train_scripts/study.sh, which calls snakemake.
 
 import argparse
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from kd_trainer.errors import InputError
 from kd_trainer.study import plan as plans
 
 
-def parse(argv: Sequence[str]) -> argparse.Namespace:
+def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="kd_trainer study",
         description="Compare the taggers of a study that are trained and have predicted the test jets (--report), or "
@@ -33,7 +32,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     return args
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: list[str]) -> int:
     """Write the report or the document."""
     args = parse(argv)
     if args.document:

@@ -2,10 +2,7 @@
 
 import json
 import os
-import re
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from tabulate import tabulate
 
@@ -17,7 +14,7 @@ from kd_trainer.study import plots
 NAMES = {"accuracy": "accuracy", "auc": "AUC", "rej30": "Rej 30 %", "rej50": "Rej 50 %", "ece": "ECE"}
 
 
-def write_document(paths: Iterable[Path], output: Path) -> int:
+def write_document(paths: list[Path], output: Path) -> int:
     """Write the blocks of results into a Markdown file, and their figures beside the results.
 
     A block stands between `<!-- begin NAME -->` and `<!-- end NAME -->`, NAME being that of the results; what is
@@ -41,12 +38,12 @@ def write_document(paths: Iterable[Path], output: Path) -> int:
         drawn = plots.draw_all(results, path.parent, path.stem)
         links = [os.path.relpath(figure, output.parent) for figure in drawn if figure.suffix == ".png"]
         block = f"{begin}\n\n{tables(results, links)}\n\n{end}"
-        text = re.sub(re.escape(begin) + ".*" + re.escape(end), lambda _, block=block: block, text, flags=re.DOTALL)
+        text = text[: text.index(begin)] + block + text[text.index(end) + len(end) :]
     write_text(output, text)
     return 0
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path) -> dict:
     """Results of a study.
 
     Raises
@@ -64,7 +61,7 @@ def load(path: Path) -> dict[str, Any]:
     return results
 
 
-def tables(results: Mapping[str, Any], links: Iterable[str]) -> str:
+def tables(results: dict, links: list[str]) -> str:
     """The block of a study: what was trained, figures of merit, gains, figures."""
     parts = [introduction(results), merit_table(results), GAINS, gain_table(results)]
     return "\n\n".join([*parts, *(f"![{Path(link).stem}]({link})" for link in links)])
@@ -76,7 +73,7 @@ GAINS = (
 )
 
 
-def introduction(results: Mapping[str, Any]) -> str:
+def introduction(results: dict) -> str:
     """What was trained and measured, in sentences."""
     sizes = ", ".join(f"{count} ({name})" for name, count in results["training_jets"].items())
     test = ", ".join(f"{count} {name}" for name, count in results["test_jets"].items())
@@ -93,26 +90,26 @@ def introduction(results: Mapping[str, Any]) -> str:
     return text
 
 
-def _listed(averaged: Mapping[str, Sequence[str]]) -> str:
+def _listed(averaged: dict) -> str:
     points = {name: len(points) for name, points in averaged.items()}
     return " and ".join(f"{count} signal{'s' * (count != 1)} at {name[3:]} %" for name, count in points.items())
 
 
-def _order(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _order(results: dict) -> list[dict]:
     roles = ("teacher", "ensemble", "ceiling", "student")
     return sorted(results["cells"], key=lambda cell: roles.index(cell["role"]))
 
 
-def _who(results: Mapping[str, Any], cell: Mapping[str, Any]) -> list[str]:
+def _who(results: dict, cell: dict) -> list[str]:
     several = len(results["training_jets"]) > 1
     return [cell["student"], cell["tier"], *([cell["sample"]] if several else []), cell["arm"]]
 
 
-def _header(results: Mapping[str, Any]) -> list[str]:
+def _header(results: dict) -> list[str]:
     return ["tagger", "inputs", *(["jets"] if len(results["training_jets"]) > 1 else []), "arm"]
 
 
-def merit_table(results: Mapping[str, Any]) -> str:
+def merit_table(results: dict) -> str:
     """A row a cell: size and figures of merit."""
     rows = [
         [*_who(results, cell), len(cell["seeds"]) or ABSENT, si(cell["parameters"]), si(cell["flops"]),
@@ -123,7 +120,7 @@ def merit_table(results: Mapping[str, Any]) -> str:
     return tabulate(rows, header, tablefmt="github", disable_numparse=True)
 
 
-def gain_table(results: Mapping[str, Any]) -> str:
+def gain_table(results: dict) -> str:
     """A row a distilled cell: ratios, differences, calibration before and after, recovered fractions."""
     twins = {
         (cell["student"], cell["tier"], cell["sample"]): cell

@@ -3,7 +3,7 @@
 import itertools
 import re
 import shlex
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,7 +101,7 @@ class Plan(NamedTuple):
 class _Loader(yaml.SafeLoader):
     """YAML in which a name that is given twice is an error; it would otherwise hide the first."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict:
         names = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = {str(name) for name in names if names.count(name) > 1}
         if twice:
@@ -191,14 +191,14 @@ def _check(kind: str, where: str, entry: Any) -> None:
             raise InputError(f"{where}: unknown entry '{name}'; valid are: {', '.join(KEYS[kind])}")
 
 
-def _named(content: Mapping[str, Any], key: str) -> dict[str, Any]:
+def _named(content: dict, key: str) -> dict[str, Any]:
     entries = content.get(key) or {}
     if not isinstance(entries, dict):
         raise InputError(f"{key} has to be a mapping from names")
     return {str(name): {} if entry is None else entry for name, entry in entries.items()}
 
 
-def _list(values: Any, where: str, key: str) -> list[Any]:
+def _list(values: Any, where: str, key: str) -> list:
     values = values.split() if isinstance(values, str) else values  # as a variable gives them
     if not isinstance(values, list) or not values or len(set(map(str, values))) < len(values):
         raise InputError(f"{where}: {key} has to be a list, not empty and without repetitions")
@@ -209,7 +209,7 @@ def _list(values: Any, where: str, key: str) -> list[Any]:
     return [int(seed) for seed in values]
 
 
-def _samples(content: Mapping[str, Any], dataset: scripts.Dataset) -> dict[str, list[str]]:
+def _samples(content: dict, dataset: scripts.Dataset) -> dict[str, list[str]]:
     samples = content.get("samples", {"all": list(dataset.train)})
     if not isinstance(samples, dict) or not samples:
         raise InputError("samples has to name them: {all: [patterns]}, the first is that of the teachers")
@@ -219,11 +219,11 @@ def _samples(content: Mapping[str, Any], dataset: scripts.Dataset) -> dict[str, 
     return {str(name): [str(pattern) for pattern in patterns] for name, patterns in samples.items()}
 
 
-def _commands(entry: Any) -> tuple[tuple[str, ...], ...]:
+def _commands(entry: str | list) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(shlex.split(str(text))) for text in (entry if isinstance(entry, list) else [entry]))
 
 
-def _arguments(entry: Any, key: str, where: str) -> tuple[str, ...]:
+def _arguments(entry: dict, key: str, where: str) -> tuple[str, ...]:
     text = str(entry.get(key) or "")
     try:
         return tuple(shlex.split(text))
@@ -231,19 +231,19 @@ def _arguments(entry: Any, key: str, where: str) -> tuple[str, ...]:
         raise InputError(f"{where}: '{text}' cannot be split into arguments: {error}") from None
 
 
-def _dict(entry: Any, key: str, where: str) -> dict[str, Any]:
+def _dict(entry: dict, key: str, where: str) -> dict:
     value = entry.get(key) or {}
     if not isinstance(value, dict):
         raise InputError(f"{where}: {key} has to be a mapping")
     return value
 
 
-def _settings(entry: Any, where: str) -> dict[str, str]:
+def _settings(entry: dict, where: str) -> dict[str, str]:
     """Settings of train_kd.sh; one that is a variable without a value is none."""
     return {str(key): str(value) for key, value in _dict(entry, "settings", where).items() if str(value)}
 
 
-def _models(content: Mapping[str, Any], cells: Iterable[Cell], teachers: Mapping[str, Teacher]) -> dict[str, Model]:
+def _models(content: dict, cells: list[Cell], teachers: dict[str, Teacher]) -> dict[str, Model]:
     """The models that a study uses, with what it says of them: {name: Model}."""
     told = _named(content, "models")
     used = [cell.student for cell in cells] + [teacher.model for teacher in teachers.values() if teacher.model]
@@ -259,7 +259,7 @@ def _models(content: Mapping[str, Any], cells: Iterable[Cell], teachers: Mapping
     return models
 
 
-def _teacher(name: str, entry: Any) -> Teacher:
+def _teacher(name: str, entry: dict) -> Teacher:
     where = f"teacher {name}"
     _check("teacher", where, entry)
     model, tier, sample, weights, config, classes = (
@@ -275,7 +275,7 @@ def _teacher(name: str, entry: Any) -> Teacher:
     return Teacher(model, tier, sample, seeds, weights, config, classes, *more)
 
 
-def _cells(name: str, entry: Any, defaults: Mapping[str, list[Any]]) -> list[Cell]:
+def _cells(name: str, entry: dict, defaults: dict[str, list]) -> list[Cell]:
     """The students of an arm, and of each point of its grid: list of Cell."""
     where = f"arm {name}"
     _check("arm", where, entry)
@@ -296,7 +296,7 @@ def _cells(name: str, entry: Any, defaults: Mapping[str, list[Any]]) -> list[Cel
     return cells
 
 
-def _check_references(plan: Plan, arms: Collection[str]) -> None:
+def _check_references(plan: Plan, arms: dict) -> None:
     """Raise InputError for a name that stands for nothing, or a comparison that cannot be made."""
     known = {"sample": plan.samples, "teacher": plan.teachers, "arm": arms}
 
@@ -318,7 +318,7 @@ def _check_references(plan: Plan, arms: Collection[str]) -> None:
 
 
 def _check_comparisons(plan: Plan) -> None:
-    slugs = {}
+    slugs: dict[str, str] = {}
     for cell in plan.cells:
         if slugs.setdefault(slug(cell.arm), cell.arm) != cell.arm:
             raise InputError(f"arms {slugs[slug(cell.arm)]} and {cell.arm} would be in one folder, {slug(cell.arm)}")

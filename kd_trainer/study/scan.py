@@ -4,7 +4,7 @@ Pure, like `steps`. The rules of train_scripts/Snakefile are pretrain, labelled 
 """
 
 import glob
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 from kd_trainer.study import scripts
 from kd_trainer.study.steps import CHECKPOINT, PREDICTION, RECORD, Files, Step, network_files
@@ -45,20 +45,19 @@ def of_settings(
     for mode in settings["MODES"].split():
         for size in settings["PRETRAIN_FRACTION"].split() if scan.pretrains(mode) else [None]:
             for fraction in settings["FRACTION"].split():
-                before = [scan.pretraining(size, seed) if size else None for seed in seeds]
+                before = [scan.pretraining(size, seed) for seed in seeds] if size else []
+                starts: list[Step | None] = [*before] if before else [None] * len(seeds)
                 after = [scan.training(start, mode=mode, size=size, fraction=fraction, seed=seed)
-                         for start, seed in zip(before, seeds)]  # fmt: skip
-                steps |= {step.run: step for step in (*before, *after) if step}
-                jets = [f"training/{before[0].run}/unlabelled_{size}.json"] if size else []  # numbers, of `subset`
+                         for start, seed in zip(starts, seeds)]  # fmt: skip
+                steps |= {step.run: step for step in (*before, *after)}
+                jets = [f"training/{step.run}/unlabelled_{size}.json" for step in before[:1]]  # numbers, of `subset`
                 jets.append(f"training/{after[0].run}/labelled_{fraction}.json")
                 points[":".join([mode, *jets])] = [f"training/{step.run}/{PREDICTION}" for step in after]
     return [*steps.values(), scan.report(points)]
 
 
 class _Scan:
-    def __init__(
-        self, settings: Mapping[str, str], arguments: tuple[str, ...], find: Callable[[str], Iterable[str]]
-    ) -> None:
+    def __init__(self, settings: Mapping[str, str], arguments: tuple, find: Callable[[str], Iterable[str]]) -> None:
         self.settings, self.arguments, self.files = settings, arguments, Files([], find)
         self.model = scripts.model(settings["MODEL"])
         self.names = f"{settings['MODEL']}_{settings['TIER']}"
@@ -97,22 +96,21 @@ class _Scan:
         inputs += [own["WEIGHTS"]] if "WEIGHTS" in own else []
         if before:
             own |= {name: before.settings[name] for name in ("PRETRAIN_DATASET", "PRETRAIN_FRACTION", "PRETRAIN_SEED")}
-            inputs += before.outputs
+            inputs += list(before.outputs)
         elif mode != "scratch":
             own |= self.chosen(["PRETRAINED"])
             inputs.append(own["PRETRAINED"])
         return self.step("labelled", mode, run, own, inputs, f"training/{run}/{PREDICTION}")
 
-    def step(
-        self, kind: str, mode: str, run: str, settings: Mapping[str, str], inputs: Iterable[str], *outputs: str
-    ) -> Step:
-        inputs += [self.model.path, *network_files(self.model.network)]
-        outputs = (f"training/{run}/{CHECKPOINT}", f"training/{run}/{RECORD}", *outputs)
-        settings, inputs = settings | {"RESTART": "changed"}, tuple(dict.fromkeys(inputs))
+    def step(self, kind: str, mode: str, run: str, settings: dict, inputs: list[str], *more: str) -> Step:
+        settings = settings | {"RESTART": "changed"}
+        inputs = [*inputs, self.model.path, *network_files(self.model.network)]
+        read = tuple(dict.fromkeys(inputs))
+        outputs = (f"training/{run}/{CHECKPOINT}", f"training/{run}/{RECORD}", *more)
         alone = self.settings.get("JOBS") == "1"
-        return Step(kind, run, settings, self.arguments, inputs, outputs, alone, f"{PROGRAM} {mode}")
+        return Step(kind, run, settings, self.arguments, read, outputs, alone, f"{PROGRAM} {mode}")
 
-    def report(self, points: Mapping[str, Sequence[str]]) -> Step:
+    def report(self, points: Mapping[str, list[str]]) -> Step:
         """The table and the plot of {START[:FILE]:FILE: [prediction of each seed]}."""
         data, config = self.dataset()
         name = f"{data.name}_{self.names}_scan{self.comment}"

@@ -76,7 +76,7 @@ def _path(kind: str, name: str) -> Path:
 
 
 @functools.cache
-def _source(path: Path, variables: tuple[tuple[str, str], ...] = ()) -> dict[str, Any]:
+def _source(path: Path, variables: tuple = ()) -> dict[str, Any]:
     """What bash knows after it has read a file: {name: text or list}."""
     command = ["bash", "-euo", "pipefail", "-c", PRINT, "bash", str(path)]
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", **dict(variables)}

@@ -5,28 +5,24 @@ share. Numbers are dicts with value, statistical (test jets), seed_error (standa
 for one seed) and total, both in quadrature.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 
 from kd_trainer.evaluate import compare, metrics
 from kd_trainer.evaluate.bootstrap import accuracy_statistic, bootstrap
 from kd_trainer.evaluate.calibration import balanced_weights, ece_statistic
-from kd_trainer.evaluate.compare import Figure, Sample, Samples
 from kd_trainer.evaluate.predictions import Prediction
 from kd_trainer.evaluate.task import Task, make_task, measure
 from kd_trainer.evaluate.uncertainties import figure, in_quadrature, standard_error
 from kd_trainer.evaluate.working_points import WorkingPoint
-
-Key = TypeVar("Key", bound=Hashable)  # of a tagger
 
 EFFICIENCIES = {"rej30": 0.3, "rej50": 0.5}
 FIGURES = ("accuracy", "auc", *EFFICIENCIES, "ece")
 MEASURED = 2.0  # standard deviations that the ceiling has to be above the student, for a fraction of the way to exist
 
 
-def study_task(predictions: Sequence[Prediction], names: Sequence[str], background: str | None = None) -> Task:
+def study_task(predictions: list[Prediction], names: list[str], background: str | None = None) -> Task:
     """The task of `evaluate.task`, with the rejections at 30 and 50 % for every signal."""
     task = make_task(predictions, names, background)
     signals = list(dict.fromkeys((point.signal, point.background, point.label) for point in task.points))
@@ -34,9 +30,7 @@ def study_task(predictions: Sequence[Prediction], names: Sequence[str], backgrou
     return task._replace(points=points)
 
 
-def collect(
-    task: Task, cells: Mapping[Key, Sequence[Prediction]], replicas: int
-) -> tuple[dict[Key, Samples], dict[str, list[str]]]:
+def collect(task: Task, cells: dict, replicas: int) -> tuple[dict, dict]:
     """Measure all taggers and resample the test jets once for all.
 
     Parameters
@@ -53,7 +47,7 @@ def collect(
     """
     weights = balanced_weights(task.labels)
     measured = {(key, seed): measure(task, p.scores) for key, found in cells.items() for seed, p in enumerate(found)}
-    statistics = {}
+    statistics: dict[tuple, Any] = {}
     for (key, seed), m in measured.items():
         scores = cells[key][seed].scores
         own = {"accuracy": accuracy_statistic(task.labels, scores, weights),
@@ -89,12 +83,12 @@ def collect(
     return samples, averaged
 
 
-def restrict(sample: Sample, seeds: Sequence[int]) -> Sample:
+def restrict(sample: compare.Sample, seeds: list[int]) -> compare.Sample:
     """A sample with the seeds at some positions only."""
     return compare.Sample(sample.values[seeds], sample.replicas[seeds])
 
 
-def paired_ratio(first: Sample, second: Sample) -> Figure:
+def paired_ratio(first: compare.Sample, second: compare.Sample) -> dict:
     """Geometric mean over seeds of the ratio of two samples with the same seeds, for rejections."""
     logs = np.log(first.values / second.values)
     value = np.exp(logs.mean())
@@ -103,14 +97,14 @@ def paired_ratio(first: Sample, second: Sample) -> Figure:
     return figure(value, statistical, None if error is None else float(value * error))
 
 
-def paired_difference(first: Sample, second: Sample) -> Figure:
+def paired_difference(first: compare.Sample, second: compare.Sample) -> dict:
     """Mean over seeds of the difference of two samples with the same seeds."""
     differences = first.values - second.values
     statistical = np.std((first.replicas - second.replicas).mean(axis=0), ddof=1)
     return figure(differences.mean(), statistical, standard_error(differences))
 
 
-def recovered(distilled: Sample, twin: Sample, ceiling: Sample) -> Figure | None:
+def recovered(distilled: compare.Sample, twin: compare.Sample, ceiling: compare.Sample) -> dict | None:
     """How much of the way from the label-only student to a large model with the same inputs distillation goes:
     (distilled - twin) / (ceiling - twin).
 
@@ -139,7 +133,7 @@ def recovered(distilled: Sample, twin: Sample, ceiling: Sample) -> Figure | None
     return figure((kd - ce) / way, statistical, in_quadrature(errors))
 
 
-def _uncertainty_of_way(twin: Sample, ceiling: Sample) -> float:
+def _uncertainty_of_way(twin: compare.Sample, ceiling: compare.Sample) -> float:
     """Standard deviation of the distance between two samples of independent seeds on the same test jets."""
     statistical = np.std(ceiling.replicas.mean(axis=0) - twin.replicas.mean(axis=0), ddof=1)
-    return in_quadrature([statistical, *(standard_error(sample.values) for sample in (twin, ceiling))])
+    return in_quadrature([statistical, *(standard_error(sample.values) for sample in (twin, ceiling))]) or 0.0

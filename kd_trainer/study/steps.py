@@ -8,9 +8,9 @@ import fnmatch
 import glob
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kd_trainer.errors import InputError
 from kd_trainer.study.plan import Plan, slug
@@ -112,15 +112,15 @@ def refuse_foreign(steps: Iterable[Step]) -> None:
                 )
 
 
-def _once(steps: Iterable[Step]) -> list[Step]:
-    found = {}
+def _once(steps: list[Step]) -> list[Step]:
+    found: dict[tuple[str, str], Step] = {}
     for step in steps:
         if found.setdefault((step.kind, step.run), step) != step:
             raise InputError(f"two different {step.kind} steps would be called {step.run}: give one another name")
     return list(found.values())
 
 
-def _alone(steps: Sequence[Step]) -> list[Step]:
+def _alone(steps: list[Step]) -> list[Step]:
     kinds = [step.kind for step in steps]
     whole = ("simulate", "latency")  # several processes of its own; nothing else may run beside it
     return [step._replace(alone=step.kind in whole or kinds.count(step.kind) == 1) for step in steps]
@@ -129,11 +129,11 @@ def _alone(steps: Sequence[Step]) -> list[Step]:
 class Files:
     """The files behind patterns: those that the study simulates, or those that are there."""
 
-    def __init__(self, simulated: Sequence[str], find: Callable[[str], Iterable[str]]) -> None:
+    def __init__(self, simulated: list[str], find: Callable[[str], Iterable[str]]) -> None:
         self.simulated, self.find = simulated, find
 
     def __call__(self, patterns: Iterable[str]) -> list[str]:
-        found = {}
+        found: dict[str, None] = {}
         for pattern in (text.rpartition(":")[2] for text in patterns):
             made = fnmatch.filter(self.simulated, pattern)
             paths = made or sorted(self.find(pattern))
@@ -143,7 +143,7 @@ class Files:
         return list(found)
 
 
-def _simulate(plan: Plan, folder: str, commands: Iterable[Sequence[str]]) -> Step:
+def _simulate(plan: Plan, folder: str, commands: tuple[tuple[str, ...], ...]) -> Step:
     from kd_trainer.simulate.command import parse_arguments, wanted_files  # half a second
 
     commands = tuple((*words, "-o", f"{plan.datadir}/{folder}") for words in commands)
@@ -165,7 +165,7 @@ def network_files(path: str) -> list[str]:
     return list(dict.fromkeys([path, *map(str, others)]))
 
 
-def _settings(plan: Plan, model: str, more: Mapping[str, str] = ()) -> dict[str, str]:
+def _settings(plan: Plan, model: str, more: Mapping[str, str]) -> dict[str, str]:
     told = plan.models[model].settings
     return {"DATASET": plan.dataset.name, "DATADIR": plan.datadir, **plan.settings, **told, **dict(more)}
 
@@ -175,7 +175,7 @@ def _sample(plan: Plan, sample: str) -> dict[str, str]:
     return {} if plan.own_samples else {"TRAIN_FILES": " ".join(plan.samples[sample])}
 
 
-def _arguments(plan: Plan, model: str, more: Iterable[str], options: Mapping[str, Any]) -> tuple[str, ...]:
+def _arguments(plan: Plan, model: str, more: Iterable[str], options: dict) -> tuple[str, ...]:
     """Arguments of a training, later ones override."""
     words = [word for name, value in options.items() for word in ("-o", name, repr(value))]
     return (*plan.arguments, *plan.models[model].arguments, *more, *words, *plan.extra)
@@ -207,7 +207,7 @@ def _training(plan: Plan, run: Run, files: Files) -> Step:
     inputs += [plan.settings["WEIGHTS"]] if "WEIGHTS" in plan.settings else []
     if run.teacher:
         settings |= _teaching(plan, run)
-        inputs += [f"{cache_of(plan, run)}/{CACHED}", *_teacher_files(plan, run.teacher)]
+        inputs += [f"{cache_of(plan, run)}/{CACHED}", *_teacher_files(plan, run.taught_by)]
     settings = _settings(plan, run.model, settings) | {"RUN": name, "RESTART": "changed"}
     outputs = (f"training/{name}/{CHECKPOINT}", f"training/{name}/{RECORD}")
     arguments = _arguments(plan, run.model, run.arguments, run.options)
@@ -221,7 +221,7 @@ def weights_of(plan: Plan, of: SettledTeacher) -> list[str]:
 
 def _teaching(plan: Plan, run: Run) -> dict[str, str]:
     """Settings that name the teacher of a student and its soft targets."""
-    of = run.teacher
+    of = run.taught_by
     own = of.config != plan.config(of.tier)
     return {
         "TEACHER": plan.models[of.model].name,
@@ -240,7 +240,7 @@ def cache_of(plan: Plan, run: Run) -> str:
     """Folder of the soft targets for a student."""
     more = ["unlabelled"] if not run.labelled else []
     more += [run.options["kd_ensemble"]] if "kd_ensemble" in run.options else []
-    return f"cache/{teacher_name(plan, run.teacher)}_{'_'.join([slug(run.tier), *more])}"
+    return f"cache/{teacher_name(plan, run.taught_by)}_{'_'.join([slug(run.tier), *more])}"
 
 
 def _cache(plan: Plan, run: Run, files: Files) -> Step:
@@ -253,17 +253,17 @@ def _cache(plan: Plan, run: Run, files: Files) -> Step:
     return _cache_step(plan, run, cache, files(patterns), sample)
 
 
-def _cache_step(plan: Plan, run: Run, cache: str, jets: Iterable[str], sample: Mapping[str, str]) -> Step:
+def _cache_step(plan: Plan, run: Run, cache: str, jets: list[str], sample: dict[str, str]) -> Step:
     labels = {} if run.labelled else {"LABELS": "no"}
     settings = {"TIER": run.tier, **labels, **_teaching(plan, run), **sample, "CACHE": cache}
     ensemble = ("--ensemble", run.options["kd_ensemble"]) if "kd_ensemble" in run.options else ()
-    inputs = [*jets, plan.dataset.path, plan.config(run.tier), *_teacher_files(plan, run.teacher)]
+    inputs = [*jets, plan.dataset.path, plan.config(run.tier), *_teacher_files(plan, run.taught_by)]
     settings = {"DATASET": plan.dataset.name, "DATADIR": plan.datadir, **plan.settings, **settings}
     name, outputs = cache.removeprefix("cache/"), (f"{cache}/{CACHED}",)
     return Step("cache", name, settings, (*ensemble, "--overwrite"), tuple(dict.fromkeys(inputs)), outputs)
 
 
-def _test_given(plan: Plan, settings: Mapping[str, str], files: Files) -> Step:
+def _test_given(plan: Plan, settings: dict[str, str], files: Files) -> Step:
     """The prediction of a teacher that is an existing checkpoint, under the name that train_kd.sh gives it."""
     model = next(model for name, model in plan.models.items() if model.name == settings["TEACHER"])
     name = f"{plan.names}{settings['TEACHER']}_{settings['TEACHER_TIER']}_seed{settings['TEACHER_SEED']}{plan.comment}"
@@ -274,7 +274,7 @@ def _test_given(plan: Plan, settings: Mapping[str, str], files: Files) -> Step:
 
 def on_test(plan: Plan, run: Run) -> str:
     """The folder with what the teacher of a student says of the test jets."""
-    return f"cache/{teacher_name(plan, run.teacher)}_{slug(run.tier)}_test"
+    return f"cache/{teacher_name(plan, run.taught_by)}_{slug(run.tier)}_test"
 
 
 def _on_test(plan: Plan, run: Run, files: Files) -> Step:
@@ -298,7 +298,7 @@ def study_folder(plan: Plan) -> str:
     return f"training/study_{plan.name}{plan.variables.get('COMMENT', '')}"
 
 
-def _study_report(plan: Plan, steps: Iterable[Step]) -> Step:
+def _study_report(plan: Plan, steps: list[Step]) -> Step:
     """The tables of `kd_trainer study`, which reads the YAML with the same variables."""
     wanted = [path for step in steps for path in step.outputs if path.endswith(("pred.model.json", f"_test/{CACHED}"))]
     folder = study_folder(plan)
@@ -331,15 +331,15 @@ def _script_settings(plan: Plan) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _latency(plan: Plan, settings: Mapping[str, str], trainings: Iterable[Step], files: Files) -> Step:
+def _latency(plan: Plan, settings: dict[str, str], trainings: list[Step], files: Files) -> Step:
     parts = [settings["TEACHER"], settings["TEACHER_TIER"], *settings["STUDENT"].split(), settings["TIER"]]
     name = "_".join([plan.dataset.name, "latency", *parts]) + plan.comment
     weights = [step.outputs[0] for step in trainings if step.kind != "baseline"]
     inputs = (*weights, *files(plan.dataset.test))
-    return Step("latency", name, settings, plan.latency, inputs, (f"training/{name}/latency.json",))
+    return Step("latency", name, settings, plan.latency or (), inputs, (f"training/{name}/latency.json",))
 
 
-def _script_report(plan: Plan, settings: Mapping[str, str], steps: Iterable[Step]) -> Step:
+def _script_report(plan: Plan, settings: dict[str, str], steps: list[Step]) -> Step:
     name = f"{plan.dataset.name}_report{plan.comment}"
     inputs = tuple(dict.fromkeys(output for step in steps for output in step.outputs))
-    return Step("report", name, settings, plan.report, inputs, (f"training/{name}/report.md",))
+    return Step("report", name, settings, plan.report or (), inputs, (f"training/{name}/report.md",))

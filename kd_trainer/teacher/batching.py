@@ -59,9 +59,9 @@ def batches(inputs: Inputs, shortest: int | None) -> tuple[torch.Tensor, list[di
     (N,) tensor, list of dict
         The order of the jets in the batches, and the inputs of each batch.
     """
-    masks = masks_of(inputs) if shortest else {}
+    masks = masks_of(inputs)
     jets = next(iter(inputs.values()))
-    if not masks:
+    if shortest is None or not masks:
         order = torch.arange(len(jets), device=jets.device)
         return order, [{k: x[chunk] for k, x in inputs.items()} for chunk in order.split(JETS)]
     lengths = {mask: lengths_of(inputs[mask]) for mask in set(masks.values())}

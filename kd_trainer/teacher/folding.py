@@ -36,7 +36,7 @@ def folded(model: nn.Module, inputs: Sequence[torch.Tensor]) -> nn.Module:
     inputs : list of tensors
         Of a few jets, in the order of `model.forward`.
     """
-    found = {}
+    found: dict[str, list[nn.Module]] = {}
     for name, module in model.named_modules():
         inside = any(name.startswith(f"{other}.") for other in found)
         layers = pointwise_layers(module) if name and not inside and type(module) is nn.Sequential else None
@@ -67,9 +67,9 @@ def pointwise_layers(sequence: nn.Sequential) -> list[nn.Module] | None:
     leaves = [module for module in modules if type(module) not in (nn.Sequential, *WITHOUT_EFFECT)]
     if any(m._forward_hooks or m._forward_pre_hooks for m in modules) or not all(map(_is_pointwise, leaves)):
         return None
-    layers = []
-    for activations, group in groupby(leaves, key=lambda leaf: type(leaf) in ACTIVATIONS):
-        group = list(group)
+    layers: list[nn.Module] = []
+    for activations, neighbours in groupby(leaves, key=lambda leaf: type(leaf) in ACTIVATIONS):
+        group = list(neighbours)
         if not activations and not any(type(leaf) is nn.Conv1d for leaf in group):
             return None
         layers += group if activations else [_product(group)]

@@ -53,11 +53,11 @@ class Teacher:
         self.input_names = input_names
         self.description = description
         self.shortest = shortest
-        self.classes = None
+        self.classes: int | None = None
         self.bfloat16 = False
         self.embeds = False
         self.local = threading.local()
-        self.pool = None
+        self.pool: ThreadPoolExecutor | None = None
         for module in model.modules():
             if isinstance(module, SequenceTrimmer):  # to the longest jet, even if a graph network then lacks neighbours
                 module.enabled = False

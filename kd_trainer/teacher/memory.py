@@ -32,8 +32,8 @@ class RememberingTeacher:
         self.teacher = teacher
         self.max_bytes = max_bytes
         self.description = teacher.description
-        self.known = {}  # key of a jet -> rows of the tensors in its soft targets
-        self.fresh = None
+        self.known: dict[bytes, Sequence[np.ndarray]] = {}  # of a jet: rows of the tensors in its soft targets
+        self.fresh: tuple[list[bytes], SoftTargets] | None = None
 
     def __call__(self, X: Inputs, device: torch.device | str) -> SoftTargets:
         self._remember()

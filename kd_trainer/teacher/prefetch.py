@@ -8,7 +8,8 @@ import torch
 from kd_trainer.teacher.soft_targets import SoftTargets, SoftTargetSource
 
 Batch = tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], Any]  # X, y, Z of a loader
-A, B = TypeVar("A"), TypeVar("B")
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 def with_soft_targets(

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import torch
 from weaver.utils.logger import _logger
@@ -67,7 +67,7 @@ class Earlier:
         self.restart, self.load_epoch, self.regression = restart, load_epoch, regression
         self.resume, self.record, self.best = (f"{prefix}_{name}" for name in
                                                ("resume.pt", "record.json", "best_epoch_state.pt"))  # fmt: skip
-        self.lock = None
+        self.lock: TextIO | None = None
 
     def find(self) -> str:
         """The kind of what there is, see `Found`; the first process asks, and has the files to itself from then on.
@@ -217,7 +217,8 @@ class Earlier:
 
     def unlock(self) -> None:
         """Let others have the files: the training is complete."""
-        self.lock.close()
+        if self.lock:
+            self.lock.close()
 
 
 def better(metric: float, best: float, regression: bool) -> bool:

@@ -62,7 +62,7 @@ def trains(
 
     `check` looks at what the training needs, before anything of an earlier one is removed.
     """
-    looked_at = []
+    looked_at: list[bool] = []
 
     @functools.wraps(train)
     def wrapped(
@@ -99,7 +99,7 @@ def trains(
 
 def evaluates(evaluate: Callable[..., Any]) -> Callable[..., Any]:
     """Make the evaluation function that weaver gets of one that returns the metric of an epoch."""
-    looked_at = weakref.WeakSet()  # loaders, which weaver deletes
+    looked_at: weakref.WeakSet = weakref.WeakSet()  # loaders, which weaver deletes
 
     @functools.wraps(evaluate)
     def wrapped(

@@ -50,7 +50,7 @@ def collate(jets: Sequence[tuple[dict[str, Any], ...]]) -> list[dict[str, torch.
     return [{name: _together([jet[name] for jet in part]) for name in part[0]} for part in zip(*jets)]
 
 
-def _together(values: Sequence[Any]) -> torch.Tensor:
+def _together(values: list[Any]) -> torch.Tensor:
     first = values[0]
     if isinstance(first, np.ndarray | np.number) and first.dtype.kind in "biuf":
         return torch.from_numpy(np.stack(values))

@@ -46,11 +46,14 @@ class Stream(_SimpleIter):
 
     def __init__(self, *, key: tuple[int, ...], start: Place, shared: np.ndarray, **weaver_arguments: Any) -> None:
         self.key = key
-        self.start = start
+        self.start: Place | None = start
         self.shared = shared
         self.in_memory = weaver_arguments["_in_memory"]
         self.number = (0 if self.in_memory else start.number) - 1  # of the pass that is being read
         self.turn = 0  # of the jets in memory
+        self.executor: Any  # these three are of weaver
+        self.indices: np.ndarray
+        self.load_filelist_and_ranges: list[Any]
         super().__init__(**weaver_arguments)
 
     def restart(self) -> None:

@@ -27,10 +27,10 @@ def _saving(save: Callable[..., Any]) -> Callable[..., Any]:
     def whole(obj: object, f: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(f, str | os.PathLike):
             return save(obj, f, *args, **kwargs)
-        with replacing(f) as temporary:
+        with replacing(os.fspath(f)) as temporary:
             return save(obj, temporary, *args, **kwargs)
 
-    whole.whole = True
+    setattr(whole, "whole", True)  # noqa: B010  what mypy does not know of functions
     return whole
 
 

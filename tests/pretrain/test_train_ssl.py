@@ -3,7 +3,6 @@
 import json
 import os
 import shlex
-import signal
 import subprocess
 import time
 
@@ -173,14 +172,15 @@ def test_pretrain_then_finetune(clone, settings, data):
     weights = {"use_precomputed_weights": False, "reweight_method": "flat", "reweight_classes": ["jet_isTop"],
                "reweight_vars": {"jet_pt": [0, 5000], "jet_eta": [-5, 5]}, "class_weights": [1]}  # fmt: skip
     options = {**yaml.safe_load(config.read_text()), "weights": weights}
-    config.write_text(yaml.safe_dump(options))
+    config.write_text(yaml.safe_dump(options, sort_keys=False))
     made = {**weights, "reweight_hists": {"jet_isTop": [[1.0]]}}
     (data / "made.auto.yaml").write_text(yaml.safe_dump({**options, "weights": made}))
     own = {**settings, "NOTES": notes, "SEED": 7, "TIER": "hlt", "PRETRAIN_DATASET": "TopLandscape"}
     train_ssl(clone, "pretrain", *SHORT, **own)
     result = train_ssl(clone, "finetune", *SHORT, **own, WEIGHTS=data / "made.auto.yaml", HEAD_RATE=5)
     pretrain, finetune = notes.read_text().splitlines()
-    first, run = "TopLandscape_PFN_hlt_pretrained_1_seed1", "TopLandscape_PFN_hlt_finetune_from_TopLandscape_1_0.3_seed7"
+    first = "TopLandscape_PFN_hlt_pretrained_1_seed1"
+    run = "TopLandscape_PFN_hlt_finetune_from_TopLandscape_1_0.3_seed7"
     assert f"--data-config training/{first}/unlabelled_1.yaml" in pretrain and "-o seed 1 " in pretrain
     assert f"--model-prefix training/{first}/net " in pretrain and "--predict-output" not in pretrain
     assert f"--data-config training/{run}/labelled_0.3.yaml" in finetune and "-o seed 7 " in finetune
@@ -194,30 +194,31 @@ def test_pretrain_then_finetune(clone, settings, data):
 
 def test_a_scan_that_was_killed_ends_as_one_that_was_not(clone, data):
     """With the real weaver: killed in the pre-training, after its first epoch, and started again."""
-    env = {**SETTINGS, "DATADIR": data, "PRETRAIN_DATADIR": data, "MODES": "linear", "SEED": 1, "FRACTION": 1}
-    words = ("scan", *SHORT[2:], "--num-epochs", 3)
-    train_ssl(clone, *words, **env, COMMENT="_whole")
-    environment = {**os.environ, **{name: str(value) for name, value in env.items()}, "COMMENT": "_killed"}
-    command = [str(word) for word in (clone / "train_scripts" / "train_ssl.sh", *words)]
-    with open(data / "killed.log", "w") as log:  # the commands themselves: forks of the test's server would live on
+    env = {**SETTINGS, "DATADIR": data, "PRETRAIN_DATADIR": data, "MODES": "linear", "SEED": 1}
+    words = (*SHORT[2:], "--num-epochs", 3)
+    for mode in ("pretrain", "linear"):
+        train_ssl(clone, mode, *words, **env, COMMENT="_whole")
+    (data / "python").mkdir()
+    (data / "python" / "python").symlink_to(fork_bin() / "python")  # but weaver itself: a fork would live on
+    environment = {**os.environ, **env, "PATH": f"{data / 'python'}:{os.environ['PATH']}", "COMMENT": "_killed"}
+    environment = {name: str(value) for name, value in environment.items()}
+    command = [str(word) for word in (clone / "train_scripts" / "train_ssl.sh", "scan", *words)]
+    with open(data / "killed.log", "w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     state = clone / "training" / f"{PRETRAINED}_killed" / "net_resume.pt"
     wait_for(lambda: state.exists() or process.poll() is not None)
-    assert state.exists(), (data / "killed.log").read_text()[-3000:]
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
     wait_for(lambda: not processes_of(process.pid))
+    assert state.exists(), (data / "killed.log").read_text()[-3000:]
     assert not (state.parent / "net_record.json").exists()
-    train_ssl(clone, *words, **env, COMMENT="_killed")
-    last = LINEAR.replace("_0.3_", "_1_")
-    for name in (PRETRAINED, last):
+    train_ssl(clone, "scan", *words, **env, COMMENT="_killed")
+    for name in (PRETRAINED, LINEAR):
         whole, killed = weights(clone, f"{name}_whole"), weights(clone, f"{name}_killed")
         assert all(torch.equal(whole[key], killed[key]) for key in whole)
-    first, second = (
-        json.loads((clone / "training" / f"TopLandscape_PFN_kin_scan_{name}" / "efficiency.json").read_text())["points"]
-        for name in ("whole", "killed")
-    )
-    assert [point | {"files": None} for point in first] == [point | {"files": None} for point in second]
+    whole, killed = (read(clone / "training" / f"{LINEAR}_{name}" / "pred.root") for name in ("whole", "killed"))
+    assert np.array_equal(whole.scores, killed.scores)
+    assert (clone / "training" / "TopLandscape_PFN_kin_scan_killed" / "efficiency.png").exists()
 
 
 def wait_for(condition, seconds=120):
@@ -236,13 +237,13 @@ def processes_of(session):
     "dataset, pretrain_dataset, tier, model",
     [("TopLandscape", "JetClass", "kin", "ParT"), ("QuarkGluon", "JetClass", "kinpid", "ParticleNet")],
 )
-def test_dry_run(dataset, pretrain_dataset, tier, model):
+def test_dry_run(clone, dataset, pretrain_dataset, tier, model):
     """Commands to paste, of each mode; nothing is made."""
     env = {"DATASET": dataset, "PRETRAIN_DATASET": pretrain_dataset, "TIER": tier, "MODEL": model, "FRACTION": "0.1"}
-    before = set(ROOT.iterdir())
+    before = set(clone.rglob("*"))
     for mode in ("pretrain", *MODES, "scan"):
-        first, *lines = train_ssl(ROOT, mode, "--dry-run", "--num-epochs", 3, **env).stdout.splitlines()
-        assert first == f"cd {ROOT} && source train_scripts/setup.sh"
+        first, *lines = train_ssl(clone, mode, "--dry-run", "--num-epochs", 3, **env).stdout.splitlines()
+        assert first == f"cd {clone} && source train_scripts/setup.sh"
         words = [shlex.split(line) for line in lines]
         last = words[-1]
         if mode == "scan":
@@ -256,7 +257,13 @@ def test_dry_run(dataset, pretrain_dataset, tier, model):
             name = f"{pretrain_dataset}_{model}_{tier}_pretrained_1_seed1"
         assert run_name == name and ["mkdir", "-p", f"training/{name}", f"logs/{name}"] in words
         assert f"'networks/{model}.py'" in last and f"data/{dataset}/{dataset}_{tier}.yaml" in " ".join(sum(words, []))
-    assert set(ROOT.iterdir()) == before
+    assert set(clone.rglob("*")) == before
+
+
+def test_a_scan_without_files(clone):
+    result = train_ssl(clone, "scan", check=False, DATASET="TopLandscape", DATADIR="/no", MODES="scratch")
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].endswith(": there is no file /no/train_file.parquet")
 
 
 @pytest.mark.parametrize("mode", ["pretrain", "scan"])
@@ -287,7 +294,7 @@ def test_datasets_with_different_inputs(mode):
         ("scratch", {"WEIGHTS": "no.yaml"}, f"there is no file at WEIGHTS={ROOT.parent}/no.yaml"),
         ("linear", {"FRACTION": "0.1 1"}, "FRACTION=0.1 1 names several: that is for scan"),
         ("finetune", {"PRETRAINED": "absent.pt"}, f"there is no file at PRETRAINED={ROOT.parent}/absent.pt"),
-        ("finetune", {"COMMENT": "_no"}, "there is no complete training/JetClass_ParT_kin_pretrained_1_seed1_no: train_ssl"),
+        ("finetune", {"COMMENT": "_no"}, "no complete training/JetClass_ParT_kin_pretrained_1_seed1_no: train_ssl.sh"),
     ],
 )
 def test_bad_settings(mode, env, message):
