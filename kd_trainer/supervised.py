@@ -12,6 +12,7 @@ from weaver.utils.dataset import DataConfig
 from weaver.utils.logger import _logger
 from weaver.utils.nn import tools
 
+from kd_trainer.classes import names_of
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate.monitor import epoch_metrics
 from kd_trainer.weaver_hooks import (
@@ -125,7 +126,7 @@ def train_fn(introduction: Callable[[nn.Module], str], own: Callable[..., None] 
 
 def evaluate_fn(data_config: DataConfig) -> Callable[..., Any]:
     """Weaver's evaluation function; with many classes it measures a few rejections, see `monitor`."""
-    names = data_config.labels.get("names", data_config.label_value)
+    names = names_of(data_config.labels) or data_config.label_value
 
     @functools.wraps(tools.evaluate_classification)
     def evaluate(

@@ -12,6 +12,7 @@ from weaver.utils.logger import _logger
 from kd_trainer import configs
 from kd_trainer.cache import fingerprint
 from kd_trainer.cache.columns import LOGITS, TOP_LOGITS, Layout
+from kd_trainer.classes import names_of
 from kd_trainer.configs import PREFIX
 from kd_trainer.errors import InputError
 from kd_trainer.teacher.precision import PRECISIONS
@@ -66,7 +67,7 @@ class CachedTeacher:
             f"{network}, weights {weights} (SHA-256 {fingerprint.sha256(weights)})" for network, weights, _ in teachers
         )
         self.groups = groups
-        self.classes = len(data_config.labels.get("names", data_config.label_value))
+        self.classes = len(names_of(data_config.labels))
         self.layout: Layout | None = None
 
     def verify(self, paths: Sequence[str]) -> None:

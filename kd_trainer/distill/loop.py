@@ -58,7 +58,7 @@ class StudentView:
     ) -> None:
         self.loader = loader
         self.teacher = teacher
-        self.device = device
+        self.device = device or torch.device("cpu")
         self.lay_down = lay_down
         self.steps = steps
         self.dataset = SimpleNamespace(config=student_view(loader.dataset.config))
@@ -134,7 +134,7 @@ def keep_memory(extra_args: dict[str, Any], use: str, teacher: SoftTargetSource 
         training.keep(f"soft targets of {use}", teacher)
 
 
-def evaluate_fn(names: Sequence[str], teacher_for: TeacherFor | None = None) -> Callable[..., Any]:
+def evaluate_fn(names: Sequence[str], teacher_for: TeacherFor) -> Callable[..., Any]:
     """The evaluation function for weaver: its own, with the plain task loss and the student's inputs.
 
     Parameters
@@ -143,9 +143,8 @@ def evaluate_fn(names: Sequence[str], teacher_for: TeacherFor | None = None) -> 
     teacher_for : callable loader -> callable (X, device) -> SoftTargets
         The teacher that stands in for the labels of jets that have none, see `StudentView`.
     """
-    teachers: weakref.WeakKeyDictionary[Loader, SoftTargetSource | None] = (
-        weakref.WeakKeyDictionary()
-    )  # of the loaders, which weaver deletes
+    # of the loaders, which weaver deletes
+    teachers: weakref.WeakKeyDictionary[Loader, SoftTargetSource | None] = weakref.WeakKeyDictionary()
 
     def evaluate(
         model: nn.Module,

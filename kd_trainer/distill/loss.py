@@ -114,7 +114,9 @@ class DistillationLoss(nn.Module):
                     student_logits=logits, teacher_logits=targets.logits, labels=labels, temperature=self.temperature
                 )
                 loss = (1 - self.alpha) * loss + self.alpha * parts["kd_loss"]
-                if self.embed_weight and self.matching:
+                if self.embed_weight:
+                    if self.matching is None:
+                        raise RuntimeError("the student has no projection to the teacher's embedding")
                     parts["embed_loss"] = EMBED_LOSSES[self.embed_loss](self.matching.take(), targets.embedding)
                     loss = loss + self.embed_weight * parts["embed_loss"]
                 parts["agreement"] = agreement(logits, targets.logits)
@@ -131,7 +133,8 @@ class DistillationLoss(nn.Module):
             raise InputError(
                 f"the teacher gives {classes} classes for {jets} jets, the student {logits.shape[1]} for {len(logits)}"
             )
-        return SoftTargets(*(None if x is None else x.float() for x in targets))
+        embedding = None if targets.embedding is None else targets.embedding.float()
+        return SoftTargets(targets.logits.float(), embedding)
 
     def _add_up(self, loss: torch.Tensor, parts: Mapping[str, torch.Tensor], jets: int) -> None:
         """Add the parts of a batch to the sums; one transfer from the GPU also tells whether the loss is a number."""

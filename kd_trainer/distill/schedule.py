@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 from kd_trainer.errors import InputError
 from kd_trainer.weaver_hooks import is_number
@@ -26,7 +27,8 @@ class Schedule:
     """
 
     def __init__(self, name: str, value: Value) -> None:
-        points = [(0, value)] if is_number(value) else value
+        points: Any = [(0, value)] if is_number(value) else value
+        self.points: list[tuple[float, float]]
         try:
             self.points = [(epoch, number) for epoch, number in points]
         except (TypeError, ValueError):

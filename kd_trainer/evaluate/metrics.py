@@ -25,6 +25,11 @@ def accuracy(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(np.mean(np.argmax(scores, axis=1) == labels))
 
 
+def auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Area under the ROC curve; for more than two classes the mean over all pairs of them, see `auc_influence`."""
+    return auc_influence(labels, scores)[0]
+
+
 def discriminant(scores: np.ndarray, signal: int, background: Sequence[int]) -> np.ndarray:
     """p_S / (p_S + p_B), from 0 (background-like) to 1 (signal-like).
 

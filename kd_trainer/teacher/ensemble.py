@@ -13,7 +13,7 @@ from kd_trainer.teacher.soft_targets import Inputs, SoftTargets
 from kd_trainer.teacher.spec import TeacherSpec
 
 
-def combined(logits: Iterable[torch.Tensor], what: str) -> torch.Tensor:
+def combined(logits: Sequence[torch.Tensor], what: str) -> torch.Tensor:
     """One set of logits (N, K) of several.
 
     Parameters

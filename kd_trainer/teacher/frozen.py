@@ -55,7 +55,7 @@ class Teacher:
         self.shortest = shortest
         self.classes: int | None = None
         self.bfloat16 = False
-        self.embeds = False
+        self.before_embedding: int | None = None  # logits in front of the embedding in what the model gives, if so
         self.local = threading.local()
         self.pool: ThreadPoolExecutor | None = None
         for module in model.modules():
@@ -66,7 +66,7 @@ class Teacher:
         """Give the embedding, too, from now on."""
         layer = output_layer(self.model, "the teacher")[1]
         layer.register_forward_hook(_append_inputs)
-        self.embeds, self.classes = True, layer.out_features
+        self.before_embedding = self.classes = layer.out_features
 
     @torch.no_grad()
     def __call__(self, X: Inputs, device: torch.device | str) -> SoftTargets:
@@ -80,7 +80,9 @@ class Teacher:
             self.model.to(device)
             outputs = [self._evaluate(self.model, batch) for batch in cut]
         output = torch.cat(outputs)[order.argsort()].float()
-        return SoftTargets(*output.tensor_split([self.classes], dim=1)) if self.embeds else SoftTargets(output)
+        if self.before_embedding is None:
+            return SoftTargets(output)
+        return SoftTargets(*output.tensor_split([self.before_embedding], dim=1))
 
     def _on_cores(self, cut: Sequence[Inputs]) -> list[torch.Tensor]:
         threads = torch.get_num_threads()

@@ -41,16 +41,17 @@ class RememberingTeacher:
         keys = _hash_jets([X[group].numpy(force=True) for group in groups])
         rows = [self.known.get(key) for key in keys]
         new = [i for i, row in enumerate(rows) if row is None]
+        known = [row for row in rows if row is not None]
         if not new:
-            return SoftTargets(*(torch.from_numpy(part).to(device) for part in _stacked(rows)))
+            return SoftTargets(*(torch.from_numpy(part).to(device) for part in _stacked(known)))
         fresh = self.teacher({group: X[group][new] for group in groups}, device)
         self.fresh = [keys[i] for i in new], fresh
         if len(new) == len(keys):
             return fresh
         old = [i for i, row in enumerate(rows) if row is not None]
         return SoftTargets(*(
-            _merged(len(keys), new, part, old, torch.from_numpy(known).to(device))
-            for part, known in zip(_parts(fresh), _stacked([rows[i] for i in old]))
+            _merged(len(keys), new, part, old, torch.from_numpy(remembered).to(device))
+            for part, remembered in zip(_parts(fresh), _stacked(known))
         ))  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:

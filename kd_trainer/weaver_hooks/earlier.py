@@ -133,28 +133,27 @@ class Earlier:
     def load(self, kind: str) -> Found:
         """What was found, in every process."""
         record, saved = self._read_record(), self._read_state()
-        if kind == "go on":
-            best = saved["best"]
-            best = None if best is None else best.numpy().tobytes()
+        if kind == "go on" and saved:
+            best = None if saved["best"] is None else saved["best"].numpy().tobytes()
             return Found(kind, saved["epoch"], saved, saved["metrics"], saved["best_epoch"], best)
-        if kind == "by hand":
-            return self._by_hand(record, saved)
-        if kind == "done":
+        if kind == "by hand" and self.load_epoch is not None:
+            return self._by_hand(self.load_epoch, record, saved)
+        if kind == "done" and record:
             best = content_of(self.best) or content_of(self._checkpoint(record["best_epoch"]))
             return Found(kind, record["epochs"] - 1, None, {}, record["best_epoch"], best)
         return Found(kind)
 
-    def _by_hand(self, record: dict[str, Any] | None, saved: dict[str, Any] | None) -> Found:
+    def _by_hand(self, last: int, record: dict[str, Any] | None, saved: dict[str, Any] | None) -> Found:
         """The epoch of --load-epoch, with the best one up to it."""
-        if not os.path.exists(self._checkpoint(self.load_epoch)):
-            raise InputError(f"--load-epoch {self.load_epoch}: there is no {self._checkpoint(self.load_epoch)}")
+        if not os.path.exists(self._checkpoint(last)):
+            raise InputError(f"--load-epoch {last}: there is no {self._checkpoint(last)}")
         earlier = saved or record or {"metrics": {}}
         metrics = {int(epoch): float(value) for epoch, value in earlier["metrics"].items()}
-        metrics = {epoch: value for epoch, value in metrics.items() if epoch <= self.load_epoch}
+        metrics = {epoch: value for epoch, value in metrics.items() if epoch <= last}
         if not metrics:
             _logger.warning("Nothing is known of the metrics up to epoch %d: the best epoch will be one after it",
-                            self.load_epoch)  # fmt: skip
-            return Found("by hand", self.load_epoch, saved)
+                            last)  # fmt: skip
+            return Found("by hand", last, saved)
         best_epoch = next(iter(metrics))
         for epoch, value in metrics.items():
             best_epoch = epoch if better(value, metrics[best_epoch], self.regression) else best_epoch
@@ -166,10 +165,10 @@ class Earlier:
             best = content_of(self._checkpoint(best_epoch))
         if best is None:
             raise InputError(
-                f"--load-epoch {self.load_epoch}: the best epoch up to it is {best_epoch}, "
+                f"--load-epoch {last}: the best epoch up to it is {best_epoch}, "
                 f"but {self._checkpoint(best_epoch)} is gone"
             )
-        return Found("by hand", self.load_epoch, saved, metrics, best_epoch, best)
+        return Found("by hand", last, saved, metrics, best_epoch, best)
 
     def remove(self) -> None:
         """Remove all that another training has left; the record last, so that a kill leaves nothing that looks new."""

@@ -53,7 +53,7 @@ class Training:
 
     def __init__(self, args: argparse.Namespace, options: HookOptions, given: dict[str, Any]) -> None:
         self.args = args
-        self.seed = options.seed
+        self.seed: Any = options.seed  # a number from `take` on
         self.recipe = recipe_of(args, given)
         self.earlier = Earlier(
             args.model_prefix, self.recipe, restart=options.restart, load_epoch=args.load_epoch,
@@ -70,7 +70,7 @@ class Training:
 
     def find(self) -> None:
         """Look for an earlier training; weaver is to begin with the epoch that follows its last one."""
-        kind = seeds.from_first(self.earlier.find() if seeds.rank() == 0 else None)
+        kind = seeds.from_first(self.earlier.find() if seeds.rank() == 0 else "")
         self.found = self.earlier.load(kind)
 
     def take(self, model: nn.Module, opt: Any, scheduler: Any) -> None:
@@ -116,7 +116,7 @@ class Training:
             self.begun = True
             self._follow(epoch, loaders)
             self.scaler = scaler
-            if self.found.kind == "go on" and scaler is not None:
+            if self.found.kind == "go on" and self.found.state and scaler is not None:
                 scaler.load_state_dict(self.found.state["scaler"])
             if seeds.rank() == 0:
                 self._begin(epoch)
@@ -124,7 +124,7 @@ class Training:
         seeds.seed_epoch(self.seed, epoch)
 
     def _follow(self, epoch: int, loaders: Any) -> None:
-        self.loaders = [{}] * seeds.world_size()  # where they were at the end of the epoch before
+        self.loaders: list[dict[str, Any]] = [{}] * seeds.world_size()  # where they were at the end of the epoch before
         if self.found.state and self.found.state["epoch"] == epoch - 1:
             self.loaders = self.found.state["loaders"]
         saved = self.loaders[seeds.rank()]
@@ -176,7 +176,7 @@ class Training:
             self._save(epoch, loaders)
             self._write_best()
             if self.best_epoch is not None:
-                self._say(epoch)
+                self._say(epoch, self.best_epoch)
             if epoch == self.args.num_epochs - 1:
                 self._complete()
                 self._finish()
@@ -186,9 +186,8 @@ class Training:
         for kind, content in (("state", unwrap_model(self.model)), ("optimizer", self.opt)):
             torch.save(content.state_dict(), f"{self.args.model_prefix}_epoch-{epoch}_{kind}.pt")
 
-    def _say(self, epoch: int) -> None:
-        value = self.metrics[self.best_epoch]
-        _logger.info("Epoch #%d: the best so far is epoch %d with %.5f", epoch, self.best_epoch, value)
+    def _say(self, epoch: int, best: int) -> None:
+        _logger.info("Epoch #%d: the best so far is epoch %d with %.5f", epoch, best, self.metrics[best])
 
     def _save(self, epoch: int, loaders: Any) -> None:
         content = {
