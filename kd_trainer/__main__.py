@@ -3,10 +3,12 @@
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 
 from kd_trainer.errors import InputError
 
 COMMANDS = {
+    "init": ("kd_trainer.init", "lay out networks, data configs and scripts in a folder"),
     "pair": ("kd_trainer.configs", "write the data configs of a distillation run"),
     "cache": ("kd_trainer.cache.command", "compute a teacher's soft targets once, for many trainings"),
     "simulate": ("kd_trainer.simulate.command", "make jets with Pythia 8 and FastJet"),
@@ -19,7 +21,7 @@ COMMANDS = {
     "efficiency": ("kd_trainer.pretrain.efficiency", "compare taggers by the number of labels they were trained on"),
     "study": ("kd_trainer.study.command", "many trainings from one YAML, resumed, compared"),
     "bench": ("kd_trainer.bench.command", "speed, as ratios measured in one run"),
-    "deploy": ("kd_trainer.deploy.complete", "complete an exported model and compare it with torch"),
+    "deploy": ("kd_trainer.deploy.command", "complete an exported model and compare it with torch"),
     "parity": ("kd_trainer.deploy.parity", "compare an exported model with torch on other jets"),
     "tag": ("kd_trainer.deploy.tag", "scores of the jets in files with an exported model"),
     "variables": ("kd_trainer.deploy.variables", "the inputs of an exported model as text, for the C++ program"),
@@ -29,13 +31,13 @@ COMMANDS = {
 }
 
 
-def usage():
+def usage() -> str:
     """The text of --help."""
     lines = [f"  {name:<12}{text}" for name, (_, text) in COMMANDS.items()]
     return "\n".join(["usage: python -m kd_trainer COMMAND [--help] ...", "", "commands:", *lines])
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; a wrong input ends in one line on stderr and exit code 1."""
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help"):

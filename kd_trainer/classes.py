@@ -5,29 +5,39 @@ teacher's data config, `groups` the classes of the teacher for each of the stude
 """
 
 import copy
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from kd_trainer.errors import InputError
+from kd_trainer.errors import InputError, one_line
+
+Labels = Mapping[str, Any]  # the section `labels` of a data config
+Groups = Mapping[str, Sequence[str]]  # the teacher's classes, or patterns of them, for each class of the student
 
 UNLABELLED = "no_label"
 IGNORED = "ignored"
 TEACHER, GROUPS = "teacher", "groups"  # in the labels of a paired config
 
 
-def names_of(labels):
+def names_of(labels: Labels) -> list[str]:
     """Names of the classes that the labels of a data config have, in order; none if it does not name them."""
     return list(labels["value"] if labels["type"] == "simple" else labels.get("names") or [])
 
 
-def is_unlabelled(labels):
+def shown(name: str) -> str:
+    """The name of a class in tables and plots: without the prefix `label_`."""
+    return name.removeprefix("label_")
+
+
+def is_unlabelled(labels: Labels) -> bool:
     """Whether the labels of a data config are those of `unlabelled`."""
     return list(labels["value"]) == [UNLABELLED]
 
 
-def unlabelled(options, names=()):
+def unlabelled(options: Mapping[str, Any], names: Iterable[str] = ()) -> dict[str, Any]:
     """Options of a data config that reads files without labels: no sampling weights and observers either.
 
     Weaver does not run without a label: it is the constant 0, made from the mask of the particles.
@@ -48,7 +58,7 @@ def unlabelled(options, names=()):
     if not mask:
         raise InputError("the data config has no pf_mask, from which the constant label of unlabelled jets is made")
     name = mask[0][0] if isinstance(mask[0], list) else mask[0]
-    result = copy.deepcopy(options)
+    result = dict(copy.deepcopy(options))
     for section in ("weights", "observers", "monitor_variables"):
         result.pop(section, None)
     result["labels"] = {"type": "custom", "value": {UNLABELLED: f"0 * ak.num({name}, axis=1)"}}
@@ -57,7 +67,7 @@ def unlabelled(options, names=()):
     return result
 
 
-def load_groups(path):
+def load_groups(path: str | Path) -> dict[str, list[str]]:
     """The groups in a YAML file: {class of the student: [patterns of the teacher's classes]}, and `ignored`.
 
     Raises
@@ -70,14 +80,14 @@ def load_groups(path):
     try:
         groups = yaml.safe_load(Path(path).read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"class groups {path}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise InputError(f"class groups {path}: not valid YAML: {one_line(error)}") from None
     lists = isinstance(groups, dict) and all(isinstance(group, list) for group in groups.values())
     if not lists or not all(isinstance(text, str) for group in groups.values() for text in group):
         raise InputError(f"class groups {path}: give a list of the teacher's classes for each class of the student")
     return groups
 
 
-def resolve(groups, student, teacher):
+def resolve(groups: Groups, student: Sequence[str], teacher: Sequence[str]) -> dict[str, list[str]]:
     """The teacher's classes for each class of the student.
 
     Parameters
@@ -104,7 +114,7 @@ def resolve(groups, student, teacher):
         what = [f"there is none for {', '.join(missing)}"] if missing else []
         what += [f"the student has no class {', '.join(unknown)}"] if unknown else []
         raise InputError(f"class groups: {'; '.join(what)}; the student's classes are {_some(student)}")
-    owners = {}
+    owners: dict[str, str] = {}
     for group, patterns in groups.items():
         for pattern in patterns:
             found = [name for name in teacher if fnmatchcase(name, pattern)]
@@ -124,22 +134,22 @@ def resolve(groups, student, teacher):
     return {group: [name for name in teacher if owners[name] == group] for group in student}
 
 
-def with_groups(student, teacher, groups):
+def with_groups(student: Labels, teacher: Labels, groups: Groups) -> dict[str, Any]:
     """The student's labels with those of a teacher that has other classes."""
     return {**student, TEACHER: teacher, GROUPS: resolve(groups, names_of(student), names_of(teacher))}
 
 
-def of_student(labels):
+def of_student(labels: Labels) -> dict[str, Any]:
     """The labels without what is said of a teacher."""
     return {key: value for key, value in labels.items() if key not in (TEACHER, GROUPS)}
 
 
-def of_teacher(labels):
+def of_teacher(labels: Labels) -> Labels:
     """The labels of the teacher."""
     return labels.get(TEACHER) or of_student(labels)
 
 
-def columns_of(labels):
+def columns_of(labels: Labels) -> list[list[int]] | None:
     """Columns of the teacher's logits for each class of the student: list of lists of int; None if all are the same."""
     if GROUPS not in labels:
         return None
@@ -147,5 +157,5 @@ def columns_of(labels):
     return [[teacher.index(name) for name in labels[GROUPS][group]] for group in names_of(labels)]
 
 
-def _some(names):
+def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f", ... ({len(names)} in all)" if len(names) > 5 else "")

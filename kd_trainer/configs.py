@@ -8,21 +8,25 @@ import argparse
 import ast
 import copy
 import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from weaver.utils.dataset import DataConfig
 
 from kd_trainer import classes
-from kd_trainer.errors import InputError
+from kd_trainer.errors import InputError, one_line
 from kd_trainer.files import write_text
+
+Options = dict[str, Any]  # of a data config: what its YAML holds
 
 PREFIX = "teacher_"
 OTHERWISE = "; for other classes than the teacher's give --classes"
 WEIGHT_KEYS = ("reweight_method", "reweight_vars", "reweight_classes", "class_weights", "reweight_basewgt")
 
 
-def load(path):
+def load(path: str | Path) -> Options:
     """Options of a data config, with what weaver has computed for it (`<config>.<md5>.auto.yaml`) if that exists.
 
     Raises
@@ -39,19 +43,19 @@ def load(path):
     try:
         options = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"data config {path} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise InputError(f"data config {path} is not valid YAML: {one_line(error)}") from None
     if not isinstance(options, dict) or not options.get("inputs") or not options.get("labels"):
         raise InputError(f"{path} is not a weaver data config: it has no inputs or no labels")
     return options
 
 
-def student_view(config):
+def student_view(config: DataConfig) -> DataConfig:
     """The DataConfig without the teacher's input groups: what the student, its checkpoint and its export see."""
     inputs = {k: v for k, v in config.inputs.items() if not k.startswith(PREFIX)}
     return _restrict(config, inputs, labels=classes.of_student(config.labels))
 
 
-def teacher_view(config):
+def teacher_view(config: DataConfig) -> DataConfig:
     """The DataConfig of the teacher inside a paired one, under the teacher's own names.
 
     Raises
@@ -62,17 +66,17 @@ def teacher_view(config):
     return _restrict(config, _teacher_groups(config), strip=PREFIX, labels=classes.of_teacher(config.labels))
 
 
-def teacher_inputs(config):
+def teacher_inputs(config: DataConfig) -> DataConfig:
     """The DataConfig that reads the teacher's inputs inside a paired one, under their prefixed names, and labels."""
     return _restrict(config, _teacher_groups(config), observers=[], monitor_variables=[])
 
 
-def has_teacher(config):
+def has_teacher(config: DataConfig) -> bool:
     """Whether a DataConfig has inputs for a teacher, or its soft targets."""
     return any(name.startswith(PREFIX) for name in config.inputs)
 
 
-def _teacher_groups(config):
+def _teacher_groups(config: DataConfig) -> dict[str, Any]:
     inputs = {k: v for k, v in config.inputs.items() if k.startswith(PREFIX)}
     if not inputs:
         raise InputError(
@@ -82,7 +86,7 @@ def _teacher_groups(config):
     return inputs
 
 
-def _restrict(config, inputs, strip="", **changes):
+def _restrict(config: DataConfig, inputs: Mapping[str, Any], strip: str = "", **changes: Any) -> DataConfig:
     options = {**copy.deepcopy(config.options), **changes}
     options["inputs"] = {
         group.removeprefix(strip): {**spec, "vars": [[v[0].removeprefix(strip), *v[1:]] for v in _variables(spec)]}
@@ -95,11 +99,11 @@ def _restrict(config, inputs, strip="", **changes):
     return DataConfig(print_info=False, **options)
 
 
-def _variables(spec):
+def _variables(spec: Mapping[str, Any]) -> list[list[Any]]:
     return [v if isinstance(v, list) else [v] for v in spec["vars"]]
 
 
-def pair(student, teacher, groups=None):
+def pair(student: Options, teacher: Options, groups: classes.Groups | None = None) -> Options:
     """Options of the config that feeds a student and its teacher with the same jets.
 
     Parameters
@@ -154,7 +158,7 @@ def pair(student, teacher, groups=None):
     return paired
 
 
-def _check_same_classes(student, teacher):
+def _check_same_classes(student: Options, teacher: Options) -> None:
     ours, theirs = student["labels"], teacher["labels"]
     if classes.is_unlabelled(ours):
         return  # its classes are the teacher's
@@ -168,17 +172,17 @@ def _check_same_classes(student, teacher):
             )
     else:
         pairs = list(zip(ours["value"].values(), theirs["value"].values()))
-        pairs += zip(ours.get("names") or [], theirs.get("names") or [])
+        pairs += zip(classes.names_of(ours), classes.names_of(theirs))
     for index, (a, b) in enumerate(pairs):
         if a != b:
             raise InputError(f"the classes differ: number {index} is {a} for the student, {b} for the teacher")
 
 
-def _names(expression):
+def _names(expression: object) -> set[str]:
     return {node.id for node in ast.walk(ast.parse(str(expression), mode="eval")) if isinstance(node, ast.Name)}
 
 
-def _resolve(wanted, definitions):
+def _resolve(wanted: Iterable[str], definitions: Mapping[str, Any]) -> tuple[set[str], set[str]]:
     """Names of the definitions that `wanted` rest on, and of the other names: branches and functions."""
     needed, others, todo = set(), set(), list(wanted)
     while todo:
@@ -191,7 +195,7 @@ def _resolve(wanted, definitions):
     return needed, others
 
 
-def _rename(expression, names):
+def _rename(expression: object, names: Collection[str]) -> str:
     tree = ast.parse(str(expression), mode="eval")
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id in names:
@@ -199,7 +203,7 @@ def _rename(expression, names):
     return ast.unparse(tree)
 
 
-def _standardisation(options, whose):
+def _standardisation(options: Options, whose: str) -> dict[str, Any]:
     config = DataConfig(print_info=False, **copy.deepcopy(options))
     if config._missing_standardization_info:
         raise InputError(
@@ -209,7 +213,7 @@ def _standardisation(options, whose):
     return config.preprocess_params
 
 
-def cached(paired, groups):
+def cached(paired: Options, groups: Mapping[str, Any]) -> Options:
     """Options of the config that feeds a student and its loss from files that hold the soft targets.
 
     Parameters
@@ -232,7 +236,7 @@ def cached(paired, groups):
     return config
 
 
-def with_sampling_weights(student, *sources, named=()):
+def with_sampling_weights(student: Options, *sources: Options, named: Iterable[Options] = ()) -> Options:
     """The student's options with the histograms of sampling weights.
 
     Parameters
@@ -265,13 +269,13 @@ def with_sampling_weights(student, *sources, named=()):
     )
 
 
-def write(options, path, header):
+def write(options: Options, path: str | Path, header: str) -> None:
     """Write a data config so that a reader finds all of it or nothing."""
     text = yaml.safe_dump(options, sort_keys=False)
     write_text(path, f"# {header}; made by kd_trainer, do not edit\n{text}")
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """python -m kd_trainer pair"""
     parser = argparse.ArgumentParser(
         prog="kd_trainer pair",

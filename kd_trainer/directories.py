@@ -2,11 +2,12 @@
 
 import os
 import tempfile
+from pathlib import Path
 
 from kd_trainer.errors import InputError
 
 
-def make_directory(path):
+def make_directory(path: str | Path) -> None:
     """Create an output directory.
 
     Raises

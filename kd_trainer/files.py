@@ -3,11 +3,12 @@
 import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path` (made if need be), renamed to `path` when the block ends well."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -19,18 +20,18 @@ def replacing(path):
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path, text):
+def write_text(path: str | Path, text: str) -> None:
     """Write a text file under a temporary name, then rename it."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path, content):
+def write_json(path: str | Path, content: object) -> None:
     """Write a JSON file under a temporary name, then rename it; NaN and infinity, unknown to JSON, raise ValueError."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False, default=str) + "\n")
 
 
-def si(number):
+def si(number: float) -> str:
     """A count with three digits and a prefix of thousands: 2143486 -> '2.14M'."""
     for unit in ("", "k", "M", "G"):
         if abs(number) < 999.5:

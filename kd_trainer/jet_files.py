@@ -1,23 +1,77 @@
-"""What an input file holds, from its metadata: weaver logs a file that it cannot read and goes on without it."""
+"""Input files: which ones an argument names, and what is in them.
 
+Weaver logs a file that it cannot read and goes on without it; here such a file is trouble.
+"""
+
+import glob
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import awkward as ak
 import pyarrow.parquet
 import uproot
 
+from kd_trainer.errors import InputError, one_line
 
-def needed_branches(config, training=True):
+if TYPE_CHECKING:
+    from weaver.utils.dataset import DataConfig
+
+    Progress = Callable[[Iterable["Found"]], Iterable["Found"]]
+Found = tuple[int, str]  # rows of a file, and what is wrong with it
+
+
+def named_files(arguments: Iterable[str]) -> list[tuple[str, str]]:
+    """The files that arguments like weaver's `--data-train` name.
+
+    Parameters
+    ----------
+    arguments : iterable of str
+        `[NAME:]PATTERN`, the pattern with the wildcards of the shell.
+
+    Returns
+    -------
+    list of (NAME or '', path)
+        In the order of the arguments, the files of each sorted.
+
+    Raises
+    ------
+    InputError
+        If a pattern matches nothing; weaver would go on without it.
+    """
+    found, unmatched = [], []
+    for argument in arguments:
+        name, _, pattern = argument.rpartition(":")
+        paths = sorted(glob.glob(pattern))
+        found += [(name, path) for path in paths]
+        unmatched += [] if paths else [pattern]
+    if unmatched:
+        more = f" and {len(unmatched) - 3} more" if len(unmatched) > 3 else ""
+        raise InputError(f"no file matches {', '.join(unmatched[:3])}{more}: is the path (DATADIR) right?")
+    return found
+
+
+def files_of(arguments: Iterable[str]) -> list[str]:
+    """Paths of `named_files`, whatever name is in front of them."""
+    return [path for _, path in named_files(arguments)]
+
+
+def needed_branches(config: "DataConfig", training: bool = True) -> set[str]:
     """Names of the branches that weaver reads from every file for a DataConfig, as they are called in the file."""
     names = set(config.train_load_branches if training else config.test_load_branches)
     names -= {*(config.file_magic or {}), "aux_training_"}  # weaver makes these
-    for source, target in (config.branch_magic or {}).items():
-        names = {name.replace(source, target) for name in names}
-    return names
+    return {name_in_file(name, config) for name in names}
 
 
-def contents(path, treename=None):
+def name_in_file(name: str, config: "DataConfig") -> str:
+    """What a branch of a DataConfig is called in the files (`branch_magic`)."""
+    for ours, theirs in (config.branch_magic or {}).items():
+        name = name.replace(ours, theirs)
+    return name
+
+
+def contents(path: str | Path, treename: str | None = None) -> tuple[set[str], int]:
     """Branch names and number of rows of a parquet, ROOT or HDF5 file.
 
     Returns
@@ -46,14 +100,16 @@ def contents(path, treename=None):
     raise ValueError("is not a parquet, ROOT or HDF5 file")
 
 
-def _tree(file, treename):
+def _tree(file: uproot.ReadOnlyDirectory, treename: str | None) -> uproot.TTree:
     trees = {key.split(";")[0] for key, kind in file.classnames().items() if kind == "TTree"}
     if treename is None and len(trees) != 1:
         raise ValueError(f"has {len(trees)} trees, so the data config must name one (treename)")
     return file[treename or trees.pop()]
 
 
-def first_rows(path, branches, rows=None, treename=None):
+def first_rows(
+    path: str | Path, branches: Iterable[str], rows: int | None = None, treename: str | None = None
+) -> ak.Array:
     """The first rows of a file (all for None) as an awkward record array of the branches."""
     branches = sorted(branches)
     extension = Path(path).suffix
@@ -71,7 +127,9 @@ def first_rows(path, branches, rows=None, treename=None):
         return ak.Array({name: file.root[name][:rows] for name in branches})
 
 
-def chunks(path, branches, rows, treename=None):
+def chunks(
+    path: str | Path, branches: Iterable[str], rows: int, treename: str | None = None
+) -> Iterator[ak.Array]:
     """Yield all rows of a file, a number of them at a time, as awkward record arrays of the branches."""
     branches = sorted(branches)
     extension = Path(path).suffix
@@ -91,7 +149,7 @@ def chunks(path, branches, rows, treename=None):
                 yield ak.Array({name: file.root[name][start : start + rows] for name in branches})
 
 
-def inspect(path, branches, treename=None):
+def inspect(path: str | Path, branches: Iterable[str], treename: str | None = None) -> Found:
     """Number of rows and a description of the trouble with the file ('' if there is none)."""
     try:
         present, rows = contents(path, treename)
@@ -103,12 +161,12 @@ def inspect(path, branches, treename=None):
     return rows, "" if rows else "has no jets"
 
 
-def inspect_all(paths, branches, treename=None, progress=lambda results: results):
+def inspect_all(
+    paths: Sequence[str],
+    branches: Iterable[str],
+    treename: str | None = None,
+    progress: "Progress" = lambda results: results,
+) -> list[Found]:
     """`inspect` for many files at once, in their order."""
     with ThreadPoolExecutor(8) as pool:
         return list(progress(pool.map(lambda path: inspect(path, branches, treename), paths)))
-
-
-def one_line(error, length=200):
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= length else text[:length] + " ..."

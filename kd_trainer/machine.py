@@ -3,10 +3,12 @@
 import multiprocessing
 import os
 import platform
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 
-def machine():
+def machine() -> dict[str, Any]:
     """Processor, cores, threads, versions: dict."""
     import torch
 
@@ -20,7 +22,12 @@ def machine():
     }
 
 
-def _processor():
+def described(where: Mapping[str, Any]) -> str:
+    """The processor or GPU, threads and version of torch of a `machine`, in words."""
+    return f"{where['gpu'] or where['processor']}, {where['threads']} threads, torch {where['torch']}"
+
+
+def _processor() -> str:
     try:
         with open("/proc/cpuinfo") as lines:
             return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -28,7 +35,7 @@ def _processor():
         return platform.processor() or platform.machine()
 
 
-def peak_memory(function, *args):
+def peak_memory(function: Callable[..., Callable[[], object]], *args: Any) -> int | None:
     """Bytes by which the memory of a new process grows at most while it runs a function; None where nobody tells.
 
     Parameters
@@ -39,7 +46,7 @@ def peak_memory(function, *args):
         return pool.apply(_measure, (function, args))
 
 
-def _measure(function, args):
+def _measure(function: Callable[..., Callable[[], object]], args: tuple[Any, ...]) -> int | None:
     import torch
 
     run = function(*args)
@@ -52,12 +59,13 @@ def _measure(function, args):
         Path("/proc/self/clear_refs").write_text("5")  # forget the highest so far, which may be that of the parent
     except OSError:
         return None
-    before = resident("VmRSS")
+    resident_before = resident("VmRSS")
     run()
-    return resident("VmHWM") - before
+    peak = resident("VmHWM")
+    return None if peak is None or resident_before is None else peak - resident_before
 
 
-def resident(field, pid="self"):
+def resident(field: str, pid: str | int = "self") -> int | None:
     """Bytes of memory of a process now (VmRSS) or at most so far (VmHWM); None where nobody tells."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()

@@ -1,14 +1,21 @@
 """Timing things against each other: alternately, several times, in one run."""
 
 import time
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from statistics import median
+from typing import TypeVar
 
 from tqdm import tqdm
+
+Side = TypeVar("Side", bound=Hashable)  # the name of what is timed
+Spread = dict[str, float]  # median, lowest, highest
 
 LONG = 30.0  # seconds
 
 
-def alternate(sides, repetitions, progress=True):
+def alternate(
+    sides: Mapping[Side, Callable[[], object]], repetitions: int, progress: bool = True
+) -> dict[Side, list[float]]:
     """Run each side in turn, `repetitions` times after one warm-up.
 
     A machine that slows down for a while slows all sides. A warm-up of half a minute counts as well.
@@ -21,7 +28,7 @@ def alternate(sides, repetitions, progress=True):
     -------
     dict of name -> list of seconds
     """
-    seconds = {name: [] for name in sides}
+    seconds: dict[Side, list[float]] = {name: [] for name in sides}
     turns = [(i, name) for i in range(repetitions + 1) for name in sides]
     for i, name in tqdm(turns, disable=not progress):
         if i and len(seconds[name]) == repetitions:
@@ -34,24 +41,24 @@ def alternate(sides, repetitions, progress=True):
     return seconds
 
 
-def rates(seconds, amount):
+def rates(seconds: Iterable[float], amount: float) -> Spread:
     """Median and spread of amount / second: dict with median, lowest, highest."""
     values = sorted(amount / s for s in seconds)
     return {"median": median(values), "lowest": values[0], "highest": values[-1]}
 
 
-def ratio(first, second):
+def ratio(first: Sequence[float], second: Sequence[float]) -> Spread:
     """How many times the second side took as long as the first, turn by turn: dict with median, lowest, highest."""
     values = sorted(b / a for a, b in zip(first, second, strict=True))
     return {"median": median(values), "lowest": values[0], "highest": values[-1]}
 
 
-def spread(values):
+def spread(values: Sequence[float]) -> Spread:
     """Median and spread of numbers: dict with median, lowest, highest."""
     return {"median": median(values), "lowest": min(values), "highest": max(values)}
 
 
-def text(value, digits=3):
+def text(value: Mapping[str, float], digits: int = 3) -> str:
     """'1.02 (0.99 to 1.05)' for a median and its spread."""
     median_, lowest, highest = (f"{value[key]:.{digits}g}" for key in ("median", "lowest", "highest"))
     return f"{median_} ({lowest} to {highest})"

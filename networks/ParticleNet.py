@@ -3,6 +3,8 @@
 Checkpoints of the upstream examples load strictly.
 """
 
+import inspect
+
 import torch
 from weaver.nn.model.ParticleNet import ParticleNet
 
@@ -30,6 +32,8 @@ def get_model(data_config, **kwargs):
         for_inference=False,
     )
     cfg.update(kwargs)
+    for name in {"trim", "use_amp"} - set(inspect.signature(ParticleNet).parameters):
+        cfg.pop(name, None)  # weaver 0.4 does not know it
     if cfg["num_classes"] < 2:
         raise ValueError("the data config does not tell the number of classes: give it with -o num_classes")
     neighbours, length = max(k for k, _ in cfg["conv_params"]), data_config.input_shapes["pf_features"][2]

@@ -65,6 +65,9 @@ def answer(connection):
     if child == 0:
         connection.close()
         os._exit(execute(command, files))
+    ended = os.pidfd_open(child)
+    if ended not in select.select([ended, connection], [], [])[0]:  # the client was killed
+        os.kill(child, signal.SIGKILL)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     connection.sendall(str(code).encode())
 

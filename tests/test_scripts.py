@@ -1,7 +1,9 @@
 """The shell drivers, run as a user runs them."""
 
+import shlex
+
 import pytest
-from helpers import ROOT, script
+from helpers import ROOT, run, script
 
 MODES = (
     *("make_weight", "teacher", "pretrain", "finetune", "cache"),
@@ -13,11 +15,29 @@ def train_kd(*args, cwd=ROOT, **env):
     return script(ROOT / "train_kd.sh", *args, check=False, cwd=cwd, env=env)
 
 
+def dry_run(mode, *args, **env):
+    """The commands of a mode, each a list of words as a shell would split it."""
+    result = run(ROOT / "train_kd.sh", mode, "--dry-run", *args, env=env)
+    cd, *commands = result.stdout.splitlines()
+    assert cd == f"cd {ROOT} && source train_scripts/setup.sh"
+    return [shlex.split(command) for command in commands]
+
+
+def value(command, name):
+    """What follows an option in a command; the last one counts."""
+    return command[len(command) - command[::-1].index(name)]
+
+
+def network_options(command):
+    return {command[i + 1]: command[i + 2] for i, word in enumerate(command) if word == "-o"}
+
+
 def test_help():
     result = train_kd("--help")
     assert result.returncode == 0
-    for word in (*MODES, "DATASET", "DATADIR", "COMMENT", "DDP_NGPUS", "TEACHER_WEIGHTS", "STUDENT", "TIER"):
+    for word in (*MODES, "DATASET", "DATADIR", "COMMENT", "DDP_NGPUS", "TEACHER_WEIGHTS", "STUDENT", "TIER", "RESTART"):
         assert word in result.stdout
+    assert "(default: JetClassII)" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -28,11 +48,18 @@ def test_help():
         ("train", {"TIER": "l2"}, "unknown tier 'l2' of JetClassII: there are full gen hlt kin kinpid l1"),
         ("train", {"STUDENT": "PNF"}, "unknown STUDENT 'PNF': there are "),
         ("train", {"TEACHER": "Part"}, "unknown TEACHER 'Part': there are "),
-        ("train", {"DATADIR": "/no/such"}, "no file matches /no/such/Pythia/Res2P_0000.parquet"),
+        ("baseline", {"DATADIR": "/no/such"}, "no file matches /no/such/Pythia/Res2P_0000.parquet"),
         ("teacher", {"DATASET": "JetClass", "DATADIR": "/no/such"}, "no file matches /no/such/Pythia/train_100M/HToBB"),
         ("train", {"DDP_NGPUS": "2"}, "DDP_NGPUS is 2, but there is no CUDA device here"),
-        ("convert", {"COMMENT": "_none"}, "there is no trained student at training/JetClassII_PFN_l1_kd_seed1_none/"),
-        ("report", {"COMMENT": "_none"}, "run train, baseline and test first"),
+        ("train", {"DDP_NGPUS": "two"}, "DDP_NGPUS is 'two': it must be a whole number"),
+        ("train", {"SEED": "a[$(id)]"}, "SEED is 'a[$(id)]': it must be a whole number"),
+        ("train", {"SEED": "-1"}, "SEED is '-1': it must be a whole number"),
+        ("train", {"RESTART": "maybe"}, "RESTART is 'maybe': it must be one of: no yes changed"),
+        ("train", {"LABELS": "none"}, "LABELS is 'none': it must be one of: no yes"),
+        ("train", {"CLASSES": "/no/such.yaml"}, "there is no file at CLASSES=/no/such.yaml"),
+        ("baseline", {"RUN": "one", "SEED": "1 2"}, "RUN=one is one run, SEED='1 2' are several"),
+        ("finetune", {}, "name it with PRETRAINED="),
+        ("convert", {"COMMENT": "_none"}, "the training JetClassII_PFN_l1_kd_seed1_none is not complete"),
     ],
 )
 def test_bad_settings(mode, env, message, tmp_path):
@@ -47,8 +74,6 @@ def test_missing_teacher(jets):
 
 
 def test_given_teacher_is_not_trained(tmp_path):
-    missing = train_kd("teacher", DATASET="demo", TEACHER_WEIGHTS="mine.pt", cwd=tmp_path)
-    assert missing.returncode == 1 and f"there is no checkpoint at TEACHER_WEIGHTS={tmp_path}/mine.pt" in missing.stderr
     (tmp_path / "mine.pt").write_text("")
     result = train_kd("teacher", DATASET="demo", TEACHER_WEIGHTS="mine.pt", cwd=tmp_path)
     assert result.stdout == f"TEACHER_WEIGHTS={tmp_path}/mine.pt is the teacher: nothing to train\n"
@@ -56,3 +81,49 @@ def test_given_teacher_is_not_trained(tmp_path):
 
 def test_no_weights_to_make():
     assert "nothing to do" in train_kd("make_weight", DATASET="demo").stdout
+
+
+@pytest.mark.parametrize("dataset, teacher", [("JetClassII", "Sophon"), ("JetClass", "ParT"), ("TopLandscape", "ParT")])
+def test_commands_of_a_distillation(dataset, teacher):
+    """What `train` would run, for three datasets: look at the files, pair the data configs, train with weaver."""
+    commands = dry_run("train", "--num-epochs", 3, "-o", "kd_alpha", 0.4, DATASET=dataset, DATADIR="/jets")
+    check, pair, mkdir, weaver = commands
+    tier = "kin" if dataset == "TopLandscape" else "full"
+    run_name = f"{dataset}_PFN_l1_kd_seed1"
+    assert check[:4] == ["python", "-m", "kd_trainer", "check"] and pair[3] == "pair" and mkdir[0] == "mkdir"
+    assert value(pair, "--student") == f"data/{dataset}/{dataset}_l1.yaml"
+    assert value(pair, "--teacher") == f"data/{dataset}/{dataset}_{tier}.yaml"
+    assert weaver[0] == "weaver" and value(weaver, "--num-epochs") == "3"
+    assert value(weaver, "--data-config") == f"training/{run_name}/paired.yaml"
+    assert value(weaver, "--data-config-val") == f"training/{run_name}/student.yaml"
+    assert value(weaver, "--model-prefix") == f"training/{run_name}/net"
+    options = network_options(weaver)
+    assert options["student"] == "'networks/PFN.py'" and options["teacher"] == f"'networks/{teacher}.py'"
+    assert options["teacher_weights"] == f"'training/{dataset}_{teacher}_{tier}_seed1/net_best_epoch_state.pt'"
+    assert options["kd_alpha"] == "0.4" and options["seed"] == "1" and options["restart"] == "'no'"
+    files = weaver[weaver.index("--data-train") + 1 : weaver.index("--data-val")]
+    assert len(files) == {"JetClassII": 1340, "JetClass": 10, "TopLandscape": 1}[dataset]
+    assert all(file.rpartition(":")[2].startswith("/jets/") for file in files)
+
+
+def test_commands_of_many(tmp_path):
+    """Students, seeds, an ensemble, other files and a quote in a path."""
+    files = [word[0] for word in dry_run("baseline", STUDENT="PFN dense", SEED="1 2") if word[0] == "weaver"]
+    assert len(files) == 4
+    (weights := tmp_path / "it's mine.pt").write_text("")
+    (weaver,) = (c for c in dry_run("train", TEACHER_WEIGHTS=weights, RUN="mine") if c[0] == "weaver")
+    assert network_options(weaver)["teacher_weights"] == "'" + str(weights).replace("'", "\\'") + "'"
+    assert value(weaver, "--model-prefix") == "training/mine/net"
+    (weaver,) = (c for c in dry_run("train", TEACHER_SEED="1 2", TRAIN_FILES="/a/*.root b:/c.root") if c[0] == "weaver")
+    both = [f"training/JetClassII_Sophon_full_seed{seed}/net_best_epoch_state.pt" for seed in (1, 2)]
+    assert network_options(weaver)["teacher_weights"] == str(both).replace(" ", "")
+    assert weaver[1:5] == ["--data-train", "/a/*.root", "b:/c.root", "--data-val"]
+
+
+def test_commands_without_labels():
+    """All is learnt from the teacher, which stands in for the labels in validation; the test jets have labels."""
+    *_, pair, _, weaver = dry_run("train", DATASET="TopLandscape", LABELS="no")
+    assert "--unlabelled" in pair and network_options(weaver)["kd_alpha"] == "1.0"
+    assert value(weaver, "--data-config-val").endswith("/paired.yaml")
+    _, _, complexity = dry_run("test", DATASET="TopLandscape", LABELS="no", PREDICT="kd")[-3:]
+    assert value(complexity, "--data-config") == "data/TopLandscape/TopLandscape_l1.yaml"

@@ -1,24 +1,134 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# Sourced by train_kd.sh and train_ssl.sh, with `here` the folder that they were called from: settings, devices, runs.
+# Sourced by the scripts, which have set `caller`, the folder that they were called from.
 
 fail() {
     echo "${0##*/}: $*" >&2
     exit 1
 }
 
-absolute() { if [[ -z $1 || $1 == /* ]]; then echo "$1"; else echo "$here/$1"; fi; } # a path in a setting is the caller's
+help() { # the comments at the top of the script, then its settings with their defaults
+    local script=train_scripts/${0##*/}
+    sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' "$script"
+    sed -nE 's/^(export )?([A-Z_]+)=\$\{[A-Z_]+:-(.*)\} +# (.*)$/\2|\4 (default: \3)/p' "$script" | sed 's/ (default: )$//' |
+        while IFS='|' read -r name text; do printf '  %-16s %s\n' "$name" "$text"; done
+}
 
-choices() { basename -s .sh "$1"/*.sh | paste -sd ' '; }
+start() { # start MODES "$@": sets `mode`, `dry_run` and `arguments`, those for weaver
+    local modes=$1
+    mode=${2:-} dry_run='' arguments=("${@:3}")
+    case $mode in
+        -h | --help) help && exit ;;
+        '') help >&2 && exit 2 ;;
+    esac
+    if [[ " $modes " != *" $mode "* ]]; then
+        echo "${0##*/}: unknown mode '$mode': see $0 --help" >&2
+        exit 2
+    fi
+    if [[ ${arguments[0]:-} == --dry-run ]]; then
+        dry_run=--dry-run arguments=("${arguments[@]:1}")
+        printf 'cd %q && source train_scripts/setup.sh\n' "$PWD"
+    fi
+}
 
-export PYTHONHASHSEED=0 # weaver walks through sets of file groups: their order is part of the seed
+# a command ends with the script that runs it, even if that is killed
+together=()
+if command -v setpriv >/dev/null; then together=(setpriv --pdeathsig TERM); fi
+
+run() { # run COMMAND...: or print it, ready to paste
+    local word text=''
+    if [[ ! $dry_run ]]; then
+        "${together[@]}" "$@"
+        return
+    fi
+    for word in "$@"; do
+        if [[ $word =~ ^[A-Za-z0-9_.,:=/+-]+$ ]]; then text+=" $word"; elif [[ $word == *[\"\\\$\`]* || $word != *\'* ]]; then text+=" ${word@Q}"; else text+=" \"$word\""; fi
+    done
+    echo "${text# }"
+}
+
+absolute() { if [[ -z $1 || $1 == /* ]]; then echo "$1"; else echo "$caller/$1"; fi; } # a path in a setting is the caller's
+
+paths_of_caller() { # paths_of_caller SETTING...: each a path; relative ones are relative to the caller's folder
+    local name
+    for name in "$@"; do printf -v "$name" %s "$(absolute "${!name:-}")"; done
+}
+
+lists_of_caller() { # lists_of_caller SETTING...: the same for `PATTERN NAME:PATTERN ...`
+    local name word words list
+    for name in "$@"; do
+        list=''
+        read -ra words <<<"${!name:-}"
+        if [[ -f $(absolute "${!name:-}") ]]; then words=() list=" $(absolute "${!name}")"; fi # its path may have spaces
+        for word in "${words[@]}"; do
+            if [[ $word == *:* ]]; then list+=" ${word%%:*}:$(absolute "${word#*:}")"; else list+=" $(absolute "$word")"; fi
+        done
+        printf -v "$name" %s "${list# }"
+    done
+}
+
+once_for_each() { # once_for_each SETTING...: if one of them has several words, run the script once for each, and end
+    local name word
+    for name in "$@"; do
+        if [[ ${!name} == *' '* ]]; then
+            [[ ! $RUN ]] || fail "RUN=$RUN is one run, $name='${!name}' are several"
+            for word in ${!name}; do env "$name=$word" "train_scripts/${0##*/}" "$mode" ${dry_run:+"$dry_run"} "${arguments[@]}"; done
+            exit
+        fi
+    done
+}
+
+need_numbers() { # need_numbers SETTING...: each one or several whole numbers
+    local name
+    for name in "$@"; do
+        [[ ${!name} =~ ^[0-9]+( +[0-9]+)*$ ]] || fail "$name is '${!name}': it must be a whole number"
+    done
+}
+
+need_choice() { # need_choice SETTING WORD...
+    [[ " ${*:2} " == *" ${!1} "* ]] || fail "$1 is '${!1}': it must be one of: ${*:2}"
+}
+
+need_files() { # need_files SETTING...: each empty or an existing file
+    local name
+    for name in "$@"; do [[ -z ${!name} || -f ${!name} ]] || fail "there is no file at $name=${!name}"; done
+}
+
+quoted() { # quoted TEXT...: as a Python string for weaver's -o, or as a list of several
+    local text texts=''
+    for text in "$@"; do
+        text=${text//\\/\\\\}
+        texts+=",'${text//\'/\\\'}'"
+    done
+    if (($# == 1)); then echo "${texts#,}"; else echo "[${texts#,}]"; fi
+}
+
+as_dict() { # as_dict -o NAME VALUE -o NAME VALUE ...: as a Python dict for weaver's -o
+    local text=''
+    while (($#)); do text+=", '$2': $3" && shift 3; done
+    echo "{${text#, }}"
+}
+
+split_options() { # split_options ARGUMENTS...: sets `net_options`, those of the network (-o name value), and `others`
+    net_options=() others=()
+    while (($#)); do
+        if [[ $1 != -o && $1 != --network-option ]]; then
+            others+=("$1") && shift
+        else
+            [[ $2 =~ ^(kd_.*|teacher.*|seed|restart|student|network|weight_bits|activation_bits)$ ]] || net_options+=(-o "$2" "$3")
+            shift 3
+        fi
+    done
+}
 
 # what the files of train_scripts/datasets and train_scripts/models set
-data_config='' data_train=() data_val=() data_test=() data_options=()
+data_config='' data_train=() data_val=() data_test=() data_options=() default_teacher=ParT default_teacher_tier=full
 epochs=0 samples_per_epoch=0 samples_per_epoch_val=0
-network='' network_options=() training_options=() cuda_options=() head='' kd_alpha='' kd_temperature=''
+network='' deploy_options=()
 
-source_setting() { # source_setting DIR NAME SETTING
-    [[ -f train_scripts/$1/$2.sh ]] || fail "unknown $3 '$2': there are $(choices "train_scripts/$1")"
+choose() { # choose models|datasets NAME SETTING: source its file
+    [[ -f train_scripts/$1/$2.sh ]] ||
+        fail "unknown $3 '$2': there are $(basename -s .sh "train_scripts/$1"/*.sh | paste -sd ' ')"
+    if [[ $1 == models ]]; then options=() training=() cuda=() head='' kd_alpha=0.7 kd_temperature=3.0; fi
     # shellcheck disable=SC1090
     source "train_scripts/$1/$2.sh"
 }
@@ -33,36 +143,30 @@ has_gpu() { # torch is asked, which takes seconds, only where there is a device 
     python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'
 }
 
-find_devices() { # sets `device`, the arguments of weaver, and `weaver`, the command, for DDP_NGPUS
-    if has_gpu; then
-        device=(--gpus 0)
-    else
-        device=(--gpus '')
+find_devices() { # sets `weaver`, the command for DDP_NGPUS, and `device`, its arguments; without a GPU no `cuda` options
+    weaver=(weaver) device=(--gpus 0)
+    if ! has_gpu; then
         ((DDP_NGPUS == 1)) || fail "DDP_NGPUS is $DDP_NGPUS, but there is no CUDA device here"
+        device=(--gpus '') cuda=() teacher_cuda=()
     fi
     if ((DDP_NGPUS > 1)); then
         weaver=(torchrun --standalone --nnodes=1 "--nproc_per_node=$DDP_NGPUS" "$(command -v weaver)" --backend nccl)
-    else
-        weaver=(weaver)
     fi
 }
 
-best() { echo "training/$1/net_best_epoch_state.pt"; } # best RUN
-
-nothing_newer() { # nothing_newer FILE PATTERN...: no file of the patterns has changed since FILE was written
-    local pattern file
-    for pattern in "${@:2}"; do
-        while IFS= read -r file; do
-            if [[ $file -nt $1 ]]; then return 1; fi
-        done < <(compgen -G "${pattern#*:}")
-    done
+into() { # into RUN: makes its folders, and sets `outputs`, weaver's arguments for a training
+    outputs=(--model-prefix "training/$1/net" --log-file "logs/$1/train.log" --tensorboard "_$1")
+    run mkdir -p "training/$1" "logs/$1"
 }
 
-running=() logs=() # jobs in the background, each a process group of its own
+is_trained() { [[ $dry_run || -f training/$1/net_record.json ]]; } # is_trained RUN: to the end
 
-stop_all() {
-    local pid
-    for pid in "${running[@]}"; do kill -- "-$pid" 2>/dev/null || true; done
+need_trained() { # need_trained RUN
+    is_trained "$1" || fail "the training $1 is not complete: start it again, and it goes on; see logs/$1/train.log"
 }
-trap stop_all EXIT
-trap 'exit 130' INT TERM
+
+in_cache() { # in_cache PATTERN: that of the files in CACHE which kd_trainer cache makes of its files
+    local name=${1##*/} folder=${1%/*} group=''
+    if [[ $1 == *:* ]]; then group=${1%%:*}: folder=${1%%:*}; fi
+    echo "$group$CACHE/${folder##*/}/${name%.*}.parquet"
+}

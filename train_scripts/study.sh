@@ -1,98 +1,71 @@
 #!/usr/bin/env bash
-# The shipped studies: jets, trainings, report.
+# usage: train_scripts/study.sh MODE STUDY [--dry-run] [snakemake arguments...]
+#
+# STUDY is demo, jetclass, top or public (train_scripts/studies/*.yaml), or a file
+#
+# modes
+#   simulate  make the jets of the study
+#   run       do what is not done yet: jets, teachers, soft targets, students, predictions, report
+#   list      say what run would do, and why; nothing is done
+#   report    the report of what is trained so far; what was made from something else is made anew
+#   document  store the results in docs/results/ and write the tables of docs/results.md anew
+#
+# A study that was stopped goes on with the same command. A step reruns if its options, its files or what made them have
+# changed, and what depends on it. --dry-run prints the command of a mode, ready to paste.
+# Arguments go to snakemake: study.sh run top --rulegraph, study.sh run top training/study_top/PFN_l1_10k_full_seed1/pred.root
+#
+# settings (environment)
 set -euo pipefail
-
-usage() {
-    cat <<'EOF'
-usage: train_scripts/study.sh MODE STUDY [arguments...]
-
-modes
-  simulate  make the jets of a shipped study (jetclass: 12,000 for training; top and public: 10,000)
-  run       train what is not trained yet: teachers, soft targets, students; stopped runs go on
-  list      say what is done and what is not
-  report    results.json, results.md and figures of what is done
-  document  store the results in docs/results/ and write the tables of docs/results.md anew
-
-STUDY is jetclass, top or public (train_scripts/studies/*.yaml), or a file. Further arguments go to
-`python -m kd_trainer study` (or simulate): --jobs 4, --rank 0 --world-size 3, --redo-stale.
-
-settings (environment)
-  DATADIR  where the jets are (default datasets/study_<STUDY>)
-  OUTPUT   folder of the study (default training/study_<STUDY>)
-  PUBLIC_TEACHER, PUBLIC_JETS  for the study public: ParticleNet_kin.pt, and jets of the top-tagging benchmark in parquet
-  JOBS     trainings at a time, one thread each (default: the cores)
-  VENV     where to install weaver if the active environment has none (default .venv)
-EOF
-}
-
-mode=${1:-} study=${2:-}
-case $mode in
-    -h | --help) usage; exit 0 ;;
-    simulate | run | list | report | document) ;;
-    '') usage >&2; exit 2 ;;
-    *) echo "study.sh: unknown mode '$mode': see train_scripts/study.sh --help" >&2; exit 2 ;;
-esac
-shift
-
-here=$PWD
+caller=$PWD
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 # shellcheck source=train_scripts/common.sh
 source train_scripts/common.sh
-[[ $study ]] || fail "name a study: jetclass, top, public or a file"
-shift
-DATADIR=$(absolute "${DATADIR:-}")
-OUTPUT=$(absolute "${OUTPUT:-}")
-for setting in PUBLIC_TEACHER PUBLIC_JETS; do
-    if [[ -n ${!setting:-} ]]; then export "$setting=$(absolute "${!setting}")"; fi
-done
-file=$(absolute "$study")
-if [[ $study != *.yaml ]]; then
-    file=train_scripts/studies/$study.yaml
-    [[ -f $file ]] || fail "unknown study '$study': there are $(basename -s .yaml train_scripts/studies/*.yaml | paste -sd ' '), or name a file"
-fi
-[[ -f $file ]] || fail "there is no study $file"
+mode=${1:-}
+study=${2:-}
+case $mode in -h | --help | '') start '' "$mode" ;; esac
+start "simulate run list report document" "$mode" "${@:3}"
+[[ $study ]] || fail "name a study: $(basename -s .yaml train_scripts/studies/*.yaml | paste -sd ' '), or a file"
+paths_of_caller DATADIR PUBLIC_TEACHER PUBLIC_JETS
+
+DATADIR=${DATADIR:-}               # where the jets are; datasets/study_<STUDY>
+COMMENT=${COMMENT:-}               # suffix of the names of what the study makes
+PUBLIC_TEACHER=${PUBLIC_TEACHER:-} # for the study public: ParticleNet_kin.pt
+PUBLIC_JETS=${PUBLIC_JETS:-}       # and jets of the top-tagging benchmark in parquet
+PROFILE=${PROFILE:-local}          # where the steps run: local, slurm, htcondor (train_scripts/profiles), or a folder
+JOBS=${JOBS:-all}                  # cores of this machine to use
+export VENV=${VENV:-$PWD/.venv}    # where to install weaver if the active environment has none
+
+file=train_scripts/studies/$study.yaml
+if [[ $study == *.yaml ]]; then file=$(absolute "$study"); fi
+[[ -f $file ]] || fail "there is no study $file: name a file, or $(basename -s .yaml train_scripts/studies/*.yaml | paste -sd ' ')"
 name=$(basename -s .yaml "$file")
-export DATADIR=${DATADIR:-datasets/study_$name}
-OUTPUT=${OUTPUT:-training/study_$name}
-[[ $mode != document || -f $OUTPUT/results.json ]] ||
-    fail "there is no $OUTPUT/results.json: train_scripts/study.sh report $study first"
+folder=training/study_$name$COMMENT
+profile=$PROFILE
+if [[ -d train_scripts/profiles/$PROFILE ]]; then profile=train_scripts/profiles/$PROFILE; fi
 
 # shellcheck source=train_scripts/setup.sh
-source train_scripts/setup.sh
-# glibc would give the memory of every large tensor back to the system and fetch it anew: a sixth of the time
-export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=268435456
-
-simulate() {
-    local make=(python -m kd_trainer simulate)
-    case $name in
-        jetclass)
-            "${make[@]}" jetclass -o "$DATADIR/train" --jets 300 --files 4 --seed 1 "$@"
-            "${make[@]}" jetclass -o "$DATADIR/val" --jets 171 --seed 2 "$@"
-            "${make[@]}" jetclass -o "$DATADIR/test" --jets 400 --jets-of QCD=4800 --seed 3 "$@"
-            ;;
-        top | public)
-            "${make[@]}" top -o "$DATADIR/train" --jets 3000 --seed 11 "$@"
-            "${make[@]}" top -o "$DATADIR/train" --jets 1000 --start-file 1 --files 2 --seed 11 "$@"
-            "${make[@]}" top -o "$DATADIR/val" --jets 500 --seed 12 "$@"
-            if [[ $name == public ]]; then return; fi
-            "${make[@]}" top -o "$DATADIR/test" --classes top --jets 2000 --seed 13 "$@"
-            "${make[@]}" top -o "$DATADIR/test" --classes QCD --jets 8000 --start-file 1 --seed 13 "$@"
-            ;;
-        *) fail "the jets of $file are its own: simulate makes those of the shipped studies" ;;
-    esac
+if [[ ! $dry_run ]]; then source train_scripts/setup.sh; fi
+workflow() { # workflow [snakemake arguments...]
+    [[ $dry_run ]] || kd_need workflow
+    together=(exec) # guard.py ends all that snakemake has started
+    run train_scripts/guard.py "$folder/.lock" snakemake --snakefile train_scripts/Snakefile --profile "$profile" \
+        --cores "$JOBS" "$@" --config "study=$file" "done=$done" ${DATADIR:+"DATADIR=$DATADIR"} ${COMMENT:+"COMMENT=$COMMENT"} \
+        ${PUBLIC_TEACHER:+"PUBLIC_TEACHER=$PUBLIC_TEACHER"} ${PUBLIC_JETS:+"PUBLIC_JETS=$PUBLIC_JETS"}
 }
 
-study() { exec python -m kd_trainer study "$file" -o "$OUTPUT" "$@"; }
-
+set -- "${arguments[@]}"
+done='' # yes: what is not trained yet is left out
 case $mode in
-    simulate) simulate "$@" ;;
-    run) study ${JOBS:+--jobs "$JOBS"} "$@" ;;
+    simulate) workflow "$@" jets ;;
+    run) workflow "$@" ;;
+    list) workflow --dry-run "$@" ;;
+    report) done=yes && workflow "$@" ;;
     document)
+        [[ $dry_run || -f $folder/results.json ]] || fail "there is no $folder/results.json: train_scripts/study.sh report $study first"
         grep -qF "<!-- begin $name -->" docs/results.md ||
             fail "docs/results.md has no place for $name: write '<!-- begin $name -->' and '<!-- end $name -->' into it"
-        mkdir -p docs/results
-        cp "$OUTPUT/results.json" "docs/results/$name.json"
-        python -m kd_trainer study docs/results/*.json -o docs/results.md --document
+        run mkdir -p docs/results
+        run cp "$folder/results.json" "docs/results/$name.json"
+        run python -m kd_trainer study docs/results/*.json -o docs/results.md --document
         ;;
-    *) study "--$mode" "$@" ;;
 esac

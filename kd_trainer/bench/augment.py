@@ -1,17 +1,29 @@
 """python -m kd_trainer bench augment: what two augmented views cost beside the training step that they are for."""
 
+from __future__ import annotations
+
 import argparse
-from statistics import median
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from kd_trainer.arguments import check_at_least, parse_options, write_output
 from kd_trainer.bench.network import random_jets, real_jets
-from kd_trainer.errors import InputError
-from kd_trainer.evaluate.complexity import count_parameters, load_data_config, load_network, parse_options
-from kd_trainer.files import si, write_json
-from kd_trainer.machine import machine
-from kd_trainer.timing import alternate, ratio
+from kd_trainer.evaluate.complexity import count_parameters, load_data_config, load_network
+from kd_trainer.files import si
+from kd_trainer.jet_files import files_of
+from kd_trainer.machine import described, machine
+from kd_trainer.timing import alternate, ratio, spread, text
+
+if TYPE_CHECKING:
+    import torch
+    from weaver.utils.dataset import DataConfig
+
+    from kd_trainer.pretrain.views import Views
 
 
-def sides(config, model, info, X, views):
+def sides(
+    config: DataConfig, model: torch.nn.Module, info: Mapping[str, Any], X: dict[str, torch.Tensor], views: Views
+) -> dict[str, Callable[[], None]]:
     """A function that makes two views of all jets, and one that trains on them once: forward, backward, AdamW.
 
     Parameters
@@ -33,15 +45,15 @@ def sides(config, model, info, X, views):
     batch = join(views(X))
     inputs, labels = [batch[name] for name in info["input_names"]], partners(len(X["pf_mask"]), device=device)
 
-    def wait():
+    def wait() -> None:
         if device == "cuda":
             torch.cuda.synchronize()
 
-    def augment():
+    def augment() -> None:
         join(views(X))
         wait()
 
-    def step():
+    def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         loss(model(*inputs), labels).backward()
         optimizer.step()
@@ -50,7 +62,7 @@ def sides(config, model, info, X, views):
     return {"views": augment, "step": step}
 
 
-def measure(args):
+def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Everything that is printed, as plain numbers: dict."""
     import torch
 
@@ -75,15 +87,12 @@ def measure(args):
         "data_config": args.data_config,
         "jets": len(X["pf_mask"]),
         "augmentations": views.describe(),
-        "seconds": {
-            name: {"median": median(found), "lowest": min(found), "highest": max(found)}
-            for name, found in seconds.items()
-        },
+        "seconds": {name: spread(found) for name, found in seconds.items()},
         "views / step": ratio(seconds["step"], seconds["views"]),
     }
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Measure, print, write JSON if asked to."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer bench augment",
@@ -100,19 +109,14 @@ def main(argv):
     add("--threads", type=int, metavar="T", help="threads of torch (default: its own)")
     add("--output", metavar="FILE.json", help="write all numbers")
     args = parser.parse_args(argv)
-    for name, least in (("jets", 2), ("repetitions", 1)):
-        if getattr(args, name) < least:
-            raise InputError(f"--{name} has to be at least {least}")
+    check_at_least(2, args, "jets")
+    check_at_least(1, args, "repetitions")
+    args.files = files_of(args.files)
     results = measure(args)
-    where = results["machine"]
-    print(f"{where['gpu'] or where['processor']}, {where['threads']} threads, torch {where['torch']}; "
-          f"{args.network} ({si(results['parameters'])} parameters), {results['jets']} jets")  # fmt: skip
+    print(f"{described(results['machine'])}; {args.network} ({si(results['parameters'])} parameters), "
+          f"{results['jets']} jets")  # fmt: skip
     print(f"augmentations: {results['augmentations']}")
-    for name, text in (("views", "two views"), ("step", "training step")):
-        found = results["seconds"][name]
-        print(f"{text}: {1e3 * found['median']:.4g} ms ({1e3 * found['lowest']:.4g} to {1e3 * found['highest']:.4g})")
-    share = results["views / step"]
-    print(f"views / step = {share['median']:.3g} ({share['lowest']:.3g} to {share['highest']:.3g})")
-    if args.output:
-        write_json(args.output, results)
-        print(args.output)
+    for name, what in (("views", "two views"), ("step", "training step")):
+        print(f"{what}: {text({key: 1e3 * x for key, x in results['seconds'][name].items()}, 4)} ms")
+    print(f"views / step = {text(results['views / step'])}")
+    write_output(args, results)

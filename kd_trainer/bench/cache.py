@@ -5,34 +5,36 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import awkward as ak
 import numpy as np
 import torch
 from scipy.special import log_softmax
 
+from kd_trainer.arguments import check_at_least, write_output
 from kd_trainer.bench import sample
-from kd_trainer.bench.setting import add_arguments, add_jets, check_positive, prepare
+from kd_trainer.bench.setting import Setting, add_arguments, add_jets, prepare
 from kd_trainer.cache.compute import JETS as CHUNK
-from kd_trainer.errors import InputError
-from kd_trainer.files import write_json
-from kd_trainer.jet_files import one_line
-from kd_trainer.machine import machine, resident
+from kd_trainer.errors import InputError, one_line
+from kd_trainer.jet_files import files_of
+from kd_trainer.machine import described, machine, resident
 from kd_trainer.timing import alternate, ratio, spread, text
 
 FEWEST = 8  # jets of a run that is start-up only
 WARM_UP = 5  # batches that weaver's ParT does not trim
 
 
-def cache_command(setting, path, folder):
+def cache_command(setting: Setting, path: str, folder: Path) -> tuple[list[Any], Path]:
     """(command, file that it writes): `python -m kd_trainer cache` of one file."""
     words = ["-m", "kd_trainer", "cache", "--paired", setting.config("paired"), *setting.of_teacher(),
              "--dtype", "float32", "--output", folder, f"bench:{path}"]  # fmt: skip
     return words, folder / "bench" / f"{Path(path).stem}.parquet"
 
 
-def predict_command(setting, path, folder, batch_size):
+def predict_command(setting: Setting, path: str, folder: Path, batch_size: int) -> tuple[list[Any], Path]:
     """(command, file that it writes): `weaver --predict` with the same teacher."""
     options = [word for key, value in setting.teacher_options.items() for word in ("-o", key, repr(value))]
     output = folder / f"{Path(path).stem}.pred.parquet"
@@ -43,7 +45,7 @@ def predict_command(setting, path, folder, batch_size):
     return words, output
 
 
-def run(words, output):
+def run(words: Sequence[Any], output: Path) -> int | None:
     """Run python with these words until it ends; its peak memory in bytes (None where nobody tells).
 
     Raises
@@ -65,7 +67,7 @@ def run(words, output):
     return peak
 
 
-def largest_difference(cached, predicted):
+def largest_difference(cached: Path, predicted: Path) -> dict[str, float]:
     """Of the log-probabilities of the same jets in a file of a cache and in a prediction of weaver."""
     ours = log_softmax(ak.to_numpy(ak.from_parquet(cached).teacher_logits).astype(float), axis=1)
     found = ak.from_parquet(predicted)
@@ -75,7 +77,7 @@ def largest_difference(cached, predicted):
     return {"logits": float(np.abs(ours - theirs).max()), "spread_of_logits": float(ours.std(axis=0).mean())}
 
 
-def measure(setting, events, args):
+def measure(setting: Setting, events: ak.Array, args: argparse.Namespace) -> dict[str, Any]:
     """Jets a second of both sides, and their ratio: dict."""
     warm = min(WARM_UP * args.batch_size, args.jets - 1)
     numbers = {"start-up": min(FEWEST, warm - 1), "warm-up": warm, "all": args.jets}
@@ -100,12 +102,12 @@ def measure(setting, events, args):
     }
 
 
-def times_of(seconds, side):
+def times_of(seconds: Mapping[tuple[str, str], list[float]], side: str) -> dict[str, list[float]]:
     """{part: seconds} of one side, of {(side, part): seconds}."""
     return {part: times for (other, part), times in seconds.items() if other == side}
 
 
-def rates_of(times, numbers):
+def rates_of(times: Mapping[str, Sequence[float]], numbers: Mapping[str, int]) -> dict[str, list[float]]:
     """Jets a second of each turn: of the whole command, of its first batches, and of all that comes after them.
 
     Parameters
@@ -119,7 +121,7 @@ def rates_of(times, numbers):
         If the jets are too few to tell: the start-up varies by more than they take.
     """
 
-    def between(first, last):
+    def between(first: str, last: str) -> list[float]:
         seconds = [b - a for a, b in zip(times[first], times[last])]
         if min(seconds) <= 0:
             raise InputError(f"{numbers[last]} jets take no longer than {numbers[first]}: give more --jets")
@@ -132,7 +134,7 @@ def rates_of(times, numbers):
     }
 
 
-def peaks(setting, args):
+def peaks(setting: Setting, args: argparse.Namespace) -> dict[int, int | None]:
     """Peak memory of the command `cache` for files of several lengths: {chunks: bytes}."""
     found = {}
     for chunks in args.chunks:
@@ -142,10 +144,9 @@ def peaks(setting, args):
     return found
 
 
-def print_results(results):
+def print_results(results: Mapping[str, Any]) -> None:
     """Lines for people."""
-    where = results["machine"]
-    print(f"{where['gpu'] or where['processor']}, {where['threads']} threads, torch {where['torch']}")
+    print(described(results["machine"]))
     if "ratios" in results:
         print(f"jets: {', '.join(f'{name} {number}' for name, number in results['jets'].items())}")
         for side, value in results["start_up_seconds"].items():
@@ -160,7 +161,7 @@ def print_results(results):
         print(f"{chunks} chunks of {CHUNK} jets: peak memory {'unknown' if peak is None else f'{peak / 1e6:.0f} MB'}")
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Measure, print, write JSON if asked to."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer bench cache",
@@ -176,7 +177,8 @@ def main(argv):
     add("--chunks", type=int, nargs="+", default=[], metavar="C",
         help=f"measure peak memory of cache too, for files of so many chunks of {CHUNK} jets")  # fmt: skip
     args = parser.parse_args(argv)
-    check_positive(args, "batch_size", *["chunks"] * bool(args.chunks))
+    args.files = files_of(args.files)
+    check_at_least(1, args, "batch_size", *["chunks"] * bool(args.chunks))
     if args.jets < 4 or args.repetitions < 0:
         raise InputError("--jets has to be at least 4, --repetitions at least 0")
     if not args.repetitions and not args.chunks:
@@ -189,6 +191,4 @@ def main(argv):
             results |= measure(setting, sample.events(args.files, setting, args.jets), args)
         results |= {"peak_memory": peaks(setting, args)}
     print_results(results)
-    if args.output:
-        write_json(args.output, results)
-        print(args.output)
+    write_output(args, results)

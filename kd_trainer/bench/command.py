@@ -2,6 +2,7 @@
 
 import importlib
 import os
+from collections.abc import Sequence
 
 from kd_trainer.errors import InputError
 
@@ -16,7 +17,7 @@ BENCHMARKS = {
 }
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int | None:
     """One benchmark."""
     if not argv or argv[0] in ("-h", "--help"):
         lines = [f"  {name:<12}{text}" for name, (_, text) in BENCHMARKS.items()]

@@ -4,18 +4,19 @@ import argparse
 import copy
 import shutil
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
+from kd_trainer.arguments import check_at_least, write_output
 from kd_trainer.bench import sample
-from kd_trainer.bench.setting import ROOT, Weaver, add_arguments, check_positive, default_device, loading, prepare
+from kd_trainer.bench.setting import ROOT, Setting, Weaver, add_arguments, default_device, loading, prepare
 from kd_trainer.cache.compute import JETS as CHUNK
 from kd_trainer.cache.reader import Reader
 from kd_trainer.errors import InputError
-from kd_trainer.files import write_json
-from kd_trainer.machine import machine
+from kd_trainer.machine import described, machine
 from kd_trainer.timing import alternate, spread, text
 
 QUANTITIES = {
@@ -44,22 +45,24 @@ AXES = {
 }
 
 
-def with_particles(options, particles):
+def with_particles(options: Mapping[str, Any], particles: int) -> dict[str, Any]:
     """Options of a data config whose jets have another number of particles."""
-    options = copy.deepcopy(options)
+    options = dict(copy.deepcopy(options))
     for spec in options["inputs"].values():
         if spec["length"]:
             spec["length"] = particles
     return options
 
 
-def with_classes(options, classes):
+def with_classes(options: Mapping[str, Any], classes: int) -> dict[str, Any]:
     """Options of a data config with other labels: `jet_label` in so many classes."""
     labels = {"type": "custom", "value": {"truth": f"jet_label % {classes}"}}
     return {**options, "labels": labels | {"names": [f"class_{i}" for i in range(classes)]}, "observers": []}
 
 
-def sides_of(args, value, folder):
+def sides_of(
+    args: argparse.Namespace, value: int, folder: Path
+) -> tuple[dict[str, Callable[[], object]], dict[str, int]]:
     """A function for each quantity that is wanted, and the number of jets that it is applied to.
 
     Parameters
@@ -93,36 +96,37 @@ def sides_of(args, value, folder):
     return {name: makers[name]() for name in args.quantities}, amounts
 
 
-def teacher_of(setting, path, jets):
+def teacher_of(setting: Setting, path: str, jets: int) -> Callable[[], None]:
     """A function that gives the teacher the first jets of a file, again and again if there are fewer."""
     teacher, device = setting.load_teacher(), default_device()
     X = next(Reader(setting.data_config("paired")).read(path, CHUNK)).X
     index = torch.arange(min(CHUNK, jets)) % len(next(iter(X.values())))
     X = {name: x[index] for name, x in X.items()}
 
-    def ask():
+    def ask() -> None:
         for start in range(0, jets, CHUNK):
             teacher({name: x[: jets - start] for name, x in X.items()}, device)
 
     return ask
 
 
-def cached_files(setting, folder, files):
+def cached_files(setting: Setting, folder: Path, files: Sequence[str]) -> tuple[Any, ...]:
     """Make a new cache of files; returns its config and its files."""
     cache = folder / "cache"
     shutil.rmtree(cache, ignore_errors=True)
     return cache / "cached.yaml", *setting.make_cache(cache, *files)
 
 
-def measure(args, folder):
+def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Microseconds a jet of each quantity for each value: dict."""
-    sides, amounts = {}, {}
+    sides: dict[tuple[int, str], Callable[[], object]] = {}
+    amounts: dict[tuple[int, str], int] = {}
     for value in args.values:
         functions, numbers = sides_of(args, value, folder / str(value))
         sides |= {(value, name): function for name, function in functions.items()}
         amounts |= {(value, name): number for name, number in numbers.items()}
     seconds = alternate(sides, args.repetitions)
-    found = {name: {} for name in args.quantities}
+    found: dict[str, dict[int, Any]] = {name: {} for name in args.quantities}
     for (value, name), times in seconds.items():
         found[name][value] = spread([1e6 * s / amounts[value, name] for s in times])
     return {
@@ -136,19 +140,18 @@ def measure(args, folder):
     }
 
 
-def print_results(results):
+def print_results(results: Mapping[str, Any]) -> None:
     """A table: a row a quantity, a column a value."""
     from tabulate import tabulate
 
-    where = results["machine"]
-    print(f"{where['gpu'] or where['processor']}, {where['threads']} threads, torch {where['torch']}; "
+    print(f"{described(results['machine'])}; "
           f"microseconds a jet, by {results['axis']}")  # fmt: skip
     rows = [[QUANTITIES[name], *map(text, found.values())] for name, found in results["microseconds_per_jet"].items()]
     values = next(iter(results["microseconds_per_jet"].values()))
     print(tabulate(rows, ["", *values], disable_numparse=True))
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Measure, print, write JSON if asked to."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer bench growth",
@@ -173,12 +176,10 @@ def main(argv):
     args.jets = args.jets or axis.jets
     args.teacher = args.teacher or ROOT / "networks" / f"{axis.teacher}.py"
     args.student_config = args.student_config or ROOT / "data" / "JetClass" / f"JetClass_{axis.student_tier}.yaml"
-    check_positive(args, "values", "batch_size", "repetitions")
+    check_at_least(1, args, "values", "batch_size", "repetitions")
     if min(args.values if args.axis == "jets" else [args.jets]) < 2:
         raise InputError("there have to be at least 2 jets")
     with tempfile.TemporaryDirectory() as folder:
         results = measure(args, Path(folder))
     print_results(results)
-    if args.output:
-        write_json(args.output, results)
-        print(args.output)
+    write_output(args, results)

@@ -3,18 +3,23 @@
 import argparse
 import os
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import awkward as ak
+
+from kd_trainer.arguments import check_at_least, write_output
 from kd_trainer.bench import sample
-from kd_trainer.bench.setting import Weaver, add_arguments, add_jets, check_positive, loading, prepare
+from kd_trainer.bench.setting import Setting, Weaver, add_arguments, add_jets, loading, prepare
 from kd_trainer.cache.columns import LOGITS
 from kd_trainer.errors import InputError
-from kd_trainer.files import write_json
+from kd_trainer.jet_files import files_of
 from kd_trainer.machine import machine
 from kd_trainer.timing import alternate, rates, ratio, text
 
 
-def sides_of(setting, events, how):
+def sides_of(setting: Setting, events: ak.Array, how: list[Any]) -> tuple[dict[str, list[Any]], dict[str, list[str]]]:
     """What is read: arguments of weaver for its loader, by the name of the side, and the files.
 
     Parameters
@@ -36,7 +41,7 @@ def sides_of(setting, events, how):
     return sides, files
 
 
-def measure(setting, events, args):
+def measure(setting: Setting, events: ak.Array, args: argparse.Namespace) -> dict[str, Any]:
     """Jets a second of each side, their ratios to the first one, and bytes a jet of the files: dict."""
     sides, files = sides_of(setting, events, loading(args.batch_size, fetch_step=args.fetch_step))
     loaders = {name: Weaver(words) for name, words in sides.items()}
@@ -58,7 +63,7 @@ def measure(setting, events, args):
     }
 
 
-def print_results(results):
+def print_results(results: Mapping[str, Any]) -> None:
     """Lines for people."""
     where = results["machine"]
     print(f"{where['processor']}; {results['jets']['number']} jets, batches of {results['batch_size']}")
@@ -70,7 +75,7 @@ def print_results(results):
         print(f"{name}: {value:.4g} bytes a jet")
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Measure, print, write JSON if asked to."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer bench io",
@@ -84,7 +89,8 @@ def main(argv):
     add("--fetch-step", type=float, default=0.1, metavar="F", help="part of the file read at a time (%(default)s)")
     add("--repetitions", type=int, default=5, metavar="R", help="times that each is read (default: %(default)s)")
     args = parser.parse_args(argv)
-    check_positive(args, "batch_size", "repetitions")
+    args.files = files_of(args.files)
+    check_at_least(1, args, "batch_size", "repetitions")
     if args.jets < max(2, args.batch_size):
         raise InputError(f"--jets has to be at least 2 and a batch ({args.batch_size})")
     if not 0 < args.fetch_step <= 1:
@@ -93,6 +99,4 @@ def main(argv):
         setting = prepare(args, Path(folder), args.weights)
         results = measure(setting, sample.events(args.files, setting, args.jets), args)
     print_results(results)
-    if args.output:
-        write_json(args.output, results)
-        print(args.output)
+    write_output(args, results)

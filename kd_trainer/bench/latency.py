@@ -1,7 +1,9 @@
 """python -m kd_trainer bench latency: how long exported models take for a batch of jets, in several engines."""
 
 import argparse
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -9,12 +11,14 @@ from tqdm import tqdm
 from kd_trainer.bench.latency_plot import draw, qualities
 from kd_trainer.bench.network import random_jets
 from kd_trainer.deploy import engines
-from kd_trainer.deploy.inputs import prepare
-from kd_trainer.deploy.model_dir import MODEL, read
-from kd_trainer.deploy.reading import files_of, read_jets
+from kd_trainer.deploy.engines import Side
+from kd_trainer.deploy.inputs import Inputs, prepare
+from kd_trainer.deploy.model_dir import MODEL, Exported, read
+from kd_trainer.deploy.reading import read_jets
 from kd_trainer.deploy.session import fixed_batch, open_session
 from kd_trainer.errors import InputError
 from kd_trainer.files import write_json
+from kd_trainer.jet_files import files_of
 from kd_trainer.machine import machine
 from kd_trainer.timing import alternate, ratio
 
@@ -22,12 +26,12 @@ MOST_CALLS, FEWEST_CALLS = 2000, 5
 CALLS_OF_P99 = 100  # the 99th percentile of fewer is their largest
 
 
-def models_of(arguments):
+def models_of(arguments: Iterable[str]) -> dict[str, Path]:
     """{name: path of the model file} of the arguments [NAME=]MODEL.onnx."""
     models = {}
     for argument in arguments:
-        name, equals, path = argument.partition("=")
-        path = Path(path if equals else argument)
+        name, equals, given = argument.partition("=")
+        path = Path(given if equals else argument)
         name = name if equals else path.parent.resolve().name
         if path.is_dir():
             path = path / MODEL
@@ -37,7 +41,7 @@ def models_of(arguments):
     return models
 
 
-def inputs_of(exported, files, jets):
+def inputs_of(exported: Exported, files: Sequence[str], jets: int) -> Inputs:
     """Inputs of a number of jets for one model: of files, again and again if need be; else random ones."""
     shapes = {name: (1, *shape[1:]) for name, shape in exported.config.input_shapes.items()}
     if not files:
@@ -48,7 +52,7 @@ def inputs_of(exported, files, jets):
     return {name: np.ascontiguousarray(x[index]) for name, x in inputs.items()}
 
 
-def cell(sides, inputs, batch, seconds):
+def cell(sides: Mapping[Any, Side], inputs: Mapping[Any, Inputs], batch: int, seconds: float) -> dict[Any, list[float]]:
     """Times of calls with one batch size, all sides in turn.
 
     Parameters
@@ -68,13 +72,13 @@ def cell(sides, inputs, batch, seconds):
     return alternate(calls, int(np.clip(seconds / max(together, 1e-9), FEWEST_CALLS, MOST_CALLS)), progress=False)
 
 
-def summary(times, batch):
+def summary(times: Sequence[float], batch: int) -> dict[str, Any]:
     """Median and 99th percentile in milliseconds, and jets a second."""
     p50, p99 = np.percentile(times, (50, 99))
     return {"calls": len(times), "p50_ms": 1e3 * p50, "p99_ms": 1e3 * p99, "jets_per_s": batch / p50}
 
 
-def check_batches(models, batches):
+def check_batches(models: Mapping[str, Path], batches: Sequence[int]) -> None:
     """Raise InputError if a model of fixed size would get another number of jets."""
     for path in models.values():
         size = fixed_batch(open_session(path))
@@ -82,7 +86,17 @@ def check_batches(models, batches):
             raise InputError(f"{path} takes {size} jets at a time: give --batches {size}")
 
 
-def measure(models, files, *, engines_wanted, precisions, batches, threads, seconds, too_long):
+def measure(
+    models: Mapping[str, Path],
+    files: Sequence[str],
+    *,
+    engines_wanted: Collection[str],
+    precisions: Collection[str],
+    batches: Sequence[int],
+    threads: Sequence[int],
+    seconds: float,
+    too_long: float,
+) -> dict[str, Any]:
     """All numbers: dict with machine, rows, and ratios of each row to the first of its batch size and threads."""
     exported = {name: read(path.parent) for name, path in models.items()}
     if not engines.missing("onnxruntime"):
@@ -101,8 +115,8 @@ def measure(models, files, *, engines_wanted, precisions, batches, threads, seco
                 raise InputError(f"there is nothing to measure: {wanted}")
             for batch in sorted(batches):
                 times = cell(sides, {key: inputs[key[0]] for key in sides}, batch, seconds)
-                reference = next(iter(times.values()), None)
                 for key, found in times.items():
+                    reference = next(iter(times.values()))
                     row = dict(zip(("model", "engine", "precision"), key)) | {"threads": number, "batch": batch}
                     rows.append(row | summary(found, batch) | {"speed_to_first": ratio(found, reference)})
                 larger = min((b for b in batches if b > batch), default=batch) / batch
@@ -111,7 +125,7 @@ def measure(models, files, *, engines_wanted, precisions, batches, threads, seco
     return {"machine": machine(), "jets": [str(path) for path in files] or "random", "rows": rows}
 
 
-def print_results(results):
+def print_results(results: Mapping[str, Any]) -> None:
     """A row a measurement."""
     from tabulate import tabulate
 
@@ -126,7 +140,7 @@ def print_results(results):
     print(tabulate(rows, header, disable_numparse=True))
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Measure, print, write JSON and the plot."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer bench latency",

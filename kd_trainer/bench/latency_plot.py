@@ -1,6 +1,9 @@
 """The plot that compares taggers: background rejection, or accuracy, against the time for one jet."""
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import plots
@@ -10,7 +13,7 @@ from kd_trainer.evaluate.style import load_style
 FIGURES = {"rejection": plots.REJECTION, "accuracy": "Accuracy"}
 
 
-def qualities(path, models):
+def qualities(path: Path, models: Iterable[str]) -> dict[str, Any]:
     """Rejection of each model from report.json, or accuracy where a model has no rejection.
 
     Returns
@@ -38,10 +41,9 @@ def qualities(path, models):
     return {"figure": figure, "values": {n: (known[n][figure]["value"], known[n][figure]["total"]) for n in models}}
 
 
-def draw(rows, quality, folder):
+def draw(rows: Sequence[dict[str, Any]], quality: Mapping[str, Any], folder: Path) -> list[Path]:
     """latency.png and latency.pdf; returns their paths, none if no model was timed in single precision."""
-    found = {name: fastest(rows, name) for name in quality["values"]}
-    found = {name: row for name, row in found.items() if row}
+    found = {name: row for name in quality["values"] if (row := fastest(rows, name))}
     if not found:
         return []
     plt, style = load_style()

@@ -1,29 +1,38 @@
 """python -m kd_trainer bench network: jets per second and peak memory of networks, in training and inference."""
 
+from __future__ import annotations
+
 import argparse
 import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kd_trainer.arguments import check_at_least, parse_options, write_output
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate.complexity import count_parameters, load_data_config, load_network, parse_options
-from kd_trainer.files import si, write_json
-from kd_trainer.jet_files import inspect
-from kd_trainer.machine import machine, peak_memory
-from kd_trainer.timing import alternate, rates, ratio
+from kd_trainer.evaluate.complexity import count_parameters, load_data_config, load_network
+from kd_trainer.files import si
+from kd_trainer.jet_files import files_of, inspect
+from kd_trainer.machine import described, machine, peak_memory
+from kd_trainer.timing import alternate, rates, ratio, text
+
+if TYPE_CHECKING:
+    import torch
+    from weaver.utils.dataset import DataConfig
 
 USES = ("training", "inference", "onnx")
 MEAN_PARTICLES, SPREAD = 45, 18  # of jets of JetClass
 
 
-def multiplicities(rng, jets, longest):
+def multiplicities(rng: np.random.Generator, jets: int, longest: int) -> np.ndarray:
     """Numbers of particles of jets like those of JetClass, at most `longest`: (N,) array of int."""
     counts = rng.gamma((MEAN_PARTICLES / SPREAD) ** 2, SPREAD**2 / MEAN_PARTICLES, jets)
     return np.clip(counts, 3, longest).astype(int)
 
 
-def random_jets(shapes, jets, seed=0):
+def random_jets(shapes: Mapping[str, tuple[int, ...]], jets: int, seed: int = 0) -> dict[str, torch.Tensor]:
     """Inputs (N, C, P) of jets with the lengths of real ones: about 45 particles, or as many as fit.
 
     Parameters
@@ -51,7 +60,7 @@ def random_jets(shapes, jets, seed=0):
     return inputs
 
 
-def real_jets(config, files, jets):
+def real_jets(config: DataConfig, files: Sequence[str], jets: int) -> dict[str, torch.Tensor]:
     """Inputs of the first jets of files, read and preprocessed by weaver: dict of tensors."""
     import torch
     from weaver.utils.dataset import _load_next
@@ -66,7 +75,9 @@ def real_jets(config, files, jets):
     return {name: torch.tensor(table["_" + name][chosen]) for name in config.input_names}
 
 
-def sides(model, inputs, labels, batch_size):
+def sides(
+    model: torch.nn.Module, inputs: Sequence[torch.Tensor], labels: torch.Tensor, batch_size: int
+) -> dict[str, Callable[[], None]]:
     """A function that trains on all jets once (forward and backward), and one that predicts them."""
     import torch
 
@@ -76,18 +87,18 @@ def sides(model, inputs, labels, batch_size):
         for i in range(0, len(labels), batch_size)
     ]
 
-    def wait():
+    def wait() -> None:
         if device.type == "cuda":
             torch.cuda.synchronize()
 
-    def train():
+    def train() -> None:
         model.train()
         for x, y in batches:
             model.zero_grad(set_to_none=True)
             torch.nn.functional.cross_entropy(model(*x), y).backward()
         wait()
 
-    def predict():
+    def predict() -> None:
         model.eval()
         with torch.no_grad():
             for x, _ in batches:
@@ -97,7 +108,13 @@ def sides(model, inputs, labels, batch_size):
     return {"training": train, "inference": predict}
 
 
-def onnx_side(model, info, inputs, batch_size, threads):
+def onnx_side(
+    model: torch.nn.Module,
+    info: Mapping[str, Any],
+    inputs: Sequence[torch.Tensor],
+    batch_size: int,
+    threads: int | None,
+) -> Callable[[], None]:
     """A function that predicts all jets once with ONNX Runtime, from a model made with `for_inference`.
 
     Raises
@@ -125,14 +142,16 @@ def onnx_side(model, info, inputs, batch_size, threads):
     arrays = {name: x.numpy() for name, x in zip(info["input_names"], inputs) if name in used}
     jets = len(inputs[0])
 
-    def predict():
+    def predict() -> None:
         for i in range(0, jets, batch_size):
             session.run(None, {name: x[i : i + batch_size] for name, x in arrays.items()})
 
     return predict
 
 
-def prepare(network, options, args):
+def prepare(
+    network: str, options: dict[str, Any], args: argparse.Namespace
+) -> tuple[torch.nn.Module, dict[str, Callable[[], None]], int]:
     """Model and the function of each use for one network."""
     import torch
 
@@ -143,9 +162,9 @@ def prepare(network, options, args):
     model, info = load_network(network, config, options)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device)
-    inputs = real_jets(config, args.files, args.jets) if args.files else random_jets(info["input_shapes"], args.jets)
-    jets = len(next(iter(inputs.values())))
-    inputs = [inputs[name] for name in info["input_names"]]
+    X = real_jets(config, args.files, args.jets) if args.files else random_jets(info["input_shapes"], args.jets)
+    jets = len(next(iter(X.values())))
+    inputs = [X[name] for name in info["input_names"]]
     model.eval()
     with torch.no_grad():
         classes = model(*[x[:2].to(device) for x in inputs]).shape[1]
@@ -156,12 +175,12 @@ def prepare(network, options, args):
     return model, functions, jets
 
 
-def run_of(network, options, args, use):
+def run_of(network: str, options: dict[str, Any], args: argparse.Namespace, use: str) -> Callable[[], None]:
     """For `peak_memory`: the function of one use, in a process of its own."""
     return prepare(network, options, args)[1][use]
 
 
-def measure(networks, args):
+def measure(networks: Sequence[tuple[str, dict[str, Any]]], args: argparse.Namespace) -> dict[str, Any]:
     """Everything that is printed, as plain numbers.
 
     Parameters
@@ -188,7 +207,13 @@ def measure(networks, args):
 class AddNetwork(argparse.Action):
     """--network FILE opens a network, the options that follow are its own."""
 
-    def __call__(self, parser, namespace, value, option_string=None):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        value: Any,
+        option_string: str | None = None,
+    ) -> None:
         networks = list(getattr(namespace, self.dest) or [])
         if self.nargs == 2:
             if not networks:
@@ -199,7 +224,7 @@ class AddNetwork(argparse.Action):
         setattr(namespace, self.dest, networks)
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Measure, print a table, write JSON if asked to."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer bench network",
@@ -219,19 +244,16 @@ def main(argv):
     add("--uses", nargs="+", choices=USES, default=USES[:2], help="onnx: with ONNX Runtime (default: the first two)")
     add("--output", metavar="FILE.json", help="write all numbers")
     args = parser.parse_args(argv)
-    for name in ("jets", "batch_size", "repetitions"):
-        if getattr(args, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')} has to be at least 1")
+    check_at_least(1, args, "jets", "batch_size", "repetitions")
+    args.files = files_of(args.files)
     networks = [(path, parse_options(options)) for path, options in args.networks]
     args.networks = None  # what follows goes to other processes
     results = measure(networks, args)
     print_results(results, args.uses)
-    if args.output:
-        write_json(args.output, results)
-        print(args.output)
+    write_output(args, results)
 
 
-def print_results(results, uses):
+def print_results(results: Mapping[str, Any], uses: Iterable[str]) -> None:
     """Table of networks and lines of ratios."""
     from tabulate import tabulate
 
@@ -239,16 +261,13 @@ def print_results(results, uses):
     for name, network in results["networks"].items():
         row = [name, si(network["parameters"])]
         for use in uses:
-            speed = network[use]["jets_per_s"]
-            row += [f"{speed['median']:.4g} ({speed['lowest']:.4g} to {speed['highest']:.4g})"]
+            row += [text(network[use]["jets_per_s"], 4)]
             memory = network[use]["peak_memory"]
             row += ["unknown" if memory is None else f"{memory / 1e6:.0f} MB"]
         rows.append(row)
-    header = ["network", "parameters", *(text for use in uses for text in (f"{use} (jets/s)", "peak memory"))]
-    where = results["machine"]
-    print(f"{where['gpu'] or where['processor']}, {where['threads']} threads, torch {where['torch']}; "
-          f"{results['jets']} jets, batches of {results['batch_size']}")  # fmt: skip
+    header = ["network", "parameters", *(title for use in uses for title in (f"{use} (jets/s)", "peak memory"))]
+    print(f"{described(results['machine'])}; {results['jets']} jets, batches of {results['batch_size']}")
     print(tabulate(rows, header, disable_numparse=True))
     for use, pairs in results["ratios"].items():
         for pair, value in pairs.items():
-            print(f"{use}: {pair} = {value['median']:.3g} ({value['lowest']:.3g} to {value['highest']:.3g})")
+            print(f"{use}: {pair} = {text(value)}")

@@ -1,5 +1,11 @@
 """Jets for a benchmark: random ones in the layout of JetClass, or those of files, written as weaver reads them."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import awkward as ak
 import numpy as np
 import pyarrow.parquet as pq
@@ -9,12 +15,15 @@ from kd_trainer.datasets import storage
 from kd_trainer.errors import InputError
 from kd_trainer.jet_files import first_rows, inspect
 
+if TYPE_CHECKING:
+    from kd_trainer.bench.setting import Setting
+
 LONGEST = 128  # particles in a jet of JetClass
 CLASSES = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl")
 KINDS = ("ChargedHadron", "NeutralHadron", "Photon", "Electron", "Muon")
 
 
-def random_events(jets, particles=None, seed=0):
+def random_events(jets: int, particles: int | None = None, seed: int = 0) -> ak.Array:
     """Jets with the branches of JetClass, and `jet_label` from 0 to 187 as in JetClass-II.
 
     Parameters
@@ -57,7 +66,7 @@ def random_events(jets, particles=None, seed=0):
     )
 
 
-def events_of(files, branches, jets, treename=None):
+def events_of(files: Sequence[str], branches: Iterable[str], jets: int, treename: str | None = None) -> ak.Array:
     """Jets of files, as many of each, in random order; again and again if there are too few.
 
     Raises
@@ -75,14 +84,14 @@ def events_of(files, branches, jets, treename=None):
     return found[np.random.default_rng(0).permutation(np.arange(max(jets, len(found))) % len(found))[:jets]]
 
 
-def write(path, events):
+def write(path: Path, events: ak.Array) -> str:
     """Write jets to a parquet or ROOT file, numbered anew; returns the path as text."""
     events = events[[name for name in events.fields if name != "event_number"]]
     storage.write(path, [storage.to_table(ak.to_packed(events))], {"command": "bench"})
     return str(path)
 
 
-def write_two(folder, kind, events):
+def write_two(folder: Path, kind: str, events: ak.Array) -> list[str]:
     """Write jets to two files: weaver 0.5 cannot read parts of a single parquet file; returns their paths.
 
     Parameters
@@ -96,7 +105,7 @@ def write_two(folder, kind, events):
     return [write(folder / f"jets_{i}.{kind}", part) for i, part in enumerate((events[:half], events[half:]))]
 
 
-def column_bytes(paths, prefix=""):
+def column_bytes(paths: Iterable[str], prefix: str = "") -> float:
     """Compressed bytes a jet of the columns of parquet files whose names begin with a prefix."""
     files = [pq.read_metadata(path) for path in paths]
     groups = [file.row_group(i) for file in files for i in range(file.num_row_groups)]
@@ -105,7 +114,7 @@ def column_bytes(paths, prefix=""):
     return total / sum(file.num_rows for file in files)
 
 
-def events(files, setting, jets, particles=None):
+def events(files: Sequence[str], setting: Setting, jets: int, particles: int | None = None) -> ak.Array:
     """Jets for a setting: those of files, or random ones if there are none."""
     if not files:
         return random_events(jets, particles)

@@ -1,21 +1,24 @@
 """A distillation to be measured: its configs, teacher and cache in a folder, and weaver's own functions on them."""
 
+import argparse
 import contextlib
 import os
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from weaver.utils.dataset import DataConfig
 
-from kd_trainer import configs
+from kd_trainer import configs, resources
+from kd_trainer.arguments import parse_options
 from kd_trainer.cache import command as cache
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate.complexity import load_network, parse_options
+from kd_trainer.evaluate.complexity import load_network
 from kd_trainer.jet_files import needed_branches
-from kd_trainer.teacher.frozen import load_teacher
+from kd_trainer.teacher.frozen import Teacher, load_teacher
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = resources.root()
 DISTILL = ROOT / "networks" / "distill.py"
 
 
@@ -39,60 +42,60 @@ class Setting(NamedTuple):
     teacher_options: dict
     weights: Path
 
-    def config(self, name):
+    def config(self, name: str) -> Path:
         """Path of student.yaml, teacher.yaml or paired.yaml."""
         return self.folder / f"{name}.yaml"
 
-    def data_config(self, name):
+    def data_config(self, name: str) -> DataConfig:
         """DataConfig of one of them."""
         return DataConfig(print_info=False, **configs.load(self.config(name)))
 
-    def branches(self):
+    def branches(self) -> set[str]:
         """Names of the branches that the input files must have."""
         paired, teacher = self.data_config("paired"), self.data_config("teacher")
         tested = needed_branches(paired, training=False) | needed_branches(teacher, training=False)
         return needed_branches(paired) | tested
 
-    def load_teacher(self):
+    def load_teacher(self) -> Teacher:
         """The teacher, as the hooks of a distillation build it."""
         view = configs.teacher_view(self.data_config("paired"))
         return load_teacher(str(self.teacher), str(self.weights), view, self.teacher_options)
 
-    def make_cache(self, folder, *files):
+    def make_cache(self, folder: Path, *files: Any) -> list[str]:
         """Soft targets of files, by `python -m kd_trainer cache`; returns the paths of the files of the cache."""
         arguments = ["--paired", self.config("paired"), "--output", folder, *self.of_teacher(), *files]
         with quiet():
             cache.main([str(x) for x in arguments])
         return sorted(str(path) for path in folder.rglob("*.parquet"))
 
-    def of_teacher(self):
+    def of_teacher(self) -> list[Any]:
         """Arguments of `python -m kd_trainer cache` that name the teacher."""
         options = [word for key, value in self.teacher_options.items() for word in ("-o", key, repr(value))]
         return ["--network", self.teacher, "--weights", self.weights, *options]
 
-    def plain(self, *files):
+    def plain(self, *files: Any) -> list[Any]:
         """Arguments of weaver for a training on labels, without anything of this package."""
         return [*self._of_student(), "-c", self.config("student"), "-n", self.network, "--data-train", *files]
 
-    def cached(self, config, *files):
+    def cached(self, config: Path, *files: Any) -> list[Any]:
         """Arguments of weaver for a training with soft targets from a cache, with its `cached.yaml`."""
         return [*self._distilled(), "-c", config, "-o", "kd_cache", repr(str(self.config("paired"))),
                 "--data-train", *files]  # fmt: skip
 
-    def live(self, *files, memory=0):
+    def live(self, *files: Any, memory: int = 0) -> list[Any]:
         """Arguments of weaver for a training with the teacher, which with memory 0 sees every jet every time."""
         return [*self._distilled(), "-c", self.config("paired"), "-o", "kd_memory", memory, "--data-train", *files]
 
-    def _of_student(self):
+    def _of_student(self) -> list[Any]:
         return [word for key, value in self.options.items() for word in ("-o", key, repr(value))]
 
-    def _distilled(self):
+    def _distilled(self) -> list[Any]:
         files = {"student": self.network, "teacher": self.teacher, "teacher_weights": self.weights}
         named = [word for key, path in files.items() for word in ("-o", key, repr(str(path)))]
         return [*self._of_student(), "-n", DISTILL, *named, "-o", "teacher_options", repr(self.teacher_options)]
 
 
-def add_arguments(parser, teacher=None):
+def add_arguments(parser: argparse.ArgumentParser, teacher: str | None = None) -> None:
     """Arguments that say what is measured.
 
     Parameters
@@ -113,7 +116,7 @@ def add_arguments(parser, teacher=None):
     add("--output", metavar="FILE.json", help="write all numbers")
 
 
-def add_jets(parser, jets):
+def add_jets(parser: argparse.ArgumentParser, jets: int) -> None:
     """Arguments that say which jets are used and how many, and the weights of the teacher."""
     add = parser.add_argument
     add("files", nargs="*", metavar="FILE", help="jets to use; without: random ones in the layout of JetClass")
@@ -121,7 +124,12 @@ def add_jets(parser, jets):
     add("--weights", type=Path, metavar="W.pt", help="checkpoint of the teacher (default: random weights)")
 
 
-def prepare(args, folder, weights=None, change=lambda options: options):
+def prepare(
+    args: argparse.Namespace,
+    folder: Path,
+    weights: Path | None = None,
+    change: Callable[[dict[str, Any]], dict[str, Any]] = lambda options: options,
+) -> Setting:
     """Write what the arguments of `add_arguments` describe into a folder; sampling weights are left out.
 
     Parameters
@@ -166,7 +174,7 @@ class Weaver:
     loader : DataLoader
     """
 
-    def __init__(self, arguments):
+    def __init__(self, arguments: Iterable[Any]) -> None:
         from weaver import train as weaver
 
         self.args = weaver.parser.parse_args([*map(str, arguments), "--num-workers", "0", "--start-lr", "1e-3"])
@@ -176,7 +184,7 @@ class Weaver:
         self.args.data_split_val, self.args.in_memory_val, self.args.data_val = 1, False, self.args.data_train
         self.loader, self.config, _, _ = weaver.train_load(self.args)
 
-    def trained(self):
+    def trained(self) -> Callable[[], None]:
         """A function that trains for an epoch, steps as given by --steps-per-epoch."""
         from weaver import train as weaver
 
@@ -191,7 +199,7 @@ class Weaver:
         optimizer, scheduler = weaver.optimizer_setup(self.args, model)
         epochs = iter(range(10**9))
 
-        def epoch():
+        def epoch() -> None:
             with quiet():
                 train(
                     model, loss, optimizer, scheduler, self.loader, device, next(epochs),
@@ -200,13 +208,15 @@ class Weaver:
 
         return epoch
 
-    def read(self):
+    def read(self) -> int:
         """Go through the loader once; the number of jets."""
         with quiet():
             return sum(len(next(iter(y.values()))) for _, y, _ in self.loader)
 
 
-def loading(batch_size, *, steps=None, in_memory=False, fetch_step=1.0):
+def loading(
+    batch_size: int, *, steps: int | None = None, in_memory: bool = False, fetch_step: float = 1.0
+) -> list[Any]:
     """Arguments of weaver for its loader.
 
     Parameters
@@ -225,21 +235,13 @@ def loading(batch_size, *, steps=None, in_memory=False, fetch_step=1.0):
     return arguments + ["--in-memory"] * in_memory
 
 
-def default_device():
+def default_device() -> torch.device:
     """The GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @contextlib.contextmanager
-def quiet():
+def quiet() -> Iterator[None]:
     """Without what weaver prints: progress bars, tables of FLOPs."""
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere), contextlib.redirect_stdout(nowhere):
         yield
-
-
-def check_positive(args, *names):
-    """InputError unless these arguments, or all numbers of one that is a list, are at least 1."""
-    for name in names:
-        value = getattr(args, name)
-        if min(value if isinstance(value, list) else [value]) < 1:
-            raise InputError(f"--{name.replace('_', '-')} has to be at least 1")

@@ -2,34 +2,38 @@
 
 import argparse
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
+import awkward as ak
 import torch
 
+from kd_trainer.arguments import check_at_least, write_output
 from kd_trainer.bench import sample
 from kd_trainer.bench.setting import (
+    Setting,
     Weaver,
     add_arguments,
     add_jets,
-    check_positive,
     default_device,
     loading,
     prepare,
     quiet,
 )
-from kd_trainer.files import write_json
-from kd_trainer.machine import machine
+from kd_trainer.jet_files import files_of
+from kd_trainer.machine import described, machine
 from kd_trainer.timing import alternate, ratio, spread, text
 
 
-def teacher_alone(setting, arguments, steps):
+def teacher_alone(setting: Setting, arguments: Sequence[Any], steps: int) -> Callable[[], None]:
     """A function that gives the teacher the batches of a training with it, which are read beforehand."""
     with quiet():
         batches = [X for X, _, _ in islice(Weaver(arguments).loader, steps)]
     teacher, device = setting.load_teacher(), default_device()
 
-    def run():
+    def run() -> None:
         for X in batches:
             teacher(X, device)
         if device.type == "cuda":
@@ -38,7 +42,7 @@ def teacher_alone(setting, arguments, steps):
     return run
 
 
-def measure(setting, events, args):
+def measure(setting: Setting, events: ak.Array, args: argparse.Namespace) -> dict[str, Any]:
     """Seconds a step of every side, and ratios: dict.
 
     Parameters
@@ -88,10 +92,9 @@ def measure(setting, events, args):
     }
 
 
-def print_results(results):
+def print_results(results: Mapping[str, Any]) -> None:
     """Milliseconds a step, then the ratios."""
-    where = results["machine"]
-    print(f"{where['gpu'] or where['processor']}, {where['threads']} threads, torch {where['torch']}; "
+    print(f"{described(results['machine'])}; "
           f"batches of {results['batch_size']} jets")  # fmt: skip
     for name, sides in results["seconds_per_step"].items():
         for side, value in sides.items():
@@ -100,7 +103,7 @@ def print_results(results):
         print(f"{name} = {text(value, 4)}")
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Measure, print, write JSON if asked to."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer bench step",
@@ -116,13 +119,12 @@ def main(argv):
     add("--repetitions", type=int, default=10, metavar="R", help="epochs of each side (default: %(default)s)")
     add("--live-repetitions", type=int, default=5, metavar="R", help="with the teacher (default: %(default)s)")
     args = parser.parse_args(argv)
-    check_positive(args, "jets", "batch_size", "steps", "live_steps", "repetitions", "live_repetitions")
+    args.files = files_of(args.files)
+    check_at_least(1, args, "jets", "batch_size", "steps", "live_steps", "repetitions", "live_repetitions")
     args.jets = max(args.jets, args.live_steps * args.batch_size)
     with tempfile.TemporaryDirectory() as folder:
         setting = prepare(args, Path(folder), args.weights)
         events = sample.events(args.files, setting, args.jets)
         results = measure(setting, events, args)
     print_results(results)
-    if args.output:
-        write_json(args.output, results)
-        print(args.output)
+    write_output(args, results)

@@ -4,6 +4,8 @@ All are the default even for 188 classes: docs/cache.md has what the others cost
 """
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,13 +37,13 @@ class Layout:
     top: int = 0
     dtype: str = "float16"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise InputError(f"soft targets are stored as {' or '.join(DTYPES)}, not {self.dtype}")
         if not 0 <= self.top < self.classes:
             raise InputError(f"the {self.top} largest of {self.classes} logits: there must be fewer than classes")
 
-    def columns(self, logits):
+    def columns(self, logits: torch.Tensor) -> dict[str, pa.Array]:
         """Arrow columns by name for logits (N, K).
 
         Raises
@@ -65,27 +67,27 @@ class Layout:
             REST: pa.array(self._narrow(others)),
         }
 
-    def groups(self):
+    def groups(self) -> dict[str, Any]:
         """The input groups of a weaver data config that read these columns, by name."""
         names = (TOP_LOGITS, TOP_CLASSES, REST) if self.top else (LOGITS,)
         return {name: {"length": None, "vars": [[name, None]]} for name in names}
 
-    def logits(self, X):
+    def logits(self, X: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Logits (N, K) in fp32 of a batch X with the groups above, each but for a constant of its jet."""
         if not self.top:
             return X[LOGITS].float()
         rest = X[REST].float().view(-1, 1).expand(-1, self.classes)
         return rest.scatter(1, X[TOP_CLASSES].long(), X[TOP_LOGITS].float())
 
-    def _fixed(self, logits):
+    def _fixed(self, logits: torch.Tensor) -> pa.FixedSizeListArray:
         return _fixed_lists(self._narrow(logits))
 
-    def _narrow(self, logits):
+    def _narrow(self, logits: torch.Tensor) -> np.ndarray:
         limits = np.finfo(self.dtype)
         return logits.numpy().clip(limits.min, limits.max).astype(self.dtype)
 
 
-def _fixed_lists(rows):
+def _fixed_lists(rows: np.ndarray) -> pa.FixedSizeListArray:
     values = pa.array(rows.reshape(-1))
     kind = pa.list_(pa.field("item", values.type, nullable=False), rows.shape[1])
     return pa.FixedSizeListArray.from_arrays(values, type=kind)

@@ -3,7 +3,9 @@
 import argparse
 import copy
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -12,21 +14,22 @@ from weaver.utils.dataset import DataConfig
 from kd_trainer import configs
 from kd_trainer.cache import fingerprint
 from kd_trainer.cache.columns import DTYPES, Layout
-from kd_trainer.cache.compute import is_complete, write_all
-from kd_trainer.cache.paths import as_arguments, targets_of
+from kd_trainer.cache.compute import Production, is_complete
+from kd_trainer.cache.paths import Target, as_arguments, targets_of
 from kd_trainer.cache.ranks import rank_and_size, share
 from kd_trainer.cache.reader import Reader
 from kd_trainer.classes import names_of
 from kd_trainer.errors import InputError
 from kd_trainer.jet_files import inspect_all
-from kd_trainer.teacher.ensemble import load_ensemble
+from kd_trainer.teacher.ensemble import Ensemble, load_ensemble
 from kd_trainer.teacher.precision import PRECISIONS, InBfloat16
 from kd_trainer.teacher.spec import ENSEMBLES, AddTeacher, check_complete
 
 CONFIG = "cached.yaml"
 
 
-def parse(argv):
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Arguments, checked."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer cache",
         description="Run the teacher once over input files and write, for each of them, a parquet file with the "
@@ -34,7 +37,7 @@ def parse(argv):
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="as for weaver's --data-train: [GROUP:]PATTERN")
     parser.add_argument("--paired", required=True, metavar="CFG", help="paired.yaml, as `pair` has written it")
-    teacher = dict(action=AddTeacher, dest="teachers", required=True)
+    teacher: Any = dict(action=AddTeacher, dest="teachers", required=True)
     parser.add_argument("--network", metavar="NET.py", **teacher, help="network file of the teacher; the three "
                         "again for each member of an ensemble")  # fmt: skip
     parser.add_argument("--weights", metavar="W.pt", **teacher, help="its checkpoint")
@@ -59,7 +62,7 @@ def parse(argv):
     return args
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     """Write a cache, or look at one."""
     args = parse(argv)
     paired = configs.load(args.paired)
@@ -71,79 +74,73 @@ def main(argv):
     layout = Layout(len(names_of(config.labels)), **asked)
     teachers = fingerprint.of_teachers(args.teachers, args.ensemble)
     compared = {"classes": layout.classes, **asked} if args.check else vars(layout)
-    made = fingerprint.of_all(teacher=teachers, paired=paired, layout=compared)
+    origin = fingerprint.of_all(teacher=teachers, paired=paired, layout=compared)
     if args.precision or not args.check:
-        made["precision"] = args.precision or PRECISIONS[0]
+        origin["precision"] = args.precision or PRECISIONS[0]
     targets = targets_of(args.files, args.output)
     if args.check:
-        return check(targets, made)
+        return check(targets, origin)
 
     rank, size = rank_and_size(args.rank, args.world_size)
     mine = share({path: fingerprint.of_input(path)["size"] for path in targets}, rank, size)
     work = {
         path: targets[path].output
         for path in mine
-        if not is_complete(path, targets[path].output, made, overwrite=args.overwrite)
+        if not is_complete(path, targets[path].output, origin, overwrite=args.overwrite)
     }
     print(f"rank {rank} of {size}: {len(mine)} of {len(targets)} files, {len(mine) - len(work)} of them complete")
     if rank == 0:
         write_config(paired, layout, args.output)
-    trouble = compute(
-        work, config, layout=layout, made=made, device=torch.device(args.device or default_device()),
-        teacher=lambda: load(args, config),
-    )  # fmt: skip
+    trouble = compute(work, config, args, layout, origin)
     if trouble:
         raise InputError(f"{len(trouble)} of {len(mine)} files have no soft targets: {'; '.join(trouble)}")
     return 0
 
 
-def load(args, config):
+def load(args: argparse.Namespace, config: DataConfig) -> Ensemble | InBfloat16:
     """The teacher or the ensemble, evaluated as asked for."""
     ensemble = load_ensemble(args.teachers, config, args.ensemble)
     return ensemble if args.precision in (None, PRECISIONS[0]) else InBfloat16(ensemble)
 
 
-def compute(work, config, *, teacher, **how):
-    """Look at the input files, then write what can be written.
+def compute(
+    work: Mapping[str, Path], config: DataConfig, args: argparse.Namespace, layout: Layout, origin: dict[str, Any]
+) -> list[str]:
+    """Look at the input files, then write what can be written; what is wrong with the files left out.
 
     Parameters
     ----------
     work : dict of path -> output
     config : DataConfig
         The paired one.
-    teacher : callable that loads the teacher, when there is something to do
-    how : see `produce.write`
-
-    Returns
-    -------
-    list of str
-        What is wrong with the files left out.
+    args, layout, origin
+        Of the command line, and as in `Production`; the teacher is not loaded if there is nothing to do.
     """
     reader = Reader(config)
-    looks = dict(zip(work, inspect_all(work, reader.branches(), config.treename)))
+    looks = dict(zip(work, inspect_all(list(work), reader.branches(), config.treename)))
     trouble = [f"{path} {reason}" for path, (_, reason) in looks.items() if reason]
     rows = {path: count for path, (count, reason) in looks.items() if not reason}
     if not rows:
         return trouble
-    teacher = teacher()
+    teacher = load(args, config)
     print(f"teacher {teacher.description}")
+    production = Production(reader, teacher, layout, origin, torch.device(args.device or default_device()))
     with tqdm(total=sum(rows.values()), unit="jet", smoothing=0.05) as bar:
-        usable = {path: work[path] for path in rows}
-        jets, more = write_all(usable, rows, bar=bar, reader=reader, teacher=teacher, **how)
+        jets, more = production.write_all({path: work[path] for path in rows}, rows, bar)
     print(f"{jets} of {sum(rows.values())} jets were selected and written")
     return trouble + more
 
 
-def check(targets, made):
+def check(targets: Mapping[str, Target], origin: dict[str, Any]) -> int:
     """Print the files of a cache as arguments of weaver, if they all match."""
     for path, target in targets.items():
-        if not is_complete(path, target.output, made):
+        if not is_complete(path, target.output, origin):
             raise InputError(f"the cache is not complete: there is no {target.output}")
     print("\n".join(as_arguments(targets)))
     return 0
 
 
-def write_config(paired, layout, folder):
+def write_config(paired: dict[str, Any], layout: Layout, folder: Path) -> None:
     """Write the data config that reads the cache; what weaver has derived from an older one goes."""
     try:
         for derived in folder.glob(f"{Path(CONFIG).stem}.*.auto.yaml"):
@@ -153,7 +150,7 @@ def write_config(paired, layout, folder):
         raise InputError(f"{folder} cannot be written: {error.strerror or error}") from None
 
 
-def default_device():
+def default_device() -> str:
     """The GPU of this process, if there is one."""
     if not torch.cuda.is_available():
         return "cpu"

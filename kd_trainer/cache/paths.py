@@ -1,10 +1,11 @@
 """Input files as weaver takes them, and where their soft targets go."""
 
-import glob
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from kd_trainer.errors import InputError
+from kd_trainer.jet_files import named_files
 
 
 class Target(NamedTuple):
@@ -14,7 +15,7 @@ class Target(NamedTuple):
     output: Path
 
 
-def targets_of(arguments, folder):
+def targets_of(arguments: Iterable[str], folder: Path) -> dict[str, Target]:
     """The files that arguments like weaver's `--data-train` name, and the file of the cache for each.
 
     Parameters
@@ -33,21 +34,17 @@ def targets_of(arguments, folder):
     InputError
         If an argument matches no file, or if two files would have one name.
     """
-    found, taken = {}, {}
-    for argument in arguments:
-        group, _, pattern = argument.rpartition(":")
-        paths = sorted(glob.glob(pattern))
-        if not paths:
-            raise InputError(f"there is no file {pattern}")
-        for path in paths:
-            output = folder / (group or Path(path).absolute().parent.name) / f"{Path(path).stem}.parquet"
-            other = taken.setdefault(output, path)
-            if other != path:
-                raise InputError(f"{other} and {path} would both become {output}: put them into groups of other names")
-            found[path] = Target(group, output)
+    found: dict[str, Target] = {}
+    taken: dict[Path, str] = {}
+    for group, path in named_files(arguments):
+        output = folder / (group or Path(path).absolute().parent.name) / f"{Path(path).stem}.parquet"
+        other = taken.setdefault(output, path)
+        if other != path:
+            raise InputError(f"{other} and {path} would both become {output}: put them into groups of other names")
+        found[path] = Target(group, output)
     return found
 
 
-def as_arguments(targets):
+def as_arguments(targets: Mapping[str, Target]) -> list[str]:
     """The files of the cache as arguments of weaver's `--data-train`: list of str."""
     return [f"{group}:{output}" if group else str(output) for group, output in targets.values()]

@@ -1,13 +1,16 @@
 """Which of several processes does what, with whatever launcher started them."""
 
 import os
+from collections.abc import Mapping
 
 from kd_trainer.errors import InputError
 
 LAUNCHERS = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))
 
 
-def rank_and_size(rank=None, size=None, environment=os.environ):
+def rank_and_size(
+    rank: int | None = None, size: int | None = None, environment: Mapping[str, str] = os.environ
+) -> tuple[int, int]:
     """This process's number and how many there are: as given, else of torchrun, else of Slurm, else 0 of 1.
 
     Raises
@@ -17,7 +20,7 @@ def rank_and_size(rank=None, size=None, environment=os.environ):
     """
     if (rank is None) != (size is None):
         raise InputError("--rank and --world-size go together")
-    if rank is None:
+    if rank is None or size is None:
         names = next((names for names in LAUNCHERS if all(name in environment for name in names)), None)
         rank, size = (int(environment[name]) for name in names) if names else (0, 1)
     if not 0 <= rank < size:
@@ -25,7 +28,7 @@ def rank_and_size(rank=None, size=None, environment=os.environ):
     return rank, size
 
 
-def share(sizes, rank, world_size):
+def share(sizes: Mapping[str, int], rank: int, world_size: int) -> list[str]:
     """The files of one process: the largest first, each to the process that has least so far.
 
     Parameters
@@ -36,7 +39,8 @@ def share(sizes, rank, world_size):
     -------
     list of paths
     """
-    loads, shares = [0] * world_size, [[] for _ in range(world_size)]
+    loads = [0] * world_size
+    shares: list[list[str]] = [[] for _ in range(world_size)]
     for path in sorted(sizes, key=lambda path: (-sizes[path], str(path))):
         least = loads.index(min(loads))
         loads[least] += sizes[path] + 1

@@ -1,6 +1,7 @@
 """Jets for a cache: read in chunks, and selected and preprocessed by weaver's own functions."""
 
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -11,8 +12,8 @@ from weaver.utils.data.preprocess import _apply_selection, _build_new_variables
 from weaver.utils.dataset import DataConfig, _check_labels, _finalize_inputs
 
 from kd_trainer.configs import student_view, teacher_inputs
-from kd_trainer.errors import InputError
-from kd_trainer.jet_files import chunks, one_line
+from kd_trainer.errors import InputError, one_line
+from kd_trainer.jet_files import chunks, name_in_file
 
 
 class Chunk(NamedTuple):
@@ -31,7 +32,7 @@ class Chunk(NamedTuple):
 
     rows: int
     table: pa.Table | None
-    X: dict
+    X: dict[str, torch.Tensor]
 
 
 class Reader:
@@ -43,25 +44,21 @@ class Reader:
         The paired config.
     """
 
-    def __init__(self, paired):
+    def __init__(self, paired: DataConfig) -> None:
         student = student_view(paired)
         self.config: DataConfig = teacher_inputs(paired)
         self.magic = paired.file_magic or {}
         self.kept = sorted((student.train_load_branches | student.test_load_branches) - {"aux_training_"})
-        self.names = {name: self._in_file(name) for name in self.config.train_load_branches | set(self.kept)}
+        branches = self.config.train_load_branches | set(self.kept)
+        self.names = {name: name_in_file(name, self.config) for name in branches}
         for variable in {*self.magic, "aux_training_"}:
             self.names.pop(variable, None)
 
-    def _in_file(self, name):
-        for ours, theirs in (self.config.branch_magic or {}).items():
-            name = name.replace(ours, theirs)
-        return name
-
-    def branches(self):
+    def branches(self) -> set[str]:
         """Names of the branches to read, as they are called in the files."""
         return set(self.names.values())
 
-    def read(self, path, rows):
+    def read(self, path: str, rows: int) -> Iterator[Chunk]:
         """Yield the jets of a file, `rows` at a time.
 
         Raises
@@ -82,7 +79,7 @@ class Reader:
             except Exception as error:
                 raise InputError(f"{path}: weaver cannot preprocess its jets: {one_line(error)}") from None
 
-    def _prepare(self, table, path):
+    def _prepare(self, table: ak.Array, path: str) -> Chunk:
         """The steps of weaver's `_preprocess` for training, without its sampling and shuffling."""
         rows = len(table)
         for name, there in self.names.items():
@@ -102,7 +99,7 @@ class Reader:
         return Chunk(rows, kept, {name: torch.from_numpy(inputs["_" + name]) for name in self.config.input_names})
 
 
-def ahead(chunks):
+def ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
     """Yield chunks while the next one is being read."""
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(next, chunks, None)

@@ -5,6 +5,9 @@ import errno
 import fcntl
 import json
 import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +20,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager
-def whole_file(path):
+def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Yield a file to write to that gets its name when the block ends well.
 
     What a killed process leaves behind is overwritten by the next one. Two processes never write the same file.
@@ -49,14 +52,14 @@ def whole_file(path):
             raise
 
 
-def _is_still_there(file, path):
+def _is_still_there(file: BinaryIO, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except FileNotFoundError:
         return False
 
 
-def encodings(schema):
+def encodings(schema: pa.Schema) -> dict[str, Any]:
     """Arguments of ParquetWriter: momenta hardly repeat, so that a dictionary of them makes a file half as large again.
 
     Their bytes are stored apart (all first bytes, all second bytes, ...), which leaves lz4 something to find.
@@ -69,7 +72,7 @@ def encodings(schema):
     }
 
 
-def _values_of(field):
+def _values_of(field: pa.Field) -> tuple[str, pa.DataType]:
     """Path of a column's values in a parquet file, and their type."""
     path, kind = field.name, field.type
     while pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
@@ -83,27 +86,26 @@ class Writer:
     Parameters
     ----------
     file : binary file
-    made : dict
+    origin : dict
         The fingerprint.
     """
 
-    def __init__(self, file, made):
+    def __init__(self, file: BinaryIO, origin: dict[str, Any]) -> None:
         self.file = file
-        self.metadata = {KEY: json.dumps(made)}
-        self.parquet = None
-        self.rows = 0
+        self.metadata = {KEY: json.dumps(origin)}
+        self.parquet: pq.ParquetWriter | None = None
 
-    def write(self, table):
+    def write(self, table: pa.Table) -> None:
+        """Append a table."""
         if self.parquet is None:
             schema = table.schema.with_metadata(self.metadata)
             self.parquet = pq.ParquetWriter(self.file, schema, compression="lz4", **encodings(schema))
         self.parquet.write_table(table.cast(self.parquet.schema), row_group_size=ROW_GROUP)
-        self.rows += len(table)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, failed, *_):
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
         if self.parquet is None:
             return
         try:

@@ -5,10 +5,11 @@ first rows of every file, NaN and infinity in the first rows of some.
 """
 
 import argparse
-import glob
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -18,47 +19,23 @@ from weaver.utils.data.eval_utils import _get_data_var_names
 from weaver.utils.data.preprocess import _apply_selection, _build_new_variables
 from weaver.utils.dataset import DataConfig
 
+from kd_trainer.classes import names_of, shown
 from kd_trainer.configs import load
 from kd_trainer.errors import InputError
-from kd_trainer.jet_files import first_rows, inspect_all, needed_branches
+from kd_trainer.jet_files import Found, first_rows, inspect_all, named_files, needed_branches
 
 MANY_CLASSES = 12  # above it the table has one column for all classes
 
 
-def expand(patterns):
-    """Files of each group, as weaver names them: `name:pattern` or `pattern`.
-
-    Returns
-    -------
-    dict of str to list of str
-        Group (its name, or the folder of unnamed files) to sorted paths.
-
-    Raises
-    ------
-    InputError
-        If a pattern matches nothing; weaver would go on without it.
-    """
-    groups, unmatched = {}, []
-    for pattern in patterns:
-        name, _, path = pattern.rpartition(":")
-        paths = sorted(glob.glob(path))
-        if not paths:
-            unmatched.append(path)
-        for file in paths:
-            groups.setdefault(name or os.path.dirname(file) or ".", []).append(file)
-    if unmatched:
-        more = f" and {len(unmatched) - 3} more" if len(unmatched) > 3 else ""
-        raise InputError(f"no file matches {', '.join(unmatched[:3])}{more}: is DATADIR right?")
+def by_group(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Paths of `named_files` by the name of their group, or by the folder of those without one."""
+    groups: dict[str, list[str]] = {}
+    for name, path in named:
+        groups.setdefault(name or os.path.dirname(path) or ".", []).append(path)
     return groups
 
 
-def class_names(config):
-    """Names of the classes in the order of their indices, or None if a custom label has none."""
-    names = config.label_value if config.label_type == "simple" else config.labels.get("names")
-    return [name.removeprefix("label_") for name in names] if names else None
-
-
-def label_plan(config):
+def label_plan(config: DataConfig) -> tuple[set[str], dict[str, str]]:
     """What to read and to compute for the labels: (branches, {variable: expression})."""
     wanted, needed, branches = [config.label_names[0]], set(), set(_get_data_var_names(config.selection or "True"))
     wanted += sorted(branches)
@@ -73,7 +50,7 @@ def label_plan(config):
     return branches, {k: v for k, v in config.var_funcs.items() if k in needed}
 
 
-def labels(path, config, rows=None):
+def labels(path: str, config: DataConfig, rows: int | None = None) -> np.ndarray:
     """Class indices of the selected jets among the first rows of a file; -1 for a jet in no class or in several."""
     branches, functions = label_plan(config)
     table = first_rows(path, branches, rows, config.treename)
@@ -86,13 +63,15 @@ def labels(path, config, rows=None):
     return values
 
 
-def non_finite(path, branches, rows, treename=None):
+def non_finite(path: str, branches: Iterable[str], rows: int | None, treename: str | None = None) -> list[str]:
     """Names of the branches with NaN or infinity in the first rows of a file."""
     table = first_rows(path, branches, rows, treename)
     return [name for name in sorted(branches) if not np.isfinite(ak.to_numpy(ak.flatten(table[name], axis=None))).all()]
 
 
-def check(groups, configs, rows, allow_missing_classes=False):
+def check(
+    groups: Mapping[str, Sequence[str]], configs: Sequence[DataConfig], rows: int, allow_missing_classes: bool = False
+) -> tuple[list[dict[str, Any]], list[str]]:
     """Look at the files of all groups.
 
     Returns
@@ -109,7 +88,7 @@ def check(groups, configs, rows, allow_missing_classes=False):
     troubles = [f"{path} {trouble}" for path, (_, trouble) in metadata.items() if trouble]
     good = [path for path, (_, trouble) in metadata.items() if not trouble]
 
-    found, names = {}, class_names(configs[0])
+    names = [shown(name) for name in names_of(configs[0].labels)]
     with ThreadPoolExecutor(4) as pool:
         found = dict(zip(good, pool.map(lambda path: labels(path, configs[0], rows), good)))
         some = good[:: max(1, len(good) // 20)]
@@ -121,12 +100,14 @@ def check(groups, configs, rows, allow_missing_classes=False):
     if names and not allow_missing_classes:
         missing = missing_classes(good, found, configs[0], len(names))
         if missing:
-            some = ", ".join(names[i] for i in missing[:10])
-            troubles.append(f"no jets of {len(missing)} of the {len(names)} classes: {some}")
+            first = ", ".join(names[i] for i in missing[:10])
+            troubles.append(f"no jets of {len(missing)} of the {len(names)} classes: {first}")
     return [summary(name, group, metadata, found, names) for name, group in groups.items()], troubles
 
 
-def missing_classes(paths, found, config, num_classes):
+def missing_classes(
+    paths: Sequence[str], found: Mapping[str, np.ndarray], config: DataConfig, num_classes: int
+) -> list[int]:
     """Classes without a jet; whole files are read only for classes that the first rows did not show."""
     seen = set().union(*(np.unique(values).tolist() for values in found.values()))
     for path in paths:
@@ -136,7 +117,13 @@ def missing_classes(paths, found, config, num_classes):
     return [i for i in range(num_classes) if i not in seen]
 
 
-def summary(name, paths, metadata, found, names):
+def summary(
+    name: str,
+    paths: Sequence[str],
+    metadata: Mapping[str, Found],
+    found: Mapping[str, np.ndarray],
+    names: Sequence[str],
+) -> dict[str, Any]:
     """The table row of a group: files, jets, and the jets of each class among the first rows of its files."""
     row = {"files of": name, "files": len(paths), "jets": sum(metadata[path][0] for path in paths)}
     values = np.concatenate([found[path] for path in paths if path in found] or [np.zeros(0, dtype=int)])
@@ -147,7 +134,7 @@ def summary(name, paths, metadata, found, names):
     return row
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """python -m kd_trainer check"""
     parser = argparse.ArgumentParser(
         prog="kd_trainer check",
@@ -162,7 +149,7 @@ def main(argv):
     if args.rows < 1:
         raise InputError(f"--rows is {args.rows}: it must be at least 1")
     configs = [DataConfig(print_info=False, **load(path)) for path in args.data_config]
-    rows, troubles = check(expand(args.files), configs, args.rows, args.allow_missing_classes)
+    rows, troubles = check(by_group(named_files(args.files)), configs, args.rows, args.allow_missing_classes)
     print(tabulate.tabulate(rows, headers="keys", floatfmt="g"))
     print(f"(classes: among the first {args.rows} rows of each file)")
     if troubles:

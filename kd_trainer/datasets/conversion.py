@@ -1,9 +1,10 @@
 """One public jet file -> one parquet file, piece by piece; it appears whole or not at all."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import awkward as ak
 import numpy as np
@@ -14,7 +15,7 @@ from kd_trainer.datasets import public_formats
 from kd_trainer.datasets.layouts import quark_gluon_jets, top_jets
 from kd_trainer.datasets.provenance import with_settings
 from kd_trainer.datasets.storage import ROW_GROUP, to_table
-from kd_trainer.errors import InputError
+from kd_trainer.errors import InputError, one_line
 from kd_trainer.files import replacing
 
 STEP = 5 * ROW_GROUP  # rows read at once
@@ -35,7 +36,7 @@ FORMATS = {
 }
 
 
-def count_rows(form, source):
+def count_rows(form: str, source: Path) -> int:
     """Number of rows of an input file.
 
     Raises
@@ -49,7 +50,7 @@ def count_rows(form, source):
         return rows
 
 
-def convert_file(form, source, made, target, progress):
+def convert_file(form: str, source: Path, made: dict[str, Any], target: Path, progress: Callable[[int], object]) -> int:
     """Convert a file; jets without particles are left out.
 
     Parameters
@@ -85,7 +86,7 @@ def convert_file(form, source, made, target, progress):
     return jets
 
 
-def _tables(form, source, progress):
+def _tables(form: str, source: Path, progress: Callable[[int], object]) -> Iterator[pa.Table]:
     """Arrow tables of the jets of a file, piece by piece."""
     start = 0
     for rows in _pieces(form, source):
@@ -103,36 +104,35 @@ def _tables(form, source, progress):
         progress(len(rows))
 
 
-def _a_list(rows):
+def _a_list(rows: ak.Array) -> str:
     """Name of a column with an entry for each particle."""
     return next(name for name in ("px", "pt", "part_px") if name in rows.fields)
 
 
-def _pieces(form, source):
+def _pieces(form: str, source: Path) -> Iterator[ak.Array]:
     with _readable(source), FORMATS[form].open(source) as (_, chunks):
         yield from chunks(STEP)
 
 
 @contextlib.contextmanager
-def _readable(source):
+def _readable(source: Path) -> Iterator[None]:
     """Whatever a library raises for a damaged file becomes one line."""
     try:
         yield
     except InputError:
         raise
     except Exception as error:
-        text = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{source} cannot be read: {text}") from error
+        raise InputError(f"{source} cannot be read: {one_line(error)}") from error
 
 
-def _check_momenta(source, jets):
+def _check_momenta(source: Path, jets: ak.Array) -> None:
     for name in public_formats.MOMENTA:
         bad = ak.any(~np.isfinite(jets[name]), axis=1)
         if ak.any(bad):
             raise InputError(f"{source} has NaN or infinity in {name} of row {jets.event_number[bad][0]}")
 
 
-def _whole_groups(tables):
+def _whole_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """The same rows as tables of whole row groups, but for the last."""
     rest = None
     for table in tables:

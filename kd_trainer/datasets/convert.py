@@ -4,7 +4,9 @@ import argparse
 import glob
 import os
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import tqdm
 
@@ -14,7 +16,7 @@ from kd_trainer.directories import make_directory
 from kd_trainer.errors import InputError
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     args = parse_arguments(argv)
     sources = input_files(args.inputs, FORMATS[args.format].suffix)
@@ -35,15 +37,20 @@ def main(argv=None):
     return 0
 
 
-def parse_arguments(argv):
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Arguments, checked."""
     parser = argparse.ArgumentParser(prog="python -m kd_trainer convert", description=__doc__.partition(": ")[2])
     add = parser.add_argument
     add("format", choices=FORMATS, help="top tagging (*.h5), quark/gluon (*.npz), JetClass (*.root)")
     add("inputs", nargs="+", metavar="INPUT", help="files, patterns, or directories of such files")
     add("-o", "--output", required=True, type=Path, metavar="DIR", help="directory of the parquet files")
-    add("--train-test-split", type=float, default=0.9, metavar="F",
-        help="qg: fraction of the files that are called train_file_<i>, not test_file_<i> (default: %(default)s)")
+    add(
+        "--train-test-split",
+        type=float,
+        default=0.9,
+        metavar="F",
+        help="qg: fraction of the files that are called train_file_<i>, not test_file_<i> (default: %(default)s)",
+    )
     add("--overwrite", action="store_true", help="make files that exist anew")
     args = parser.parse_args(argv)
     if not 0 <= args.train_test_split <= 1:
@@ -51,7 +58,7 @@ def parse_arguments(argv):
     return args
 
 
-def input_files(inputs, suffix):
+def input_files(inputs: Iterable[str], suffix: str) -> list[Path]:
     """Files that the arguments name, in the natural order of their names: list of Path.
 
     Raises
@@ -69,12 +76,12 @@ def input_files(inputs, suffix):
     return sorted(found, key=lambda path: (_natural(path.name), str(path)))
 
 
-def _natural(name):
+def _natural(name: str) -> list[int | str]:
     """Sorts x_10 after x_9."""
     return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"([0-9]+)", name))]
 
 
-def output_names(form, sources, split):
+def output_names(form: str, sources: Sequence[Path], split: float) -> dict[str, Path]:
     """The names that the public converters give: dict of name to source.
 
     Raises
@@ -82,7 +89,7 @@ def output_names(form, sources, split):
     InputError
         If two inputs would get the same name.
     """
-    names = {}
+    names: dict[str, Path] = {}
     train = max(1, int(len(sources) * split + 1e-9))
     for i, source in enumerate(sources):
         name = source.stem
@@ -96,7 +103,7 @@ def output_names(form, sources, split):
     return names
 
 
-def convert_all(form, missing):
+def convert_all(form: str, missing: Mapping[Path, tuple[Path, dict[str, Any]]]) -> None:
     """Convert files one after the other, with a progress bar.
 
     Parameters

@@ -2,7 +2,9 @@
 
 import argparse
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import tabulate
 import yaml
@@ -10,11 +12,14 @@ import yaml
 from kd_trainer.directories import make_directory
 from kd_trainer.errors import InputError
 
+Part = dict[str, Any]  # what is fetched together
+Table = dict[str, list[Part]]
+
 TABLE = Path(__file__).with_name("downloads.yaml")
 NEEDS = {"url": "requests", "doi": "pooch", "hub": "huggingface_hub"}
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m kd_trainer download", description=__doc__.partition(": ")[2])
     add = parser.add_argument
@@ -41,7 +46,7 @@ def main(argv=None):
     return 0
 
 
-def load_table(path):
+def load_table(path: Path) -> Table:
     """The table of downloads, each part with its name: dict of str to list of dict."""
     table = yaml.safe_load(path.read_text(encoding="utf-8"))
     for name, parts in table.items():
@@ -50,7 +55,7 @@ def load_table(path):
     return table
 
 
-def listing(table):
+def listing(table: Table) -> str:
     """The table as text."""
     rows = [
         {"name": name if i == 0 else "", "part": part["name"], "to": part["to"], "from": _address(part)}
@@ -60,12 +65,12 @@ def listing(table):
     return tabulate.tabulate(rows, headers="keys")
 
 
-def _address(part):
+def _address(part: Part) -> str:
     kind = next(kind for kind in NEEDS if kind in part)
     return part[kind] if kind == "url" else f"{kind}: {part[kind]}"
 
 
-def choose(table, names):
+def choose(table: Table, names: Sequence[str]) -> list[Part]:
     """The parts that names stand for, each once.
 
     Raises

@@ -1,8 +1,9 @@
 """From the parts of the table of downloads to files in their places; what is there already is left alone."""
 
 import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kd_trainer.datasets.placing import is_placed, place, unpack
 from kd_trainer.datasets.repositories import dataset_size, fetch_dataset, record_files
@@ -20,7 +21,7 @@ class File(NamedTuple):
     check: str
     unpack: str | None = None
 
-    def has_arrived(self):
+    def has_arrived(self) -> bool:
         """Whether it is there, verified.
 
         Raises
@@ -32,20 +33,20 @@ class File(NamedTuple):
             raise InputError(f"{self.path} is not the file that {self.url} should be; move it away")
         return self.path.exists()
 
-    def is_complete(self):
+    def is_complete(self) -> bool:
         """Whether nothing has to be done."""
         if self.unpack:
             return is_placed(self.path.parent, self.path.name, self.check)
         return self.has_arrived()
 
-    def size(self):
+    def size(self) -> int:
         """Bytes that it will take in addition."""
         if self.has_arrived():
             return 0
         part = part_of(self.path)
         return max(0, remote_size(self.url) - (part.stat().st_size if part.exists() else 0))
 
-    def get(self):
+    def get(self) -> None:
         """Fetch it, and unpack it if it is an archive."""
         make_directory(self.path.parent)
         if not self.has_arrived():
@@ -60,32 +61,31 @@ class Dataset(NamedTuple):
     repository: str
     folder: Path
     name: str
-    patterns: list
+    patterns: list[str]
     endpoint: str | None
-
-    unpack = None
+    unpack: str | None = None  # no archive
 
     @property
-    def staging(self):
+    def staging(self) -> Path:
         """Where they arrive."""
         return self.folder / f".{self.name}"
 
-    def is_complete(self):
+    def is_complete(self) -> bool:
         """Whether nothing has to be done."""
         return is_placed(self.folder, self.name, self.repository)
 
-    def size(self):
+    def size(self) -> int:
         """Bytes that it will take in addition."""
         return dataset_size(self.repository, self.patterns, self.staging, self.endpoint)
 
-    def get(self):
+    def get(self) -> None:
         """Fetch them and move them into the folder."""
         make_directory(self.folder)
         fetch_dataset(self.repository, self.patterns, self.staging, self.endpoint)
         place(self.staging, self.folder, self.name, self.repository, self.patterns)
 
 
-def fetch_parts(parts, directory):
+def fetch_parts(parts: Iterable[Mapping[str, Any]], directory: Path) -> None:
     """Fetch what is not there yet; a failure ends it, and the same call goes on from there.
 
     Parameters
@@ -108,7 +108,7 @@ def fetch_parts(parts, directory):
         item.get()
 
 
-def items_of(part, directory):
+def items_of(part: Mapping[str, Any], directory: Path) -> Sequence[File | Dataset]:
     """The files or the dataset of a part: list of File or Dataset."""
     folder = directory / part["to"]
     if "hub" in part:
@@ -120,7 +120,7 @@ def items_of(part, directory):
     return [File(part["url"], folder / part["name"], f"{kind}:{part[kind]}", part.get("unpack"))]
 
 
-def check_space(items, directory):
+def check_space(items: Sequence[File | Dataset], directory: Path) -> None:
     """Raise InputError if the disk is too small; the largest archive is there together with what was in it."""
     sizes = [item.size() for item in items]
     need = sum(sizes) + max((size for size, item in zip(sizes, items) if item.unpack), default=0)

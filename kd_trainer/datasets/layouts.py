@@ -1,14 +1,16 @@
 """The columns of TopLandscape and QuarkGluon files, named and typed as in the converted public benchmarks."""
 
+from collections.abc import Sequence
+
 import awkward as ak
 import numpy as np
 
-from kd_trainer.simulate.events import wrap
+from kd_trainer.datasets.kinematics import Columns, directions, wrap
 
 CHARGED_HADRONS, NEUTRAL_HADRONS = (211, 321, 2212), (130, 2112)
 
 
-def top_jets(momenta, label):
+def top_jets(momenta: Columns, label: np.ndarray) -> ak.Array:
     """Jets of the top-tagging benchmark (arXiv 1902.09914).
 
     Parameters
@@ -27,7 +29,7 @@ def top_jets(momenta, label):
     return _records({name: values[order] for name, values in momenta.items()}, label, {})
 
 
-def quark_gluon_jets(particles, label):
+def quark_gluon_jets(particles: Columns, label: np.ndarray) -> ak.Array:
     """Jets of the quark/gluon benchmark (arXiv 1810.05165); as in the public conversion, particles are massless.
 
     Parameters
@@ -52,7 +54,7 @@ def quark_gluon_jets(particles, label):
     return _records(momenta, label, identities(particles["pid"][order]))
 
 
-def identities(pid):
+def identities(pid: ak.Array) -> dict[str, ak.Array]:
     """Columns that follow from PDG ids: part_pid, part_is*, part_charge."""
     pid = ak.values_astype(pid, np.int32)
     kind = {name: _is_any(abs(pid), ids) for name, ids in {
@@ -66,19 +68,19 @@ def identities(pid):
     return {f"part_{name}": ak.values_astype(values, np.float32) for name, values in columns.items()}
 
 
-def _is_any(pid, ids):
+def _is_any(pid: ak.Array, ids: Sequence[int]) -> ak.Array:
     found = pid == ids[0]
     for other in ids[1:]:
         found = found | (pid == other)
     return found
 
 
-def _records(momenta, label, more):
+def _records(momenta: dict[str, ak.Array], label: np.ndarray, more: dict[str, ak.Array]) -> ak.Array:
     total = {name: ak.to_numpy(ak.sum(values, axis=1)) for name, values in momenta.items()}
-    pt, eta, phi = _directions(total)
+    pt, eta, phi = directions(total)
     mass2 = total["energy"] ** 2 - total["px"] ** 2 - total["py"] ** 2 - total["pz"] ** 2
     jet = {"pt": pt, "eta": eta, "phi": phi, "energy": total["energy"], "mass": np.sqrt(np.maximum(mass2, 0))}
-    _, part_eta, part_phi = _directions(momenta)
+    _, part_eta, part_phi = directions(momenta)
     columns = {f"part_{name}": values for name, values in momenta.items()}
     columns["part_deta"] = (part_eta - eta) * np.where(eta < 0, -1, 1)
     columns["part_dphi"] = wrap(part_phi - phi)
@@ -87,8 +89,3 @@ def _records(momenta, label, more):
     columns["jet_nparticles"] = ak.values_astype(ak.num(momenta["px"]), np.int32)
     columns["label"] = np.asarray(label).astype(np.int32)
     return ak.zip(columns | more, depth_limit=1)
-
-
-def _directions(momentum):
-    pt = np.hypot(momentum["px"], momentum["py"])
-    return pt, np.arcsinh(momentum["pz"] / pt), np.arctan2(momentum["py"], momentum["px"])

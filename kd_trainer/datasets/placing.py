@@ -3,11 +3,13 @@
 import json
 import shutil
 import tarfile
+from collections.abc import Iterable
+from pathlib import Path
 
-from kd_trainer.errors import InputError
+from kd_trainer.errors import InputError, one_line
 
 
-def is_placed(folder, name, check):
+def is_placed(folder: Path, name: str, check: str) -> bool:
     """Whether all files that arrived as `name` are in a folder.
 
     Parameters
@@ -24,7 +26,7 @@ def is_placed(folder, name, check):
     return note["check"] == check and all((folder / file).exists() for file in note["files"])
 
 
-def place(staging, folder, name, check, patterns):
+def place(staging: Path, folder: Path, name: str, check: str, patterns: Iterable[str]) -> None:
     """Move files from anywhere below `staging` into a folder, and remember it; the rest is removed.
 
     Raises
@@ -43,7 +45,7 @@ def place(staging, folder, name, check, patterns):
     shutil.rmtree(staging)
 
 
-def unpack(archive, check, pattern):
+def unpack(archive: Path, check: str, pattern: str) -> None:
     """Unpack an archive into its own folder and remove it; members that point outside are refused.
 
     Raises
@@ -61,10 +63,10 @@ def unpack(archive, check, pattern):
         place(staging, archive.parent, archive.name, check, [pattern])
         archive.unlink()
     except (tarfile.TarError, EOFError) as error:
-        raise InputError(f"{archive} cannot be unpacked: {' '.join(str(error).split())}") from error
+        raise InputError(f"{archive} cannot be unpacked: {one_line(error)}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _note(folder, name):
+def _note(folder: Path, name: str) -> Path:
     return folder / f".{name}.json"

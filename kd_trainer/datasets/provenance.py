@@ -2,6 +2,8 @@
 
 import json
 import os
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,19 +15,19 @@ KEY = "kd_trainer.convert"  # of the settings in the metadata
 VERSION = 1  # to be raised when the same input gives another output
 
 
-def settings(form, source):
+def settings(form: str, source: Path) -> dict[str, Any]:
     """What decides the content of an output file: dict."""
     status = source.stat()
     about = {"input": source.name, "size": status.st_size, "mtime": status.st_mtime_ns}
     return about | {"format": form, "row_group": ROW_GROUP, "version": VERSION}
 
 
-def with_settings(schema, made):
+def with_settings(schema: pa.Schema, made: dict[str, Any]) -> pa.Schema:
     """The Arrow schema with the settings as its only metadata."""
     return schema.with_metadata({KEY: json.dumps(made)})
 
 
-def is_complete(path, made):
+def is_complete(path: Path, made: dict[str, Any]) -> bool:
     """Whether a file with these settings is already there.
 
     Raises
@@ -45,7 +47,7 @@ def is_complete(path, made):
     return True
 
 
-def remove_leftovers(path):
+def remove_leftovers(path: Path) -> None:
     """Remove temporary files of `path` whose process was killed."""
     for temporary in path.parent.glob(f".{path.name}.*"):
         process = temporary.name.rpartition(".")[2]

@@ -4,11 +4,16 @@ Each reader is a context manager that gives the number of rows and a function of
 that many rows. No reader unpickles anything: PyTables and pandas would, already on opening a file.
 """
 
+from __future__ import annotations
+
 import contextlib
 import io
 import pickle
 import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count, takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import awkward as ak
 import numpy as np
@@ -16,11 +21,17 @@ import uproot
 
 from kd_trainer.errors import InputError
 
+if TYPE_CHECKING:
+    import h5py
+
+# number of rows, and a function of a number of rows that yields as many at a time
+Opened = tuple[int, Callable[[int], Iterator[ak.Array]]]
+
 MOMENTA = ("part_px", "part_py", "part_pz", "part_energy", "part_deta", "part_dphi")
 
 
 @contextlib.contextmanager
-def top(path):
+def top(path: Path) -> Iterator[Opened]:
     """The top-tagging benchmark (zenodo 2603256): a pandas table with columns E_i, PX_i, PY_i, PZ_i, is_signal_new.
 
     Yields
@@ -49,7 +60,7 @@ def top(path):
         wanted["label"] = ["is_signal_new"]
         _require(path, [name for names in wanted.values() for name in names], places)
 
-        def chunks(step):
+        def chunks(step: int) -> Iterator[ak.Array]:
             for start in range(0, len(table), step):
                 rows = table[start : start + step]
                 columns = {x: np.stack([_column(rows, places[n]) for n in wanted[x]], axis=1) for x in wanted}
@@ -61,9 +72,9 @@ def top(path):
         yield len(table), chunks
 
 
-def _places(table):
+def _places(table: h5py.Dataset) -> dict[str, tuple[str, int | None]]:
     """Where each column of a pandas table is: dict of name to (field, position in the field or None)."""
-    places = {}
+    places: dict[str, tuple[str, int | None]] = {}
     for field in table.dtype.names:
         names = table.attrs.get(f"{field}_kind")
         if table.dtype[field].shape and isinstance(names, bytes):
@@ -73,7 +84,7 @@ def _places(table):
     return places
 
 
-def _column(rows, place):
+def _column(rows: np.ndarray, place: tuple[str, int | None]) -> np.ndarray:
     field, i = place
     return rows[field] if i is None else rows[field][:, i]
 
@@ -81,15 +92,15 @@ def _column(rows, place):
 class _Strings(pickle.Unpickler):
     """Reads a pickled list of strings, which needs no class and no function, and refuses any."""
 
-    def __init__(self, content):
+    def __init__(self, content: bytes) -> None:
         super().__init__(io.BytesIO(content), encoding="latin1")
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         raise InputError(f"a list of column names asks for {module}.{name}: not a file of this benchmark")
 
 
 @contextlib.contextmanager
-def quark_gluon(path):
+def quark_gluon(path: Path) -> Iterator[Opened]:
     """The quark/gluon benchmark (zenodo 3164691): X (N, P, 4) = pt, y, phi, PDG id padded with zeros; y (N,).
 
     Yields
@@ -105,7 +116,7 @@ def quark_gluon(path):
         if len(x_shape) != 3 or x_shape[2] != 4 or y_shape != x_shape[:1]:
             raise InputError(f"{path} has X of shape {x_shape} and y of shape {y_shape}, not (N, P, 4) and (N,)")
 
-        def chunks(step):
+        def chunks(step: int) -> Iterator[ak.Array]:
             for start in range(0, x_shape[0], step):
                 rows = min(step, x_shape[0] - start)
                 values = _npy_rows(x, x_type, (rows, *x_shape[1:]))
@@ -115,7 +126,7 @@ def quark_gluon(path):
         yield x_shape[0], chunks
 
 
-def _npy_header(file):
+def _npy_header(file: Any) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and type of an array that is stored row by row as plain numbers."""
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     shape, by_column, dtype = read[np.lib.format.read_magic(file)](file)
@@ -124,12 +135,12 @@ def _npy_header(file):
     return shape, dtype
 
 
-def _npy_rows(file, dtype, shape):
+def _npy_rows(file: Any, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
     return np.frombuffer(file.read(int(np.prod(shape)) * dtype.itemsize), dtype).reshape(shape)
 
 
 @contextlib.contextmanager
-def jetclass(path):
+def jetclass(path: Path) -> Iterator[Opened]:
     """JetClass (zenodo 6619768): a ROOT file with one tree.
 
     Yields
@@ -148,14 +159,14 @@ def jetclass(path):
         yield tree.num_entries, lambda step: tree.iterate(step_size=step)
 
 
-def _require(path, names, present):
+def _require(path: Path, names: Iterable[str], present: Iterable[str]) -> None:
     missing = sorted(set(names) - set(present))
     if missing:
         more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
         raise InputError(f"{path} lacks {', '.join(missing[:4])}{more}")
 
 
-def _jets(columns, real, label):
+def _jets(columns: Mapping[str, np.ndarray], real: np.ndarray, label: np.ndarray) -> ak.Array:
     """Records with a list for each column (N, P), holding the entries where `real` (N, P) is true."""
     lists = {name: ak.unflatten(values[real], real.sum(axis=1)) for name, values in columns.items()}
     return ak.zip(lists | {"label": label}, depth_limit=1)

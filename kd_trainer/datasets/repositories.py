@@ -1,13 +1,16 @@
 """Files that are listed elsewhere: records of Zenodo (pooch) and datasets of Hugging Face (huggingface_hub)."""
 
+from collections.abc import Sequence
 from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
 
-from kd_trainer.errors import InputError
+from kd_trainer.errors import InputError, one_line
 
 TIMEOUT = 60  # seconds
 
 
-def record_files(doi, patterns):
+def record_files(doi: str, patterns: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Files of a record.
 
     Parameters
@@ -35,14 +38,14 @@ def record_files(doi, patterns):
         repository.populate_registry(found)
         files = {name: (repository.download_url(name), check) for name, check in found.registry.items()}
     except (requests.RequestException, ValueError, KeyError) as error:
-        raise InputError(f"the record {doi} cannot be read: {_one_line(error)}") from error
+        raise InputError(f"the record {doi} cannot be read: {one_line(error)}") from error
     files = {name: file for name, file in files.items() if any(fnmatch(name, pattern) for pattern in patterns)}
     if not files:
         raise InputError(f"the record {doi} has no files {' '.join(patterns)}")
     return files
 
 
-def dataset_size(repository, patterns, staging, endpoint=None):
+def dataset_size(repository: str, patterns: Sequence[str], staging: Path, endpoint: str | None = None) -> int:
     """Bytes of a dataset that `fetch_dataset` has still to fetch.
 
     Raises
@@ -52,7 +55,7 @@ def dataset_size(repository, patterns, staging, endpoint=None):
     """
     import huggingface_hub
 
-    def wanted(entry):
+    def wanted(entry: Any) -> bool:
         is_file = hasattr(entry, "size")
         fits = any(fnmatch(entry.path, pattern) for pattern in patterns)
         return is_file and fits and not (staging / entry.path).exists()
@@ -61,10 +64,10 @@ def dataset_size(repository, patterns, staging, endpoint=None):
         entries = huggingface_hub.HfApi(endpoint).list_repo_tree(repository, repo_type="dataset", recursive=True)
         return sum(entry.size for entry in entries if wanted(entry))
     except Exception as error:  # of four libraries: those for HTTP, for large files, for locks, and its own
-        raise InputError(f"the dataset {repository} cannot be read: {_one_line(error)}") from error
+        raise InputError(f"the dataset {repository} cannot be read: {one_line(error)}") from error
 
 
-def fetch_dataset(repository, patterns, staging, endpoint=None):
+def fetch_dataset(repository: str, patterns: Sequence[str], staging: Path, endpoint: str | None = None) -> None:
     """Fetch the files of a dataset into a directory; what is there already is kept.
 
     Raises
@@ -79,8 +82,4 @@ def fetch_dataset(repository, patterns, staging, endpoint=None):
             repository, repo_type="dataset", local_dir=staging, allow_patterns=patterns, endpoint=endpoint
         )
     except Exception as error:  # see above
-        raise InputError(f"the dataset {repository} cannot be fetched: {_one_line(error)}") from error
-
-
-def _one_line(error):
-    return " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"the dataset {repository} cannot be fetched: {one_line(error)}") from error

@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -19,7 +21,7 @@ TREE = "tree"  # as in JetClass
 LISTS = ("part", "genpart")
 
 
-def versions():
+def versions() -> dict[str, str]:
     """Versions of the programs that a file depends on, as far as they are installed as packages: dict."""
     found = {}
     for package in ("weaver-kd", "pythia8mc", "fastjet"):
@@ -28,7 +30,7 @@ def versions():
     return found
 
 
-def is_complete(path, settings):
+def is_complete(path: Path, settings: dict[str, Any]) -> bool:
     """Whether a file with these settings is already there.
 
     Files are renamed into place when they are complete, so only the settings have to be compared.
@@ -59,7 +61,7 @@ def is_complete(path, settings):
     return True
 
 
-def read_settings(path):
+def read_settings(path: Path) -> dict[str, Any]:
     """The settings and program versions stored in a jet file: dict."""
     if path.suffix == ".root":
         with uproot.open(path) as file:
@@ -67,18 +69,18 @@ def read_settings(path):
     return json.loads(pq.read_schema(path).metadata[KEY.encode()])
 
 
-def to_table(jets):
+def to_table(jets: ak.Array) -> pa.Table:
     """Arrow table of jets with plain lists, as weaver reads them."""
     return ak.to_arrow_table(jets, list_to32=True, extensionarray=False)
 
 
-def numbered(table):
+def numbered(table: pa.Table) -> pa.Table:
     """The table with a column event_number, the place of a jet in its file, as `convert` writes it."""
     column = pa.field("event_number", pa.int64(), nullable=False)
     return table.append_column(column, pa.array(np.arange(len(table))))
 
 
-def write(path, tables, settings):
+def write(path: Path, tables: Iterable[pa.Table], settings: dict[str, Any]) -> None:
     """Write a file of jets with their numbers under a temporary name and rename it when it is complete.
 
     Parameters
@@ -108,7 +110,7 @@ def write(path, tables, settings):
         temporary.unlink(missing_ok=True)
 
 
-def _write_root(path, jets, text):
+def _write_root(path: Path, jets: ak.Array, text: str) -> None:
     """A tree with one counter for each group of lists, and the settings as a TObjString."""
     columns = {name: jets[name] for name in jets.fields if not name.startswith(tuple(f"{x}_" for x in LISTS))}
     for prefix in LISTS:
@@ -122,6 +124,6 @@ def _write_root(path, jets, text):
         file[KEY] = text
 
 
-def file_path(directory, name, index, suffix):
+def file_path(directory: str | Path, name: str, index: int, suffix: str) -> Path:
     """Where the jets of a class are written, for example QCD_000.parquet."""
     return Path(directory) / f"{name}_{index:03d}.{suffix}"

@@ -3,6 +3,8 @@
 import hashlib
 import time
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import requests
 import tqdm
@@ -15,7 +17,7 @@ PAUSE = 5  # seconds before the next try, more after several
 BLOCK = 1 << 16  # bytes; what a broken transfer can lose
 
 
-def matches(path, check):
+def matches(path: Path, check: str) -> bool:
     """Whether the content of a file is that of a checksum `md5:<hex>` or `git_blob:<hex>`.
 
     A git blob id is the SHA-1 of "blob <size>", a zero byte and the content.
@@ -31,7 +33,7 @@ def matches(path, check):
     return digest.hexdigest() == expected
 
 
-def remote_size(url):
+def remote_size(url: str) -> int:
     """Size of a file in bytes, 0 if the server does not tell before it sends.
 
     Raises
@@ -48,12 +50,12 @@ def remote_size(url):
     return int(response.headers.get("Content-Length", 0)) if response.ok else 0
 
 
-def part_of(path):
+def part_of(path: Path) -> Path:
     """Where a file is until it is complete and verified."""
     return path.with_name(f"{path.name}.part")
 
 
-def fetch(url, path, check):
+def fetch(url: str, path: Path, check: str) -> None:
     """Fetch a file; what an earlier call left in `part_of(path)` is kept and continued.
 
     Parameters
@@ -85,7 +87,7 @@ def fetch(url, path, check):
     part.replace(path)
 
 
-def _transfer(url, part, name):
+def _transfer(url: str, part: Path, name: str) -> str:
     """Get what is missing of a file; the reason, if some of it is missing still.
 
     Raises
@@ -114,7 +116,7 @@ def _transfer(url, part, name):
     return f"the transfer broke off after {done} of {size} bytes" if done < size else ""
 
 
-def _write(response, part, start, size, name):
+def _write(response: requests.Response, part: Path, start: int, size: int, name: str) -> None:
     bar = tqdm.tqdm(initial=start, total=size or None, desc=name, unit="B", unit_scale=True, disable=None)
     with bar, part.open("ab" if start else "wb") as file:
         for block in response.iter_content(BLOCK):
@@ -122,7 +124,7 @@ def _write(response, part, start, size, name):
             bar.update(len(block))
 
 
-def _reason(error):
+def _reason(error: Any) -> str:
     """The innermost message of an exception of requests."""
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "the transfer broke off"

@@ -2,12 +2,14 @@
 
 import awkward as ak
 import numpy as np
+from weaver.utils.dataset import DataConfig
 
-from kd_trainer.deploy.inputs import prepare
+from kd_trainer.deploy.inputs import Inputs, Jets, prepare
 
 EMPTY = "no particles"
 
-def edge_cases(events, jets, config):
+
+def edge_cases(events: ak.Array, jets: Jets, config: DataConfig) -> dict[str, Inputs]:
     """Inputs of modified jets, by name of the case.
 
     Parameters
@@ -37,15 +39,15 @@ def edge_cases(events, jets, config):
     return cases
 
 
-def _particle_groups(config):
+def _particle_groups(config: DataConfig) -> list[str]:
     return [name for name in config.input_names if config.input_shapes[name][2] is not None]
 
 
-def _longest(config):
+def _longest(config: DataConfig) -> int:
     return max(config.input_shapes[name][2] for name in _particle_groups(config))
 
 
-def _counts(inputs, config):
+def _counts(inputs: Inputs, config: DataConfig) -> np.ndarray:
     """(N,) particles a jet: those that the mask has; without a mask all."""
     masks = [name for name in config.input_names if name.endswith("_mask")]
     if not masks:
@@ -53,19 +55,19 @@ def _counts(inputs, config):
     return inputs[masks[0]].sum(axis=(1, 2)).astype(int)
 
 
-def _padding(config, name):
+def _padding(config: DataConfig, name: str) -> str:
     first = config.input_dicts[name][0]
     return config.preprocess_params[first]["pad_mode"]
 
 
-def _repeated(inputs, counts, length, config):
+def _repeated(inputs: Inputs, counts: np.ndarray, length: int, config: DataConfig) -> Inputs:
     """Every slot filled with a particle, by going round."""
     index = np.arange(length) % counts[:, None]  # (N, P)
     groups = _particle_groups(config)
     return {k: np.take_along_axis(x, index[:, None], axis=2) if k in groups else x for k, x in inputs.items()}
 
 
-def _cut(inputs, counts, config):
+def _cut(inputs: Inputs, counts: np.ndarray, config: DataConfig) -> Inputs:
     """The first particles of each jet alone, padded as weaver pads them."""
     result = dict(inputs)
     for name in _particle_groups(config):
@@ -81,7 +83,7 @@ def _cut(inputs, counts, config):
     return result
 
 
-def _more_particles(events, config, jets=64):
+def _more_particles(events: ak.Array, config: DataConfig, jets: int = 64) -> ak.Array | None:
     """Some jets whose particles are there again and again, more than fit; None if no jet has any."""
     lists = [name for name in config.test_load_branches if events[name].ndim > 1]
     counts = ak.to_numpy(ak.num(events[lists[0]], axis=1)) if lists else np.zeros(0, int)

@@ -1,17 +1,22 @@
 """One network in several inference engines and precisions: functions that score a batch, for timing."""
 
+from collections.abc import Callable, Collection
+from pathlib import Path
+
 import numpy as np
 
 from kd_trainer.deploy import reference
-from kd_trainer.deploy.model_dir import INT8, MODEL, check_model
+from kd_trainer.deploy.inputs import Inputs
+from kd_trainer.deploy.model_dir import INT8, MODEL, Exported, check_model
 from kd_trainer.deploy.session import open_session
 from kd_trainer.errors import InputError
 
 ENGINES = ("torch", "onnxruntime", "openvino")
 PRECISIONS = ("fp32", "bf16", "int8")
+Side = Callable[[Inputs], np.ndarray]
 
 
-def missing(engine):
+def missing(engine: str) -> str:
     """Why an engine cannot be used here ('' if it can)."""
     try:
         __import__(engine)
@@ -20,7 +25,9 @@ def missing(engine):
     return ""
 
 
-def sides(exported, path, engines, precisions, threads):
+def sides(
+    exported: Exported, path: Path, engines: Collection[str], precisions: Collection[str], threads: int
+) -> dict[tuple[str, str], Side]:
     """{(engine, precision): function of inputs (N, C, P) that returns the output (N, K)}, those that exist.
 
     Parameters
@@ -48,13 +55,13 @@ def sides(exported, path, engines, precisions, threads):
     return {key: run for key, run in made.items() if run}
 
 
-def torch_side(exported, threads, bf16=False):
+def torch_side(exported: Exported, threads: int, bf16: bool = False) -> Side:
     """The network in torch, with autocast for bf16."""
     import torch
 
     model, info = reference.load(exported.source, exported.options)
 
-    def run(inputs):
+    def run(inputs: Inputs) -> np.ndarray:
         torch.set_num_threads(threads)
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             return model(*(torch.from_numpy(inputs[name]) for name in info["input_names"])).float().numpy()
@@ -62,7 +69,7 @@ def torch_side(exported, threads, bf16=False):
     return run
 
 
-def onnxruntime_side(exported, path, threads):
+def onnxruntime_side(exported: Exported, path: Path, threads: int) -> Side:
     """A model file in ONNX Runtime, whose threads sleep between calls: they would slow down the others."""
     session = open_session(path, threads, spin=False)
     check_model(session, path, exported)
@@ -70,7 +77,7 @@ def onnxruntime_side(exported, path, threads):
     return lambda inputs: session.run(None, {name: inputs[name] for name in names})[0]
 
 
-def openvino_side(path, threads, precision):
+def openvino_side(path: Path, threads: int, precision: str) -> Side | None:
     """A model file in OpenVINO, on the CPU; None where the processor does not compute with that precision."""
     import openvino
 
@@ -86,7 +93,7 @@ def openvino_side(path, threads, precision):
     request = compiled.create_infer_request()
     names = [x.get_any_name() for x in compiled.inputs]
 
-    def run(inputs):
+    def run(inputs: Inputs) -> np.ndarray:
         request.infer({name: inputs[name] for name in names}, share_inputs=True)
         return np.array(request.get_output_tensor(0).data)
 

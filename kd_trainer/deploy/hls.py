@@ -1,28 +1,37 @@
 """python -m kd_trainer hls: a student as a project of hls4ml, and what its C++ emulation says of the same jets."""
 
+from __future__ import annotations
+
 import argparse
 import contextlib
 import copy
 import io
 import os
 import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kd_trainer.arguments import check_at_least
 from kd_trainer.deploy import reference
-from kd_trainer.deploy.inputs import prepare
-from kd_trainer.deploy.model_dir import read
-from kd_trainer.deploy.reading import files_of, read_jets
+from kd_trainer.deploy.inputs import Inputs, prepare
+from kd_trainer.deploy.model_dir import Exported, read
+from kd_trainer.deploy.reading import read_jets
 from kd_trainer.errors import InputError
 from kd_trainer.files import write_json
-from kd_trainer.jet_files import one_line
+from kd_trainer.jet_files import files_of, one_line
+
+if TYPE_CHECKING:
+    import torch
+    from hls4ml.model import ModelGraph
 
 PROJECT, REPORT = "hls", "hls.json"
 SAME = 1e-4  # between the network and its form for an FPGA, both in torch
 
 
-def firmware(exported):
+def firmware(exported: Exported) -> tuple[torch.nn.Module, Callable[[Inputs], Sequence[torch.Tensor]], torch.nn.Module]:
     """The form for an FPGA of an exported network, and the function that makes its inputs.
 
     Parameters
@@ -48,13 +57,21 @@ def firmware(exported):
         raise InputError(f"{source['network']} has no get_firmware(model): dense, PFN and InteractionNet have one")
     network, arguments = module.get_firmware(model)
 
-    def inputs(arrays):
+    def inputs(arrays: Inputs) -> Sequence[torch.Tensor]:
         return arguments(*(torch.from_numpy(arrays[name]) for name in info["input_names"]))
 
     return network.eval().requires_grad_(False), inputs, model
 
 
-def convert(network, shapes, folder, *, backend, precision, reuse_factor):
+def convert(
+    network: torch.nn.Module,
+    shapes: Sequence[tuple[int, ...]],
+    folder: str | Path,
+    *,
+    backend: str,
+    precision: str,
+    reuse_factor: int,
+) -> ModelGraph:
     """Write the project of a network.
 
     Parameters
@@ -100,13 +117,13 @@ def convert(network, shapes, folder, *, backend, precision, reuse_factor):
 
 
 @contextlib.contextmanager
-def _shapes_of_einsum():
+def _shapes_of_einsum() -> Iterator[None]:
     """hls4ml 1.3 takes the shape of the first input of an einsum for that of its output."""
     from hls4ml.converters.pytorch_to_hls import layer_handlers
 
     original = layer_handlers["einsum"]
 
-    def einsum(*args):
+    def einsum(*args: Any) -> tuple[dict[str, Any], list[int | None]]:
         layer, _ = original(*args)
         return layer, [None, *layer["out_shape"][1:]]
 
@@ -117,7 +134,7 @@ def _shapes_of_einsum():
         layer_handlers["einsum"] = original
 
 
-def _weights_as_read(network):
+def _weights_as_read(network: torch.nn.Module) -> torch.nn.Module:
     """A copy with transposed weights: without a conversion to channels last, hls4ml 1.3 reads them as (in, out)."""
     import torch
 
@@ -128,7 +145,7 @@ def _weights_as_read(network):
     return network
 
 
-def emulate(model, inputs):
+def emulate(model: ModelGraph, inputs: Sequence[torch.Tensor]) -> np.ndarray | None:
     """Logits (N, K) of the C++ emulation, compiled here; None where there is no g++."""
     if not shutil.which("g++"):
         return None
@@ -142,7 +159,7 @@ def emulate(model, inputs):
     return output.reshape(len(arrays[0]), -1)
 
 
-def agreement(expected, found):
+def agreement(expected: np.ndarray, found: np.ndarray) -> dict[str, float]:
     """How far the logits (N, K) and the scores of an emulation are from those of torch."""
     scores = [np.exp(x - x.max(axis=1, keepdims=True)) for x in (expected, found)]
     scores = [x / x.sum(axis=1, keepdims=True) for x in scores]
@@ -157,7 +174,9 @@ def agreement(expected, found):
     }
 
 
-def run(folder, files, *, jets, backend, precision, reuse_factor):
+def run(
+    folder: str | Path, files: Sequence[str], *, jets: int, backend: str, precision: str, reuse_factor: int
+) -> dict[str, Any]:
     """Convert, compare, write the report; returns it."""
     exported = read(folder)
     network, make_inputs, model = firmware(exported)
@@ -189,13 +208,13 @@ def run(folder, files, *, jets, backend, precision, reuse_factor):
     return result
 
 
-def _tensor(array):
+def _tensor(array: np.ndarray) -> torch.Tensor:
     import torch
 
     return torch.from_numpy(array)
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Convert, and say how well the emulation agrees."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer hls",
@@ -211,8 +230,7 @@ def main(argv):
     add("--backend", default="Vitis", choices=["Vitis", "Vivado"], help="default: %(default)s")
     add("--reuse-factor", type=int, default=1, metavar="R", help="products a multiplier does for a jet (default: 1)")
     args = parser.parse_args(argv)
-    if args.jets < 1 or args.reuse_factor < 1:
-        raise InputError("--jets and --reuse-factor have to be at least 1")
+    check_at_least(1, args, "jets", "reuse_factor")
     result = run(args.model_dir, files_of(args.files), jets=args.jets, backend=args.backend,
                  precision=args.precision, reuse_factor=args.reuse_factor)  # fmt: skip
     found = result["emulation"]

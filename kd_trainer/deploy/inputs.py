@@ -2,29 +2,32 @@
 
 import contextlib
 import copy
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import awkward as ak
 import numpy as np
 from weaver.utils.data.preprocess import _apply_selection, _build_new_variables
 from weaver.utils.dataset import DataConfig, _finalize_inputs
 
-from kd_trainer.errors import InputError
-from kd_trainer.jet_files import one_line
+from kd_trainer.errors import InputError, one_line
 
 # flags of a jet, added up; 0 where nothing is wrong
 NO_PARTICLES, NOT_FINITE_INPUT, NOT_FINITE_SCORE = 1, 2, 4
 
 
+Inputs = dict[str, np.ndarray]  # (N, C, P) by the name of the input group
+
+
 class Jets(NamedTuple):
     """What a network gets for N jets."""
 
-    inputs: dict  # name of the input group -> float32 (N, C, P)
+    inputs: Inputs  # float32
     flags: np.ndarray  # (N,) uint8
     rows: np.ndarray  # (N,) positions in the jets given, which a selection makes fewer
 
 
-def input_view(options):
+def input_view(options: Mapping[str, Any]) -> DataConfig:
     """DataConfig of the inputs alone: what is to be tagged need not have labels, observers or weights.
 
     Raises
@@ -32,29 +35,39 @@ def input_view(options):
     InputError
         If the standardisation of the config has not been computed.
     """
-    options = copy.deepcopy(options)
-    options |= dict.fromkeys(("observers", "monitor_variables", "weights", "bucketing"))
-    options["labels"] = {"type": "custom", "value": {}}
+    options = {
+        **copy.deepcopy(options),
+        **dict.fromkeys(("observers", "monitor_variables", "weights", "bucketing")),
+        "labels": {"type": "custom", "value": {}},
+    }
     config = DataConfig(print_info=False, **options)
     if config._missing_standardization_info:
         raise InputError("the data config asks for automatic standardisation that has not been computed")
     return config
 
 
-def label_view(options):
+def label_view(options: Mapping[str, Any]) -> DataConfig:
     """DataConfig of the true classes alone."""
-    options = copy.deepcopy(options)
-    options |= dict.fromkeys(("observers", "monitor_variables", "weights", "bucketing", "preprocess", "selection"))
-    return DataConfig(print_info=False, **{**options, "inputs": {}, "test_time_selection": None})
+    left_out = (
+        "observers",
+        "monitor_variables",
+        "weights",
+        "bucketing",
+        "preprocess",
+        "selection",
+        "test_time_selection",
+    )
+    options = {**copy.deepcopy(options), **dict.fromkeys(left_out), "inputs": {}}
+    return DataConfig(print_info=False, **options)
 
 
-def labels(events, config):
+def labels(events: ak.Array, config: DataConfig) -> np.ndarray:
     """(N,) true classes of jets, for a `label_view`."""
     table, _ = variables(events, config)
     return ak.to_numpy(table[config.label_names[0]]).astype(int)
 
 
-def prepare(events, config, selected=False):
+def prepare(events: ak.Array, config: DataConfig, selected: bool = False) -> Jets:
     """Selection, new variables, standardisation and padding of a data config, for jets in memory.
 
     Parameters
@@ -85,7 +98,7 @@ def prepare(events, config, selected=False):
     return Jets({name: inputs["_" + name] for name in config.input_names}, flags.astype("uint8"), rows)
 
 
-def variables(events, config, selected=False):
+def variables(events: ak.Array, config: DataConfig, selected: bool = False) -> tuple[ak.Array, np.ndarray]:
     """The variables of the network's inputs before standardisation and padding: (record array, rows), see `prepare`."""
     table = _table(events, config)
     table["_row_"] = np.arange(len(table))
@@ -99,7 +112,7 @@ def variables(events, config, selected=False):
 
 
 @contextlib.contextmanager
-def _one_line():
+def _one_line() -> Iterator[None]:
     try:
         with np.errstate(all="ignore"):  # flags tell which jets
             yield
@@ -107,7 +120,7 @@ def _one_line():
         raise InputError(f"the inputs cannot be computed from these jets: {one_line(error)}") from error
 
 
-def _table(events, config):
+def _table(events: ak.Array, config: DataConfig) -> ak.Array:
     """A copy of the branches that the config reads and of no others: weaver would take them for its variables."""
     if not isinstance(events, ak.Array) or not events.fields:
         raise InputError("the jets have to be an awkward array with a field for each branch")
@@ -117,7 +130,7 @@ def _table(events, config):
     return ak.to_packed(events[sorted(config.test_load_branches)])  # weaver reads slices of arrays wrongly
 
 
-def _not_finite(table, config):
+def _not_finite(table: ak.Array, config: DataConfig) -> np.ndarray:
     """(N,) whether any number of a jet, in the branches read or in the inputs, is NaN or infinite."""
     bad = np.zeros(len(table), bool)
     for name in config.test_load_branches | set(config.preprocess_params):
@@ -128,7 +141,7 @@ def _not_finite(table, config):
     return bad
 
 
-def _without_particles(table, config):
+def _without_particles(table: ak.Array, config: DataConfig) -> np.ndarray:
     """(N,) whether nothing is left of a jet in any of the inputs that are lists."""
     empty = np.zeros(len(table), bool)
     for name in config.preprocess_params:

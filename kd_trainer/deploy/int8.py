@@ -2,13 +2,17 @@
 
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from kd_trainer.deploy.inputs import Inputs
 
 # Where the time goes; sums over particles, normalisations and softmax stay in single precision.
 LINEAR = ("Conv", "Gemm", "MatMul")
@@ -17,15 +21,15 @@ LINEAR = ("Conv", "Gemm", "MatMul")
 class Batches(CalibrationDataReader):
     """Inputs (N, C, P) in batches, those that the model has."""
 
-    def __init__(self, inputs, names, size=256):
+    def __init__(self, inputs: Inputs, names: Sequence[str], size: int = 256) -> None:
         jets = len(next(iter(inputs.values())))
         self.batches = iter([{k: inputs[k][i : i + size] for k in names} for i in range(0, jets, size)])
 
-    def get_next(self):
+    def get_next(self) -> Inputs | None:
         return next(self.batches, None)
 
 
-def quantise(source, target, inputs, names, weight_bits=7):
+def quantise(source: Path, target: Path, inputs: Inputs, names: Sequence[str], weight_bits: int = 7) -> None:
     """Write a model whose linear operators work with 8 bits; ranges of activations from jets.
 
     Weights are signed, one scale a channel, and use 7 of their 8 bits: processors without VNNI add products in 16 bits,
@@ -50,7 +54,7 @@ def quantise(source, target, inputs, names, weight_bits=7):
         )  # fmt: skip
 
 
-def weight_scales(graph, bits):
+def weight_scales(graph: onnx.GraphProto, bits: int) -> dict[str, Any]:
     """Of each weight its scales: {name: [{"axis", "scale", "zero_point"}, one a channel]}, for ONNX Runtime."""
     weights = {x.name: numpy_helper.to_array(x) for x in graph.initializer}
     scales = {}
@@ -66,13 +70,13 @@ def weight_scales(graph, bits):
     return scales
 
 
-def channel_axis(node):
+def channel_axis(node: onnx.NodeProto) -> int:
     """The axis of a weight that is that of the outputs."""
     transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
     return 0 if node.op_type == "Conv" or transposed else 1
 
 
-def quantised_operators(path):
+def quantised_operators(path: Path) -> dict[str, Any]:
     """{type: {"quantised": number, "all": number}} of the operators of a model, without those that only convert."""
     graph = onnx.load(path).graph
     dequantised = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}

@@ -1,23 +1,26 @@
 """The folder of a converted model, and the check that its files belong together.
 
-    model.onnx         the network, from weaver's exporter; model_static.onnx, model_int8.onnx: made from it
-    preprocess.json    the student's inputs, from weaver's exporter; `python -m kd_trainer deploy` adds `pad_mode`
-    data_config.yaml   the student's data config: preprocess.json has no new_variables
-    deploy.json        network, options and weights that the model was made from
-    quantised.json     what model_int8.onnx loses and gains; model_int8_untuned.onnx is that before fine-tuning
+model.onnx         the network, from weaver's exporter; model_static.onnx, model_int8.onnx: made from it
+preprocess.json    the student's inputs, from weaver's exporter; `python -m kd_trainer deploy` adds `pad_mode`
+data_config.yaml   the student's data config: preprocess.json has no new_variables
+deploy.json        network, options and weights that the model was made from
+quantised.json     what model_int8.onnx loses and gains; model_int8_untuned.onnx is that before fine-tuning
 """
 
 import hashlib
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from weaver.utils.dataset import DataConfig
 
 from kd_trainer import configs
+from kd_trainer.classes import names_of
 from kd_trainer.deploy.inputs import input_view
 from kd_trainer.errors import InputError
+from kd_trainer.files import replacing
 
 MODEL, PREPROCESS, CONFIG, SOURCE = "model.onnx", "preprocess.json", "data_config.yaml", "deploy.json"
 STATIC, INT8, UNTUNED, QUANTISED = "model_static.onnx", "model_int8.onnx", "model_int8_untuned.onnx", "quantised.json"
@@ -28,14 +31,14 @@ class Exported(NamedTuple):
     """A converted model, all but the network itself."""
 
     folder: Path
-    options: dict  # of the student's data config
-    config: Any  # DataConfig of the inputs alone
-    preprocess: dict
-    source: dict  # network, options, weights; empty when not known
-    classes: list | None  # names of the classes as weaver calls them; None where nothing tells
+    options: dict[str, Any]  # of the student's data config
+    config: DataConfig  # of the inputs alone
+    preprocess: dict[str, Any]
+    source: dict[str, Any]  # network, options, weights; empty when not known
+    classes: list[str] | None  # names of the classes as weaver calls them; None where nothing tells
 
 
-def read(folder):
+def read(folder: str | Path) -> Exported:
     """Read a folder of a converted model.
 
     Raises
@@ -57,7 +60,7 @@ def read(folder):
     return Exported(folder, options, input_view(options), preprocess, source, class_names(options, source))
 
 
-def read_json(path):
+def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -68,15 +71,13 @@ def read_json(path):
     return content
 
 
-def class_names(options, source):
+def class_names(options: Mapping[str, Any], source: Mapping[str, Any]) -> list[str] | None:
     """Names of the K classes: of the data config; numbers where it has none but the network's options tell how many."""
-    labels = options["labels"]
-    names = labels["value"] if labels["type"] == "simple" else labels.get("names")
     number = source.get("options", {}).get("num_classes")
-    return list(names) if names else [str(i) for i in range(number)] if number else None
+    return names_of(options["labels"]) or ([str(i) for i in range(number)] if number else None)
 
 
-def expected_preprocess(options):
+def expected_preprocess(options: Mapping[str, Any]) -> dict[str, Any]:
     """What weaver's exporter writes for a data config, with the padding of each group."""
     config = DataConfig(print_info=False, **{**options, "weights": None})
     with tempfile.TemporaryDirectory() as folder:
@@ -88,7 +89,7 @@ def expected_preprocess(options):
     return content
 
 
-def check_preprocess(found, options, folder):
+def check_preprocess(found: Mapping[str, Any], options: Mapping[str, Any], folder: Path) -> None:
     """Raise InputError, naming the first difference, unless preprocess.json is that of the data config."""
     expected = expected_preprocess(options)
     for key, value in expected.items():
@@ -99,12 +100,23 @@ def check_preprocess(found, options, folder):
             raise InputError(f"{folder}: {PREPROCESS} and {CONFIG} do not belong together: `{key}` differs")
 
 
-def fingerprint(folder):
+def fingerprint(folder: Path) -> str:
     """SHA-256 of preprocess.json."""
     return hashlib.sha256((folder / PREPROCESS).read_bytes()).hexdigest()
 
 
-def check_model(session, path, exported):
+def sign(folder: Path, path: Path) -> None:
+    """Write the fingerprint of preprocess.json into the metadata of a model file."""
+    import onnx
+
+    model = onnx.load(path)
+    others = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, {**others, FINGERPRINT: fingerprint(folder)})
+    with replacing(path) as temporary:
+        onnx.save(model, temporary)
+
+
+def check_model(session: Any, path: str | Path, exported: Exported) -> None:
     """Raise InputError unless a model takes the inputs of preprocess.json and gives a score for each class."""
     wrong = f"{path} and {PREPROCESS} do not belong together"
     for x in session.get_inputs():

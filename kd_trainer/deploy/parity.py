@@ -9,7 +9,9 @@ are flagged by the Tagger.
 """
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,15 +19,16 @@ from kd_trainer.deploy import reference, session
 from kd_trainer.deploy.edge_cases import EMPTY, edge_cases
 from kd_trainer.deploy.inputs import prepare
 from kd_trainer.deploy.model_dir import MODEL, STATIC, check_model, read
-from kd_trainer.deploy.reading import files_of, read_jets
+from kd_trainer.deploy.reading import read_jets
 from kd_trainer.errors import InputError
 from kd_trainer.files import write_json
+from kd_trainer.jet_files import files_of
 
 REPORT = "parity.json"
 TOLERANCE = 1e-5
 
 
-def difference(torch_output, onnx_output):
+def difference(torch_output: np.ndarray, onnx_output: np.ndarray) -> dict[str, Any]:
     """How far two outputs (N, K) are apart: absolutely up to 1, relatively above, which only embeddings reach.
 
     Returns
@@ -47,7 +50,9 @@ def difference(torch_output, onnx_output):
     }
 
 
-def parity(folder, files, *, jets=1000, tolerance=TOLERANCE):
+def parity(
+    folder: str | Path, files: Sequence[str], *, jets: int = 1000, tolerance: float = TOLERANCE
+) -> dict[str, Any]:
     """Compare torch and ONNX Runtime for jets of files and for edge cases made from them.
 
     Parameters
@@ -89,12 +94,12 @@ def parity(folder, files, *, jets=1000, tolerance=TOLERANCE):
     }
 
 
-def passes(case, found, tolerance):
+def passes(case: str, found: Mapping[str, Any], tolerance: float) -> bool:
     """Whether a `difference` is no more than it may be."""
     return found["max"] <= max(tolerance, found["rounding"]) and (case == EMPTY or not found["disagree"])
 
 
-def report(result):
+def report(result: Mapping[str, Any]) -> str:
     """The table of a result, as text."""
     from tabulate import tabulate
 
@@ -109,7 +114,7 @@ def report(result):
     return tabulate(rows, header, disable_numparse=True)
 
 
-def run(folder, files, *, jets, tolerance):
+def run(folder: str | Path, files: Sequence[str], *, jets: int, tolerance: float) -> None:
     """Compare, print, write the report; InputError if the models differ."""
     result = parity(folder, files, jets=jets, tolerance=tolerance)
     print(report(result))
@@ -118,14 +123,14 @@ def run(folder, files, *, jets, tolerance):
         raise InputError(f"torch and ONNX Runtime differ by more than {tolerance:g}: see {Path(folder, REPORT)}")
 
 
-def add_options(parser):
+def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that `deploy` has, too."""
     parser.add_argument("--jets", type=int, default=1000, metavar="N", help="about how many to use (default: 1000)")
     parser.add_argument("--tolerance", type=float, default=TOLERANCE, metavar="X",
                         help="largest difference of a score (default: %(default)g)")  # fmt: skip
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Compare a converted model with the network that deploy.json names."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer parity",
@@ -140,7 +145,7 @@ def main(argv):
     run(args.model_dir, files_of(args.files), jets=args.jets, tolerance=args.tolerance)
 
 
-def check_options(args):
+def check_options(args: argparse.Namespace) -> None:
     """Raise InputError for numbers out of range."""
     if args.jets < 1 or not args.tolerance > 0:
         raise InputError("--jets has to be at least 1, --tolerance above 0")

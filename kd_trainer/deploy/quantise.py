@@ -1,26 +1,32 @@
 """python -m kd_trainer quantise: an exported model in 8 bits, with what it loses in physics and gains in speed."""
 
 import argparse
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from kd_trainer.arguments import check_at_least
+from kd_trainer.classes import shown
 from kd_trainer.deploy import session
-from kd_trainer.deploy.complete import sign
-from kd_trainer.deploy.inputs import label_view, labels, prepare
-from kd_trainer.deploy.model_dir import INT8, MODEL, QUANTISED, UNTUNED, check_model, read
-from kd_trainer.deploy.reading import files_of, read_jets
+from kd_trainer.deploy.inputs import Inputs, label_view, labels, prepare
+from kd_trainer.deploy.model_dir import INT8, MODEL, QUANTISED, UNTUNED, Exported, check_model, read, sign
+from kd_trainer.deploy.reading import read_jets
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import compare
-from kd_trainer.evaluate.predictions import SIMPLE_LABEL, Prediction, class_name
+from kd_trainer.evaluate.predictions import SIMPLE_LABEL, Prediction
 from kd_trainer.evaluate.task import make_task
 from kd_trainer.files import replacing, write_json
+from kd_trainer.jet_files import files_of
 from kd_trainer.machine import machine
-from kd_trainer.timing import alternate, rates, ratio
+from kd_trainer.timing import alternate, rates, ratio, text
 
 TUNED = "tuned "  # in the names of models: after quantisation-aware fine-tuning
 FIGURES = {"accuracy_difference": "accuracy", "auc_difference": "AUC", "rejection_ratio": "background rejection"}
 
 
-def labelled_sample(files, exported, jets):
+def labelled_sample(files: Sequence[str], exported: Exported, jets: int) -> tuple[Inputs, np.ndarray]:
     """(inputs, labels) of jets whose true classes are known, those that weaver's prediction would have."""
     view = label_view(exported.options)
     events = read_jets(files, exported.config, jets, others=view.test_load_branches)
@@ -28,7 +34,13 @@ def labelled_sample(files, exported, jets):
     return chosen.inputs, labels(events, view)[chosen.rows]
 
 
-def figures(scores, truth, names, pairs, replicas=200):
+def figures(
+    scores: Mapping[str, np.ndarray],
+    truth: np.ndarray,
+    names: Sequence[str],
+    pairs: Iterable[tuple[str, str]],
+    replicas: int = 200,
+) -> dict[str, Any]:
     """Accuracy, AUC and rejections of models on the same jets, and of some against others.
 
     Parameters
@@ -43,8 +55,8 @@ def figures(scores, truth, names, pairs, replicas=200):
     dict
         `models`: {name: `compare.summarise`}; `changes`: {"name / reference": `compare.compare`}.
     """
-    predictions = {k: [Prediction(k, names, s, truth, SIMPLE_LABEL, None)] for k, s in scores.items()}
-    task = make_task([p for seeds in predictions.values() for p in seeds], [class_name(name) for name in names])
+    predictions = {k: [Prediction(k, list(names), s, truth, SIMPLE_LABEL, None)] for k, s in scores.items()}
+    task = make_task([p for seeds in predictions.values() for p in seeds], [shown(name) for name in names])
     samples, rejections = compare.collect(task, predictions, replicas)
     points, keys = compare.well_measured(*rejections.values()), [p.key for p in task.points]
     return {
@@ -53,7 +65,7 @@ def figures(scores, truth, names, pairs, replicas=200):
     }
 
 
-def verdict(change, subject, reference="single precision"):
+def verdict(change: Mapping[str, Any], subject: str, reference: str = "single precision") -> list[str]:
     """Sentences that say what a precision loses, and whether that is more than its statistical uncertainty.
 
     Parameters
@@ -80,7 +92,7 @@ def verdict(change, subject, reference="single precision"):
     return sentences
 
 
-def gain(change):
+def gain(change: Mapping[str, Any]) -> str:
     """A sentence on 8 bits after quantisation-aware fine-tuning against 8 bits without it."""
     found = {name: (change[key], 1.0 if key.endswith("ratio") else 0.0) for key, name in FIGURES.items() if change[key]}
     better = [name for name, (c, same) in found.items() if c["value"] - same > c["statistical"]]
@@ -96,7 +108,7 @@ def gain(change):
     )
 
 
-def speed(sessions, inputs, batch_size, repetitions):
+def speed(sessions: Mapping[str, Any], inputs: Inputs, batch_size: int, repetitions: int) -> dict[str, Any]:
     """Jets a second of each model, and how many times as many as the first."""
     sides = {name: (lambda s=s: session.run(s, inputs, batch_size)) for name, s in sessions.items()}
     seconds = alternate(sides, repetitions)
@@ -109,7 +121,7 @@ def speed(sessions, inputs, batch_size, repetitions):
     }
 
 
-def make_int8(exported, target, calibration, weight_bits):
+def make_int8(exported: Exported, target: Path, calibration: Inputs, weight_bits: int) -> tuple[Path, Path]:
     """Write the 8-bit variant of a model; returns the paths of both."""
     original = exported.folder / MODEL
     fp32 = session.open_session(original)
@@ -122,7 +134,19 @@ def make_int8(exported, target, calibration, weight_bits):
     return original, target
 
 
-def run(folder, calibration, test, *, before, weight_bits, jets, test_jets, batch_size, threads, repetitions):
+def run(
+    folder: str | Path,
+    calibration: Sequence[str],
+    test: Sequence[str],
+    *,
+    before: str | Path | None,
+    weight_bits: int,
+    jets: int,
+    test_jets: int,
+    batch_size: int,
+    threads: int | None,
+    repetitions: int,
+) -> dict[str, Any]:
     """Quantise, measure, write model and report; returns the report."""
     exported = {"": read(before), TUNED: read(folder)} if before else {"": read(folder)}
     plain, last = exported[""], list(exported)[-1]
@@ -157,14 +181,14 @@ def run(folder, calibration, test, *, before, weight_bits, jets, test_jets, batc
     return result
 
 
-def quantised_operators(path):
+def quantised_operators(path: Path) -> dict[str, Any]:
     """See `int8.quantised_operators`."""
     from kd_trainer.deploy import int8
 
     return int8.quantised_operators(path)
 
 
-def conclusions(changes, weight_bits):
+def conclusions(changes: Mapping[str, Any], weight_bits: int) -> list[str]:
     """The sentences of all comparisons."""
     bits = "8 bits" if weight_bits == 7 else f"Weights of {weight_bits} bits"
     sentences = verdict(changes["int8 / fp32"], bits)
@@ -174,7 +198,7 @@ def conclusions(changes, weight_bits):
     return sentences
 
 
-def print_result(result):
+def print_result(result: Mapping[str, Any]) -> None:
     """Table of the models, operators, and the verdict."""
     from tabulate import tabulate
 
@@ -188,14 +212,14 @@ def print_result(result):
     print(tabulate(rows, header, disable_numparse=True))
     print()
     for name, found in result["speed"]["ratios"].items():
-        print(f"{name} in jets/s: {found['median']:.3g} ({found['lowest']:.3g} to {found['highest']:.3g})")
+        print(f"{name} in jets/s: {text(found)}")
     operators = [f"{k} {v['quantised']} of {v['all']}" for k, v in result["operators"].items() if v["quantised"]]
     others = [k for k, v in result["operators"].items() if not v["quantised"]]
     print(f"in 8 bits: {', '.join(operators) or 'nothing'}; in single precision: {', '.join(others)}")
     print(*result["verdict"], sep="\n")
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Quantise, print the comparison."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer quantise",
@@ -216,9 +240,7 @@ def main(argv):
     add("--threads", type=int, metavar="T", help="of ONNX Runtime (default: all cores)")
     add("--repetitions", type=int, default=5, metavar="R", help="of the timing (default: %(default)s)")
     args = parser.parse_args(argv)
-    for name in ("jets", "test_jets", "batch_size", "repetitions"):
-        if getattr(args, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')} has to be at least 1")
+    check_at_least(1, args, "jets", "test_jets", "batch_size", "repetitions")
     result = run(args.model_dir, files_of(args.files), files_of(args.test), before=args.before,
                  weight_bits=args.weight_bits, jets=args.jets, test_jets=args.test_jets, batch_size=args.batch_size,
                  threads=args.threads, repetitions=args.repetitions)  # fmt: skip

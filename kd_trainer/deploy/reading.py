@@ -1,18 +1,15 @@
 """Jets of files for a converted model: checked first, then a part at a time."""
 
+from collections.abc import Iterable, Iterator, Sequence
+
 import awkward as ak
+from weaver.utils.dataset import DataConfig
 
-from kd_trainer.datasets.check import expand
 from kd_trainer.errors import InputError
-from kd_trainer.jet_files import chunks, inspect, needed_branches
+from kd_trainer.jet_files import chunks, inspect, name_in_file, needed_branches
 
 
-def files_of(patterns):
-    """Paths in the order of the patterns, each a file or a glob, with or without weaver's `name:` in front."""
-    return [path for pattern in patterns for paths in expand([pattern]).values() for path in paths]
-
-
-def check_files(paths, config):
+def check_files(paths: Sequence[str], config: DataConfig) -> int:
     """Number of jets in the files; InputError if one cannot be read, lacks branches or has no jets."""
     total = 0
     for path in paths:
@@ -23,20 +20,20 @@ def check_files(paths, config):
     return total
 
 
-def read_chunks(path, config, rows, others=()):
+def read_chunks(path: str, config: DataConfig, rows: int, others: Iterable[str] = ()) -> Iterator[ak.Array]:
     """Yield the jets of a file, a number of them at a time, with the branches that a config reads and others."""
     for events in chunks(path, needed_branches(config, training=False) | set(others), rows, config.treename):
         yield _logical_names(events, config)
 
 
-def read_jets(paths, config, number, others=()):
+def read_jets(paths: Sequence[str], config: DataConfig, number: int, others: Iterable[str] = ()) -> ak.Array:
     """About `number` jets as a record array, an equal share from the beginning of each file."""
     check_files(paths, config)
     share = -(-number // len(paths))
     return ak.concatenate([_first(read_chunks(path, config, share, others), share) for path in paths])
 
 
-def _first(parts, number):
+def _first(parts: Iterable[ak.Array], number: int) -> ak.Array:
     """The first jets of parts, which may be shorter than asked for: at the ends of row groups."""
     found, jets = [], 0
     for part in parts:
@@ -47,11 +44,8 @@ def _first(parts, number):
     return ak.concatenate(found)
 
 
-def _logical_names(events, config):
+def _logical_names(events: ak.Array, config: DataConfig) -> ak.Array:
     """The branches under the names that the data config has for them (`branch_magic`)."""
     for name in config.test_load_branches - set(events.fields):
-        in_file = name
-        for source, target in (config.branch_magic or {}).items():
-            in_file = in_file.replace(source, target)
-        events[name] = events[in_file]
+        events[name] = events[name_in_file(name, config)]
     return events

@@ -1,16 +1,21 @@
 """The torch network that a model was converted from, as deploy.json records it."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import torch
 from weaver.utils.dataset import DataConfig
 
+from kd_trainer.checkpoints import read_weights
 from kd_trainer.deploy.model_dir import SOURCE
-from kd_trainer.errors import InputError
+from kd_trainer.errors import InputError, one_line
 from kd_trainer.evaluate.complexity import load_network
 
 
-def describe(network, options, weights):
+def describe(network: str | Path, options: dict[str, Any], weights: str | Path) -> dict[str, Any]:
     """What deploy.json holds: where the network comes from, and which weights they were."""
     if not Path(weights).is_file():
         raise InputError(f"--weights {weights} is not there")
@@ -18,7 +23,7 @@ def describe(network, options, weights):
     return {"network": str(network), "options": options, "weights": str(weights), "weights_sha256": sha256}
 
 
-def load(source, options):
+def load(source: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[torch.nn.Module, dict[str, Any]]:
     """The torch model in eval mode that gives scores, and its model_info.
 
     Parameters
@@ -33,8 +38,6 @@ def load(source, options):
     InputError
         If the source is not known or no longer what it was, or if the weights do not fit.
     """
-    import torch
-
     if not source:
         raise InputError(f"there is no {SOURCE} that names network and weights: python -m kd_trainer deploy writes it")
     found = describe(source["network"], source["options"], source["weights"])
@@ -42,18 +45,19 @@ def load(source, options):
         raise InputError(f"{source['weights']} has changed since the model was exported: export it again")
     config = DataConfig(print_info=False, **options)
     model, info = load_network(source["network"], config, {**source["options"], "for_inference": True})
+    state = read_weights(source["weights"])
     try:
-        model.load_state_dict(torch.load(source["weights"], map_location="cpu", weights_only=True))
-    except Exception as error:  # of unpickling, or of an architecture that differs
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"the weights {source['weights']} do not fit {source['network']}: {reason}") from None
+        model.load_state_dict(state)
+    except RuntimeError as error:  # another architecture
+        fault = one_line(error)
+        raise InputError(f"the weights {source['weights']} do not fit {source['network']}: {fault}") from None
     return model.eval().requires_grad_(False), info
 
 
-def outputs(model, info, inputs, batch_size=1024):
+def outputs(
+    model: torch.nn.Module, info: Mapping[str, Any], inputs: Mapping[str, np.ndarray], batch_size: int = 1024
+) -> np.ndarray:
     """Outputs (N, K) of the torch model for numpy inputs (N, C, P), in the precision of the model."""
-    import torch
-
     dtype = next(model.parameters()).dtype
     arrays = [torch.from_numpy(inputs[name]).to(dtype) for name in info["input_names"]]
     parts = [model(*(x[i : i + batch_size] for x in arrays)) for i in range(0, len(arrays[0]), batch_size)]

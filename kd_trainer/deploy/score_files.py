@@ -1,19 +1,27 @@
 """Writing tables of jets a part at a time, to parquet or ROOT."""
 
+from __future__ import annotations
+
 import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import awkward as ak
 import numpy as np
 
-from kd_trainer.errors import InputError
+from kd_trainer.errors import InputError, one_line
 from kd_trainer.files import replacing
-from kd_trainer.jet_files import one_line
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FORMATS = (".parquet", ".root")
+Append = Callable[[ak.Array], None]
 
 
 @contextlib.contextmanager
-def writer(path):
+def writer(path: Path) -> Iterator[Append]:
     """Yield a function that appends awkward records to a file, which appears when the block ends well.
 
     The first records decide the types of the columns. Later ones are cast to them in parquet, where no value is lost
@@ -26,12 +34,12 @@ def writer(path):
 
 
 @contextlib.contextmanager
-def _parquet(path):
+def _parquet(path: Path) -> Iterator[Append]:
     import pyarrow.parquet
 
-    files = []
+    files: list[pyarrow.parquet.ParquetWriter] = []
 
-    def append(records):
+    def append(records: ak.Array) -> None:
         table = ak.to_arrow_table(records, extensionarray=False)
         if not files:
             files.append(pyarrow.parquet.ParquetWriter(path, table.schema))
@@ -44,7 +52,7 @@ def _parquet(path):
             file.close()
 
 
-def _cast(table, schema):
+def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The table with the types of a schema that has the same columns."""
     import pyarrow
 
@@ -62,13 +70,14 @@ def _cast(table, schema):
 
 
 @contextlib.contextmanager
-def _root(path):
+def _root(path: Path) -> Iterator[Append]:
     import uproot
 
     with uproot.recreate(path) as file:
-        trees, types = [], {}
+        trees: list[uproot.WritableTree] = []
+        types: dict[str, Any] = {}
 
-        def append(records):
+        def append(records: ak.Array) -> None:
             columns = {name: _plain(records[name], name) for name in records.fields}
             if not trees:
                 types.update({name: column.type.content for name, column in columns.items()})
@@ -81,10 +90,10 @@ def _root(path):
         yield append
 
 
-def _plain(array, name):
+def _plain(array: ak.Array, name: str) -> ak.Array:
     """Without the option types of parquet columns, which ROOT does not know."""
 
-    def visit(layout, **_):
+    def visit(layout: ak.contents.Content, **_: Any) -> ak.contents.Content | None:
         if not layout.is_option:
             return None
         if np.any(np.asarray(layout.mask_as_bool(valid_when=False))):

@@ -1,14 +1,22 @@
 """An ONNX model in ONNX Runtime."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kd_trainer.errors import InputError
-from kd_trainer.jet_files import one_line
+from kd_trainer.errors import InputError, one_line
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 
-def open_session(path, threads=None, spin=True, gpu=False):
+def open_session(
+    path: str | Path, threads: int | None = None, spin: bool = True, gpu: bool = False
+) -> InferenceSession:
     """InferenceSession of a model file.
 
     Parameters
@@ -43,13 +51,13 @@ def open_session(path, threads=None, spin=True, gpu=False):
         raise InputError(f"{path} cannot be loaded by ONNX Runtime: {one_line(error)}") from None
 
 
-def fixed_batch(session):
+def fixed_batch(session: InferenceSession) -> int | None:
     """The number of jets that a static model takes at a time; None for a dynamic one."""
     size = session.get_inputs()[0].shape[0]
     return size if isinstance(size, int) else None
 
 
-def run(session, inputs, batch_size=1024):
+def run(session: InferenceSession, inputs: Mapping[str, np.ndarray], batch_size: int = 1024) -> np.ndarray:
     """Output (N, K) of a model for inputs (N, C, P), in batches; a static model gets its last batch filled up.
 
     Inputs that the model does not have are left out: weaver's exporter drops what the network does not use.

@@ -2,20 +2,22 @@
 
 import argparse
 import fnmatch
+from collections.abc import Sequence
 from pathlib import Path
 
 import awkward as ak
 import numpy as np
 from tqdm import tqdm
 
-from kd_trainer.deploy.reading import check_files, files_of, read_chunks
+from kd_trainer.arguments import check_at_least
+from kd_trainer.deploy.reading import check_files, read_chunks
 from kd_trainer.deploy.score_files import FORMATS, writer
 from kd_trainer.deploy.tagger import Tagger
 from kd_trainer.errors import InputError
-from kd_trainer.jet_files import contents
+from kd_trainer.jet_files import contents, files_of
 
 
-def kept_branches(paths, patterns, tagger):
+def kept_branches(paths: Sequence[str], patterns: Sequence[str] | None, tagger: Tagger) -> list[str]:
     """Names of the branches to copy: those that match the patterns; by default observers and labels, where present.
 
     Raises
@@ -36,7 +38,15 @@ def kept_branches(paths, patterns, tagger):
     return sorted({name for pattern in patterns for name in fnmatch.filter(common, pattern)})
 
 
-def tag(tagger, paths, output, *, keep=None, selected=False, rows=20_000):
+def tag(
+    tagger: Tagger,
+    paths: Sequence[str],
+    output: Path,
+    *,
+    keep: Sequence[str] | None = None,
+    selected: bool = False,
+    rows: int = 20_000,
+) -> tuple[int, int]:
     """Write scores of all jets of some files.
 
     Parameters
@@ -84,7 +94,7 @@ def tag(tagger, paths, output, *, keep=None, selected=False, rows=20_000):
     return written, flagged
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Check the arguments, tag, and say what was written."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer tag",
@@ -105,8 +115,7 @@ def main(argv):
     args = parser.parse_args(argv)
     if args.output.suffix not in FORMATS:
         raise InputError(f"-o {args.output}: the output is .parquet or .root")
-    if args.batch_size < 1 or args.chunk < 1 or (args.threads is not None and args.threads < 1):
-        raise InputError("--batch-size, --chunk and --threads have to be at least 1")
+    check_at_least(1, args, "batch_size", "chunk", "threads")
     files = files_of(args.files)
     if any(Path(path).resolve() == args.output.resolve() for path in files):
         raise InputError(f"-o {args.output} is one of the input files")

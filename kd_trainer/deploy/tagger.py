@@ -1,10 +1,12 @@
 """Scores of jets from a converted model: `Tagger(model_dir)(events)`."""
 
+from pathlib import Path
+
 import awkward as ak
 import numpy as np
 
 from kd_trainer.deploy import session as onnx
-from kd_trainer.deploy.inputs import NOT_FINITE_SCORE, prepare
+from kd_trainer.deploy.inputs import NOT_FINITE_SCORE, Jets, prepare
 from kd_trainer.deploy.model_dir import MODEL, check_model, read
 from kd_trainer.errors import InputError
 
@@ -34,7 +36,9 @@ class Tagger:
         If files are missing or do not belong together.
     """
 
-    def __init__(self, model_dir, *, model=MODEL, threads=None, batch_size=1024):
+    def __init__(
+        self, model_dir: str | Path, *, model: str = MODEL, threads: int | None = None, batch_size: int = 1024
+    ) -> None:
         self.exported = read(model_dir)
         path = self.exported.folder / model
         self.session = onnx.open_session(path, threads, gpu=True)
@@ -42,15 +46,15 @@ class Tagger:
         self.batch_size = batch_size
 
     @property
-    def branches(self):
+    def branches(self) -> set[str]:
         """Names of the branches that jets need."""
         return set(self.exported.config.test_load_branches)
 
-    def prepare(self, events, selected=False):
+    def prepare(self, events: ak.Array, selected: bool = False) -> Jets:
         """Network inputs of jets, see `inputs.prepare`."""
         return prepare(events, self.exported.config, selected)
 
-    def __call__(self, events, selected=False):
+    def __call__(self, events: ak.Array, selected: bool = False) -> ak.Array:
         """Scores of N jets.
 
         Parameters
@@ -67,7 +71,7 @@ class Tagger:
         """
         return self.score(self.prepare(events, selected))
 
-    def score(self, jets):
+    def score(self, jets: Jets) -> ak.Array:
         """The same for jets that are prepared already."""
         output = onnx.run(self.session, jets.inputs, self.batch_size)
         names = self.exported.classes or [str(i) for i in range(output.shape[1])]

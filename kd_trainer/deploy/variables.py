@@ -6,24 +6,28 @@ single precision exactly.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 import awkward as ak
 import numpy as np
+from weaver.utils.dataset import DataConfig
 
 from kd_trainer.deploy.inputs import variables
 from kd_trainer.deploy.model_dir import read
-from kd_trainer.deploy.reading import check_files, files_of, read_chunks
+from kd_trainer.deploy.reading import check_files, read_chunks
 from kd_trainer.errors import InputError
 from kd_trainer.files import replacing
+from kd_trainer.jet_files import files_of
 
 
-def names_of(config):
+def names_of(config: DataConfig) -> list[str]:
     """All variables of the inputs, each once, in the order of the groups."""
     return list(dict.fromkeys(name for names in config.input_dicts.values() for name in names))
 
 
-def write_jets(file, table, names):
+def write_jets(file: TextIO, table: ak.Array, names: Sequence[str]) -> None:
     """Append the jets of a table, see the module."""
     columns = [ak.values_astype(table[name], "float32") for name in names]
     columns = ak.broadcast_arrays(*columns)
@@ -36,7 +40,7 @@ def write_jets(file, table, names):
         start += count
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Write the variables of all jets of some files."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer variables",

@@ -4,24 +4,33 @@ A *statistic* is a function from jet weights (R, N) to replicas (R,) of one figu
 once; a replica is then a cumulative sum of weights in that order.
 """
 
+from collections.abc import Callable, Hashable, Mapping
+from typing import TypeVar
+
 import numpy as np
+
+Statistic = Callable[[np.ndarray], np.ndarray]  # of weights (R, N), gives replicas (R,)
+Key = TypeVar("Key", bound=Hashable)
 
 WEIGHTS_AT_ONCE = 20_000_000  # R x N kept in memory, one byte each
 
 
-def accuracy_statistic(labels, scores):
-    """Fraction of the weight on jets whose highest score (N, K) is that of their true class (N,)."""
-    correct = (np.argmax(scores, axis=1) == labels).astype(float)
-    return lambda weights: (weights @ correct) / weights.sum(axis=1)
+def accuracy_statistic(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> Statistic:
+    """Fraction of jets whose highest score (N, K) is that of their true class (N,); jets count alike by default."""
+    weights = np.ones(len(labels)) if weights is None else weights
+    correct = weights * (np.argmax(scores, axis=1) == labels)
+    return lambda replicas: (replicas @ correct) / (replicas @ weights)
 
 
-def auc_statistic(auc, influence):
+def auc_statistic(auc: float, influence: np.ndarray) -> Statistic:
     """Area under the ROC curve to first order in the weights, from `metrics.auc_influence`."""
     # The influences (N,) add up to 0 in each class, so the weights need no normalisation.
     return lambda weights: auc + weights @ influence
 
 
-def rejection_statistic(signal_jets, background_jets, signal, background, efficiency):
+def rejection_statistic(
+    signal_jets: np.ndarray, background_jets: np.ndarray, signal: np.ndarray, background: np.ndarray, efficiency: float
+) -> Statistic:
     """Background rejection at a signal efficiency, with the threshold following the resampled signal jets.
 
     Parameters
@@ -39,7 +48,7 @@ def rejection_statistic(signal_jets, background_jets, signal, background, effici
     best_background = background_jets[np.argsort(-background, kind="stable")[: n_above[-1]]]
     best_signal = signal_jets[best_signal]
 
-    def statistic(weights):
+    def statistic(weights: np.ndarray) -> np.ndarray:
         kept = np.cumsum(weights.take(best_signal, axis=1), axis=1, dtype=np.int32)  # (R, reach)
         wanted = efficiency * weights.take(signal_jets, axis=1).sum(axis=1) - 1e-9
         last_kept = np.minimum((kept < wanted[:, None]).sum(axis=1), reach - 1)  # (R,)
@@ -52,7 +61,9 @@ def rejection_statistic(signal_jets, background_jets, signal, background, effici
     return statistic
 
 
-def bootstrap(statistics, n_jets, *, replicas=200, seed=1):
+def bootstrap(
+    statistics: Mapping[Key, Statistic], n_jets: int, *, replicas: int = 200, seed: int = 1
+) -> dict[Key, np.ndarray]:
     """Replicas of several statistics on common weights, so that ratios and differences between models are paired.
 
     Each jet gets an independent Poisson weight of mean 1: a jet drawn k times in a resampled test sample.
@@ -68,7 +79,7 @@ def bootstrap(statistics, n_jets, *, replicas=200, seed=1):
     """
     rng = np.random.default_rng(seed)
     at_once = max(1, WEIGHTS_AT_ONCE // n_jets)
-    parts = {key: [] for key in statistics}
+    parts: dict[Key, list[np.ndarray]] = {key: [] for key in statistics}
     for start in range(0, replicas, at_once):
         weights = rng.poisson(1.0, (min(at_once, replicas - start), n_jets)).astype(np.uint8)
         for key, statistic in statistics.items():

@@ -2,22 +2,18 @@
 
 import numpy as np
 
+from kd_trainer.evaluate.bootstrap import Statistic
+
 BINS = 15  # of the confidence, as in arXiv 1706.04599
 
 
-def balanced_weights(labels):
+def balanced_weights(labels: np.ndarray) -> np.ndarray:
     """Weights (N,) of jets with which all classes present count alike, as in training; they add up to 1."""
     classes, index, jets = np.unique(labels, return_inverse=True, return_counts=True)
     return 1 / (len(classes) * jets[index])
 
 
-def accuracy_statistic(labels, scores, weights):
-    """Weighted accuracy, as a function from bootstrap weights (R, N) to replicas (R,)."""
-    correct = weights * (np.argmax(scores, axis=1) == labels)
-    return lambda replicas: (replicas @ correct) / (replicas @ weights)
-
-
-def ece_statistic(labels, scores, weights, bins=BINS):
+def ece_statistic(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray, bins: int = BINS) -> Statistic:
     """Expected calibration error, as a function from bootstrap weights (R, N) to replicas (R,).
 
     Mean over bins of the largest score of |fraction that is right - mean score|, each bin with the weight of its jets
@@ -36,10 +32,3 @@ def ece_statistic(labels, scores, weights, bins=BINS):
     by_bin = np.zeros((len(labels), bins))
     by_bin[np.arange(len(labels)), bin_of] = excess
     return lambda replicas: np.abs(replicas @ by_bin).sum(axis=1) / (replicas @ weights)
-
-
-def expected_calibration_error(labels, scores, weights=None, bins=BINS):
-    """Expected calibration error of scores (N, K), a number from 0 to 1; see `ece_statistic`. Jets count alike by
-    default."""
-    weights = np.ones(len(labels)) if weights is None else weights
-    return float(ece_statistic(labels, scores, weights, bins)(np.ones((1, len(labels))))[0])

@@ -10,13 +10,16 @@ all models share. What is made of it is a dict of plain numbers for report.json;
     total         both uncertainties in quadrature
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kd_trainer.evaluate import metrics
 from kd_trainer.evaluate.bootstrap import bootstrap
-from kd_trainer.evaluate.task import measure
+from kd_trainer.evaluate.predictions import Prediction
+from kd_trainer.evaluate.task import Task, measure
+from kd_trainer.evaluate.uncertainties import figure, in_quadrature, relative, standard_error
 
 
 class Sample(NamedTuple):
@@ -26,50 +29,41 @@ class Sample(NamedTuple):
     replicas: np.ndarray  # (S, R)
 
 
-def _figure(value, statistical, seed_error, **more):
-    total = float(np.hypot(statistical, seed_error or 0.0))
-    return {"value": float(value), "statistical": float(statistical), "seed_error": seed_error, "total": total, **more}
+Figure = dict[str, Any]  # see above
+Samples = Mapping[str, Sample]  # by figure of merit
+Rejections = Mapping[str, Sequence[metrics.Rejection]]  # by working point, one a seed
 
 
-def _spread(values):
-    """Standard deviation over seeds and standard error of their mean; None for one seed."""
-    if len(values) == 1:
-        return None, None
-    spread = float(np.std(values, ddof=1))
-    return spread, spread / np.sqrt(len(values))
+def _spread(values: Sequence[float]) -> float | None:
+    """Standard deviation over seeds; None for one seed."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def _relative(replicas):
-    """Relative uncertainty from replicas (R,) of a positive number, by logarithms: those of a rejection are skewed."""
-    return np.std(np.log(replicas), ddof=1)
-
-
-def mean(sample, *, positive=False):
+def mean(sample: Sample, *, positive: bool = False) -> Figure:
     """A figure of one model. `positive` is for numbers that vary by factors, like a mean rejection."""
     value, replicas = sample.values.mean(), sample.replicas.mean(axis=0)
-    statistical = value * _relative(replicas) if positive else np.std(replicas, ddof=1)
-    spread, error = _spread(sample.values)
-    return _figure(value, statistical, error, seed_spread=spread, per_seed=sample.values.tolist())
+    statistical = value * relative(replicas) if positive else np.std(replicas, ddof=1)
+    error, values = standard_error(sample.values), sample.values.tolist()
+    return figure(value, statistical, error, seed_spread=_spread(values), per_seed=values)
 
 
-def difference(first, second):
+def difference(first: Sample, second: Sample) -> Figure:
     """First minus second model, on the same jets; seeds are independent trainings."""
     value = first.values.mean() - second.values.mean()
     statistical = np.std(first.replicas.mean(axis=0) - second.replicas.mean(axis=0), ddof=1)
-    errors = [error for _, error in (_spread(first.values), _spread(second.values)) if error is not None]
-    return _figure(value, statistical, float(np.hypot.reduce(errors)) if errors else None)
+    return figure(value, statistical, in_quadrature([standard_error(sample.values) for sample in (first, second)]))
 
 
-def ratio(first, second):
+def ratio(first: Sample, second: Sample) -> Figure:
     """First over second model, of a positive figure on the same jets; seeds are independent trainings."""
     value = first.values.mean() / second.values.mean()
-    statistical = value * _relative(first.replicas.mean(axis=0) / second.replicas.mean(axis=0))
-    spreads = [(_spread(sample.values)[1], sample.values.mean()) for sample in (first, second)]
-    errors = [value * error / average for error, average in spreads if error is not None]
-    return _figure(value, statistical, float(np.hypot.reduce(errors)) if errors else None)
+    statistical = value * relative(first.replicas.mean(axis=0) / second.replicas.mean(axis=0))
+    errors = [standard_error(sample.values / sample.values.mean()) for sample in (first, second)]
+    error = in_quadrature(errors)
+    return figure(value, statistical, None if error is None else value * error)
 
 
-def mean_rejection(seeds):
+def mean_rejection(seeds: Sequence[metrics.Rejection]) -> Figure:
     """Mean over the seeds of a rejection at one working point (`metrics.Rejection` a seed).
 
     The seeds share their test jets, so averaging them does not shrink the binomial uncertainty. `few` marks fewer than
@@ -80,22 +74,22 @@ def mean_rejection(seeds):
         "background_left": [seed.passed for seed in seeds],
         "few": min(seed.passed for seed in seeds) < metrics.FEW_JETS,
     }
-    values = [seed.value for seed in seeds]
-    if None in values:
+    known = [(seed.value, seed.uncertainty) for seed in seeds if seed.value is not None]
+    if len(known) < len(seeds):
         empty = dict.fromkeys(("value", "statistical", "seed_error", "total", "seed_spread"))
-        return {**empty, "per_seed": values, **counts}
-    spread, error = _spread(values)
-    statistical = np.mean([seed.uncertainty for seed in seeds])
-    return _figure(np.mean(values), statistical, error, seed_spread=spread, per_seed=values, **counts)
+        return {**empty, "per_seed": [seed.value for seed in seeds], **counts}
+    values, uncertainties = (list(column) for column in zip(*known))
+    error, spread = standard_error(values), _spread(values)
+    return figure(np.mean(values), np.mean(uncertainties), error, seed_spread=spread, per_seed=values, **counts)
 
 
-def well_measured(*rejections):
+def well_measured(*rejections: Rejections) -> list[str]:
     """Working points at which every seed of these models, {working point: [metrics.Rejection]}, leaves enough jets."""
     points = rejections[0]
     return [k for k in points if all(r.passed >= metrics.FEW_JETS for of in rejections for r in of[k])]
 
 
-def mean_over_points(samples, points):
+def mean_over_points(samples: Samples, points: Sequence[str]) -> Sample | None:
     """Sample of the geometric mean over working points of one model; None without points."""
     if not points:
         return None
@@ -103,7 +97,9 @@ def mean_over_points(samples, points):
     return Sample(metrics.geometric_mean(values), metrics.geometric_mean(replicas))
 
 
-def collect(task, models, replicas):
+def collect(
+    task: Task, models: Mapping[str, Sequence[Prediction]], replicas: int
+) -> tuple[dict[str, Samples], dict[str, Rejections]]:
     """Measure all models and resample the test jets once for all of them.
 
     Parameters
@@ -125,10 +121,11 @@ def collect(task, models, replicas):
         for key, statistic in m.statistics.items()
     }
     drawn = bootstrap(statistics, len(task.labels), replicas=replicas)
-    samples, rejections = {}, {}
+    samples: dict[str, Samples] = {}
+    rejections: dict[str, Rejections] = {}
     for name, seeds in measured.items():
         rejections[name] = {key: [m.rejections[key] for m in seeds] for key in seeds[0].rejections}
-        values = {key: [m.values[key] for m in seeds] for key in seeds[0].values}
+        values: dict[str, list[Any]] = {key: [m.values[key] for m in seeds] for key in seeds[0].values}
         values |= {key: [r.value for r in of] for key, of in rejections[name].items() if all(r.passed for r in of)}
         samples[name] = {
             key: Sample(np.array(found), np.stack([drawn[name, seed, key] for seed in range(len(seeds))]))
@@ -137,7 +134,7 @@ def collect(task, models, replicas):
     return samples, rejections
 
 
-def summarise(samples, rejections, points):
+def summarise(samples: Samples, rejections: Rejections, points: Sequence[str]) -> dict[str, Any]:
     """{figure: numbers} of one model; None for what cannot be known.
 
     accuracy, auc, `rejection` (geometric mean over `points`) and `rejections`, one a working point.
@@ -150,17 +147,17 @@ def summarise(samples, rejections, points):
     }
 
 
-def compare(first, second, points, averaged):
+def compare(first: Samples, second: Samples, points: Sequence[str], averaged: Sequence[str]) -> dict[str, Any]:
     """{figure: numbers} of one model against another, from samples {figure: Sample}; None for what cannot be known.
 
     Differences of accuracy and auc, `rejection_ratio` (geometric mean over the working points `averaged`) and
     `rejection_ratios`, one for each of `points`.
     """
     both = first.keys() & second.keys()
-    means = [mean_over_points(samples, averaged) for samples in (first, second)]
+    over, under = (mean_over_points(samples, averaged) for samples in (first, second))
     return {
         **{f"{k}_difference": difference(first[k], second[k]) if k in both else None for k in ("accuracy", "auc")},
-        "rejection_ratio": ratio(*means) if averaged else None,
+        "rejection_ratio": ratio(over, under) if over and under else None,
         "averaged": averaged,
         "rejection_ratios": {k: ratio(first[k], second[k]) if k in both else None for k in points},
     }

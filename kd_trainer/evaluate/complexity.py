@@ -6,17 +6,25 @@ attention included; not biases, normalisations and activations, a few per cent t
 parameters) with 128 particles has 335M here and 340M in arXiv:2202.03772, ParticleNet 533M and 540M.
 """
 
+from __future__ import annotations
+
 import argparse
-import ast
 import contextlib
 import copy
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from kd_trainer.errors import InputError
+from kd_trainer.arguments import parse_options
+from kd_trainer.errors import InputError, one_line
 from kd_trainer.files import si, write_json
 
+if TYPE_CHECKING:
+    import torch
+    from weaver.utils.dataset import DataConfig
 
-def load_data_config(path, particles=None):
+
+def load_data_config(path: str | Path, particles: int | None = None) -> DataConfig:
     """DataConfig of weaver; `particles` replaces the length of the per-particle inputs, which are the longest ones."""
     from weaver.utils.dataset import DataConfig
 
@@ -32,7 +40,9 @@ def load_data_config(path, particles=None):
     return DataConfig(print_info=False, **options)
 
 
-def load_network(path, data_config, options):
+def load_network(
+    path: str | Path, data_config: DataConfig, options: Mapping[str, Any]
+) -> tuple[torch.nn.Module, dict[str, Any]]:
     """(model, model_info) of a network file of weaver."""
     from weaver.utils.import_tools import import_module
 
@@ -44,13 +54,13 @@ def load_network(path, data_config, options):
     return module.get_model(data_config, **options)
 
 
-def count_parameters(model):
+def count_parameters(model: torch.nn.Module) -> int:
     """Number of parameters, frozen ones included."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 @contextlib.contextmanager
-def _plain_operators():
+def _plain_operators() -> Iterator[None]:
     """Attention as matrix products: FlopCounterMode does not know the fused kernels that torch takes on a CPU."""
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -64,7 +74,7 @@ def _plain_operators():
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
-def count_flops(model, model_info):
+def count_flops(model: torch.nn.Module, model_info: Mapping[str, Any]) -> int:
     """Multiply-adds for one jet in which every particle is present.
 
     Parameters
@@ -89,7 +99,14 @@ def count_flops(model, model_info):
     return counter.get_total_flops() // 2
 
 
-def complexity(network, data_config, options=None, *, name=None, particles=None):
+def complexity(
+    network: str | Path,
+    data_config: str | Path,
+    options: Mapping[str, Any] | None = None,
+    *,
+    name: str | None = None,
+    particles: int | None = None,
+) -> dict[str, Any]:
     """Parameters and FLOPs of a network file.
 
     Parameters
@@ -115,7 +132,7 @@ def complexity(network, data_config, options=None, *, name=None, particles=None)
     except (TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, InputError):
             raise
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        reason = f"{type(error).__name__}: {one_line(error)}"
         raise InputError(f"{network} does not run with {data_config} and these options ({reason})") from error
     return {
         "name": name or Path(network).stem,
@@ -128,19 +145,7 @@ def complexity(network, data_config, options=None, *, name=None, particles=None)
     }
 
 
-def parse_options(pairs):
-    """{key: value} of `-o key value` pairs, the values read as Python literals as weaver does."""
-    options = {}
-    for key, value in pairs:
-        try:
-            options[key] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            advice = f"a string needs quotes of its own: -o {key} \"'{value}'\""
-            raise InputError(f"-o {key} {value} is not a Python literal; {advice}") from None
-    return options
-
-
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Count, print one line and, with --output, write the file that `report` looks for beside the predictions."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer complexity",

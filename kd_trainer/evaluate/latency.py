@@ -1,13 +1,18 @@
 """Latencies that `kd_trainer bench latency` has measured, for the models of a report."""
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from kd_trainer.errors import InputError
+
+Row = dict[str, Any]  # of latency.json
 
 SAME_NETWORK = ("network", "options", "particles")
 
 
-def read(path):
+def read(path: Path) -> dict[str, Any]:
     """latency.json: dict with `machine` and `rows`.
 
     Raises
@@ -27,14 +32,14 @@ def read(path):
     return content
 
 
-def fastest(rows, name):
+def fastest(rows: Iterable[Row], name: str) -> Row | None:
     """The quickest single-thread row of a model in single precision, for the smallest batch: that of a trigger."""
     found = [r for r in rows if r["model"] == name and r["precision"] == "fp32"]
     smallest = min(((r["threads"], r["batch"]) for r in found), default=None)
     return min((r for r in found if (r["threads"], r["batch"]) == smallest), key=lambda r: r["p50_ms"], default=None)
 
 
-def of_models(rows, models):
+def of_models(rows: Sequence[Row], models: Mapping[str, Mapping[str, Any]]) -> dict[str, Row | None]:
     """{name: row or None}: `fastest` of each model, or of another one with the same network.
 
     Parameters
@@ -44,18 +49,18 @@ def of_models(rows, models):
         not change the time, so a student trained on labels alone is as fast as the distilled one.
     """
     measured = {name: fastest(rows, name) for name in models}
-    networks = {}
+    networks: dict[str, Row] = {}
     for name, row in measured.items():
         if row and models[name]["network"]:
             networks.setdefault(_network(models[name]), row)
     return {name: row or networks.get(_network(models[name])) for name, row in measured.items()}
 
 
-def _network(model):
+def _network(model: Mapping[str, Any]) -> str:
     return json.dumps([model[key] for key in SAME_NETWORK], sort_keys=True)
 
 
-def conditions(rows):
+def conditions(rows: Sequence[Row]) -> str:
     """'a batch of 1 on one thread, in onnxruntime': what the rows of a table have been measured with."""
     batches, threads, engines = (sorted({row[key] for row in rows}) for key in ("batch", "threads", "engine"))
     of_batch = "/".join(map(str, batches))

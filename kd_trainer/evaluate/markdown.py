@@ -1,6 +1,8 @@
 """report.md: the tables of a report with the sentences around them, from the numbers of report.json."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from kd_trainer.evaluate import tables
 from kd_trainer.evaluate.metrics import FEW_JETS
@@ -11,7 +13,7 @@ from kd_trainer.evaluate.working_points import MANY_CLASSES
 NO_COMPARISON = "No ratio of two models was asked for: --compare A=B."
 
 
-def _seeds(names, counts):
+def _seeds(names: Sequence[str], counts: Sequence[int]) -> str:
     """'3 seeds'; '1 seed each, ...' and the like say which seed-to-seed part the uncertainty lacks."""
     if min(counts) > 1:
         return f"{counts[0]} seeds" if counts[0] == counts[1] else f"{counts[0]} and {counts[1]} seeds"
@@ -21,7 +23,7 @@ def _seeds(names, counts):
     return f"{counts[0]} and {counts[1]} seeds, without the seed-to-seed uncertainty of {single}"
 
 
-def conclusion(results, comparison):
+def conclusion(results: Mapping[str, Any], comparison: Mapping[str, Any]) -> str:
     """One sentence on the geometric-mean ratio of a comparison, which says so when there is nothing to see."""
     first, second = names = comparison["numerator"], comparison["denominator"]
     ratio, jets = comparison["rejection_ratio"], results["n_jets"]
@@ -40,7 +42,7 @@ def conclusion(results, comparison):
     return f"{lead} background rejection of {first} is {plus_minus(ratio)} times that of {second}; {basis}."
 
 
-def explain_uncertainties(results):
+def explain_uncertainties(results: Mapping[str, Any]) -> str:
     """How the uncertainties of this report were computed, in sentences."""
     models = results["models"].values()
     sentences = [
@@ -74,14 +76,14 @@ def explain_uncertainties(results):
     return " ".join(sentences)
 
 
-def _listed(points):
+def _listed(points: Sequence[str]) -> str:
     """The working points of a mean, in words."""
     if not points:
         return "none"
     return ", ".join(points) if len(points) <= tables.MOST_COLUMNS else f"{len(points)} working points"
 
 
-def explain_rejections(results):
+def explain_rejections(results: Mapping[str, Any]) -> list[str]:
     """Heading and definition of the table of rejections."""
     backgrounds = {point["background"] for point in results["working_points"]}
     heading, against, name = "## Background rejections", " against B", "B"
@@ -96,7 +98,7 @@ def explain_rejections(results):
     ]
 
 
-def explain_sample(results):
+def explain_sample(results: Mapping[str, Any]) -> str:
     """How many test jets there are, of the background and, when they can be listed, of the classes."""
     background, jets = results["background"], results["jets_per_class"]
     n_background = sum(jets[name] for name in background["classes"])
@@ -107,7 +109,7 @@ def explain_sample(results):
     return f"{results['n_jets']} test jets, of which {n_background} {background['name']}{counts}."
 
 
-def explain_latency(results):
+def explain_latency(results: Mapping[str, Any]) -> list[str]:
     """What the latencies are, where there are any."""
     measured = results.get("latency")
     if not measured:
@@ -119,7 +121,7 @@ def explain_latency(results):
     ]
 
 
-def document(results, plot_names):
+def document(results: Mapping[str, Any], plot_names: Iterable[str]) -> str:
     """The text of report.md."""
     n_classes = len(results["jets_per_class"])
     auc = f"AUC is the area under the ROC curve{', macro average one-vs-one' if n_classes > 2 else ''}."

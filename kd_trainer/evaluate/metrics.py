@@ -1,6 +1,7 @@
 """Figures of merit of a jet tagger, from scores (N, K) and true classes (N,): pure functions of numpy arrays."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import betaincinv
@@ -19,12 +20,12 @@ class Rejection(NamedTuple):
     total: int  # background jets in the sample
 
 
-def accuracy(labels, scores):
+def accuracy(labels: np.ndarray, scores: np.ndarray) -> float:
     """Fraction of jets whose highest score (N, K) is that of their true class (N,)."""
     return float(np.mean(np.argmax(scores, axis=1) == labels))
 
 
-def discriminant(scores, signal, background):
+def discriminant(scores: np.ndarray, signal: int, background: Sequence[int]) -> np.ndarray:
     """p_S / (p_S + p_B), from 0 (background-like) to 1 (signal-like).
 
     Parameters
@@ -42,7 +43,9 @@ def discriminant(scores, signal, background):
     return np.divide(p_signal, total, out=np.zeros_like(total), where=total > 0)
 
 
-def background_passing(signal, background, efficiency):
+def background_passing(
+    signal: np.ndarray, background: np.ndarray, efficiency: float | Sequence[float] | np.ndarray
+) -> np.ndarray:
     """Number of background jets left when at least a fraction `efficiency` of the signal jets is kept (the ROC curve).
 
     Parameters
@@ -56,12 +59,12 @@ def background_passing(signal, background, efficiency):
     return len(background) - np.searchsorted(np.sort(background), threshold, side="left")
 
 
-def rejection_limit(passed, total, level=0.95):
+def rejection_limit(passed: int, total: int, level: float = 0.95) -> float:
     """Lower limit on 1 / (false-positive rate), from the one-sided Clopper-Pearson limit on the rate."""
     return 1.0 / betaincinv(passed + 1, total - passed, level) if passed < total else 1.0
 
 
-def rejection(signal, background, efficiency):
+def rejection(signal: np.ndarray, background: np.ndarray, efficiency: float) -> Rejection:
     """Background rejection 1 / (false-positive rate) at the true-positive rate `efficiency`.
 
     The uncertainty is binomial in the number of background jets left; that of the threshold, which the signal jets fix,
@@ -79,18 +82,18 @@ def rejection(signal, background, efficiency):
     return Rejection(value, value * np.sqrt((1 - passed / total) / passed), limit, passed, total)
 
 
-def geometric_mean(values, axis=0):
+def geometric_mean(values: Sequence[Any] | np.ndarray, axis: int = 0) -> np.ndarray:
     """Geometric mean of positive numbers along an axis: each rejection weighs the same, whatever its size."""
     return np.exp(np.mean(np.log(values), axis=axis))
 
 
-def _fraction_below(values, reference):
+def _fraction_below(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Fraction of the sorted `reference` below each of `values`; equal ones count half."""
     below = np.searchsorted(reference, values, side="left")
     return (below + np.searchsorted(reference, values, side="right")) / (2 * len(reference))
 
 
-def auc_influence(labels, scores):
+def auc_influence(labels: np.ndarray, scores: np.ndarray) -> tuple[float, np.ndarray]:
     """Area under the ROC curve, and how much each test jet pulls on it.
 
     For more than two classes the mean over all pairs of classes present, each in both directions (macro, one-vs-one:

@@ -1,5 +1,8 @@
 """What is looked at after each epoch when the classes are many: a few rejections instead of all pairs of classes."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from weaver.utils.logger import _logger
 
@@ -7,8 +10,11 @@ from kd_trainer.errors import InputError
 from kd_trainer.evaluate import metrics
 from kd_trainer.evaluate.working_points import MANY_CLASSES, background_columns, default_background, working_points
 
+# (signal, background) -> (signal efficiency, background efficiency, {working point: rejection})
+Curves = dict[tuple[str, str], tuple[np.ndarray, np.ndarray, dict[float, float]]]
 
-def epoch_metrics(names, *, for_training, epoch, tb_helper=None):
+
+def epoch_metrics(names: Sequence[str], *, for_training: bool, epoch: int, tb_helper: Any = None) -> dict[str, Any]:
     """Metrics for weaver's `evaluate_classification`: its own for few classes, `rejections` for many.
 
     Weaver's pairwise AUCs take half a minute for 188 classes. The rejections go to the log and, with the ROC curves,
@@ -26,7 +32,7 @@ def epoch_metrics(names, *, for_training, epoch, tb_helper=None):
         return {}
     use = "eval" if for_training else "test"
 
-    def rejections(labels, scores):
+    def rejections(labels: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
         curves = measure(names, labels, scores)
         if tb_helper:
             values = [
@@ -41,7 +47,7 @@ def epoch_metrics(names, *, for_training, epoch, tb_helper=None):
     return {"eval_metrics": [rejections]}
 
 
-def measure(names, labels, scores):
+def measure(names: Sequence[str], labels: np.ndarray, scores: np.ndarray) -> Curves:
     """{(signal, background): (signal efficiency, background efficiency, {working point: rejection})}, of what is there.
 
     Parameters
@@ -51,7 +57,7 @@ def measure(names, labels, scores):
     """
     names = list(names)
     present = np.bincount(labels, minlength=len(names)) > 0
-    curves = {}
+    curves: Curves = {}
     try:
         points = working_points(names, default_background(names), present)
     except InputError as error:  # classes of which none is called QCD
@@ -73,7 +79,7 @@ def measure(names, labels, scores):
     return curves
 
 
-def draw(curves, writer, tag, epoch):
+def draw(curves: Curves, writer: Any, tag: str, epoch: int) -> None:
     """Background efficiency against signal efficiency, as a figure in TensorBoard; nothing without matplotlib."""
     try:
         from matplotlib.figure import Figure

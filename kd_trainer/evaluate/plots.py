@@ -1,24 +1,36 @@
 """Plots of a report: ROC curves, ratios of rejections, rejection against FLOPs and latency; each as PNG and PDF."""
 
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
+from kd_trainer.evaluate.predictions import Prediction
 from kd_trainer.evaluate.roc import draw_roc
 from kd_trainer.evaluate.style import colours, legend, load_style
 from kd_trainer.evaluate.tables import title
+from kd_trainer.evaluate.task import Task
 from kd_trainer.files import replacing, si
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_POINTS = 20  # plots a working point are drawn up to this number
 MARKERS = "os^Dv"
 REJECTION = "Rejection (geometric mean)"
 
 
-def _tick(point):
+def _tick(point: Mapping[str, Any]) -> str:
     """Signal, background where the report has several, and efficiency of a working point, a line each."""
     label = point["label"].replace(" vs ", "\nvs ")
     return f"{label}\n{100 * point['efficiency']:g} %"
 
 
-def draw_ratio(plt, results, names):
+def draw_ratio(plt: ModuleType, results: Mapping[str, Any], names: Iterable[str]) -> Figure:
     """Ratio of rejections of each comparison, a column a working point and one for the geometric mean."""
     points, comparisons = results["working_points"], results["comparisons"]
     labels = [*map(_tick, points), "geom.\nmean"]
@@ -47,7 +59,15 @@ def draw_ratio(plt, results, names):
     return figure
 
 
-def draw_against(plt, points, *, xlabel, ylabel, title, every):
+def draw_against(
+    plt: ModuleType,
+    points: Mapping[str, tuple[float, float, float, str]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    title: str,
+    every: Iterable[str],
+) -> Figure:
     """A figure of merit of models against what they cost.
 
     Parameters
@@ -76,7 +96,7 @@ def draw_against(plt, points, *, xlabel, ylabel, title, every):
     return figure
 
 
-def draw_rejection_against_flops(plt, results):
+def draw_rejection_against_flops(plt: ModuleType, results: Mapping[str, Any]) -> Figure:
     """Geometric-mean rejection of the models whose FLOPs are known."""
     points = {
         name: (m["flops"], m["rejection"]["value"], m["rejection"]["total"],
@@ -88,7 +108,7 @@ def draw_rejection_against_flops(plt, results):
     return draw_against(plt, points, **labels, every=results["models"])
 
 
-def draw_rejection_against_latency(plt, results):
+def draw_rejection_against_latency(plt: ModuleType, results: Mapping[str, Any]) -> Figure:
     """Geometric-mean rejection of the models whose latency is known."""
     points = {
         name: (1e3 * m["latency"]["p50_ms"], m["rejection"]["value"], m["rejection"]["total"],
@@ -101,13 +121,13 @@ def draw_rejection_against_latency(plt, results):
     return draw_against(plt, points, **labels, every=results["models"])
 
 
-def latency_label(rows):
+def latency_label(rows: Collection[Mapping[str, Any]]) -> str:
     """The label of an axis of latencies, for rows of latency.json."""
     batches, threads = ("/".join(map(str, sorted({row[key] for row in rows}))) for key in ("batch", "threads"))
     return f"Median latency (µs), batch of {batches}, threads: {threads}"
 
 
-def save(figure, folder, name):
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write a figure as PNG and PDF; returns their paths."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # the layout found stays, to be computed once for both kinds
@@ -119,7 +139,13 @@ def save(figure, folder, name):
     return written
 
 
-def draw_all(results, task, models, folder, published=None):
+def draw_all(
+    results: Mapping[str, Any],
+    task: Task,
+    models: Mapping[str, Sequence[Prediction]],
+    folder: Path,
+    published: Mapping[str, Any] | None = None,
+) -> list[Path]:
     """Draw what the report allows; `published` as for `roc.draw_roc`.
 
     Returns

@@ -1,13 +1,14 @@
 """Reading of weaver's prediction files (ROOT or parquet), and the check that they hold the same jets."""
 
-import glob
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from kd_trainer.errors import InputError
+from kd_trainer.classes import names_of, shown
+from kd_trainer.errors import InputError, one_line
 
 SIMPLE_LABEL = "_label_"  # weaver's name of the label of type `simple`
 SIDECAR_KEYS = ("name", "network", "options", "data_config", "parameters", "flops", "particles")
@@ -17,19 +18,18 @@ class Prediction(NamedTuple):
     """One prediction file. `names` is None for formats that hold none; so is `jet_pt` when not observed."""
 
     path: str
-    names: list | None
+    names: list[str] | None
     scores: np.ndarray  # (N, K) probabilities
     labels: np.ndarray  # (N,)
     label_name: str
     jet_pt: np.ndarray | None  # (N,) GeV
 
 
-def class_name(name):
-    """The name of a class as shown: without the prefix `label_`."""
-    return name.removeprefix("label_")
+# names of the classes, scores, labels, name of the label, jet_pt
+Columns = tuple[list[str] | None, np.ndarray, np.ndarray, str, np.ndarray | None]
 
 
-def _columns_of_root(path):
+def _columns_of_root(path: str | Path) -> Columns:
     """Branches that `save_root` writes: scores a class for simple labels, an array `output` for custom ones."""
     import uproot
 
@@ -53,7 +53,7 @@ def _columns_of_root(path):
     return names or None, scores, arrays[label_name], label_name, arrays.get("jet_pt")
 
 
-def _columns_of_parquet(path):
+def _columns_of_parquet(path: str | Path) -> Columns:
     """Columns that `save_parquet` writes: `scores` without class names."""
     import awkward as ak
     import pyarrow.parquet
@@ -70,7 +70,7 @@ def _columns_of_parquet(path):
     return None, columns["scores"], columns[label_name], label_name, columns.get("jet_pt")
 
 
-def _label_after(path, fields, scores):
+def _label_after(path: str | Path, fields: Sequence[str], scores: str) -> str:
     """Name of the true class: weaver writes the labels right after the scores, then the observers."""
     following = fields[fields.index(scores) + 1 :]
     if not following:
@@ -78,7 +78,7 @@ def _label_after(path, fields, scores):
     return SIMPLE_LABEL if SIMPLE_LABEL in following else following[0]
 
 
-def read(path):
+def read(path: str | Path) -> Prediction:
     """Read one prediction file.
 
     Returns
@@ -98,8 +98,7 @@ def read(path):
     try:
         names, scores, labels, label_name, jet_pt = readers[Path(path).suffix](path)
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{path} cannot be read ({reason}); was the test run cut short?") from error
+        raise InputError(f"{path} cannot be read ({one_line(error)}); was the test run cut short?") from error
     if len(labels) == 0:
         raise InputError(f"{path} holds no jets")
     if scores.ndim != 2 or scores.shape[1] < 2:
@@ -115,7 +114,7 @@ def read(path):
     return Prediction(str(path), names, scores, labels, label_name, jet_pt)
 
 
-def check_same_jets(first, second):
+def check_same_jets(first: Prediction, second: Prediction) -> None:
     """Raise InputError unless two predictions hold the same jets in the same order (labels and, when there, jet_pt)."""
     advice = "predict with all models on the same test files, in one order (same --data-test and --num-workers)"
     both = f"{first.path} and {second.path}"
@@ -130,19 +129,14 @@ def check_same_jets(first, second):
         raise InputError(f"{both} have their classes in a different order or under different names")
 
 
-def names_of_config(path):
-    """Class names of a weaver data config: `labels.value` of simple labels, `labels.names` of custom ones (or None)."""
-    from kd_trainer import configs  # imports torch, which most reports do without
-
-    labels = configs.load(path)["labels"]
-    return labels["value"] if labels["type"] == "simple" else labels.get("names")
-
-
-def class_names(predictions, data_config=None):
+def class_names(predictions: Sequence[Prediction], data_config: str | Path | None = None) -> list[str]:
     """Names of the K classes as shown, from the data config or from the first file that holds them."""
     found = {p.path: p.names for p in predictions if p.names}
-    if data_config and (names := names_of_config(data_config)):
-        found = {f"--data-config {data_config}": names, **found}
+    if data_config:
+        from kd_trainer import configs  # imports torch, which most reports do without
+
+        names = names_of(configs.load(data_config)["labels"])
+        found = {f"--data-config {data_config}": names, **found} if names else found
     if not found:
         raise InputError(f"{predictions[0].path} holds no class names: give the --data-config of the test run")
     (origin, names), *others = found.items()
@@ -152,18 +146,12 @@ def class_names(predictions, data_config=None):
     for other, theirs in others:
         if theirs != names:
             raise InputError(f"{origin} and {other} have their classes in a different order or under different names")
-    return [class_name(name) for name in names]
+    return [shown(name) for name in names]
 
 
-def expand(patterns):
-    """Files of a comma-separated list of paths and globs, each one once, in order."""
-    paths = [path for item in patterns.split(",") if item for path in (sorted(glob.glob(item)) or [item])]
-    return list(dict.fromkeys(paths))
-
-
-def sidecar(paths):
+def sidecar(paths: Iterable[str | Path]) -> dict[str, Any]:
     """What `complexity` wrote beside prediction files of a model (`pred.root` -> `pred.model.json`), or {}."""
-    found = {}
+    found: dict[str, Any] = {}
     for path in paths:
         beside = Path(path).with_suffix(".model.json")
         if not beside.is_file():

@@ -1,6 +1,8 @@
 """Published results on public benchmarks (published.yaml), set beside ours for orientation and marked as not ours."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 from tabulate import tabulate
@@ -11,24 +13,24 @@ from kd_trainer.files import si
 PATH = Path(__file__).with_name("published.yaml")
 
 
-def load():
+def load() -> dict[str, Any]:
     """{benchmark: its classes, inputs, working points, sources and rows}, as in published.yaml."""
     return yaml.safe_load(PATH.read_text(encoding="utf-8"))
 
 
-def _figure(number):
+def _figure(number: Any) -> dict[str, Any]:
     """{'value', 'total'} of '[value, uncertainty]' or of a bare value, whose uncertainty was not published."""
     value, total = number if isinstance(number, list) else (number, None)
     return {"value": value, "total": total}
 
 
-def _row(row, points):
+def _row(row: Mapping[str, Any], points: Iterable[str]) -> dict[str, Any]:
     """A row with its rejections as {key of a working point: figure}."""
     rejections = {key: _figure(found) for key, found in zip(points, row.get("rejections", ())) if found is not None}
     return {**row, "rejections": rejections}
 
 
-def select(wanted, names):
+def select(wanted: str, names: Iterable[str]) -> dict[str, Any] | None:
     """The published results to show.
 
     Parameters
@@ -54,16 +56,16 @@ def select(wanted, names):
     return {"benchmark": wanted, **kept, "rows": [_row(row, points) for row in entry["rows"]]}
 
 
-def _decimals(number):
+def _decimals(number: float) -> int:
     return len(repr(number).partition(".")[2])
 
 
-def at_least(number, decimals):
+def at_least(number: float | None, decimals: int) -> str:
     """A number as published: YAML drops the trailing zeros of 0.930."""
     return ABSENT if number is None else f"{number:.{max(decimals, _decimals(number))}f}"
 
 
-def published_cell(figure):
+def published_cell(figure: Mapping[str, Any] | None) -> str:
     """'2195 ± 173', both with the decimals of the uncertainty; '500' without one; a dash when not published."""
     if figure is None:
         return ABSENT
@@ -73,7 +75,7 @@ def published_cell(figure):
     return f"{figure['value']:.{decimals}f} ± {figure['total']}"
 
 
-def published_table(published):
+def published_table(published: Mapping[str, Any]) -> str:
     """A row a published model."""
     sizes = [key for key in ("jets", "parameters", "flops") if any(key in row for row in published["rows"])]
     titles = {"jets": "training jets", "parameters": "parameters", "flops": "FLOPs"}
@@ -93,7 +95,7 @@ def published_table(published):
     return tabulate(rows, header, tablefmt="github", disable_numparse=True)
 
 
-def paragraphs(published):
+def paragraphs(published: Mapping[str, Any]) -> list[str]:
     """The section of report.md."""
     benchmark = published["benchmark"]
     return [

@@ -1,35 +1,39 @@
 """python -m kd_trainer report: compare taggers from weaver's prediction files, in tables, plots and a sentence."""
 
 import argparse
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import compare, latency, markdown, plots, published, style, tables
-from kd_trainer.evaluate.predictions import SIDECAR_KEYS, check_same_jets, class_names, expand, read, sidecar
-from kd_trainer.evaluate.task import make_task
+from kd_trainer.evaluate.predictions import SIDECAR_KEYS, Prediction, check_same_jets, class_names, read, sidecar
+from kd_trainer.evaluate.task import Task, make_task
 from kd_trainer.files import write_json, write_text
+from kd_trainer.jet_files import files_of
 
 DISTILLED, BASELINE = "distilled", "baseline"  # in names of models: what is compared by default
 
 
-def read_models(arguments):
+def read_models(arguments: Iterable[str]) -> dict[str, list[Prediction]]:
     """{name: [Prediction, one a seed]} of the arguments NAME=PRED[,PRED...], all checked to hold the same jets."""
-    models = {}
+    models: dict[str, list[Prediction]] = {}
     for argument in arguments:
         name, equals, patterns = argument.partition("=")
         if not (name and equals and patterns):
             raise InputError(f"'{argument}' is not NAME=PRED[,PRED...]")
         if name in models:
             raise InputError(f"the name {name} is given twice; give the seeds of a model as {name}=PRED,PRED")
-        models[name] = [read(path) for path in expand(patterns)]
+        paths = files_of(item for item in patterns.split(",") if item)
+        models[name] = [read(path) for path in dict.fromkeys(paths)]
         for prediction in models[name]:
             check_same_jets(next(iter(models.values()))[0], prediction)
     return models
 
 
-def pairs_to_compare(wanted, names):
+def pairs_to_compare(wanted: Iterable[str] | None, names: Sequence[str]) -> list[tuple[str, str]]:
     """(numerator, denominator) of each `--compare A=B`; by default each distilled model over its baseline.
 
     The baseline of 'PFN distilled' is the model whose name has 'baseline' in that place.
@@ -47,13 +51,21 @@ def pairs_to_compare(wanted, names):
     return pairs
 
 
-def evaluate(task, models, pairs, *, title, replicas, reference=None):
+def evaluate(
+    task: Task,
+    models: Mapping[str, Sequence[Prediction]],
+    pairs: Iterable[tuple[str, str]],
+    *,
+    title: str,
+    replicas: int,
+    reference: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Everything that report.json holds, as nested dicts of plain numbers; `reference` from `published.select`."""
     samples, rejections = compare.collect(task, models, replicas)
     averaged = compare.well_measured(*rejections.values())
     points = [point.key for point in task.points]
     jets = np.bincount(task.labels, minlength=len(task.names)).tolist()
-    results = {
+    results: dict[str, Any] = {
         "title": title,
         "n_jets": len(task.labels),
         "jets_per_class": dict(zip(task.names, jets)),
@@ -85,7 +97,7 @@ def evaluate(task, models, pairs, *, title, replicas, reference=None):
     return results
 
 
-def add_latencies(results, path):
+def add_latencies(results: dict[str, Any], path: Path) -> None:
     """Put the latencies of latency.json into the results: of the models, and where they come from."""
     measured = latency.read(path)
     found = latency.of_models(measured["rows"], results["models"])
@@ -102,7 +114,7 @@ def add_latencies(results, path):
         results["models"][name]["latency"] = row
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Read, compare, write DIR/report.md, report.json and the plots; print the main table and the conclusions."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer report", description="Compare taggers from weaver's prediction files of one test sample."

@@ -1,13 +1,27 @@
 """ROC curves: background rejection against signal efficiency, a panel a signal and background."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from kd_trainer.evaluate import metrics
+from kd_trainer.evaluate.predictions import Prediction
 from kd_trainer.evaluate.style import colours, legend
-from kd_trainer.evaluate.task import split
+from kd_trainer.evaluate.task import Task, split
+from kd_trainer.evaluate.working_points import WorkingPoint
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
-def rejection_curve(task, predictions, point, efficiencies):
+def rejection_curve(
+    task: Task, predictions: Iterable[Prediction], point: WorkingPoint, efficiencies: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Background rejection against signal efficiency, the mean over the seeds of a model.
 
     Parameters
@@ -21,11 +35,11 @@ def rejection_curve(task, predictions, point, efficiencies):
     rejection, uncertainty : (E,) each, NaN where a seed leaves fewer than `metrics.FEW_JETS` background jets. The
         uncertainty is binomial, and with several seeds has the standard error of their mean added in quadrature.
     """
-    left = []
+    passing = []
     for prediction in predictions:
         *_, of_signal, of_background = split(task, prediction.scores, point)
-        left.append(metrics.background_passing(of_signal, of_background, efficiencies).astype(float))
-    left = np.stack(left)  # (S, E)
+        passing.append(metrics.background_passing(of_signal, of_background, efficiencies).astype(float))
+    left = np.stack(passing)  # (S, E)
     left[:, left.min(axis=0) < metrics.FEW_JETS] = np.nan
     values = len(of_background) / left
     uncertainty = (values * np.sqrt((1 - 1 / values) / left)).mean(axis=0)
@@ -34,13 +48,15 @@ def rejection_curve(task, predictions, point, efficiencies):
     return values.mean(axis=0), uncertainty
 
 
-def efficiency_range(efficiencies):
+def efficiency_range(efficiencies: Iterable[float]) -> tuple[float, float]:
     """Signal efficiencies to draw: from 10 %, or from ten times the inefficiency of a working point near 1."""
     lowest = min(efficiencies)
     return (0.1, 1.0) if lowest < 0.9 else (1 - 10 * (1 - lowest), 1.0)
 
 
-def _draw_models(ax, task, models, points):
+def _draw_models(
+    ax: Axes, task: Task, models: Mapping[str, Sequence[Prediction]], points: Sequence[WorkingPoint]
+) -> None:
     """Curves with bands of one standard deviation, and a marker at each working point of this panel."""
     efficiencies = [point.efficiency for point in points]
     low, high = efficiency_range(efficiencies)
@@ -58,7 +74,7 @@ def _draw_models(ax, task, models, points):
     ax.set(xlim=(low, high), yscale="log")
 
 
-def _draw_published(ax, published, points):
+def _draw_published(ax: Axes, published: Mapping[str, Any], points: Sequence[WorkingPoint]) -> None:
     """Open markers for the published rejections, told apart in the table of report.md only."""
     drawn = [
         (point.efficiency, row["rejections"][point.key]["value"])
@@ -71,12 +87,18 @@ def _draw_published(ax, published, points):
         ax.plot(*zip(*drawn), "D", color="0.35", markerfacecolor="none", markersize=7, label=label, zorder=3)
 
 
-def draw_roc(plt, results, task, models, published=None):
+def draw_roc(
+    plt: ModuleType,
+    results: Mapping[str, Any],
+    task: Task,
+    models: Mapping[str, Sequence[Prediction]],
+    published: Mapping[str, Any] | None = None,
+) -> Figure:
     """The figure: a panel for each pair of signal and background among the working points.
 
     `published` (`published.select`) adds the published rejections.
     """
-    panels = {}
+    panels: dict[tuple[str, str], list[WorkingPoint]] = {}
     for point in task.points:
         panels.setdefault((point.signal, point.background), []).append(point)
     columns = min(3, len(panels))

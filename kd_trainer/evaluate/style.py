@@ -1,6 +1,16 @@
 """How the plots of a report look: style sheet, colours of the models, title and legend."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
 from kd_trainer.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SOURCE = "weaver-kd, simulated jets"
 # The palette for ten lines of arXiv:2107.02270, told apart by all eyes; its grey is left to teachers.
@@ -8,7 +18,7 @@ COLOURS = ("#3f90da", "#e76300", "#832db6", "#bd1f01", "#ffa90e", "#a96b59", "#b
 TEACHERS = ("#000000", "#717581")
 
 
-def load_style():
+def load_style() -> tuple[ModuleType, list[Any]]:
     """matplotlib.pyplot without a display, and the style sheet of mplhep.
 
     Raises
@@ -30,7 +40,7 @@ def load_style():
     return plt, [mplhep.style.CMS, {**sizes, **ticks, "legend.frameon": False, "savefig.bbox": None}]
 
 
-def colours(names):
+def colours(names: Iterable[str]) -> dict[str, str]:
     """{model: colour}, the same in all plots: teachers in black and grey, the others from a palette for all eyes."""
     teachers = [name for name in names if "teacher" in name.lower()]
     others = [name for name in names if name not in teachers]
@@ -38,7 +48,7 @@ def colours(names):
     return chosen | {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(others)}
 
 
-def legend(figure, ax, results, columns):
+def legend(figure: Figure, ax: Axes, results: Mapping[str, Any], columns: int) -> None:
     """The title and one legend for all panels, above them."""
     handles, labels = ax.get_legend_handles_labels()
     text = f"{results['title']} ({SOURCE})" if results["title"] else SOURCE

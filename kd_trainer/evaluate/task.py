@@ -1,34 +1,46 @@
 """What taggers are compared on: classes, background, working points; and what one prediction yields there."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import bootstrap, metrics
-from kd_trainer.evaluate.predictions import SIMPLE_LABEL
-from kd_trainer.evaluate.working_points import MANY_CLASSES, background_columns, default_background, working_points
+from kd_trainer.evaluate.predictions import SIMPLE_LABEL, Prediction
+from kd_trainer.evaluate.working_points import (
+    MANY_CLASSES,
+    WorkingPoint,
+    background_columns,
+    default_background,
+    working_points,
+)
 
 
 class Task(NamedTuple):
     """The common part of all predictions; K classes, N jets."""
 
-    names: list  # (K,) as shown
+    names: list[str]  # (K,) as shown
     labels: np.ndarray  # (N,)
     background_name: str
-    background: list  # columns of the background classes
-    points: list  # working_points.WorkingPoint of each rejection
+    background: list[int]  # columns of the background classes
+    points: list[WorkingPoint]  # of each rejection
 
 
 class Measured(NamedTuple):
     """The figures of one prediction."""
 
-    values: dict  # accuracy, auc: float
-    rejections: dict  # key of a working point: metrics.Rejection
-    statistics: dict  # all of these: function from jet weights (R, N) to replicas (R,), see bootstrap
+    values: dict[str, float]  # accuracy, auc: float
+    rejections: dict[str, metrics.Rejection]  # by the key of a working point
+    statistics: dict[str, bootstrap.Statistic]  # of all of these
 
 
-def make_task(predictions, names, background=None, signals=None):
+def make_task(
+    predictions: Sequence[Prediction],
+    names: Sequence[str],
+    background: str | None = None,
+    signals: Sequence[str] | None = None,
+) -> Task:
     """The comparison that these predictions, already known to hold the same jets, allow.
 
     Parameters
@@ -48,7 +60,7 @@ def make_task(predictions, names, background=None, signals=None):
     columns = background_columns(names, background)
     jets = np.bincount(first.labels, minlength=len(names))
     if SIMPLE_LABEL in (p.label_name for p in predictions) and not jets.all():
-        missing = ", ".join(names[i] for i in np.flatnonzero(jets == 0))
+        missing = ", ".join(names[i] for i in np.flatnonzero(jets == 0).tolist())
         raise InputError(
             f"{first.path} has no test jets of class {missing}; "
             "weaver writes a file for each named test group: merge them, or predict on all files in one group"
@@ -58,10 +70,10 @@ def make_task(predictions, names, background=None, signals=None):
     points = working_points(names, background, jets > 0, signals)
     if not points:
         raise InputError(f"{first.path} has no test jets of any signal class")
-    return Task(names, first.labels, background, columns, points)
+    return Task(list(names), first.labels, background, columns, points)
 
 
-def split(task, scores, point):
+def split(task: Task, scores: np.ndarray, point: WorkingPoint) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Signal and background jets of a working point.
 
     Returns
@@ -70,12 +82,15 @@ def split(task, scores, point):
     signal, background : (S,), (B,) their discriminants.
     """
     columns = [task.names.index(point.signal), *background_columns(task.names, point.background)]
-    jets = [np.flatnonzero(np.isin(task.labels, of)) for of in (columns[:1], columns[1:])]
-    others = list(range(1, len(columns)))
-    return [*jets, *(metrics.discriminant(scores[np.ix_(index, columns)], 0, others) for index in jets)]
+    signal_jets, background_jets = (np.flatnonzero(np.isin(task.labels, of)) for of in (columns[:1], columns[1:]))
+    signal, background = (
+        metrics.discriminant(scores[index][:, columns], 0, range(1, len(columns)))
+        for index in (signal_jets, background_jets)
+    )
+    return signal_jets, background_jets, signal, background
 
 
-def measure(task, scores):
+def measure(task: Task, scores: np.ndarray) -> Measured:
     """All figures of one prediction (N, K).
 
     Returns

@@ -1,6 +1,9 @@
 """Working points: which background rejections are quoted for a set of classes."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from kd_trainer.errors import InputError
 
@@ -24,12 +27,12 @@ class WorkingPoint(NamedTuple):
     label: str  # the signal, with its background where a report has several
 
     @property
-    def key(self):
+    def key(self) -> str:
         """Name in tables and in report.json: 'Hbb@50%', 'X_cc vs X_bb@50%'."""
         return f"{self.label}@{100 * self.efficiency:g}%"
 
 
-def background_columns(names, wanted):
+def background_columns(names: Sequence[str], wanted: str) -> list[int]:
     """Columns of the class called `wanted`, or of all classes whose name contains it (the QCD_* of JetClass-II).
 
     Raises
@@ -46,22 +49,24 @@ def background_columns(names, wanted):
     return columns
 
 
-def default_background(names):
+def default_background(names: Sequence[str]) -> str:
     """QCD; where neither of two classes is called so, the second: the gluons of QuarkGluon."""
     return names[1] if len(names) == 2 and not any("QCD" in name for name in names) else "QCD"
 
 
-def split_pair(text, background):
+def split_pair(text: str, background: str) -> tuple[str, str]:
     """(signal, background) of 'X_cc/X_bb', or of 'X_cc' alone against the background of the report."""
     signal, slash, other = text.partition("/")
     return signal, other if slash else background
 
 
-def _has_jets(names, present, signal, background):
+def _has_jets(names: Sequence[str], present: Sequence[bool] | np.ndarray, signal: str, background: str) -> bool:
     return present[names.index(signal)] and any(present[i] for i in background_columns(names, background))
 
 
-def check_chosen(names, background, present, chosen):
+def check_chosen(
+    names: Sequence[str], background: str, present: Sequence[bool] | np.ndarray, chosen: Sequence[str]
+) -> None:
     """Raise InputError unless each of `chosen` is a class and a background that it is no part of, both with jets."""
     for text in chosen:
         pair = split_pair(text, background)
@@ -73,7 +78,9 @@ def check_chosen(names, background, present, chosen):
             raise InputError(f"--signals {text}: the predictions have no test jets of one of the two")
 
 
-def working_points(names, background, present, chosen=None):
+def working_points(
+    names: Sequence[str], background: str, present: Sequence[bool] | np.ndarray, chosen: Sequence[str] | None = None
+) -> list[WorkingPoint]:
     """The background rejections to quote.
 
     By default those of every signal class that has test jets; of more than `MANY_CLASSES` classes, `DISCRIMINANTS`

@@ -5,10 +5,10 @@ Rotation, translation, soft distortion and collinear splitting are those of JetC
 
 import torch
 
-from kd_trainer.pretrain.constituents import axis, wrap
+from kd_trainer.pretrain.constituents import Constituents, axis, wrap
 
 
-def rotate(jets, angle):
+def rotate(jets: Constituents, angle: torch.Tensor) -> Constituents:
     """Turn the particles about the jet axis, in the (eta, phi) plane, by angle (N, 1); distances stay as they are."""
     centre = axis(jets)
     deta, dphi = jets.eta - centre.eta, wrap(jets.phi - centre.phi)
@@ -16,25 +16,27 @@ def rotate(jets, angle):
     return jets._replace(eta=centre.eta + cos * deta - sin * dphi, phi=centre.phi + sin * deta + cos * dphi)
 
 
-def translate(jets, deta, dphi):
+def translate(jets: Constituents, deta: torch.Tensor, dphi: torch.Tensor) -> Constituents:
     """Move jets by deta, dphi (N, 1): distances stay as they are, and so do masses of pairs of massless particles."""
     return jets._replace(eta=jets.eta + deta, phi=jets.phi + dphi)
 
 
-def extent(jets):
+def extent(jets: Constituents) -> list[torch.Tensor]:
     """How far jets reach in eta and in phi, largest minus smallest: two (N, 1)."""
     centre = axis(jets)
     offsets = [(jets.eta - centre.eta) * jets.mask, wrap(jets.phi - centre.phi) * jets.mask]
     return [x.amax(dim=1, keepdim=True) - x.amin(dim=1, keepdim=True) for x in offsets]
 
 
-def distort(jets, *, eta_noise, phi_noise, strength, pt_min):
+def distort(
+    jets: Constituents, *, eta_noise: torch.Tensor, phi_noise: torch.Tensor, strength: float, pt_min: float
+) -> Constituents:
     """Move soft particles more than hard ones, by noise (N, P) * strength / max(pt, pt_min); strength in GeV."""
     spread = strength / jets.pt.clamp(min=pt_min)
     return jets._replace(eta=jets.eta + spread * eta_noise, phi=jets.phi + spread * phi_noise)
 
 
-def split(jets, *, order, share, fraction):
+def split(jets: Constituents, *, order: torch.Tensor, share: torch.Tensor, fraction: float) -> Constituents:
     """Split particles into two collinear ones that share four-momentum, identity and tracks.
 
     Parameters
@@ -59,33 +61,33 @@ def split(jets, *, order, share, fraction):
     return jets._replace(pt=jets.pt * kept, mass=jets.mass * kept, mask=jets.mask | new)
 
 
-def smear(jets, noise, resolution):
+def smear(jets: Constituents, noise: torch.Tensor, resolution: float) -> Constituents:
     """Scale momenta by exp(resolution * noise (N, P)): a relative resolution that keeps directions."""
     scale = torch.exp(resolution * noise)
     return jets._replace(pt=jets.pt * scale, mass=jets.mass * scale)
 
 
-def drop(jets, *, draw, probability, pt_max):
+def drop(jets: Constituents, *, draw: torch.Tensor, probability: float, pt_max: float) -> Constituents:
     """Remove particles below pt_max (GeV), but not the hardest, where draw (N, P) is below probability."""
     pt = jets.pt * jets.mask
     lost = (pt < pt_max) & (draw < probability) & (pt < pt.amax(dim=1, keepdim=True))
     return jets._replace(mask=jets.mask & ~lost)
 
 
-def boost(jets, rapidity):
+def boost(jets: Constituents, rapidity: torch.Tensor) -> Constituents:
     """Boost jets along the beam by rapidity (N, 1); all invariant masses stay as they are."""
     transverse_mass = torch.hypot(jets.pt, jets.mass)
     y = torch.asinh(jets.pt * torch.sinh(jets.eta) / transverse_mass)
     return jets._replace(eta=torch.asinh(transverse_mass * torch.sinh(y + rapidity) / jets.pt))
 
 
-def by_decreasing_pt(jets):
+def by_decreasing_pt(jets: Constituents) -> Constituents:
     """Real particles first, hardest first, as the data configs have them."""
     key = torch.where(jets.mask, -jets.pt, torch.inf)
     return jets.take(key.argsort(dim=1, stable=True))
 
 
-def refill(jets):
+def refill(jets: Constituents) -> Constituents:
     """Free slots repeat the real particles in turn, as weaver's padding mode `wrap` does."""
     slots = torch.arange(jets.pt.shape[1], device=jets.pt.device)[None]
     return jets.take(slots % jets.mask.sum(dim=1, keepdim=True).clamp(min=1))._replace(mask=jets.mask)

@@ -27,7 +27,7 @@ class Constituents(NamedTuple):
     mask: torch.Tensor
     source: torch.Tensor
 
-    def take(self, slots):
+    def take(self, slots: torch.Tensor) -> "Constituents":
         """The same particles in other slots (N, P)."""
         return Constituents(*(values.gather(1, slots) for values in self))
 
@@ -41,7 +41,7 @@ class Axis(NamedTuple):
     energy: torch.Tensor
 
 
-def from_momenta(vectors, mask):
+def from_momenta(vectors: torch.Tensor, mask: torch.Tensor) -> Constituents:
     """Constituents of four-momenta (N, 4, P) = [px, py, pz, E] in GeV, of which mask (N, 1, P) > 0 are real."""
     px, py, pz, energy = vectors.double().unbind(1)
     pt = torch.hypot(px, py).clamp(min=TINY)
@@ -57,20 +57,20 @@ def from_momenta(vectors, mask):
     )
 
 
-def to_momenta(jets):
+def to_momenta(jets: Constituents) -> torch.Tensor:
     """Four-momenta (N, 4, P) = [px, py, pz, E] of all slots."""
     pz = jets.pt * torch.sinh(jets.eta)
     energy = torch.sqrt(jets.pt**2 + pz**2 + jets.mass**2)
     return torch.stack([jets.pt * torch.cos(jets.phi), jets.pt * torch.sin(jets.phi), pz, energy], dim=1)
 
 
-def axis(jets):
+def axis(jets: Constituents) -> Axis:
     """The Axis of every jet."""
     px, py, pz, energy = (to_momenta(jets) * jets.mask[:, None]).sum(dim=2, keepdim=True).unbind(1)
     pt = torch.hypot(px, py).clamp(min=TINY)
     return Axis(pt, torch.asinh(pz / pt), torch.atan2(py, px), energy.clamp(min=TINY))
 
 
-def wrap(phi):
+def wrap(phi: torch.Tensor) -> torch.Tensor:
     """An angle brought into [-pi, pi)."""
     return torch.remainder(phi + torch.pi, 2 * torch.pi) - torch.pi

@@ -1,17 +1,20 @@
 """Data efficiency: how good taggers are that were trained on few labels, from several starts, in a table and a plot."""
 
 import argparse
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tabulate import tabulate
 
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import compare
-from kd_trainer.evaluate.predictions import class_names
+from kd_trainer.evaluate.predictions import Prediction, class_names
 from kd_trainer.evaluate.report import read_models
 from kd_trainer.evaluate.style import load_style
 from kd_trainer.evaluate.tables import ABSENT, plus_minus
-from kd_trainer.evaluate.task import make_task
+from kd_trainer.evaluate.task import Task, make_task
 from kd_trainer.files import write_json, write_text
 from kd_trainer.pretrain.efficiency_plot import draw
 
@@ -19,7 +22,7 @@ FIGURES = {"accuracy": "accuracy", "auc": "AUC", "rejection": "rejection (geomet
 GAINS = {"accuracy_difference": "gain in accuracy", "auc_difference": "in AUC", "rejection_ratio": "rejection ratio"}
 
 
-def point_of(name):
+def point_of(name: str) -> tuple[str, int]:
     """(start, number of labelled jets) of 'START:LABELS'."""
     start, colon, labels = name.rpartition(":")
     if not (colon and start and labels.isdigit() and int(labels)):
@@ -27,7 +30,28 @@ def point_of(name):
     return start, int(labels)
 
 
-def evaluate(task, models, *, reference, replicas, title):
+def with_numbers(name: str) -> str:
+    """'START:LABELS' of 'START:FILE' or 'START:FILE:FILE', with the JSON files of `kd_trainer subset`.
+
+    The first of two is that of the jets without labels: 'finetune:unlabelled_1.json:labelled_0.1.json' is
+    'finetune, 1000 unlabelled:100'.
+    """
+    start, *files = (part if not part.endswith(".json") else _jets(part) for part in name.split(":"))
+    if len(files) == 2 and ".json:" in name:
+        return f"{start}, {files[0]} unlabelled:{files[1]}"
+    return ":".join([start, *files])
+
+
+def _jets(path: str) -> str:
+    try:
+        return str(json.loads(Path(path).read_text(encoding="utf-8"))["jets"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{path} is not a file that `kd_trainer subset` has written") from None
+
+
+def evaluate(
+    task: Task, models: Mapping[str, Sequence[Prediction]], *, reference: str, replicas: int, title: str
+) -> dict[str, Any]:
     """Everything that efficiency.json holds, as nested dicts of plain numbers.
 
     Parameters
@@ -63,7 +87,7 @@ def evaluate(task, models, *, reference, replicas, title):
     }
 
 
-def table(results, tablefmt="github"):
+def table(results: Mapping[str, Any], tablefmt: str = "github") -> str:
     """A row a number of labels and start: mean and uncertainty, and what is gained over the reference."""
     header = ["labelled jets", "start", "seeds", *FIGURES.values()]
     header += [f"{text} over {results['reference']}" for text in GAINS.values()]
@@ -75,7 +99,7 @@ def table(results, tablefmt="github"):
     return tabulate(rows, header, tablefmt=tablefmt, disable_numparse=True)
 
 
-def document(results):
+def document(results: Mapping[str, Any]) -> str:
     """The text of efficiency.md."""
     return "\n".join([
         f"# {results['title'] or 'Data efficiency'}",
@@ -91,12 +115,13 @@ def document(results):
     ])  # fmt: skip
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """python -m kd_trainer efficiency"""
     parser = argparse.ArgumentParser(prog="kd_trainer efficiency", description=__doc__)
     add = parser.add_argument
-    add("models", nargs="+", metavar="START:LABELS=PRED[,PRED...]",
-        help="a start, the number of labelled jets, and weaver's prediction files of the seeds")  # fmt: skip
+    add("models", nargs="+", metavar="START[:FILE]:LABELS=PRED[,PRED...]",
+        help="a start, the number of labelled jets or the NAME_F.json of `kd_trainer subset`, and weaver's prediction "
+        "files of the seeds; FILE is the NAME_F.json of the jets without labels")  # fmt: skip
     add("-o", "--output", required=True, type=Path, metavar="DIR")
     add("--reference", default="scratch", metavar="START", help="what the others are compared with (%(default)s)")
     add("--data-config", metavar="CFG", help="for the class names, where no ROOT file holds them")
@@ -107,9 +132,13 @@ def main(argv):
     if args.replicas < 2:
         raise InputError("--replicas: at least 2 are needed for an uncertainty")
     load_style()  # the missing package is named before the work, not after it
+    models = []
     for argument in args.models:
-        point_of(argument.partition("=")[0])
-    models = read_models(args.models)
+        name, equals, files = argument.partition("=")
+        name = with_numbers(name)
+        point_of(name)
+        models.append(f"{name}{equals}{files}")
+    models = read_models(models)
     predictions = [prediction for seeds in models.values() for prediction in seeds]
     task = make_task(predictions, class_names(predictions, args.data_config), args.background)
     results = evaluate(task, models, reference=args.reference, replicas=args.replicas, title=args.title)

@@ -1,5 +1,9 @@
 """The plot of data efficiency: figures of merit against the number of labelled jets, a line a start."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 from kd_trainer.evaluate.style import COLOURS, legend, load_style
 from kd_trainer.files import replacing
 
@@ -9,12 +13,12 @@ MARKERS = "os^Dv"
 APART = 1.03  # factor between the lines along x, so that their bars do not hide each other
 
 
-def error_of(figure):
+def error_of(figure: Mapping[str, Any]) -> float:
     """What the bars show: the error of the mean over seeds, which is not common to the lines; else of the test jets."""
     return figure["statistical"] if figure["seed_error"] is None else figure["seed_error"]
 
 
-def draw(results, folder):
+def draw(results: Mapping[str, Any], folder: Path) -> list[Path]:
     """Write efficiency.png and efficiency.pdf; returns their paths.
 
     Parameters

@@ -7,11 +7,13 @@ from its particles, that is exact; else it scales and moves the stored jet as it
 """
 
 import re
+from collections.abc import Collection, Mapping
 
 import torch
+from weaver.utils.dataset import DataConfig
 
 from kd_trainer.errors import InputError
-from kd_trainer.pretrain.constituents import axis, from_momenta, to_momenta, wrap
+from kd_trainer.pretrain.constituents import Constituents, axis, from_momenta, to_momenta, wrap
 
 # feature -> the logarithms whose changes add up to its own (arXiv 2202.03772, table 2; `_scale`: jets scaled to one pT)
 LOGARITHMS = {
@@ -27,7 +29,7 @@ MOMENTA = (["px", "py", "pz", "energy"], ["px_scale", "py_scale", "pz_scale", "e
 FOLLOWERS = re.compile(r"charge|pid|is[A-Z]\w*|d0\w*|dz\w*")
 
 
-def feature(variable):
+def feature(variable: str) -> str:
     """The kind of a variable: its name without `part_` or `cand_`."""
     return variable.partition("_")[2]
 
@@ -47,7 +49,7 @@ class Inputs:
         If there are no four-momenta, no angles or no mask, or if it is not known how a variable changes.
     """
 
-    def __init__(self, data_config, followers=()):
+    def __init__(self, data_config: DataConfig, followers: Collection[str] = ()) -> None:
         self.groups = data_config.input_dicts
         self.params = data_config.preprocess_params
         momenta = [feature(name) for name in self.groups.get("pf_vectors", ())]
@@ -78,11 +80,11 @@ class Inputs:
                 "if it stays with its particle, name it with -o aug_followers \"['NAME']\""
             )
 
-    def constituents(self, X):
+    def constituents(self, X: Mapping[str, torch.Tensor]) -> Constituents:
         """The Constituents of a batch of inputs X."""
         return from_momenta(X["pf_vectors"], X["pf_mask"])
 
-    def view(self, X, before, after):
+    def view(self, X: Mapping[str, torch.Tensor], before: Constituents, after: Constituents) -> dict[str, torch.Tensor]:
         """Inputs of the augmented jets.
 
         Parameters
@@ -109,7 +111,9 @@ class Inputs:
         view["pf_mask"] = after.mask[:, None].to(X["pf_mask"].dtype)
         return view
 
-    def _kinematics(self, X, before, after):
+    def _kinematics(
+        self, X: Mapping[str, torch.Tensor], before: Constituents, after: Constituents
+    ) -> dict[str, torch.Tensor]:
         """Augmented values of all kinematic variables, before standardisation; (N, P) each."""
         old, old_axis, new_axis = before.take(after.source), axis(before), axis(after)
         momenta = to_momenta(after)
@@ -137,19 +141,19 @@ class Inputs:
             momenta = momenta * (old_axis.pt / new_axis.pt)[:, None]
         return values | dict(zip(self.groups["pf_vectors"], momenta.unbind(1)))
 
-    def _original(self, X, name):
+    def _original(self, X: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
         group, index = self.where[name]
         params, values = self.params[name], X[group][:, index]
         return values if params["center"] is None else values / params["scale"] + params["center"]
 
-    def _standardise(self, name, values):
+    def _standardise(self, name: str, values: torch.Tensor) -> torch.Tensor:
         params = self.params[name]
         if params["center"] is None:
             return values
         return ((values - params["center"]) * params["scale"]).clamp(params["min"], params["max"])
 
 
-def mirrored(jets, deta):
+def mirrored(jets: Constituents, deta: torch.Tensor) -> torch.Tensor:
     """-1 for jets whose deta (N, P) runs against eta, as at negative eta in JetClass, 1 for the others; (N, 1)."""
     eta, deta = (x - (x * jets.mask).sum(1, keepdim=True) / jets.mask.sum(1, keepdim=True).clamp(min=1)
                  for x in (jets.eta, deta))  # fmt: skip

@@ -6,6 +6,8 @@ its number, evenly spread over [0, 1), is below f: whatever its place, its file 
 
 import argparse
 import copy
+from collections.abc import Sequence
+from typing import Any
 
 import tqdm
 from weaver.utils.data.eval_utils import _get_data_var_names
@@ -14,22 +16,22 @@ from weaver.utils.dataset import DataConfig
 
 from kd_trainer.classes import unlabelled
 from kd_trainer.configs import load, with_sampling_weights, write
-from kd_trainer.datasets.check import expand
 from kd_trainer.errors import InputError
-from kd_trainer.jet_files import chunks, inspect_all
+from kd_trainer.files import write_json
+from kd_trainer.jet_files import chunks, files_of, inspect_all
 
 NUMBER = "event_number"
 HASH = "kd_subset"  # variable in the data config
 ROWS = 1_000_000  # of numbers that are read at once
 
 
-def hash_expression(number):
+def hash_expression(number: str) -> str:
     """Weaver's expression for the hash of an integer n, in [0, 1): output n of SplitMix64 (Steele, Lea, Flood 2014).
 
     All in one, for weaver's selection takes a variable of the config, but none that rests on another.
     """
 
-    def folded(value, shift):  # x ^ (x >> shift), with x in the expression once
+    def folded(value: str, shift: int) -> str:  # x ^ (x >> shift), with x in the expression once
         return f"np.bitwise_xor.reduce(np.right_shift({value}, np.uint64([[0], [{shift}]])))"
 
     value = f"(np.asarray({number}).astype('uint64') + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)"
@@ -38,7 +40,7 @@ def hash_expression(number):
     return f"{folded(value, 31)} / 2.0**64"
 
 
-def subset(options, fraction, number=NUMBER):
+def subset(options: dict[str, Any], fraction: float, number: str = NUMBER) -> dict[str, Any]:
     """Options of a data config that trains on a fraction of the jets; all of them, and no numbers needed, for 1.
 
     Parameters
@@ -65,7 +67,7 @@ def subset(options, fraction, number=NUMBER):
     return result
 
 
-def count(options, paths):
+def count(options: dict[str, Any], paths: Sequence[str]) -> tuple[int, int]:
     """Jets in files, and those that the selection of a data config keeps: (int, int).
 
     Raises
@@ -89,7 +91,7 @@ def count(options, paths):
     return total, kept
 
 
-def _branches_of_selection(config):
+def _branches_of_selection(config: DataConfig) -> set[str]:
     wanted, branches = _get_data_var_names(config.selection or "True"), set()
     while wanted:
         name = wanted.pop()
@@ -100,7 +102,7 @@ def _branches_of_selection(config):
     return branches
 
 
-def _check_numbers(paths, number, treename):
+def _check_numbers(paths: Sequence[str], number: str, treename: str | None) -> None:
     results = inspect_all(paths, {number}, treename)
     missing = [path for path, (_, trouble) in zip(paths, results) if trouble.startswith("lacks")]
     if missing:
@@ -110,7 +112,7 @@ def _check_numbers(paths, number, treename):
         )
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """python -m kd_trainer subset"""
     parser = argparse.ArgumentParser(
         prog="kd_trainer subset",
@@ -125,13 +127,14 @@ def main(argv):
     either.add_argument("--weights", metavar="CFG", help="*.auto.yaml to take the sampling weights from")
     add("--by", default=NUMBER, metavar="BRANCH", help="integer that tells jets apart (default: %(default)s)")
     add("-o", "--output", required=True, metavar="NAME", help="the data configs are NAME_F.yaml")
-    add("--files", required=True, nargs="+", help="training files, as for weaver; prints how many jets are chosen")
+    add("--files", required=True, nargs="+", help="training files, as for weaver; how many of their jets are "
+        "chosen is printed, and is in NAME_F.json")  # fmt: skip
     args = parser.parse_args(argv)
     options = load(args.data_config)
     sources = [load(args.weights)] if args.weights else []
     options = unlabelled(options) if args.unlabelled else with_sampling_weights(options, named=sources)
-    paths = [path for group in expand(args.files).values() for path in group]
-    for fraction in args.fraction:
+    paths = files_of(args.files)
+    for fraction in dict.fromkeys(args.fraction):
         chosen = subset(options, _number(fraction), args.by)
         if HASH in (chosen.get("selection") or ""):
             _check_numbers(paths, args.by, options.get("treename"))
@@ -140,10 +143,11 @@ def main(argv):
             raise InputError(f"a fraction of {fraction} of {total} jets leaves none: take a larger one")
         output = f"{args.output}_{fraction}.yaml"
         write(chosen, output, f"{args.data_config}, {kept} of {total} jets (fraction {fraction}) to train on")
+        write_json(f"{args.output}_{fraction}.json", {"jets": kept, "of": total})
         print(f"{fraction}: {kept} of {total} jets, {output}")
 
 
-def _number(text):
+def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:

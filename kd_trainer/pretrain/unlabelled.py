@@ -1,19 +1,58 @@
 """The data config of a pre-training: the inputs of another, without its labels, sampling weights and observers."""
 
 import argparse
+from collections.abc import Sequence
 
 from kd_trainer.classes import unlabelled
 from kd_trainer.configs import load, write
+from kd_trainer.errors import InputError
 
 
-def main(argv):
+def check_same_inputs(options: dict, other: dict, *, names: tuple[str, str]) -> None:
+    """Raise InputError unless a network that is trained with one data config fits the other.
+
+    It has to have the same input groups, each with as many variables. Their names may differ, as those of datasets do.
+
+    Parameters
+    ----------
+    options, other : dict
+        Of two data configs.
+    names : (str, str)
+        What the message calls them.
+    """
+    first, second = ({name: _variables(group) for name, group in o["inputs"].items()} for o in (options, other))
+    for group in sorted({*first, *second}):
+        sizes = [len(inputs.get(group, ())) for inputs in (first, second)]
+        if sizes[0] != sizes[1]:
+            larger, smaller = (first, second) if sizes[0] > sizes[1] else (second, first)
+            more = [name for name in larger[group] if name not in smaller.get(group, ())]
+            raise InputError(
+                f"{group} has {sizes[0]} inputs in {names[0]} and {sizes[1]} in {names[1]} (not in both: "
+                f"{', '.join(more)}): a network trained on one does not fit the other; choose another tier or dataset"
+            )
+
+
+def _variables(group):
+    return [v[0] if isinstance(v, list) else v for v in group["vars"]]
+
+
+def main(argv: Sequence[str]) -> None:
     """python -m kd_trainer unlabelled"""
     parser = argparse.ArgumentParser(
         prog="kd_trainer unlabelled",
         description="Write the data config of a pre-training, for files with or without labels: the inputs and the "
         "selection of CFG, without its labels, sampling weights and observers.",
     )
-    parser.add_argument("--data-config", required=True, metavar="CFG")
-    parser.add_argument("-o", "--output", required=True, metavar="FILE")
+    add = parser.add_argument
+    add("--data-config", required=True, metavar="CFG")
+    add("--same-inputs-as", metavar="CFG", help="check first that the network will fit this one, for fine-tuning")
+    add("-o", "--output", metavar="FILE", help="may be left out with --same-inputs-as")
     args = parser.parse_args(argv)
-    write(unlabelled(load(args.data_config)), args.output, f"{args.data_config} without labels")
+    if not (args.output or args.same_inputs_as):
+        parser.error("give -o FILE, --same-inputs-as CFG or both")
+    options = load(args.data_config)
+    if args.same_inputs_as:
+        names = args.data_config, args.same_inputs_as
+        check_same_inputs(options, load(args.same_inputs_as), names=names)
+    if args.output:
+        write(unlabelled(options), args.output, f"{args.data_config} without labels")

@@ -1,8 +1,13 @@
 """Random views of jets: each augmentation that is switched on, one after the other."""
 
+from collections.abc import Mapping
+
 import torch
 
 from kd_trainer.pretrain import augment
+from kd_trainer.pretrain.constituents import Constituents
+from kd_trainer.pretrain.features import Inputs
+from kd_trainer.pretrain.options import Options
 
 
 class Views:
@@ -14,23 +19,25 @@ class Views:
     options : options.Options
     """
 
-    def __init__(self, inputs, options):
+    def __init__(self, inputs: Inputs, options: Options) -> None:
         self.inputs = inputs
         self.options = options
 
-    def __call__(self, X, number=2, generator=None):
+    def __call__(
+        self, X: Mapping[str, torch.Tensor], number: int = 2, generator: torch.Generator | None = None
+    ) -> list[dict[str, torch.Tensor]]:
         """A list of augmented batches, each like X: dict of (N, C, P)."""
         before = self.inputs.constituents(X)
         return [self.inputs.view(X, before, self.augmented(before, generator)) for _ in range(number)]
 
-    def augmented(self, jets, generator=None):
+    def augmented(self, jets: Constituents, generator: torch.Generator | None = None) -> Constituents:
         """Constituents with the augmentations of the options."""
         o = self.options
 
-        def uniform(shape):
+        def uniform(shape: tuple[int, ...]) -> torch.Tensor:
             return torch.rand(shape, generator=generator, device=jets.pt.device, dtype=jets.pt.dtype)
 
-        def normal(shape):
+        def normal(shape: tuple[int, ...]) -> torch.Tensor:
             return torch.randn(shape, generator=generator, device=jets.pt.device, dtype=jets.pt.dtype)
 
         per_jet, per_particle = (len(jets.pt), 1), jets.pt.shape
@@ -61,7 +68,7 @@ class Views:
             jets = augment.boost(jets, o.aug_boost * (2 * uniform(per_jet) - 1))
         return augment.refill(jets)
 
-    def describe(self):
+    def describe(self) -> str:
         """'rotation 3.14, translation 1, ...': the augmentations that are switched on."""
         names = ("rotation", "translation", "distortion", "splitting", "smearing", "dropping", "boost")
         sizes = {name: getattr(self.options, f"aug_{name}") for name in names}

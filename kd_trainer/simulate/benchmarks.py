@@ -21,7 +21,7 @@ class Benchmark(NamedTuple):
     """
 
     label: int
-    process: tuple
+    process: tuple[str, ...]
     pt_hat_min: float
     rate: float
 
@@ -55,6 +55,6 @@ TOP_WINDOW = Window(1.0, 30.0, 440.0, 2.5)
 QUARK_GLUON_WINDOW = Window(0.6, 30.0, 470.0, 2.0)
 
 
-def settings(process):
+def settings(process: Benchmark) -> list[tuple[str, ...]]:
     """All settings of Pythia for a class: list of one tuple of str."""
     return [(*COMMON, f"PhaseSpace:pTHatMin = {process.pt_hat_min}", *process.process)]

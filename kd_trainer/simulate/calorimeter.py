@@ -1,21 +1,23 @@
 """The calorimeters: cells that sum energy, and energy resolutions. Flat arrays; energies in GeV."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 DEGREE = np.pi / 180
 
 
-def ecal_cell_size(abs_eta):
+def ecal_cell_size(abs_eta: np.ndarray) -> np.ndarray:
     """Side of an electromagnetic cell in eta and phi: one crystal in the barrel and endcaps, HF beyond |eta| = 3."""
     return np.select([abs_eta < 1.5, abs_eta < 3.0], [DEGREE, 0.02], 10 * DEGREE)
 
 
-def hcal_cell_size(abs_eta):
+def hcal_cell_size(abs_eta: np.ndarray) -> np.ndarray:
     """Side of a hadronic tower in eta and phi: 5 degrees, twice that beyond |eta| = 1.74."""
     return np.where(abs_eta < 1.74, 5 * DEGREE, 10 * DEGREE)
 
 
-def ecal_resolution(energy, eta):
+def ecal_resolution(energy: np.ndarray, eta: np.ndarray) -> np.ndarray:
     """Absolute energy resolution for photons and electrons: stochastic term, noise and constant term.
 
     Barrel 2.8 % sqrt(E), 0.12 GeV and 1 %, endcaps 5.7 % sqrt(E), 0.2 GeV and 2 %: test beam, and constant terms as
@@ -33,7 +35,7 @@ def ecal_resolution(energy, eta):
     return np.sqrt(stochastic**2 * energy + noise**2 + (constant * energy) ** 2)
 
 
-def hcal_resolution(energy, eta):
+def hcal_resolution(energy: np.ndarray, eta: np.ndarray) -> np.ndarray:
     """Absolute energy resolution for hadrons: 110 % sqrt(E) and 9 % (CMS, arXiv:1706.04965), forward as Delphes.
 
     Returns
@@ -44,12 +46,12 @@ def hcal_resolution(energy, eta):
     return np.sqrt(stochastic**2 * energy + (constant * energy) ** 2)
 
 
-def _by_region(eta, values):
+def _by_region(eta: np.ndarray, values: Sequence[tuple[float, ...]]) -> np.ndarray:
     """Columns of `values` for each particle's region: barrel, endcap (|eta| > 1.5), forward (|eta| > 3)."""
     return np.array(values).T[:, np.digitize(np.abs(eta), [1.5, 3.0])]
 
 
-def cells(event, eta, phi, size):
+def cells(event: np.ndarray, eta: np.ndarray, phi: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Group particles of the same event that point to the same cell.
 
     Parameters
@@ -71,7 +73,7 @@ def cells(event, eta, phi, size):
     return first, cell
 
 
-def smear_energy(energy, sigma, rng):
+def smear_energy(energy: np.ndarray, sigma: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Fluctuate energies with mean `energy` and width `sigma`, log-normally: never negative, mean unbiased.
 
     Returns

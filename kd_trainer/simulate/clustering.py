@@ -6,6 +6,8 @@ import awkward as ak
 import fastjet
 import numpy as np
 
+from kd_trainer.datasets.kinematics import Columns
+
 RADIUS = 0.8
 COMPONENTS = ("px", "py", "pz", "energy")
 
@@ -14,7 +16,7 @@ with contextlib.suppress(AttributeError):
     fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)
 
 
-def cluster(particles, n_events, min_pt, radius=RADIUS):
+def cluster(particles: Columns, n_events: int, min_pt: float, radius: float = RADIUS) -> tuple[Columns, np.ndarray]:
     """Anti-kT jets of a batch of events.
 
     Parameters
@@ -47,13 +49,13 @@ def cluster(particles, n_events, min_pt, radius=RADIUS):
     return {name: np.asarray(values) for name, values in jets.items()}, members
 
 
-def constituents(particles, members, counts):
+def constituents(particles: Columns, members: np.ndarray, counts: np.ndarray) -> ak.Array:
     """Particles listed jet by jet: (J, variable) awkward array."""
     flat = {name: values[members] for name, values in particles.items()}
     return ak.unflatten(ak.zip(flat), counts)
 
 
-def soft_drop_mass(constituents):
+def soft_drop_mass(constituents: ak.Array) -> np.ndarray:
     """Soft-drop mass of jets with beta = 0 and z = 0.1 as in JetClass (arXiv:1402.2657).
 
     Parameters
@@ -68,7 +70,7 @@ def soft_drop_mass(constituents):
     return ak.to_numpy(ak.flatten(groomed.msoftdrop, axis=None))
 
 
-def n_subjettiness(constituents):
+def n_subjettiness(constituents: ak.Array) -> np.ndarray:
     """N-subjettiness tau_1 to tau_4 with beta = 1 and one-pass kT axes as in JetClass (arXiv:1011.2268).
 
     Parameters
@@ -83,13 +85,13 @@ def n_subjettiness(constituents):
     return np.asarray(taus).reshape(len(constituents), 4)
 
 
-def _tree(constituents):
+def _tree(constituents: ak.Array) -> fastjet.ClusterSequence:
     """Cambridge/Aachen trees of jets; no jet reaches the radius, so all constituents end up in one jet again."""
     definition = fastjet.JetDefinition(fastjet.cambridge_algorithm, 10 * RADIUS)
     return fastjet.ClusterSequence(_momenta(constituents), definition)
 
 
-def _momenta(particles):
+def _momenta(particles: ak.Array) -> ak.Array:
     """FastJet's input: per event or jet a list of four-momenta, contiguous in memory."""
     flat = {name: ak.to_numpy(ak.flatten(particles[name])).astype(np.float64) for name in COMPONENTS}
     flat["E"] = flat.pop("energy")

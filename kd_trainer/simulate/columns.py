@@ -1,10 +1,12 @@
 """The columns of a jet file, named and typed as in JetClass, and `genpart_*` and `genjet_*` as in JetClass-II."""
 
+from collections.abc import Mapping
+
 import awkward as ak
 import numpy as np
 
+from kd_trainer.datasets.kinematics import Columns, directions, wrap
 from kd_trainer.simulate.clustering import n_subjettiness, soft_drop_mass
-from kd_trainer.simulate.events import directions, wrap
 from kd_trainer.simulate.processes import PROCESSES
 
 MOMENTUM = ("px", "py", "pz", "energy")
@@ -12,7 +14,9 @@ TRACK = ("d0val", "d0err", "dzval", "dzerr")
 FLAGS = ("isChargedHadron", "isNeutralHadron", "isPhoton", "isElectron", "isMuon")
 
 
-def jet_table(name, jets, parts, resonances, genjets, genparts):
+def jet_table(
+    name: str, jets: Columns, parts: ak.Array, resonances: Columns, genjets: Columns, genparts: ak.Array
+) -> ak.Array:
     """All columns of J jets.
 
     Parameters
@@ -38,7 +42,7 @@ def jet_table(name, jets, parts, resonances, genjets, genparts):
     return ak.zip(columns, depth_limit=1)
 
 
-def _constituents(parts, jets):
+def _constituents(parts: ak.Array, jets: Columns) -> dict[str, ak.Array]:
     """Momenta, position relative to the jet axis, impact parameters, charge and kind of reconstructed particles."""
     deta, dphi = _relative(parts, jets)
     columns = {name: parts[name] for name in MOMENTUM} | {"deta": deta, "dphi": dphi}
@@ -47,7 +51,7 @@ def _constituents(parts, jets):
     return columns | {name: parts[name] for name in FLAGS}
 
 
-def _generated(genparts, jets):
+def _generated(genparts: ak.Array, jets: Columns) -> dict[str, ak.Array]:
     """Momenta, vertices (mm, s), position relative to the axis of the reconstructed jet, and ids of true particles."""
     deta, dphi = _relative(genparts, jets)
     columns = {name: genparts[name] for name in (*MOMENTUM, "x", "y", "z", "t")}
@@ -56,7 +60,7 @@ def _generated(genparts, jets):
     return columns
 
 
-def _summary(jets, parts):
+def _summary(jets: Columns, parts: ak.Array) -> Columns:
     """Kinematics of jets, number of constituents and soft-drop mass."""
     pt, eta, phi = directions(jets)
     columns = {"pt": pt, "eta": eta, "phi": phi, "energy": jets["energy"], "sdmass": soft_drop_mass(parts)}
@@ -64,12 +68,12 @@ def _summary(jets, parts):
     return columns | {"nparticles": ak.to_numpy(ak.num(parts)).astype(np.int32)}
 
 
-def _relative(parts, jets):
+def _relative(parts: ak.Array, jets: Columns) -> tuple[ak.Array, ak.Array]:
     """eta and phi of constituents relative to the jet axis; eta is mirrored for jets at negative eta."""
     _, jet_eta, jet_phi = directions(jets)
     eta, phi = np.arcsinh(parts["pz"] / np.hypot(parts["px"], parts["py"])), np.arctan2(parts["py"], parts["px"])
     return (eta - jet_eta) * np.where(jet_eta > 0, 1, -1), wrap(phi - jet_phi)
 
 
-def _float32(columns):
+def _float32(columns: Mapping[str, ak.Array]) -> dict[str, ak.Array]:
     return {name: ak.values_astype(values, np.float32) for name, values in columns.items()}

@@ -3,7 +3,11 @@
 import argparse
 import importlib.util
 import os
+import sys
+from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
 
 from kd_trainer.datasets import storage
 from kd_trainer.directories import make_directory
@@ -12,12 +16,13 @@ from kd_trainer.simulate.production import PART, make_files
 from kd_trainer.simulate.samples import SAMPLES, pythia_seed, recorded
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     args = parse_arguments(argv)
     for package in ("pythia8mc", "fastjet"):
         if importlib.util.find_spec(package) is None:
-            raise InputError(f"{package} is not installed; pip install 'weaver-kd[demo]'")
+            where = " with Python 3.11 to 3.13" if sys.version_info >= (3, 14) else ""  # Pythia has no wheel for 3.14
+            raise InputError(f"{package} is not installed; pip install 'weaver-kd[demo]'{where}")
     make_directory(args.output)
     wanted = wanted_files(args)
     missing = {path: made for path, made in wanted.items() if args.overwrite or not storage.is_complete(path, made)}
@@ -34,7 +39,7 @@ def main(argv=None):
     return 0
 
 
-def parse_arguments(argv):
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Arguments, checked.
 
     Raises
@@ -79,14 +84,14 @@ def parse_arguments(argv):
     return args
 
 
-def _jets_of(text):
+def _jets_of(text: str) -> tuple[str, int]:
     name, _, number = text.partition("=")
     if not number.isdigit():
         raise InputError(f"--jets-of takes CLASS=N, for example QCD=8000, not '{text}'")
     return name, int(number)
 
 
-def wanted_files(args):
+def wanted_files(args: argparse.Namespace) -> dict[Path, dict[str, Any]]:
     """The files that the arguments ask for: dict of path -> settings that decide what is in it."""
     wanted = {}
     for name in args.classes:

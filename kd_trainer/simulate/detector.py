@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from kd_trainer.datasets.kinematics import Columns, directions
 from kd_trainer.simulate.calorimeter import (
     cells,
     ecal_cell_size,
@@ -10,7 +11,7 @@ from kd_trainer.simulate.calorimeter import (
     hcal_resolution,
     smear_energy,
 )
-from kd_trainer.simulate.events import directions, select
+from kd_trainer.simulate.events import select
 from kd_trainer.simulate.tracker import FIELD, impact_parameter_errors, momentum_resolution, perigee, track_efficiency
 
 ELECTRON_MASS, MUON_MASS, PION_MASS = 0.000511, 0.10566, 0.13957  # GeV
@@ -21,14 +22,14 @@ ECAL_MIN, HCAL_MIN = 0.5, 1.0  # GeV, zero suppression
 HADRONS = (211, 321, 2212)
 
 
-def charges(pdg):
+def charges(pdg: np.ndarray) -> np.ndarray:
     """Electric charge of stable particles from their PDG id: (P,) -1, 0 or +1."""
     absolute = np.abs(pdg)
     lepton = (absolute == 11) | (absolute == 13)
     return np.sign(pdg) * (np.isin(absolute, HADRONS).astype(int) - lepton)
 
 
-def reconstruct(particles, rng):
+def reconstruct(particles: Columns, rng: np.random.Generator) -> Columns:
     """The response of the detector to the stable, visible particles of a batch of events.
 
     A charged particle with a track is measured by the tracker (electrons by the better of tracker and calorimeter).
@@ -75,7 +76,7 @@ def reconstruct(particles, rng):
     return select(merged, np.argsort(merged["event"], kind="stable"))
 
 
-def measure_tracks(particles, rng):
+def measure_tracks(particles: Columns, rng: np.random.Generator) -> Columns:
     """Momentum, energy and impact parameters of particles that left a track; hadrons are taken for pions."""
     pdg, pt, eta = particles["pdg"], particles["pt"], particles["eta"]
     sigma = momentum_resolution(pt, eta)
@@ -101,7 +102,7 @@ def measure_tracks(particles, rng):
     }
 
 
-def measure_photons(particles, rng):
+def measure_photons(particles: Columns, rng: np.random.Generator) -> Columns:
     """Electromagnetic cells above threshold (0.5 GeV and twice the resolution)."""
     size = ecal_cell_size(np.abs(particles["eta"]))
     first, cell = cells(particles["event"], particles["eta"], particles["phi"], size)
@@ -112,7 +113,7 @@ def measure_photons(particles, rng):
     return _massless(particles["event"][first][seen], energy[seen], eta[seen], phi[seen])
 
 
-def measure_neutral_hadrons(particles, track_energy, rng):
+def measure_neutral_hadrons(particles: Columns, track_energy: np.ndarray, rng: np.random.Generator) -> Columns:
     """Hadronic towers with more energy than their tracks explain; `track_energy` (P,) is 0 without a track."""
     size = hcal_cell_size(np.abs(particles["eta"]))
     first, cell = cells(particles["event"], particles["eta"], particles["phi"], size)
@@ -125,7 +126,9 @@ def measure_neutral_hadrons(particles, track_energy, rng):
     return _massless(particles["event"][first][seen], excess[seen], eta[seen], phi[seen])
 
 
-def _within_cells(particles, size, first, rng):
+def _within_cells(
+    particles: Columns, size: np.ndarray, first: np.ndarray, rng: np.random.Generator
+) -> list[np.ndarray]:
     """A random direction within the cell of each of the particles `first`: eta, phi."""
     side = size[first]
     directions = []
@@ -135,6 +138,6 @@ def _within_cells(particles, size, first, rng):
     return directions
 
 
-def _massless(event, energy, eta, phi):
+def _massless(event: np.ndarray, energy: np.ndarray, eta: np.ndarray, phi: np.ndarray) -> Columns:
     pt = energy / np.cosh(eta)
     return {"event": event, "px": pt * np.cos(phi), "py": pt * np.sin(phi), "pz": pt * np.sinh(eta), "energy": energy}

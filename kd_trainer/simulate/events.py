@@ -1,14 +1,18 @@
 """Reading Pythia's event record in batches: flat arrays, stable particles, decay products of a resonance."""
 
+from collections.abc import Sequence
+
 import awkward as ak
 import numpy as np
+
+from kd_trainer.datasets.kinematics import Columns, directions
 
 NEUTRINOS = (12, 14, 16)
 ETA_MAX = 5.0  # reach of the calorimeters
 LIGHT = 299792458e3  # mm / s
 
 
-def flatten(batch):
+def flatten(batch: ak.Array) -> Columns:
     """The columns of a batch of events that are used here, as flat arrays.
 
     Parameters
@@ -34,28 +38,12 @@ def flatten(batch):
     return record
 
 
-def select(columns, which):
+def select(columns: Columns, which: np.ndarray) -> Columns:
     """Rows of a table of columns, by mask or index."""
     return {name: values[which] for name, values in columns.items()}
 
 
-def directions(columns):
-    """Transverse momentum, pseudorapidity and azimuth of particles with px, py, pz.
-
-    Returns
-    -------
-    pt, eta, phi : (P,) each
-    """
-    pt = np.hypot(columns["px"], columns["py"])
-    return pt, np.arcsinh(columns["pz"] / pt), np.arctan2(columns["py"], columns["px"])
-
-
-def rapidity(columns):
-    """Rapidity of particles with pz and energy: (P,)."""
-    return np.arctanh(columns["pz"] / columns["energy"])
-
-
-def stable_particles(record):
+def stable_particles(record: Columns) -> Columns:
     """Final particles that a detector could see: no neutrinos, |eta| < 5.
 
     Parameters
@@ -71,7 +59,7 @@ def stable_particles(record):
     return select(record, seen & central)
 
 
-def resonances(record, pids, prongs):
+def resonances(record: Columns, pids: Sequence[int], prongs: int) -> Columns:
     """The resonances of a class with the directions of their visible decay products.
 
     Decay products carry |status| = 23 (also quarks and leptons from W bosons of a top or Higgs decay). Climbing from
@@ -107,8 +95,3 @@ def resonances(record, pids, prongs):
     _, prong_eta, prong_phi = directions(select(record, product))
     found = {"event": record["event"][last], "pid": record["pid"][last], "pt": pt, "eta": eta, "phi": phi}
     return found | {"prong_eta": prong_eta, "prong_phi": prong_phi}
-
-
-def wrap(angle):
-    """Angles in [-pi, pi)."""
-    return (angle + np.pi) % (2 * np.pi) - np.pi

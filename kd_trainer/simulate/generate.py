@@ -1,6 +1,7 @@
 """Jets of one class: events from Pythia, batch by batch, until there are enough jets."""
 
 import functools
+from collections.abc import Iterator
 
 import awkward as ak
 import numpy as np
@@ -14,7 +15,7 @@ MAKE_JETS = {"jetclass": jetclass.make_jets, "top": top.make_jets, "qg": quark_g
 MAX_BATCH = 100  # events; larger batches are not faster
 
 
-def generate(sample, name, n_jets, seed, file=0, part=0):
+def generate(sample: str, name: str, n_jets: int, seed: int, file: int = 0, part: int = 0) -> Iterator[ak.Array]:
     """Jets of one class, batch by batch.
 
     Parameters
@@ -42,7 +43,7 @@ def generate(sample, name, n_jets, seed, file=0, part=0):
 
 
 @functools.cache
-def start_pythias(sample, name):
+def start_pythias(sample: str, name: str) -> list[tuple[pythia8mc.Pythia, EarlyVeto | None]]:
     """Initialised Pythias, one a variant of a class, kept for the next part: a start takes as long as 20 to 100 jets.
 
     Every start has the same seed, so that the maxima found at the start do not depend on who came first; `generate`

@@ -1,5 +1,6 @@
 """Jets as in JetClass: reconstructed, clustered, selected and matched to the truth."""
 
+import awkward as ak
 import numpy as np
 
 from kd_trainer.simulate.clustering import cluster, constituents
@@ -13,7 +14,7 @@ GENJET_PT_MIN = 250.0  # GeV; far enough below the window for every response
 NO_RESONANCE = {name: np.zeros(1) for name in ("pid", "pt", "eta", "phi")}
 
 
-def make_jets(batch, name, rng):
+def make_jets(batch: ak.Array, name: str, rng: np.random.Generator) -> ak.Array | None:
     """The accepted jets of a batch of events.
 
     Parameters

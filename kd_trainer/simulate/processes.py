@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+Settings = tuple[str, ...]  # of Pythia
+
 COMMON = (
     "Print:quiet = on",
     "Beams:eCM = 13000.",
@@ -40,30 +42,30 @@ class Process(NamedTuple):
     rate : jets per second and core, to schedule the longest jobs first
     """
 
-    variants: tuple
-    resonances: tuple
+    variants: tuple[Settings, ...]
+    resonances: tuple[int, ...]
     prongs: int
-    pt_hat: tuple
+    pt_hat: tuple[float, float]
     power: float
     rate: float
 
 
-def _only(particle, products):
+def _only(particle: int, products: str) -> Settings:
     """Settings that leave one two-body decay open."""
     return (f"{particle}:onMode = off", f"{particle}:onIfMatch = {products}")
 
 
-def _any(particle, products):
+def _any(particle: int, products: str) -> Settings:
     """Settings that leave the decays with any of some products open."""
     return (f"{particle}:onMode = off", f"{particle}:onIfAny = {products}")
 
 
-def _higgs(products, *w_decays):
+def _higgs(products: str, *w_decays: str) -> Settings:
     """Settings for a pair of Higgs bosons with one decay, and for the W bosons that it may contain."""
     return HIGGS_PAIR + _only(25, products) + _only(36, products) + w_decays
 
 
-def _one_lepton(w_to_quarks, w_to_lepton):
+def _one_lepton(w_to_quarks: str, w_to_lepton: str) -> Settings:
     """Settings for a pair of W bosons of which the one of the given sign goes to a lepton."""
     return (
         "24:onMode = off",
@@ -92,7 +94,7 @@ PROCESSES = {
 }  # fmt: skip
 
 
-def settings(process):
+def settings(process: Process) -> list[Settings]:
     """All settings of Pythia for a process, variant by variant.
 
     Returns

@@ -4,16 +4,19 @@ import multiprocessing
 import os
 import signal
 import threading
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import pyarrow as pa
 from tqdm import tqdm
 
 from kd_trainer.datasets import storage
 from kd_trainer.simulate.samples import SAMPLES
 
 PART = 500  # jets; files are made in parts so that all processes stay busy to the end
-_shared = {}  # in a worker: the counter of finished jets and the stop sign
+_shared: dict[str, Any] = {}  # in a worker: the counter of finished jets and the stop sign
 
 
 class Part(NamedTuple):
@@ -27,7 +30,7 @@ class Part(NamedTuple):
     seed: int
 
 
-def make_files(sample, wanted, workers):
+def make_files(sample: str, wanted: Mapping[Path, dict[str, Any]], workers: int) -> None:
     """Make files in parts and write each when its last part has arrived.
 
     Parameters
@@ -46,7 +49,7 @@ def make_files(sample, wanted, workers):
     order = sorted(parts, key=lambda part: part.jets / processes[part.name].rate, reverse=True)
     context = multiprocessing.get_context("spawn")
     finished, stop = context.Value("q", 0), context.Event()
-    arrived = {path: {} for path in wanted}
+    arrived: dict[Path, dict[int, pa.Table]] = {path: {} for path in wanted}
     with (
         ProcessPoolExecutor(workers, context, initializer=_share, initargs=(finished, stop)) as pool,
         tqdm(total=sum(part.jets for part in parts), unit="jet", smoothing=0.05) as bar,
@@ -69,14 +72,14 @@ def make_files(sample, wanted, workers):
             raise
 
 
-def split(sample, settings):
+def split(sample: str, settings: Mapping[str, Any]) -> list[Part]:
     """The parts of a file with the given settings: list of `Part`."""
     name, file, jets, seed = (settings[key] for key in ("class", "file", "jets", "seed"))
     firsts = range(0, jets, PART)
     return [Part(sample, name, file, i, min(PART, jets - first), seed) for i, first in enumerate(firsts)]
 
 
-def submit(pool, parts):
+def submit(pool: ProcessPoolExecutor, parts: Iterable[Part]) -> dict[Future, Part]:
     """Hand parts to the processes: dict of future -> part. The processes start here, deaf to Ctrl-C."""
     listening = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -85,13 +88,14 @@ def submit(pool, parts):
         signal.signal(signal.SIGINT, listening)
 
 
-def make_part(part):
+def make_part(part: Part) -> pa.Table | None:
     """In a worker: the jets of one part as an Arrow table, None when the run is being stopped."""
     import awkward as ak
 
     from kd_trainer.simulate.generate import generate
 
-    batches, source = [], generate(part.sample, part.name, part.jets, part.seed, part.file, part.part)
+    batches: list[ak.Array] = []
+    source = generate(part.sample, part.name, part.jets, part.seed, part.file, part.part)
     while not _shared["stop"].is_set():
         jets = next(source, None)
         if jets is None:
@@ -102,13 +106,15 @@ def make_part(part):
     return None
 
 
-def _share(finished, stop):
+def _share(finished: Any, stop: Any) -> None:
     """In a new worker: keep what it shares with the parent, and end when the parent ends."""
     _shared.update(finished=finished, stop=stop)
     threading.Thread(target=_follow_parent, daemon=True).start()
 
 
-def _follow_parent():
+def _follow_parent() -> None:
     """End with the parent also when that is killed: the queue of work would keep this process waiting for ever."""
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
     os._exit(1)

@@ -1,7 +1,7 @@
 """What `simulate` can make: the samples, their classes, and where their random numbers come from."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ class Sample(NamedTuple):
     window : events without a jet there early in the shower are given up; None keeps all
     """
 
-    processes: dict
+    processes: dict[str, Any]
     settings: Callable
     window: Window | None = None
 
@@ -33,14 +33,14 @@ SAMPLES = {
 STREAMS = [(sample, name) for sample, (classes, *_) in SAMPLES.items() for name in classes]
 
 
-def recorded(sample, name):
+def recorded(sample: str, name: str) -> dict[str, Any]:
     """What is stored in a file about the making of a class: dict that json can hold."""
     processes, settings, window = SAMPLES[sample]
     made = {"pythia": settings(processes[name])}
     return made | ({"sample": sample, "veto": window._asdict()} if window else {})
 
 
-def pythia_seed(seed, sample, name, file, part):
+def pythia_seed(seed: int, sample: str, name: str, file: int, part: int) -> int:
     """The seed of Pythia for one part of one file of a class, one of 900 million.
 
     Returns
@@ -50,6 +50,6 @@ def pythia_seed(seed, sample, name, file, part):
     return 1 + int(seed_sequence(seed, sample, name, file, part).generate_state(1)[0]) % SEEDS
 
 
-def seed_sequence(seed, sample, name, file, part):
+def seed_sequence(seed: int, sample: str, name: str, file: int, part: int) -> np.random.SeedSequence:
     """Where all random numbers of a part come from."""
     return np.random.SeedSequence([seed, STREAMS.index((sample, name)), file, part])

@@ -2,19 +2,20 @@
 
 import numpy as np
 
+from kd_trainer.datasets.kinematics import Columns, directions, wrap
 from kd_trainer.simulate.clustering import RADIUS
-from kd_trainer.simulate.events import directions, select, wrap
+from kd_trainer.simulate.events import select
 
 PT_MIN, PT_MAX, ETA_MAX = 500.0, 1000.0, 2.0
 
 
-def in_window(jets):
+def in_window(jets: Columns) -> np.ndarray:
     """Jets with 500 < pT < 1000 GeV and |eta| < 2: (J,) mask."""
     pt, eta, _ = directions(jets)
     return (pt > PT_MIN) & (pt < PT_MAX) & (np.abs(eta) < ETA_MAX)
 
 
-def match_resonances(jets, resonances):
+def match_resonances(jets: Columns, resonances: Columns) -> np.ndarray:
     """The resonance of which every visible decay product lies in the jet.
 
     Parameters
@@ -36,7 +37,7 @@ def match_resonances(jets, resonances):
     return match
 
 
-def match_nearest(jets, others):
+def match_nearest(jets: Columns, others: Columns) -> np.ndarray:
     """The nearest of the other jets of the same event within Delta R = 0.8.
 
     Parameters
@@ -57,7 +58,7 @@ def match_nearest(jets, others):
     return np.where(distance[np.arange(len(eta)), nearest] < RADIUS, nearest, -1)
 
 
-def keep(jets, members, mask):
+def keep(jets: Columns, members: np.ndarray, mask: np.ndarray) -> tuple[Columns, np.ndarray]:
     """The jets of a mask and their constituents.
 
     Parameters

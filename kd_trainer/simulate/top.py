@@ -1,12 +1,14 @@
 """Jets as in the top-tagging benchmark (arXiv 1902.09914): the hardest jet of an event, massless constituents."""
 
+import awkward as ak
 import numpy as np
 
+from kd_trainer.datasets.kinematics import Columns, directions
 from kd_trainer.datasets.layouts import top_jets
 from kd_trainer.simulate.benchmarks import TOP
 from kd_trainer.simulate.clustering import cluster, constituents
 from kd_trainer.simulate.detector import reconstruct
-from kd_trainer.simulate.events import directions, flatten, resonances, stable_particles
+from kd_trainer.simulate.events import flatten, resonances, stable_particles
 from kd_trainer.simulate.selection import keep, match_resonances
 from kd_trainer.simulate.towers import energy_flow
 
@@ -14,7 +16,7 @@ PT_MIN, PT_MAX, ETA_MAX = 550.0, 650.0, 2.0
 MAX_CONSTITUENTS = 200
 
 
-def make_jets(batch, name, rng):
+def make_jets(batch: ak.Array, name: str, rng: np.random.Generator) -> ak.Array | None:
     """The hardest jet of each event if it is in the window, and in top events contains the top and its three quarks.
 
     Parameters
@@ -40,7 +42,7 @@ def make_jets(batch, name, rng):
     return top_jets(momenta, np.full(len(momenta), TOP[name].label))
 
 
-def hardest_in_window(jets):
+def hardest_in_window(jets: Columns) -> np.ndarray:
     """Jets that are the hardest of their event, with 550 < pT < 650 GeV and |eta| < 2: (J,) mask."""
     pt, eta, _ = directions(jets)
     hardest = np.zeros(jets["event"].max(initial=-1) + 1)
@@ -48,7 +50,7 @@ def hardest_in_window(jets):
     return (pt == hardest[jets["event"]]) & (pt > PT_MIN) & (pt < PT_MAX) & (np.abs(eta) < ETA_MAX)
 
 
-def with_itself(resonances):
+def with_itself(resonances: Columns) -> Columns:
     """Resonances that are matched like their decay products: one more column in prong_eta and prong_phi."""
     eta = np.column_stack([resonances["prong_eta"], resonances["eta"]])
     phi = np.column_stack([resonances["prong_phi"], resonances["phi"]])

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from kd_trainer.datasets.kinematics import Columns, directions
 from kd_trainer.simulate.calorimeter import DEGREE, cells
-from kd_trainer.simulate.events import directions
 
 # Hadronic towers are those of the ATLAS card of Delphes. With electromagnetic towers of this size jets have as many
 # constituents as in the benchmark (docs/simulation.md); with cells of 1 degree they have 15 % more.
@@ -11,7 +11,7 @@ PHOTON_TOWER, HADRON_TOWER = 4 * DEGREE, 10 * DEGREE
 MOMENTUM = ("px", "py", "pz")
 
 
-def energy_flow(parts):
+def energy_flow(parts: Columns) -> Columns:
     """Constituents without identity and mass.
 
     Parameters
@@ -32,7 +32,7 @@ def energy_flow(parts):
     return merged | {"energy": np.sqrt(sum(merged[name] ** 2 for name in MOMENTUM))}
 
 
-def sum_in_towers(parts, which, size):
+def sum_in_towers(parts: Columns, which: np.ndarray, size: float) -> Columns:
     """Momenta of the particles of a mask, added up in towers of one size in eta and phi: dict of event, px, py, pz."""
     chosen = {name: parts[name][which] for name in ("event", *MOMENTUM)}
     _, eta, phi = directions(chosen)

@@ -10,7 +10,9 @@ TRACKER_REACH = 600.0  # mm; a particle born further out leaves too few hits for
 ETA_MAX = 2.5
 
 
-def perigee(px, py, pz, charge, vertex):
+def perigee(
+    px: np.ndarray, py: np.ndarray, pz: np.ndarray, charge: np.ndarray, vertex: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Impact parameters of helices with respect to the beam line and the origin.
 
     In the transverse plane a track is a circle of radius R = pT / (0.3 B) that positive charges run through clockwise.
@@ -46,7 +48,7 @@ def perigee(px, py, pz, charge, vertex):
     return d0, dz
 
 
-def track_efficiency(pdg, pt, eta, production_radius):
+def track_efficiency(pdg: np.ndarray, pt: np.ndarray, eta: np.ndarray, production_radius: np.ndarray) -> np.ndarray:
     """Probability that a charged particle is reconstructed as a track.
 
     Hadrons above 1 GeV: 94 % in |eta| < 0.9 and 85 % up to 2.5, muons 99 %, falling with the production radius (CMS,
@@ -72,7 +74,7 @@ def track_efficiency(pdg, pt, eta, production_radius):
     return plateau * inside * np.clip(1 - production_radius / TRACKER_REACH, 0, 1)
 
 
-def momentum_resolution(pt, eta):
+def momentum_resolution(pt: np.ndarray, eta: np.ndarray) -> np.ndarray:
     """Relative resolution of the transverse momentum: multiple scattering and a term that grows with pT.
 
     1 to 2 % at low pT and 2.8 % at 100 GeV in |eta| < 1.4, twice the slope beyond (CMS, arXiv:1405.6569).
@@ -85,7 +87,7 @@ def momentum_resolution(pt, eta):
     return np.hypot(np.array([0.010, 0.015, 0.020])[region], np.array([2.6e-4, 2.6e-4, 5.2e-4])[region] * pt)
 
 
-def impact_parameter_errors(pt, eta):
+def impact_parameter_errors(pt: np.ndarray, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Resolution of the impact parameters: a constant and multiple scattering, which fades with pT and grows with eta.
 
     Fitted to the errors stored in the public JetClass-II example jets, to 20 % in d0 and 30 % in dz. These are the

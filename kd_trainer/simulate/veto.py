@@ -2,6 +2,8 @@
 
 import pythia8mc
 
+from kd_trainer.simulate.benchmarks import Window
+
 # numbers of SlowJet; without its copy of FastJet (the last argument), which prints a banner
 ANTI_KT, VISIBLE, TRUE_MASS = -1, 2, 2
 ETA_MAX = 5.0
@@ -16,21 +18,21 @@ class EarlyVeto(pythia8mc.UserHooks):
     window : `benchmarks.Window`
     """
 
-    def __init__(self, window):
+    def __init__(self, window: Window) -> None:
         super().__init__()
         self.window = window
         selection = window.radius, window.pt_min, ETA_MAX, VISIBLE, TRUE_MASS
         self.jets = pythia8mc.SlowJet(ANTI_KT, *selection, None, False)
 
-    def canVetoPT(self):
+    def canVetoPT(self) -> bool:
         """Pythia asks whether it should call `doVetoPT`."""
         return True
 
-    def scaleVetoPT(self):
+    def scaleVetoPT(self) -> float:
         """The scale in GeV."""
         return self.window.scale
 
-    def doVetoPT(self, position, event):
+    def doVetoPT(self, position: int, event: pythia8mc.Event) -> bool:
         """Whether the event is given up; called when the evolution in transverse momentum reaches the scale."""
         if position == RESONANCE_DECAY:
             return False

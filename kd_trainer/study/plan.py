@@ -1,53 +1,50 @@
 """The YAML of a study, read and checked: which taggers are trained, on what, and how often."""
 
 import itertools
-import os
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import yaml
 
 from kd_trainer.errors import InputError
+from kd_trainer.study import scripts
+from kd_trainer.study.variables import expand
 
 KEYS = {
-    "study": ("title", "data", "weaver", "networks", "students", "tiers", "seeds", "teachers", "arms", "baseline",
-              "ceiling", "background"),
-    "data": ("config", "train", "val", "test"),
-    "network": ("network", "options", "training", "distillation"),
-    "teacher": ("network", "tier", "seeds", "sample", "weights", "config", "classes"),
-    "arm": ("teacher", "labelled", "options", "grid", "students", "tiers", "seeds", "samples"),
+    "study": ("title", "dataset", "defaults", "settings", "simulate", "samples", "weaver", "models", "students",
+              "tiers", "seeds", "teachers", "arms", "baseline", "ceiling", "background", "names", "latency", "report"),
+    "model": ("model", "weaver", "settings"),
+    "teacher": ("model", "tier", "seeds", "sample", "weights", "config", "classes", "weaver", "settings"),
+    "arm": ("teacher", "labelled", "options", "grid", "students", "tiers", "seeds", "samples", "weaver", "settings"),
 }  # fmt: skip
-NEEDED = {
-    "study": ("data", "networks", "students", "tiers", "seeds", "arms", "baseline"),
-    "data": ("config", "train", "val", "test"),
-    "network": ("network",),
-    "teacher": (),
-    "arm": (),
-}
+NEEDED = ("dataset", "students", "tiers", "seeds", "arms", "baseline")
 LISTS = ("students", "tiers", "seeds", "samples")
 
 
-class Network(NamedTuple):
-    """A network file and how it is trained."""
+class Model(NamedTuple):
+    """A model of train_scripts/models in a study, and what its trainings are told besides what is there."""
 
-    file: str
-    options: dict  # of the network, as weaver's -o
-    training: tuple  # arguments of weaver
-    distillation: dict  # options of networks/distill.py for this student, unless an arm says otherwise
+    script: scripts.Script
+    name: str  # of the file in train_scripts/models
+    arguments: tuple  # of weaver
+    settings: dict  # of train_kd.sh
 
 
 class Teacher(NamedTuple):
     """One trained tagger, or an ensemble of several seeds. What is None is that of the student."""
 
-    network: str | None
+    model: str | None
     tier: str | None
     sample: str | None
     seeds: tuple
     weights: str | None  # an existing checkpoint; then nothing is trained
-    config: str | None  # its own data config, if that is none of the study's
+    config: str | None  # its own data config, if that is none of the dataset's
     classes: str | None  # YAML with its classes for each of the student's
+    arguments: tuple = ()  # of weaver, for its trainings
+    settings: dict = {}  # of train_kd.sh
 
 
 class Cell(NamedTuple):
@@ -58,31 +55,47 @@ class Cell(NamedTuple):
     sample: str
     arm: str
     teacher: str | None
-    options: dict
+    options: dict  # of networks/distill.py
     seeds: tuple
     point: dict  # those of the options that come from a grid
     labelled: bool = True  # whether the labels of the training and validation jets are read
+    arguments: tuple = ()  # of weaver
+    settings: dict = {}  # of train_kd.sh
 
 
 class Plan(NamedTuple):
     """A study. `cells` are the students; teachers are in `teachers`."""
 
+    path: str  # of the YAML
+    variables: dict  # and their values
     title: str
-    data_config: str  # + _<tier>.yaml
+    dataset: scripts.Dataset
+    datadir: str
+    settings: dict  # of train_kd.sh in every step
+    simulate: dict  # folder in `datadir`: arguments of `kd_trainer simulate`, one or several
     samples: dict  # name: patterns of training files
-    val: list
-    test: list
-    weaver: tuple  # arguments of every training
-    networks: dict  # name: Network
+    own_samples: bool  # whether they are those of the dataset
+    arguments: tuple  # of every training
+    extra: tuple  # the same, of the command line: they override
+    models: dict  # name: Model
     teachers: dict  # name: Teacher
     cells: list
     baseline: str  # the arm on labels alone
     ceiling: str | None  # the teacher that a student is measured against
     background: str | None  # class to reject
+    names: str  # what the names of runs begin with
+    comment: str  # and end with
+    latency: tuple | None  # arguments of ./train_kd.sh latency
+    report: tuple | None  # those of ./train_kd.sh report; None for the tables of `kd_trainer study`
 
-    def config(self, tier):
+    @property
+    def name(self) -> str:
+        """Name of the study, that of its file."""
+        return Path(self.path).stem
+
+    def config(self, tier: str) -> str:
         """Path of the data config of a tier."""
-        return f"{self.data_config}_{tier}.yaml"
+        return f"{self.dataset.config}_{tier}.yaml"
 
 
 class _Loader(yaml.SafeLoader):
@@ -96,12 +109,14 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read(path):
+def read(path, environment: Mapping[str, str], arguments: tuple = ()) -> Plan:
     """Read a study.
 
-    Returns
-    -------
-    Plan
+    Parameters
+    ----------
+    path : path of the YAML
+    environment : values of its variables, before its own `defaults`
+    arguments : of weaver, for every training, after those of the study
 
     Raises
     ------
@@ -112,54 +127,68 @@ def read(path):
         raise InputError(f"there is no study {path}")
     try:
         content = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
-        return parse(content)
+        return parse(content, path, environment, arguments)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"study {path} is not valid YAML: {' '.join(str(error).split())}") from None
     except InputError as error:
         raise InputError(f"study {path}: {error}") from None
 
 
-def parse(content):
+def parse(content: dict, path, environment: Mapping[str, str], arguments: tuple = ()) -> Plan:
     """A Plan from the content of the YAML; see docs/results.md for what its entries mean."""
     _check("study", "the study", content)
-    _check("data", "data", content["data"])
-    samples = content["data"]["train"]
-    if not isinstance(samples, dict) or not samples:
-        raise InputError("data: train has to name samples: {all: [patterns]}, the first is that of the teachers")
-    networks = {name: _network(name, entry) for name, entry in _named(content, "networks").items()}
-    teachers = {name: _teacher(name, entry) for name, entry in _named(content, "teachers").items()}
-    defaults = {key: _list(content.get(key), "the study", key) for key in LISTS[:3]} | {"samples": list(samples)[:1]}
+    for key in NEEDED:
+        if key not in content:
+            raise InputError(f"the study lacks the entry '{key}'")
+    defaults = {str(key): str(value) for key, value in _dict(content, "defaults", "the study").items()}
+    defaults = {"DATADIR": f"datasets/{content['dataset']}", "COMMENT": ""} | defaults
+    variables = defaults | {key: value for key, value in environment.items() if value}
+    content = expand({key: entry for key, entry in content.items() if key != "defaults"}, variables)
+    settings = _settings(content, "the study")
+    simulate = {folder: _commands(entry) for folder, entry in _named(content, "simulate").items()}
+    for folder in simulate:  # the description of a dataset looks which folders there are
+        Path(variables["DATADIR"], folder).mkdir(parents=True, exist_ok=True)
+    dataset = scripts.dataset(content["dataset"], settings | {"DATADIR": variables["DATADIR"]})
+    samples = _samples(content, dataset)
+    lists = {key: _list(content.get(key), "the study", key) for key in LISTS[:3]} | {"samples": list(samples)[:1]}
     arms = _named(content, "arms")
     parts = [(name, part) for name, entry in arms.items() for part in (entry if isinstance(entry, list) else [entry])]
-    cells = [cell for name, part in parts for cell in _cells(name, part, defaults)]
+    cells = [cell for name, part in parts for cell in _cells(name, part, lists)]
+    teachers = {name: _teacher(name, entry) for name, entry in _named(content, "teachers").items()}
     plan = Plan(
+        path=str(path),
+        variables={key: variables[key] for key in defaults if variables[key]},
         title=str(content.get("title", "")),
-        data_config=_path(content["data"]["config"]),
-        samples={str(name): _patterns(patterns, f"train: {name}") for name, patterns in samples.items()},
-        val=_patterns(content["data"]["val"], "val"),
-        test=_patterns(content["data"]["test"], "test"),
-        weaver=_arguments(content.get("weaver", ""), "the study"),
-        networks=networks,
+        dataset=dataset,
+        datadir=variables["DATADIR"],
+        settings=settings,
+        simulate=simulate,
+        samples=samples,
+        own_samples="samples" not in content,
+        arguments=_arguments(content, "weaver", "the study"),
+        extra=tuple(arguments),
+        models=_models(content, cells, teachers),
         teachers=teachers,
         cells=cells,
         baseline=content["baseline"],
         ceiling=content.get("ceiling"),
         background=content.get("background"),
+        names=str(content.get("names", f"study_{Path(path).stem}{variables['COMMENT']}/")),
+        comment=variables["COMMENT"] if "names" in content else "",
+        latency=_arguments(content, "latency", "the study") if "latency" in content else None,
+        report=_arguments(content, "report", "the study") if "report" in content else None,
     )
     _check_references(plan, arms)
     return plan
 
 
 def _check(kind, where, entry):
-    """Raise InputError unless `entry` is a mapping with the entries of its kind and no others."""
+    """Raise InputError unless `entry` is a mapping with entries of its kind and no others."""
     if not isinstance(entry, dict):
         raise InputError(f"{where} has to be a mapping with {', '.join(KEYS[kind])}")
     for name in entry:
         if name not in KEYS[kind]:
             raise InputError(f"{where}: unknown entry '{name}'; valid are: {', '.join(KEYS[kind])}")
-    for name in NEEDED[kind]:
-        if name not in entry:
-            raise InputError(f"{where} lacks the entry '{name}'")
 
 
 def _named(content, key):
@@ -170,31 +199,36 @@ def _named(content, key):
 
 
 def _list(values, where, key):
+    values = values.split() if isinstance(values, str) else values  # as a variable gives them
     if not isinstance(values, list) or not values or len(set(map(str, values))) < len(values):
         raise InputError(f"{where}: {key} has to be a list, not empty and without repetitions")
-    if key == "seeds" and not all(isinstance(seed, int) for seed in values):
+    if key != "seeds":
+        return [str(value) for value in values]
+    if not all(str(seed).isdigit() for seed in values):
         raise InputError(f"{where}: seeds are whole numbers")
-    return values if key == "seeds" else [str(value) for value in values]
+    return [int(seed) for seed in values]
 
 
-def _path(text):
-    path = os.path.expandvars(str(text))
-    if "$" in path:
-        raise InputError(f"{text}: set that variable in the environment")
-    return path
+def _samples(content, dataset):
+    samples = content.get("samples", {"all": list(dataset.train)})
+    if not isinstance(samples, dict) or not samples:
+        raise InputError("samples has to name them: {all: [patterns]}, the first is that of the teachers")
+    for name, patterns in samples.items():
+        if not isinstance(patterns, list) or not patterns:
+            raise InputError(f"samples: {name} has to be a list of files, as for weaver's --data-train")
+    return {str(name): [str(pattern) for pattern in patterns] for name, patterns in samples.items()}
 
 
-def _patterns(patterns, where):
-    if not isinstance(patterns, list) or not patterns:
-        raise InputError(f"data: {where} has to be a list of files, as for weaver's --data-train")
-    return [_path(pattern) for pattern in patterns]
+def _commands(entry):
+    return tuple(tuple(shlex.split(str(text))) for text in (entry if isinstance(entry, list) else [entry]))
 
 
-def _arguments(text, where):
+def _arguments(entry, key, where):
+    text = str(entry.get(key) or "")
     try:
-        return tuple(shlex.split(str(text)))
+        return tuple(shlex.split(text))
     except ValueError as error:
-        raise InputError(f"{where}: '{text}' cannot be split into arguments of weaver: {error}") from None
+        raise InputError(f"{where}: '{text}' cannot be split into arguments: {error}") from None
 
 
 def _dict(entry, key, where):
@@ -204,24 +238,41 @@ def _dict(entry, key, where):
     return value
 
 
-def _network(name, entry):
-    where = f"network {name}"
-    _check("network", where, entry)
-    options, distillation = (_dict(entry, key, where) for key in ("options", "distillation"))
-    return Network(_path(entry["network"]), options, _arguments(entry.get("training", ""), where), distillation)
+def _settings(entry, where):
+    """Settings of train_kd.sh; one that is a variable without a value is none."""
+    return {str(key): str(value) for key, value in _dict(entry, "settings", where).items() if str(value)}
+
+
+def _models(content, cells, teachers):
+    """The models that a study uses, with what it says of them: {name: Model}."""
+    told = _named(content, "models")
+    used = [cell.student for cell in cells] + [teacher.model for teacher in teachers.values() if teacher.model]
+    models = {}
+    for name in dict.fromkeys([*told, *used]):
+        entry = told.get(name, {})
+        entry = {"weaver": entry} if isinstance(entry, str) else entry
+        where = f"model {name}"
+        _check("model", where, entry)
+        script = str(entry.get("model", name))
+        arguments = _arguments(entry, "weaver", where)
+        models[name] = Model(scripts.model(script), script, arguments, _settings(entry, where))
+    return models
 
 
 def _teacher(name, entry):
     where = f"teacher {name}"
     _check("teacher", where, entry)
-    paths = (_path(entry[key]) if entry.get(key) else None for key in ("weights", "config", "classes"))
-    weights, config, classes = paths
-    if weights and not (entry.get("network") and (entry.get("tier") or config)):
-        raise InputError(f"{where}: weights go with a network and a tier or config")
+    model, tier, sample, weights, config, classes = (
+        str(entry[key]) if entry.get(key) else None
+        for key in ("model", "tier", "sample", "weights", "config", "classes")
+    )
+    if weights and not (model and (tier or config)):
+        raise InputError(f"{where}: weights go with a model and a tier or config")
     if (config or classes) and not weights:
         raise InputError(f"{where}: a data config or classes of its own go with weights")
     seeds = tuple(_list(entry.get("seeds", [1]), where, "seeds"))
-    return Teacher(entry.get("network"), entry.get("tier"), entry.get("sample"), seeds, weights, config, classes)
+    more = _arguments(entry, "weaver", where), _settings(entry, where)
+    return Teacher(model, tier, sample, seeds, weights, config, classes, *more)
 
 
 def _cells(name, entry, defaults):
@@ -234,35 +285,30 @@ def _cells(name, entry, defaults):
     lists = [_list(entry[key], where, key) if key in entry else defaults[key] for key in LISTS]
     students, tiers, seeds, samples = lists
     grid = {key: _list(values, where, f"grid: {key}") and values for key, values in _dict(entry, "grid", where).items()}
+    more = labelled, _arguments(entry, "weaver", where), _settings(entry, where)
     cells = []
     for values in itertools.product(*grid.values()):
         point = dict(zip(grid, values))
         arm = ", ".join([name, *(f"{key} {value}" for key, value in point.items())])
         options = _dict(entry, "options", where) | point
         for student, tier, sample in itertools.product(students, tiers, samples):
-            cells.append(Cell(student, tier, sample, arm, entry.get("teacher"), options, tuple(seeds), point, labelled))
+            cells.append(Cell(student, tier, sample, arm, entry.get("teacher"), options, tuple(seeds), point, *more))
     return cells
 
 
 def _check_references(plan, arms):
     """Raise InputError for a name that stands for nothing, or a comparison that cannot be made."""
-    known = {"network": plan.networks, "sample": plan.samples, "teacher": plan.teachers, "arm": arms}
+    known = {"sample": plan.samples, "teacher": plan.teachers, "arm": arms}
 
     def need(kind, name, where):
         if name is not None and name not in known[kind]:
             raise InputError(f"{where}: unknown {kind} '{name}'; there are: {', '.join(known[kind]) or 'none'}")
 
-    for name, network in plan.networks.items():
-        if not Path(network.file).is_file():
-            raise InputError(f"network {name}: there is no file {network.file}")
     for name, teacher in plan.teachers.items():
-        need("network", teacher.network, f"teacher {name}")
         need("sample", teacher.sample, f"teacher {name}")
     for cell in plan.cells:
-        where = f"arm {cell.arm}"
-        need("network", cell.student, where)
-        need("sample", cell.sample, where)
-        need("teacher", cell.teacher, where)
+        need("sample", cell.sample, f"arm {cell.arm}")
+        need("teacher", cell.teacher, f"arm {cell.arm}")
     need("arm", plan.baseline, "baseline")
     need("teacher", plan.ceiling, "ceiling")
     _check_comparisons(plan)
@@ -296,6 +342,6 @@ def _check_comparisons(plan):
             raise InputError(f"arm {cell.arm}: without labels all is learnt from a teacher: name it, and kd_alpha: 1.0")
 
 
-def slug(name):
+def slug(name: str) -> str:
     """A name as a part of a path."""
     return re.sub(r"[^\w.+=]+", "-", name).strip("-")

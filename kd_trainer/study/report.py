@@ -1,63 +1,60 @@
 """From the predictions of a study to results.json: every cell with its figures, and what distillation changed."""
 
+import csv
 import glob
+import json
 from pathlib import Path
 
 import numpy as np
 
-from kd_trainer.distill.options import Options
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import compare, style
-from kd_trainer.evaluate.complexity import complexity
+from kd_trainer.evaluate.complexity import complexity, parse_options
 from kd_trainer.evaluate.predictions import check_same_jets, class_names, read
 from kd_trainer.files import write_json
 from kd_trainer.jet_files import contents
-from kd_trainer.study import runs
+from kd_trainer.study import runs, steps
 from kd_trainer.study import statistics as figures
 from kd_trainer.study.checkpoints import prediction
 from kd_trainer.study.document import write_document
-from kd_trainer.study.jobs import PREDICTION, is_done, on_test, read_record, soft_targets
-from kd_trainer.study.plan import Cell
+from kd_trainer.study.plan import Cell, Plan
 
 RESULTS = "results.json"
+WORK = (*steps.TRAININGS, "cache")  # what is counted and timed
 
 
-def write_report(plan, stages, folder, *, name, replicas):
+def write_report(plan: Plan, folder: Path, *, replicas: int) -> int:
     """Write results.json, results.md and the figures of what is trained so far.
 
     Raises
     ------
     InputError
-        When nothing is, or when trained arms were made from something else than the plan says now.
+        When nothing is.
     """
     style.load_style()  # the missing package is named before the work, not after it
-    done = {job.name: job for stage in stages.values() for job in stage if is_done(job)}
-    results = {"name": name, **evaluate(plan, done, stages, replicas)}
+    results = {"name": plan.name, **evaluate(plan, replicas)}
+    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / RESULTS, results)
     write_document([folder / RESULTS], folder / "results.md")
     print(f"{folder / RESULTS}\n{folder / 'results.md'}")
     return 0
 
 
-def evaluate(plan, done, stages, replicas):
+def evaluate(plan: Plan, replicas: int) -> dict:
     """Everything that results.json holds.
 
     Parameters
     ----------
     plan : plan.Plan
-    done : {name: jobs.Job} of the finished ones
-    stages : {name: [jobs.Job]} of all
     replicas : of the bootstrap
     """
-    cells = finished(plan, done)
+    cells = finished(plan)
     if not any(found for _, found in cells.values()):
-        raise InputError("nothing of this study is trained yet: run it without --report")
-    predictions = {
-        key: [read(done[run.name].folder / PREDICTION) for run in found] for key, (_, found) in cells.items() if found
-    }
-    together = ensembles(plan, done)
+        raise InputError("nothing of this study is trained and tested yet: train_scripts/study.sh run")
+    predictions = {key: [read(predicted(plan, run)) for run in found] for key, (_, found) in cells.items() if found}
+    together = ensembles(plan)
     cells |= {key: (cell, runs.of_cell(plan, cell)) for key, (cell, _) in together.items()}
-    given = existing(plan, done)
+    given = existing(plan)
     cells |= {key: (cell, []) for key, (cell, _) in given.items()}
     predictions |= {key: [found] for key, (_, found) in (together | given).items()}
     every = [p for found in predictions.values() for p in found]
@@ -66,11 +63,9 @@ def evaluate(plan, done, stages, replicas):
     config = plan.config(plan.cells[0].tier)
     task = figures.study_task(every, class_names(every, config), plan.background)
     samples, averaged = figures.collect(task, predictions, replicas)
-    jobs = [job for stage in stages.values() for job in stage]
     jets = np.bincount(task.labels, minlength=len(task.names)).tolist()
-    sizes = {(cell.student, cell.tier): plan.config(cell.tier) for cell, _ in cells.values()}
-    sizes |= {(cell.student, cell.tier): of.config for _, of, cell in taught_by(plan)}
-    sizes = {(network, tier): size_of(plan, network, config) for (network, tier), config in sizes.items()}
+    work = [step for step in steps.of_plan(plan) if step.kind in WORK]
+    done = [step for step in work if all(map(Path.is_file, map(Path, step.outputs)))]
     return {
         "title": plan.title,
         "training_jets": {name: count_jets(patterns) for name, patterns in plan.samples.items()},
@@ -80,14 +75,28 @@ def evaluate(plan, done, stages, replicas):
         "bootstrap_replicas": replicas,
         "baseline": plan.baseline,
         "ceiling": plan.ceiling,
-        "jobs": {"done": len(done), "planned": len(jobs)},
-        "minutes": round(sum(read_record(job)["seconds"] for job in done.values()) / 60, 1),
-        "cells": [describe(plan, key, cells, samples, sizes) for key in samples],
+        "jobs": {"done": len(done), "planned": len(work)},
+        "minutes": round(sum(map(seconds, done)) / 60, 1),
+        "cells": [describe(plan, key, cells, samples) for key in samples],
     }
 
 
-def finished(plan, done):
-    """All cells with their finished trainings: {(role, network, tier, sample, arm): (Cell, [Run])}, teachers first.
+def seconds(step: steps.Step) -> float:
+    """How long a step took, as snakemake's benchmark says; 0 for one that was made by hand."""
+    path = Path("logs", step.run, f"{step.kind}.tsv")
+    if not path.is_file():
+        return 0.0
+    with open(path, encoding="utf-8") as file:
+        return sum(float(row["s"]) for row in csv.DictReader(file, delimiter="\t"))
+
+
+def predicted(plan: Plan, run: runs.Run) -> Path:
+    """The file with what a training says of the test jets."""
+    return Path("training", runs.run_name(plan, run), steps.PREDICTION)
+
+
+def finished(plan: Plan) -> dict:
+    """All cells with their finished trainings: {(role, model, tier, sample, arm): (Cell, [Run])}, teachers first.
 
     Teachers that are arms of the baseline themselves, as in self-distillation, are there once, as students.
     """
@@ -101,43 +110,39 @@ def finished(plan, done):
             if cell[:3] not in students:
                 found[key] = cell._replace(seeds=tuple(seeds))
     found |= {("student", *cell[:4]): cell for cell in plan.cells}
-    return {key: (cell, [run for run in runs.of_cell(plan, cell) if run.name in done]) for key, cell in found.items()}
+    done = {
+        key: [run for run in runs.of_cell(plan, cell) if predicted(plan, run).is_file()] for key, cell in found.items()
+    }
+    return {key: (cell, done[key]) for key, cell in found.items()}
 
 
-def ensembles(plan, done):
+def ensembles(plan: Plan) -> dict:
     """The mean of the scores of each teacher with several members: {key as of `finished`: (Cell, Prediction)}."""
     found = {}
     for name, cells in runs.teacher_cells(plan).items():
         for cell in cells:
-            members = runs.of_cell(plan, cell)
-            if len(members) > 1 and name != plan.ceiling and all(run.name in done for run in members):
-                read_in = [read(done[run.name].folder / PREDICTION) for run in members]
+            paths = [predicted(plan, run) for run in runs.of_cell(plan, cell)]
+            if len(paths) > 1 and name != plan.ceiling and all(map(Path.is_file, paths)):
+                read_in = [read(path) for path in paths]
                 scores = np.mean([p.scores for p in read_in], axis=0)
                 found[("ensemble", *cell[:3], name)] = (cell, read_in[0]._replace(scores=scores))
     return found
 
 
-def taught_by(plan):
-    """Existing checkpoints that teach: list of (a training of a student, Members, the teacher as a Cell)."""
-    found = []
+def existing(plan: Plan) -> dict:
+    """What existing checkpoints say of the test jets, as `ensembles`."""
+    found = {}
     for run in runs.taught_by_checkpoints(plan):
-        of, name = run.teacher, next(cell.teacher for cell in plan.cells if run in runs.of_cell(plan, cell))
-        tier = of.tier if of.config == plan.config(of.tier) else Path(of.config).stem
-        found.append((run, of, Cell(of.network, tier, "", name, None, {}, (), {})))
+        of, folder = run.teacher, Path(steps.on_test(plan, run))
+        if (folder / steps.CACHED).is_file():
+            name = next(cell.teacher for cell in plan.cells if run in runs.of_cell(plan, cell))
+            tier = of.tier if of.config == plan.config(of.tier) else Path(of.config).stem
+            cell = Cell(of.model, tier, "", name, None, {}, (), {})
+            found[("teacher", *cell[:4])] = cell, prediction(folder, list(plan.dataset.test))
     return found
 
 
-def existing(plan, done):
-    """What existing checkpoints say of the test jets, as `ensembles`."""
-    jobs = {soft_targets(on_test(run)): cell for run, _, cell in taught_by(plan)}
-    return {
-        ("teacher", *cell[:4]): (cell, prediction(done[name].folder, plan.test))
-        for name, cell in jobs.items()
-        if name in done
-    }
-
-
-def describe(plan, key, cells, samples, sizes):
+def describe(plan, key, cells, samples):
     """One cell of results.json."""
     (role, *_), (cell, found) = key, cells[key]
     entry = {
@@ -150,7 +155,7 @@ def describe(plan, key, cells, samples, sizes):
         "grid": cell.point,
         "options": options_of(plan, cell) if role == "student" else {},
         "seeds": [run.seed for run in found],
-        **sizes[cell.student, cell.tier],
+        **size_of(plan, cell, found),
         **{name: compare.mean(sample, positive=name in figures.EFFICIENCIES) for name, sample in samples[key].items()},
     }
     if role == "student" and cell.arm != plan.baseline:
@@ -171,9 +176,7 @@ def gains(plan, key, cells, samples):
     entry = {
         "paired_seeds": common,
         "ratio": {n: figures.paired_ratio(mine[n], twin[n]) for n in figures.EFFICIENCIES if n in mine},
-        "difference": {
-            n: figures.paired_difference(mine[n], twin[n]) for n in ("accuracy", "auc", "ece") if n in mine
-        },
+        "difference": {n: figures.paired_difference(mine[n], twin[n]) for n in ("accuracy", "auc", "ece") if n in mine},
     }
     ceiling = ceiling_of(plan, cell, samples)
     if ceiling:
@@ -186,23 +189,29 @@ def ceiling_of(plan, cell, samples):
     """The samples of the large model with the inputs of a student, if it is trained."""
     if plan.ceiling is None:
         return None
-    of = runs.members(plan, plan.ceiling, *cell[:3])
-    keys = [(role, *of[:3], plan.baseline) for role in ("ceiling", "student")]
+    of = runs.settled(plan, plan.ceiling, *cell[:3])
+    keys = [("ceiling", *of[:3], ""), ("student", *of[:3], plan.baseline)]
     return next((samples[key] for key in keys if key in samples), None)
 
 
 def options_of(plan, cell):
-    """The options of networks/distill.py that an arm is trained with, the defaults among them."""
+    """The options of networks/distill.py that an arm is trained with, those of the model's file among them."""
     if cell.teacher is None:
         return cell.options
-    defaults = {"kd_alpha": Options.kd_alpha, "kd_temperature": Options.kd_temperature}
-    return defaults | plan.networks[cell.student].distillation | cell.options
+    settings = plan.settings | plan.models[cell.student].settings | cell.settings
+    told = {name: float(settings[name.upper()]) for name in ("kd_alpha", "kd_temperature") if name.upper() in settings}
+    return plan.models[cell.student].script.distillation | told | cell.options
 
 
-def size_of(plan, network, config):
-    """Parameters, FLOPs and particles of a network with the inputs of a data config."""
-    found = complexity(plan.networks[network].file, config, plan.networks[network].options)
-    return {name: found[name] for name in ("parameters", "flops", "particles")}
+def size_of(plan, cell, found):
+    """Parameters, FLOPs and particles of a cell, as its prediction says; counted here for an existing checkpoint."""
+    if found:
+        size = json.loads(predicted(plan, found[0]).with_name("pred.model.json").read_text(encoding="utf-8"))
+    else:
+        script = plan.models[cell.student].script
+        config = plan.teachers[cell.arm].config or plan.config(cell.tier)
+        size = complexity(script.network, config, parse_options(script.options))
+    return {name: size[name] for name in ("parameters", "flops", "particles")}
 
 
 def count_jets(patterns):

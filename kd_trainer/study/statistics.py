@@ -8,9 +8,10 @@ for one seed) and total, both in quadrature.
 import numpy as np
 
 from kd_trainer.evaluate import compare, metrics
-from kd_trainer.evaluate.bootstrap import bootstrap
-from kd_trainer.evaluate.calibration import accuracy_statistic, balanced_weights, ece_statistic
+from kd_trainer.evaluate.bootstrap import accuracy_statistic, bootstrap
+from kd_trainer.evaluate.calibration import balanced_weights, ece_statistic
 from kd_trainer.evaluate.task import make_task, measure
+from kd_trainer.evaluate.uncertainties import figure, in_quadrature, standard_error
 from kd_trainer.evaluate.working_points import WorkingPoint
 
 EFFICIENCIES = {"rej30": 0.3, "rej50": 0.5}
@@ -42,9 +43,7 @@ def collect(task, cells, replicas):
     averaged : {rej30, rej50: the working points in the mean, those at which every tagger leaves enough jets}
     """
     weights = balanced_weights(task.labels)
-    measured = {
-        (key, seed): measure(task, p.scores) for key, found in cells.items() for seed, p in enumerate(found)
-    }
+    measured = {(key, seed): measure(task, p.scores) for key, found in cells.items() for seed, p in enumerate(found)}
     statistics = {}
     for (key, seed), m in measured.items():
         scores = cells[key][seed].scores
@@ -86,30 +85,20 @@ def restrict(sample, seeds):
     return compare.Sample(sample.values[seeds], sample.replicas[seeds])
 
 
-def number(value, statistical, seed_error):
-    """A figure with its uncertainties."""
-    total = float(np.hypot(statistical, seed_error or 0.0))
-    return {"value": float(value), "statistical": float(statistical), "seed_error": seed_error, "total": total}
-
-
-def _standard_error(values):
-    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
-
-
 def paired_ratio(first, second):
     """Geometric mean over seeds of the ratio of two samples with the same seeds, for rejections."""
     logs = np.log(first.values / second.values)
     value = np.exp(logs.mean())
     statistical = value * np.std(np.log(first.replicas / second.replicas).mean(axis=0), ddof=1)
-    error = _standard_error(logs)
-    return number(value, statistical, None if error is None else float(value * error))
+    error = standard_error(logs)
+    return figure(value, statistical, None if error is None else float(value * error))
 
 
 def paired_difference(first, second):
     """Mean over seeds of the difference of two samples with the same seeds."""
     differences = first.values - second.values
     statistical = np.std((first.replicas - second.replicas).mean(axis=0), ddof=1)
-    return number(differences.mean(), statistical, _standard_error(differences))
+    return figure(differences.mean(), statistical, standard_error(differences))
 
 
 def recovered(distilled, twin, ceiling):
@@ -135,14 +124,13 @@ def recovered(distilled, twin, ceiling):
     means = [sample.replicas.mean(axis=0) for sample in (distilled, twin, ceiling)]
     statistical = np.std(sum(slope * mean for slope, mean in zip(slopes, means)), ddof=1)
     errors = [
-        _standard_error(slopes[0] * distilled.values + slopes[1] * twin.values),
-        _standard_error(slopes[2] * ceiling.values),
+        standard_error(slopes[0] * distilled.values + slopes[1] * twin.values),
+        standard_error(slopes[2] * ceiling.values),
     ]
-    known = [error for error in errors if error is not None]
-    return number((kd - ce) / way, statistical, float(np.hypot.reduce(known)) if known else None)
+    return figure((kd - ce) / way, statistical, in_quadrature(errors))
 
 
 def _uncertainty_of_way(twin, ceiling):
     """Standard deviation of the distance between two samples of independent seeds on the same test jets."""
     statistical = np.std(ceiling.replicas.mean(axis=0) - twin.replicas.mean(axis=0), ddof=1)
-    return np.hypot.reduce([statistical, *(_standard_error(sample.values) or 0.0 for sample in (twin, ceiling))])
+    return in_quadrature([statistical, *(standard_error(sample.values) for sample in (twin, ceiling))])

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from weaver.nn.model.ParticleTransformer import SequenceTrimmer
 
+from kd_trainer.classes import names_of
 from kd_trainer.configs import PREFIX
 from kd_trainer.digests import sha256
 from kd_trainer.errors import InputError
@@ -161,12 +162,12 @@ def describe_inputs(data_config):
 
 def _check_classes(teacher, data_config):
     """The number of classes."""
-    known = data_config.label_value if data_config.label_type == "simple" else data_config.labels.get("names")
+    known = names_of(data_config.labels)
     shapes = {k: (2, *data_config.input_shapes[k][1:]) for k in teacher.input_names}
     logits = teacher({PREFIX + k: torch.ones(shape) for k, shape in shapes.items()}, "cpu").logits
     if logits.ndim != 2 or (known and logits.shape[1] != len(known)):
         raise InputError(
             f"the teacher gives an output of shape {tuple(logits.shape)} for two jets, "
-            f"the data config has {len(known or [])} classes"
+            f"the data config has {len(known)} classes"
         )
     return logits.shape[1]

@@ -229,7 +229,7 @@ def test_the_teacher_of_growth_sees_all_jets(tmp_path, monkeypatch):
         (["step", "--student-config", "no.yaml"], "data config no.yaml does not exist"),
         (["step", "--teacher", "no.py"], "no.py is not there"),
         (["step", *TEACHER, "--weights", "no.pt"], "no.pt does not exist"),
-        (["step", "no.parquet"], "no.parquet cannot be read"),
+        (["step", "no.parquet"], "no file matches no.parquet"),
         (["step", *TEACHER, "-o", "phi_dims", "(8,"], "-o phi_dims (8, is not a Python literal"),
         (["cache", "--repetitions", "0"], "there is nothing to measure: give --repetitions or --chunks"),
         (["cache", "--jets", "3"], "--jets has to be at least 4"),

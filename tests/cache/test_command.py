@@ -16,8 +16,7 @@ from weaver.utils.dataset import DataConfig, _load_next
 from weaver.utils.import_tools import import_module
 
 from kd_trainer import configs as data_configs
-from kd_trainer.cache import compute as produce
-from kd_trainer.cache import fingerprint
+from kd_trainer.cache import compute, fingerprint
 from kd_trainer.cache.paths import targets_of
 from kd_trainer.cache.ranks import rank_and_size, share
 from kd_trainer.errors import InputError
@@ -47,7 +46,7 @@ def content(folder):
 
 
 def test_logits_are_the_teachers_in_the_order_of_the_jets(make_cache, teacher, files, cache, monkeypatch):
-    monkeypatch.setattr(produce, "JETS", 20)  # several chunks and row groups
+    monkeypatch.setattr(compute, "JETS", 20)  # several chunks and row groups
     result = make_cache(cache, *files, "--dtype", "float32")
     assert "rank 0 of 1: 2 of 2 files, 0 of them complete" in result.stdout
     assert f"{2 * JETS + 1} of {2 * JETS + 1} jets were selected and written" in result.stdout
@@ -299,9 +298,9 @@ class Full:
 
 @pytest.mark.parametrize("room", [0, 20000, 10**9])
 def test_full_disk(make_cache, files, cache, monkeypatch, room):
-    writer = produce.Writer
-    monkeypatch.setattr(produce, "JETS", 30)
-    monkeypatch.setattr(produce, "Writer", lambda file, made: writer(Full(file, room), made))
+    writer = compute.Writer
+    monkeypatch.setattr(compute, "JETS", 30)
+    monkeypatch.setattr(compute, "Writer", lambda file, made: writer(Full(file, room), made))
     result = make_cache(cache, *files, check=False)
     if room == 10**9:
         assert result.returncode == 0
@@ -316,7 +315,7 @@ def test_a_file_that_changes_while_it_is_read(make_cache, files, cache, monkeypa
         os.utime(files[0], ns=(0, 7))
         return chunks
 
-    monkeypatch.setattr(produce, "ahead", touching)
+    monkeypatch.setattr(compute, "ahead", touching)
     assert "a/jets.parquet changed while it was read" in make_cache(cache, files[0], check=False).stderr
     assert not content(cache)
 
@@ -338,7 +337,7 @@ def test_names_of_files(tmp_path, files):
         "cache/x/jets.parquet", "cache/b/jets.parquet"]  # fmt: skip
     with pytest.raises(InputError, match="would both become .*/x/jets.parquet: put them into groups of other names"):
         targets_of([f"x:{files[0]}", f"x:{files[1]}"], tmp_path)
-    with pytest.raises(InputError, match="there is no file nothing"):
+    with pytest.raises(InputError, match="no file matches nothing"):
         targets_of(["x:nothing*.root"], tmp_path)
 
 

@@ -92,7 +92,7 @@ def test_a_class_at_the_end_of_a_file_is_found(files):
 
 def test_pattern_without_files(files):
     result = check(f"{files}/*.parquet", "/no/such/folder/*.root")
-    assert result.stderr == "kd_trainer check: no file matches /no/such/folder/*.root: is DATADIR right?\n"
+    assert result.stderr == "kd_trainer check: no file matches /no/such/folder/*.root: is the path (DATADIR) right?\n"
 
 
 def test_many_files_by_metadata(files, tmp_path):

@@ -109,4 +109,4 @@ def test_form_that_is_another_network(own_dir, val_files):
 
 def test_wrong_numbers(own_dir, val_files):
     result = kd_trainer("hls", own_dir, *val_files, "--reuse-factor", 0, check=False)
-    assert result.returncode == 1 and "have to be at least 1" in result.stderr
+    assert result.returncode == 1 and "--reuse-factor has to be at least 1" in result.stderr

@@ -8,7 +8,7 @@ import yaml
 from distillation import L1
 from helpers import kd_trainer, random_jets
 
-from kd_trainer.deploy.complete import complete
+from kd_trainer.deploy.command import complete
 from kd_trainer.deploy.session import open_session
 from kd_trainer.deploy.tagger import Tagger
 from kd_trainer.errors import InputError

@@ -10,8 +10,8 @@ from helpers import CLASSES, ROOT, kd_trainer, random_jets
 from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
 
-from kd_trainer.deploy import complete as deploy
 from kd_trainer.deploy import reference
+from kd_trainer.deploy.command import complete
 from kd_trainer.deploy.inputs import NO_PARTICLES, NOT_FINITE_INPUT, NOT_FINITE_SCORE
 from kd_trainer.deploy.score_files import writer
 from kd_trainer.deploy.tagger import Tagger
@@ -135,7 +135,7 @@ def test_embedding(val_files, tmp_path):
     torch.onnx.export(model.eval(), inputs, tmp_path / "model.onnx", **names, opset_version=15, dynamo=False)
     DataConfig.load(str(config)).export_json(tmp_path / "preprocess.json")
     source = reference.describe(ROOT / "networks" / "ParT.py", options, tmp_path / "net.pt")
-    deploy.complete(tmp_path, config, source)
+    complete(tmp_path, config, source)
     kd_trainer("parity", tmp_path, *val_files)  # passes, although empty jets are NaN
     for name in ("tagged.parquet", "tagged.root"):
         kd_trainer("tag", tmp_path, val_files[0], "-o", tmp_path / name, "--keep")
@@ -195,7 +195,7 @@ def test_files_with_other_types(model_dir, val_files, tmp_path):
 @pytest.mark.parametrize(("options", "text"), [
     (["-o", "scores.txt"], "the output is .parquet or .root"),
     (["-o", "o.root", "--keep", "jet_nothing"], "--keep jet_nothing: no branch of that name"),
-    (["-o", "o.root", "--chunk", 0], "have to be at least 1"),
+    (["-o", "o.root", "--chunk", 0], "--chunk has to be at least 1"),
     (["-o", "o.root", "--model", "other.onnx"], "other.onnx: export the model first"),
 ])  # fmt: skip
 def test_wrong_arguments(model_dir, val_files, tmp_path, monkeypatch, options, text):

@@ -19,9 +19,9 @@ from kd_trainer.cache import fingerprint
 SLOW = """
 import sys, time
 from kd_trainer.__main__ import main
-from kd_trainer.cache import compute as produce
+from kd_trainer.cache import compute
 from kd_trainer.teacher.frozen import Teacher
-produce.JETS = 20
+compute.JETS = 20
 call = Teacher.__call__
 Teacher.__call__ = lambda self, X, device: (time.sleep({delay}), call(self, X, device))[1]
 sys.exit(main(sys.argv[1:]))

@@ -125,14 +125,6 @@ def test_class_names(tmp_path, write, scores):
         predictions.class_names([nameless], config)
 
 
-def test_expand(tmp_path):
-    for name in ("s2.root", "s1.root", "t.root"):
-        (tmp_path / name).touch()
-    found = predictions.expand(f"{tmp_path}/s*.root,{tmp_path}/t.root,{tmp_path}/s1.root")
-    assert found == [f"{tmp_path}/{name}" for name in ("s1.root", "s2.root", "t.root")]
-    assert predictions.expand("no*.root") == ["no*.root"]
-
-
 def test_sidecar(tmp_path, write_sidecar):
     paths = [tmp_path / "a.root", tmp_path / "b.root"]
     assert predictions.sidecar(paths) == {}

@@ -251,7 +251,7 @@ def test_hundreds_of_classes_under_other_names(tmp_path, write):
     [
         (["{a}"], "is not NAME=PRED[,PRED...]"),
         (["x={a}", "x={b}"], "the name x is given twice"),
-        (["x={tmp}/none*.root"], "none*.root is not there"),
+        (["x={tmp}/none*.root"], "no file matches {tmp}/none*.root"),
         (["x={a}", "y={shuffled}"], "a.root and {tmp}/shuffled.root do not hold the same jets"),
         (["x={a},{shuffled}"], "a.root and {tmp}/shuffled.root do not hold the same jets"),
         (["x={no_hbb}"], "no_hbb.root has no test jets of class Hbb"),

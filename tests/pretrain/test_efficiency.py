@@ -57,6 +57,30 @@ def test_table_and_plot(predictions, tmp_path):
     assert "gain in accuracy over scratch" in result.stdout and "| 20 " in (out / "efficiency.md").read_text()
 
 
+def test_numbers_of_jets_from_files(predictions, tmp_path):
+    """Those that `kd_trainer subset` writes: of the jets with labels, and of those without."""
+    for name, jets in (("unlabelled_1", 5000), ("labelled_0.1", 20)):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"jets": jets, "of": 9999}))
+    labelled, unlabelled = tmp_path / "labelled_0.1.json", tmp_path / "unlabelled_1.json"
+    points = [arguments(predictions, "scratch", 20).replace(":20=", f":{labelled}="),
+              arguments(predictions, "finetune", 20).replace(":20=", f":{unlabelled}:{labelled}=")]  # fmt: skip
+    kd_trainer("efficiency", *points, "--data-config", CONFIG, "--replicas", 20, "-o", tmp_path / "out")
+    results = json.loads((tmp_path / "out" / "efficiency.json").read_text())
+    found = [(point["start"], point["labels"]) for point in results["points"]]
+    assert found == [("scratch", 20), ("finetune, 5000 unlabelled", 20)]
+
+
+@pytest.mark.parametrize("content", [None, "no JSON", "[]", '{"of": 3}'])
+def test_a_file_without_the_number_of_jets(content, predictions, tmp_path):
+    path = tmp_path / "x.json"
+    if content is not None:
+        path.write_text(content)
+    wrong = arguments(predictions, "scratch", 20).replace(":20=", f":{path}=")
+    result = kd_trainer("efficiency", wrong, "-o", tmp_path / "out", check=False)
+    assert result.returncode == 1
+    assert result.stderr == f"kd_trainer efficiency: {path} is not a file that `kd_trainer subset` has written\n"
+
+
 @pytest.mark.parametrize("name", ["finetune", "finetune:few", ":20", "finetune:0"])
 def test_names_of_points(name, predictions, tmp_path):
     wrong = arguments(predictions, "scratch", 20).replace("scratch:20", name, 1)

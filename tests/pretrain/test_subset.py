@@ -1,5 +1,7 @@
 """Subsets of jets: nested, of the right size, the same in every epoch and in every order of the files."""
 
+import json
+
 import awkward as ak
 import numpy as np
 import pytest
@@ -82,6 +84,7 @@ def test_weaver_trains_on_the_same_jets_in_every_epoch_and_order_of_files(files,
     assert epoch(tmp_path / "labelled_0.3.yaml", files[::-1]) == chosen["0.3"]
     for fraction, size in sizes.items():
         assert f"{fraction}: {size} of 300 jets, {tmp_path}/labelled_{fraction}.yaml\n" in result.stdout
+        assert json.loads((tmp_path / f"labelled_{fraction}.json").read_text()) == {"jets": size, "of": 300}
 
 
 def test_subset_without_labels(files, tmp_path):

@@ -4,8 +4,8 @@ import awkward as ak
 import numpy as np
 import pytest
 
+from kd_trainer.datasets.kinematics import wrap
 from kd_trainer.simulate.clustering import cluster, n_subjettiness, soft_drop_mass
-from kd_trainer.simulate.events import wrap
 from kd_trainer.simulate.selection import in_window, match_nearest, match_resonances
 
 

@@ -4,7 +4,8 @@ import awkward as ak
 import numpy as np
 import pytest
 
-from kd_trainer.simulate.events import rapidity, resonances, stable_particles
+from kd_trainer.datasets.kinematics import rapidity
+from kd_trainer.simulate.events import resonances, stable_particles
 
 # pid, status and mother in a record with a top quark, its copy, W and b, a copy of the W, its quarks, and a gluon
 TOP = [(90, -11, 0), (6, -22, 0), (6, -62, 1), (24, -22, 2), (5, -23, 2), (24, -52, 3)]

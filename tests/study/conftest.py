@@ -5,23 +5,23 @@ import yaml
 from helpers import ROOT
 
 
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch):
+    """Studies name files as seen from the root of the repository, where their commands run."""
+    monkeypatch.chdir(ROOT)
+
+
 @pytest.fixture(scope="session")
 def content():
-    """content(folder, **changes): the mapping of a study.yaml, on the jets of a folder."""
+    """content(**changes): the mapping of a study.yaml, for the jets of DATADIR."""
 
-    def make(jets="jets", **changes):
-        network = {"network": "networks/PFN.py", "options": {"phi_dims": [16, 16], "rho_dims": [16]},
-                   "training": "--num-epochs 1 --start-lr 1e-2", "distillation": {"kd_temperature": 1.0}}  # fmt: skip
+    def make(**changes):
         return {
             "title": "Miniature",
-            "data": {
-                "config": str(ROOT / "data" / "JetClass" / "JetClass"),
-                "train": {"all": [f"{jets}/train/*.parquet"]},
-                "val": [f"{jets}/val/*.parquet"],
-                "test": [f"{jets}/val/*.parquet"],
-            },
-            "weaver": "--num-workers 0 --fetch-step 1 --batch-size 64 --optimizer adamW",
-            "networks": {"PFN": network},
+            "dataset": "TopLandscape",
+            "samples": {"all": ["$DATADIR/train/*.parquet"]},
+            "weaver": "--num-epochs 1 --batch-size 64 --samples-per-epoch 400 --samples-per-epoch-val 100 --num-workers 0",
+            "models": {"PFN": {"model": "PFN-1k", "weaver": "--start-lr 1e-2"}},
             "students": ["PFN"],
             "tiers": ["l1"],
             "seeds": [1, 2],

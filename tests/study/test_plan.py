@@ -1,79 +1,103 @@
 """The YAML of a study: what it expands to, and what is refused."""
 
-import copy
-
 import pytest
 from helpers import ROOT
 
 from kd_trainer.errors import InputError
 from kd_trainer.study import plan as plans
-from kd_trainer.study import runs
+from kd_trainer.study import runs, scripts
+from kd_trainer.study.variables import expand
 
-LARGE = {"network": "networks/ParT.py"}
+STUDIES = ROOT / "train_scripts" / "studies"
 
 
-def teachers(content, **more):
-    networks = content()["networks"] | {"ParT": LARGE}
-    return content(networks=networks, teachers={"self": {}, **more})
+def parse(content, **environment):
+    return plans.parse(content, "study.yaml", {"DATADIR": "jets", **environment})
 
 
 def test_arms_are_the_product_of_students_tiers_grids_and_seeds(content):
     study = content(
-        students=["PFN", "small"],
+        students=["PFN", "dense"],
         tiers=["l1", "hlt"],
-        networks={"PFN": {"network": "networks/PFN.py"}, "small": {"network": "networks/dense.py"}},
         arms={
             "labels": {},
             "scan": {"teacher": "self", "seeds": [2], "tiers": ["l1"],
                      "grid": {"kd_alpha": [0.5, 1.0], "kd_temperature": [1.0, 3.0, 5.0]}},
         },
     )  # fmt: skip
-    plan = plans.parse(study)
+    plan = parse(study)
     scan = [cell for cell in plan.cells if cell.teacher]
     assert len(plan.cells) - len(scan) == 4 and len(scan) == 2 * 2 * 3
     assert {cell.arm for cell in scan} >= {"scan, kd_alpha 0.5, kd_temperature 1.0"}
     assert all(cell.seeds == (2,) and cell.tier == "l1" for cell in scan)
     assert scan[0].options == {"kd_alpha": 0.5, "kd_temperature": 1.0}
-    first, second = runs.stages(plan)
-    assert [run.name for run in first] == ["PFN_l1_all_labels_seed1", "small_l1_all_labels_seed1"]
-    assert len({run.name for run in first + second}) == len(first + second) == 4 * 2 + 12
+    teachers, students = runs.stages(plan)
+    assert not teachers  # the students of the baseline teach
+    assert len({runs.run_name(plan, run) for run in students}) == len(students) == 4 * 2 + 12
 
 
 def test_what_a_teacher_leaves_open_is_the_students(content):
-    study = teachers(content, full={"network": "ParT", "tier": "full", "seeds": [1, 2]}, large={"network": "ParT"})
-    study["data"]["train"]["few"] = ["few.parquet"]
+    more = {"full": {"model": "ParT", "tier": "kin", "seeds": [1, 2]}, "large": {"model": "ParT"}}
+    study = content(teachers={"self": {}, **more})
+    study["samples"]["few"] = ["few.parquet"]
     study["arms"] = {
         "labels": {"samples": ["all", "few"]},
         **{name: {"teacher": name, "samples": ["few"]} for name in ("self", "full", "large")},
     }
-    plan = plans.parse(study)
-    of = {c.arm: runs.members(plan, c.teacher, *c[:3]) for c in plan.cells if c.teacher}
+    plan = parse(study)
+    of = {c.arm: runs.settled(plan, c.teacher, *c[:3]) for c in plan.cells if c.teacher}
     assert of["self"][:4] == ("PFN", "l1", "few", (1,))
-    assert of["full"][:4] == ("ParT", "full", "all", (1, 2))  # a teacher of its own learns from the first sample
+    assert of["full"][:4] == ("ParT", "kin", "all", (1, 2))  # a teacher of its own learns from the first sample
     assert of["large"][:4] == ("ParT", "l1", "all", (1,))
-    names = [run.name for run in runs.trained(plan, of["full"])]
-    assert names == ["ParT_full_all_labels_seed1", "ParT_full_all_labels_seed2"]
+    names = [runs.run_name(plan, run) for run in runs.trained(plan, of["full"])]
+    assert names == ["study_study/ParT_kin_all_seed1", "study_study/ParT_kin_all_seed2"]
+    (twin,) = runs.trained(plan, of["self"])
+    assert runs.run_name(plan, twin) == "study_study/PFN_l1_few_labels_seed1"
 
 
-def test_students_are_ordered_seed_by_seed(content):
-    _, students = runs.stages(plans.parse(content(teachers={"self": {"seeds": [1]}}, seeds=[3, 1])))
-    assert [(run.arm, run.seed) for run in students] == [("labels", 3), ("self", 3), ("self", 1)]
+def test_variables():
+    variables = {"JETS": "1000", "NAME": "a b"}
+    entry = {"x": ["--jets ${JETS/3} --more ${JETS*4}", "$NAME/${NAME}"], "y": 2}
+    assert expand(entry, variables) == {"x": ["--jets 333 --more 4000", "a b/a b"], "y": 2}
+    for text, message in (
+        ("$NONE", "NONE: set that variable in the environment"),
+        ("${NAME*2}", "NAME is 'a b', not a whole number"),
+        ("${JETS/0}", "cannot be divided by 0"),
+    ):
+        with pytest.raises(InputError, match=message):
+            expand(text, variables)
 
 
-def test_options_of_the_student_hold_unless_the_arm_says_otherwise(content):
-    plan = plans.parse(content())
-    (cell,) = [cell for cell in plan.cells if cell.teacher]
-    assert runs.of_cell(plan, cell)[0].options == {"kd_temperature": 1.0, "kd_alpha": 0.5}
+def test_variables_of_the_environment_come_before_the_defaults(content):
+    study = content(defaults={"STUDENT": "dense", "SEED": "1 2"}, students="$STUDENT", seeds="$SEED")
+    assert {cell.student for cell in parse(study).cells} == {"dense"}
+    plan = parse(study, STUDENT="PFN dense", SEED="7", COMMENT="_x")
+    assert {cell.student for cell in plan.cells} == {"PFN", "dense"} and plan.cells[0].seeds == (7,)
+    assert runs.run_name(plan, runs.of_cell(plan, plan.cells[0])[0]) == "study_study_x/PFN_l1_labels_seed7"
+    assert plan.variables == {"DATADIR": "jets", "COMMENT": "_x", "STUDENT": "PFN dense", "SEED": "7"}
+
+
+def test_models_and_datasets_are_those_of_the_scripts(tmp_path):
+    found = scripts.model("PFN-1k")
+    assert found.network == "networks/PFN.py" and dict(found.options)["rho_dims"] == "[16]"
+    assert found.distillation == {"kd_alpha": 0.5, "kd_temperature": 1.0}
+    assert scripts.model("ParT").distillation == {"kd_alpha": 0.7, "kd_temperature": 3.0}
+    (tmp_path / "train").mkdir()
+    jets = scripts.dataset("TopLandscape", {"DATADIR": str(tmp_path)})
+    assert jets.config == "data/TopLandscape/TopLandscape" and jets.test == (f"{tmp_path}/test/*.parquet",)
 
 
 BAD = {
     "arms: nameless": ({"arms": {"labels": {}, "x": {"teacher": "Hinton"}}}, "arm x: unknown teacher 'Hinton'"),
     "unknown key of the study": ({"seed": [1]}, "the study: unknown entry 'seed'; valid are: title"),
     "unknown key of an arm": ({"arms": {"labels": {}, "x": {"kd_alpha": 1}}}, "arm x: unknown entry 'kd_alpha'"),
-    "unknown student": ({"students": ["LHCb"]}, "unknown network 'LHCb'; there are: PFN"),
+    "unknown student": ({"students": ["LHCb"]}, "unknown model 'LHCb'; train_scripts/models has: InteractionNet"),
     "unknown sample": ({"arms": {"labels": {"samples": ["half"]}}}, "unknown sample 'half'; there are: all"),
-    "unknown network": ({"teachers": {"big": {"network": "ParT"}}, "arms": {"labels": {}}}, "unknown network 'ParT'"),
-    "no network file": ({"networks": {"PFN": {"network": "PNF.py"}}}, "network PFN: there is no file PNF.py"),
+    "unknown model": ({"models": {"PFN": {"model": "PNF"}}}, "unknown model 'PNF'"),
+    "unknown dataset": ({"dataset": "Top"}, "unknown dataset 'Top'; train_scripts/datasets has: JetClass"),
+    "unknown key of a model": ({"models": {"PFN": {"network": "PFN.py"}}}, "model PFN: unknown entry 'network'"),
+    "samples": ({"samples": ["a.parquet"]}, "samples has to name them"),
+    "patterns": ({"samples": {"all": "a.parquet"}}, "samples: all has to be a list of files"),
     "unknown tier": ({"tiers": ["l2"]}, "tier l2: there is no data config"),
     "unknown baseline": ({"baseline": "none"}, "baseline: unknown arm 'none'; there are: labels, self"),
     "unknown ceiling": ({"ceiling": "sky"}, "ceiling: unknown teacher 'sky'"),
@@ -87,7 +111,7 @@ BAD = {
     "no arms": ({"arms": {}}, "baseline: unknown arm"),
     "list of arms": ({"arms": ["labels"]}, "arms has to be a mapping from names"),
     "arguments": ({"weaver": "--log 'x"}, "cannot be split"),
-    "weights": ({"teachers": {"self": {"weights": "a.pt"}}}, "weights go with a network and a tier"),
+    "weights": ({"teachers": {"self": {"weights": "a.pt"}}}, "weights go with a model and a tier"),
 }  # fmt: skip
 
 
@@ -95,49 +119,38 @@ BAD = {
 def test_refused(name, content):
     changes, message = BAD[name]
     with pytest.raises(InputError, match=message):
-        plans.parse(content(**changes))
+        parse(content(**changes))
 
 
-def test_data_of_a_study_are_checked(content):
+def test_an_entry_that_is_needed(content):
     study = content()
-    for change, message in (
-        (lambda data: data.pop("val"), "data lacks the entry 'val'"),
-        (lambda data: data.update(train=["a.parquet"]), "train has to name samples"),
-        (lambda data: data.update(test="a.parquet"), "test has to be a list of files"),
-        (lambda data: data.update(test=["$NOT_SET_HERE/a.parquet"]), "set that variable in the environment"),
-    ):
-        broken = copy.deepcopy(study)
-        change(broken["data"])
-        with pytest.raises(InputError, match=message):
-            plans.parse(broken)
+    del study["baseline"]
+    with pytest.raises(InputError, match="the study lacks the entry 'baseline'"):
+        parse(study)
 
 
-def test_the_study_of_a_published_teacher(monkeypatch):
-    for name, value in {"DATADIR": "jets", "PUBLIC_JETS": "public.parquet", "PUBLIC_TEACHER": "published.pt"}.items():
-        monkeypatch.setenv(name, value)
-    plan = plans.read(ROOT / "train_scripts" / "studies" / "public.yaml")
-    assert plan.teachers["published"].weights == "published.pt" and plan.test == ["public.parquet"]
+def test_the_study_of_a_published_teacher(tmp_path):
+    values = {"DATADIR": str(tmp_path), "PUBLIC_JETS": "public.parquet", "PUBLIC_TEACHER": "published.pt"}
+    plan = plans.read(STUDIES / "public.yaml", values)
+    assert plan.teachers["published"].weights == "published.pt" and plan.dataset.test == ("public.parquet",)
     arms = {(cell.student, cell.tier, cell.arm): cell for cell in plan.cells}
     assert len(arms) == 4
     assert all(cell.labelled == (cell.arm == "labels") for cell in plan.cells)
     assert arms["PFN", "kin", "published"].options["kd_alpha"] == 1.0
+    with pytest.raises(InputError, match="PUBLIC_JETS: set that variable in the environment"):
+        plans.read(STUDIES / "public.yaml", {"DATADIR": str(tmp_path)})
 
 
 @pytest.mark.parametrize("name", ["jetclass", "top"])
-def test_shipped_studies_have_the_arms_that_they_are_for(name, monkeypatch):
-    monkeypatch.setenv("DATADIR", "datasets")
-    path = ROOT / "train_scripts" / "studies" / f"{name}.yaml"
-    plan = plans.read(path)
+def test_shipped_studies_have_the_arms_that_they_are_for(name, tmp_path):
+    plan = plans.read(STUDIES / f"{name}.yaml", {"DATADIR": str(tmp_path)})
     cells = [cell for cell in plan.cells if cell.sample == next(iter(plan.samples))]
     for student in ("dense", "PFN"):
         arms = {cell.arm: cell for cell in cells if cell.student == student}
         wanted = {"labels", "smoothing", "self", "full", "ensemble", "large"}
         assert wanted <= set(arms) and all(len(arms[name].seeds) == 5 for name in wanted)
     assert plan.ceiling == "large" and plan.teachers["large"].tier is None
-    assert plan.teachers["self"].network is None and len(plan.teachers["ensemble"].seeds) > 1
-    with pytest.raises(InputError, match="DATADIR/.* set that variable in the environment"):
-        monkeypatch.delenv("DATADIR")
-        plans.read(path)
+    assert plan.teachers["self"].model is None and len(plan.teachers["ensemble"].seeds) > 1
 
 
 def test_files_that_are_no_study(tmp_path):
@@ -149,6 +162,6 @@ def test_files_that_are_no_study(tmp_path):
     ):
         path.write_text(text)
         with pytest.raises(InputError, match=message):
-            plans.read(path)
+            plans.read(path, {})
     with pytest.raises(InputError, match="there is no study"):
-        plans.read(tmp_path / "other.yaml")
+        plans.read(tmp_path / "other.yaml", {})

@@ -1,83 +1,196 @@
-"""A miniature study through the real weaver: interrupted, resumed, reported, written down."""
+"""A miniature study through snakemake and the real weaver: run, changed, killed, on a cluster, reported, written down."""
 
 import json
+import os
+import signal
+import subprocess
+import time
 
+import awkward as ak
 import numpy as np
+import psutil
 import pytest
-from helpers import kd_trainer
+from helpers import fork_bin, kd_trainer, random_jets, script
 
-from kd_trainer.evaluate.calibration import balanced_weights, expected_calibration_error
+from kd_trainer.evaluate.calibration import balanced_weights, ece_statistic
 from kd_trainer.evaluate.predictions import read
-from kd_trainer.study import document, execute, jobs, plots
+from kd_trainer.study import document, plots
+
+RUNS = {f"{arm}{seed}": f"training/study_mini/PFN_l1_{arm}_seed{seed}" for arm in ("labels", "self") for seed in (1, 2)}
 
 
 @pytest.fixture(scope="module")
-def interrupted(content, write, jets, tmp_path_factory):
-    """(study.yaml, folder, records with their times) of a study that was stopped while its last but one arm ended."""
-    folder = tmp_path_factory.mktemp("study")
-    path = write(folder / "mini.yaml", content(jets))
-    written = []
-
-    def stop_at_the_fourth(job, seconds):
-        if len(written) == 3:
-            raise KeyboardInterrupt
-        written.append(job.name)
-        jobs.write_record(job, seconds)
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(execute, "write_record", stop_at_the_fourth)
-        kd_trainer("study", path, "-o", folder / "out", "--jobs", 2)
-    records = {path: path.stat().st_mtime_ns for path in (folder / "out").glob("*/*/record.json")}
-    assert len(records) == 3
-    return path, folder / "out", records
+def jets(tmp_path_factory):
+    """train/, val/ and test/ of jets without physics."""
+    folder = tmp_path_factory.mktemp("jets")
+    for seed, (split, number) in enumerate({"train": 400, "val": 100, "test": 200}.items()):
+        (folder / split).mkdir()
+        ak.to_parquet(random_jets(number, particles=30, seed=seed), folder / split / "jets.parquet")
+    return folder
 
 
 @pytest.fixture(scope="module")
-def finished(interrupted):
-    """(study.yaml, folder) of the same study, resumed and reported."""
-    path, folder, _ = interrupted
-    kd_trainer("study", path, "-o", folder, "--jobs", 2)
-    kd_trainer("study", path, "-o", folder, "--report", "--replicas", 50)
-    return path, folder
+def study(clone, jets, content, write):
+    """study(mode, *arguments, env, **changes): train_scripts/study.sh on a study.yaml with changes."""
+
+    def call(mode, *arguments, env=None, check=True, **changes):
+        path = write(clone / "mini.yaml", content(**changes))
+        env = {"DATADIR": jets, "JOBS": 2, **(env or {})}
+        return script(clone / "train_scripts" / "study.sh", mode, path, *arguments, cwd=clone, env=env, check=check)
+
+    return call
 
 
-def test_a_study_goes_on_where_it_was_stopped(interrupted, finished):
-    _, folder, records = interrupted
-    assert all(path.stat().st_mtime_ns == then for path, then in records.items())
-    runs = [folder / "runs" / f"PFN_l1_all_{arm}_seed{seed}" for arm in ("labels", "self") for seed in (1, 2)]
-    assert sorted(folder.glob("runs/*")) == sorted(runs)
-    assert all((run / name).is_file() for run in runs for name in ("record.json", "pred.root"))
-    log = (runs[3] / "train.log").read_text()
+@pytest.fixture(scope="module")
+def finished(study, clone):
+    """The folder of the clone, and what the first run has said."""
+    done = study("run")
+    return clone, done.stdout + done.stderr
+
+
+def planned(done):
+    """{rule: number of jobs} of a dry run."""
+    lines = (done.stdout + done.stderr).split("Job stats:")[-1].split("total")[0].splitlines()
+    return {words[0]: int(words[1]) for words in map(str.split, lines[3:]) if len(words) == 2}
+
+
+def record(clone, name):
+    return json.loads((clone / name / "net_record.json").read_text())
+
+
+def left_behind(clone):
+    """Processes that work in the clone."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.cwd().startswith(str(clone)) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_every_step_leaves_its_results(finished):
+    clone, said = finished
+    for name in RUNS.values():
+        assert {"net_best_epoch_state.pt", "net_record.json", "pred.root", "pred.model.json"} <= set(
+            os.listdir(clone / name)
+        )
+    log = (clone / "logs" / "study_mini" / "PFN_l1_self_seed1" / "train.log").read_text()
     assert "soft targets from the cache" in log and "alpha 0.5" in log and "ERROR" not in log
-    record = json.loads((runs[3] / "record.json").read_text())
-    assert record["command"][0] == "weaver" and "--data-test" in record["command"]
-    assert not list(folder.glob("runs/*/net_epoch*"))
+    assert "train run=study_mini/PFN_l1_self_seed1: done in " in said
+    assert "(PFN_l1" not in said and "jet/s" in said  # the cache is made alone, so its bar is seen
 
 
-def test_table_of_the_miniature(finished, capsys):
-    _, folder = finished
-    results = json.loads((folder / "results.json").read_text())
+def test_nothing_is_done_twice_and_what_depends_on_a_change_is_done_again(study, finished):
+    clone, _ = finished
+    assert "Nothing to be done" in (again := study("list")).stdout + again.stderr
+    arms = {"labels": {}, "self": {"teacher": "self", "options": {"kd_alpha": 0.9}}}
+    changed = study("list", arms=arms)
+    assert planned(changed) == {"train": 2, "test": 2, "report": 1, "all": 1}
+    assert (
+        "Params have changed since last execution: was kd_alpha 0.5; is kd_alpha 0.9" in changed.stdout + changed.stderr
+    )
+    config = clone / "data" / "TopLandscape" / "TopLandscape_l1.yaml"
+    then, text = config.stat(), config.read_text()
+    config.write_text(text + "# another\n")
+    assert planned(study("list")) == {"baseline": 2, "cache": 1, "train": 2, "test": 4, "report": 1, "all": 1}
+    config.write_text(text)
+    os.utime(config, ns=(then.st_atime_ns, then.st_mtime_ns))
+    model = clone / "train_scripts" / "models" / "dense.sh"
+    model.write_text(model.read_text() + "# another\n")  # of no arm
+    assert "Nothing to be done" in (again := study("list")).stdout + again.stderr
+    checkpoint = clone / RUNS["self1"] / "net_best_epoch_state.pt"
+    weights = checkpoint.read_bytes()
+    checkpoint.write_bytes(weights + b" ")
+    assert planned(study("list")) == {"test": 1, "report": 1, "all": 1}
+    checkpoint.write_bytes(weights)  # as new as before the last line, but with what the steps have read
+    assert "Nothing to be done" in (again := study("list")).stdout + again.stderr
+
+
+def test_a_training_by_hand_is_not_taken_silently(study, finished):
+    clone, _ = finished
+    path = clone / RUNS["self2"] / "net_record.json"
+    text = path.read_text()
+    path.write_text(text + " ")
+    refused = study("list", check=False)
+    path.write_text(text)
+    assert refused.returncode != 0 and "was trained again, but not by this study" in refused.stdout + refused.stderr
+
+
+def test_a_study_that_was_killed_goes_on_and_leaves_nothing_behind(finished, jets, content, write):
+    clone, _ = finished
+    path = write(clone / "mini.yaml", content(seeds=[1]))
+    env = {"DATADIR": jets, "JOBS": 2, "COMMENT": "_killed"}
+    command = [clone / "train_scripts" / "study.sh", "run", path]
+    everything = {**os.environ, **{k: str(v) for k, v in env.items()}, "PATH": f"{fork_bin()}:{os.environ['PATH']}"}
+    begun = clone / "training" / "study_mini_killed" / "PFN_l1_labels_seed1"
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        process = subprocess.Popen(
+            command, cwd=clone, env=everything, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        end = time.monotonic() + 60
+        wanted = begun if number == signal.SIGKILL else begun / "net_record.json"
+        while not wanted.exists() and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.05)
+        assert process.poll() is None and wanted.exists()
+        process.send_signal(number)
+        process.wait(timeout=30)
+        end = time.monotonic() + 5
+        while left_behind(clone) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert left_behind(clone) == []
+    script(*command, cwd=clone, env=env)
+    for arm in ("labels", "self"):
+        name = RUNS[f"{arm}1"]
+        assert record(clone, name.replace("_mini", "_mini_killed"))["sha256"] == record(clone, name)["sha256"]
+
+
+def test_the_same_study_through_a_cluster(study, finished, tmp_path):
+    """Each step is submitted to a queue, here a process of its own, as the profiles of Slurm and HTCondor do."""
+    clone, _ = finished
+    submit = tmp_path / "submit"
+    submit.write_text('#!/usr/bin/env bash\nnohup bash "$1" >"$1.log" 2>&1 &\necho $!\n')
+    submit.chmod(0o755)
+    arguments = ("--executor", "cluster-generic", "--cluster-generic-submit-cmd", submit, "--jobs", 2)
+    study("run", *arguments, env={"COMMENT": "_cluster"}, seeds=[1])
+    for arm in ("labels", "self"):
+        name = RUNS[f"{arm}1"]
+        assert record(clone, name.replace("_mini", "_mini_cluster"))["sha256"] == record(clone, name)["sha256"]
+    results = [
+        json.loads((clone / "training" / f"study_mini{s}" / "results.json").read_text()) for s in ("", "_cluster")
+    ]
+    every, (labels, distilled) = (found["cells"] for found in results)
+    assert labels["auc"]["per_seed"] == every[0]["auc"]["per_seed"][:1]
+    assert distilled["auc"]["per_seed"] == every[1]["auc"]["per_seed"][:1]
+
+
+def test_table_of_the_miniature(finished, jets):
+    clone, _ = finished
+    results = json.loads((clone / "training" / "study_mini" / "results.json").read_text())
     labels, distilled = results["cells"]
     assert (labels["arm"], distilled["arm"], distilled["teacher"]) == ("labels", "self", "self")
     assert labels["seeds"] == distilled["seeds"] == distilled["paired_seeds"] == [1, 2]
     assert distilled["options"] == {"kd_alpha": 0.5, "kd_temperature": 1.0}
-    assert results["training_jets"] == {"all": 400} and sum(results["test_jets"].values()) == 160
+    assert results["training_jets"] == {"all": 400} and sum(results["test_jets"].values()) == 200
+    assert results["jobs"] == {"done": 5, "planned": 5} and results["minutes"] > 0
     assert labels["parameters"] > 500 and labels["particles"] == 16
-    found = [read(folder / "runs" / f"PFN_l1_all_self_seed{seed}" / "pred.root") for seed in (1, 2)]
-    accuracy = [np.mean(p.scores.argmax(axis=1) == p.labels) for p in found]  # as many test jets of each class
+    found = [read(clone / RUNS[f"self{seed}"] / "pred.root") for seed in (1, 2)]
+    weights = [balanced_weights(p.labels) for p in found]
+    accuracy = [np.average(p.scores.argmax(axis=1) == p.labels, weights=w) for p, w in zip(found, weights)]
     assert distilled["accuracy"]["per_seed"] == pytest.approx(accuracy)
-    ece = [expected_calibration_error(p.labels, p.scores, balanced_weights(p.labels)) for p in found]
+    nominal = np.ones((1, len(found[0].labels)))
+    ece = [ece_statistic(p.labels, p.scores, w)(nominal)[0] for p, w in zip(found, weights)]
     assert distilled["ece"]["value"] == pytest.approx(np.mean(ece))
     assert distilled["difference"]["accuracy"]["value"] == pytest.approx(
         distilled["accuracy"]["value"] - labels["accuracy"]["value"]
     )
-    assert distilled["ratio"]["rej30"]["total"] > 0
-    text = (folder / "results.md").read_text()
+    text = (clone / "training" / "study_mini" / "results.md").read_text()
     assert "| PFN      | l1       | labels |" in text and text.count("\n| PFN") == 3
 
 
 def test_document_is_made_anew_from_stored_results(finished, tmp_path):
-    _, folder = finished
+    folder = finished[0] / "training" / "study_mini"
     stored = tmp_path / "results" / "mini.json"
     stored.parent.mkdir()
     stored.write_text((folder / "results.json").read_text())
@@ -93,7 +206,7 @@ def test_document_is_made_anew_from_stored_results(finished, tmp_path):
 
 
 def test_documents_that_cannot_be_written(finished, tmp_path):
-    _, folder = finished
+    folder = finished[0] / "training" / "study_mini"
     page = tmp_path / "page.md"
     page.write_text("no place")
     for source, output, message in (
@@ -109,7 +222,7 @@ def test_documents_that_cannot_be_written(finished, tmp_path):
 
 def test_figures_of_a_scan(finished, tmp_path, monkeypatch):
     """The same cell at two temperatures, alphas, sizes and with two samples: a line in each of the figures."""
-    _, folder = finished
+    folder = finished[0] / "training" / "study_mini"
     results = json.loads((folder / "results.json").read_text())
     _, cell = results["cells"]
     results["training_jets"]["few"] = 100

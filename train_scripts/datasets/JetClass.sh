@@ -1,6 +1,5 @@
 # shellcheck shell=bash disable=SC2034
 # JetClass (arXiv 2202.03772): ten classes, ROOT, a group of files a class.
-DATADIR=${DATADIR:-datasets/JetClass}
 data_config=data/JetClass/JetClass # + _$TIER.yaml
 
 data_train=()

@@ -1,8 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # JetClass-II (arXiv 2405.12972): 188 classes, parquet, three named groups of files.
-DATADIR=${DATADIR:-datasets/JetClassII}
 data_config=data/JetClassII/JetClassII # + _$TIER.yaml
-TEACHER=${TEACHER:-Sophon}
+default_teacher=Sophon
 
 numbered() { # numbered GROUP FIRST LAST: the files of a group
     local i

@@ -1,8 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # Quark/gluon benchmark (arXiv 1810.05165): the converted public files, or folders train, val, test of simulated jets.
-DATADIR=${DATADIR:-datasets/QuarkGluon}
 data_config=data/QuarkGluon/QuarkGluon # + _$TIER.yaml
-TEACHER_TIER=${TEACHER_TIER:-kinpid}
+default_teacher_tier=kinpid
 
 data_options=(--num-workers 1 --fetch-step 1 --in-memory)
 if [[ -d $DATADIR/train ]]; then

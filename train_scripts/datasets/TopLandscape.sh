@@ -1,8 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # Top-tagging benchmark (arXiv 1902.09914): the converted public files, or folders train, val, test of simulated jets.
-DATADIR=${DATADIR:-datasets/TopLandscape}
 data_config=data/TopLandscape/TopLandscape # + _$TIER.yaml
-TEACHER_TIER=${TEACHER_TIER:-kin}
+default_teacher_tier=kin
 
 if [[ -d $DATADIR/train ]]; then
     data_train=("$DATADIR/train/*.parquet")

@@ -1,8 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # Jets simulated here (./train_kd.sh demo), in the format of JetClass.
-DATADIR=${DATADIR:-datasets/demo}
 data_config=data/JetClass/JetClass # + _$TIER.yaml
-TEACHER=${TEACHER:-ParT-small}
+default_teacher=ParT-small
 
 data_train=("$DATADIR/train/*.parquet")
 data_val=("$DATADIR/val/*.parquet")

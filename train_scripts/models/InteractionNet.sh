@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2034
 # Interaction network, linear in the number of particles: the best tagger per FLOP among those measured.
 network=networks/InteractionNet.py
-network_options=()
-training_options=(--batch-size 512 --start-lr 1e-2)
-cuda_options=()
+options=()
+training=(--batch-size 512 --start-lr 1e-2)
+cuda=()
 kd_alpha=0.7 kd_temperature=3.0 # nothing lost in docs/results.md
 head='mod.fc.*' # of the output layer, for fine-tuning

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # MIParT (arXiv 2407.08682) in the size of the benchmarks.
 network=networks/MIParT.py
-network_options=()
-training_options=(--batch-size 512 --start-lr 1e-3)
-cuda_options=(--use-amp)
+options=()
+training=(--batch-size 512 --start-lr 1e-3)
+cuda=(--use-amp)
 head='mod.fc.*' # of the output layer, for fine-tuning

@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2034
 # Deep Sets, small enough for a trigger.
 network=networks/PFN.py
-network_options=()
-training_options=(--batch-size 512 --start-lr 1e-2)
-cuda_options=()
+options=()
+training=(--batch-size 512 --start-lr 1e-2)
+cuda=()
 kd_alpha=0.5 kd_temperature=1.0 # the least harm in docs/results.md
 head='mod.fc.*' # of the output layer, for fine-tuning

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # A student of the kind of ParticleNet: two EdgeConv blocks, narrower, with 7 neighbours.
 network=networks/ParticleNet.py
-network_options=(conv_params "[(7,(32,32,32)),(7,(64,64,64))]" fc_params "[(128,0.1)]")
-training_options=(--batch-size 512 --start-lr 5e-3)
-cuda_options=()
+options=(-o conv_params "[(7,(32,32,32)),(7,(64,64,64))]" -o fc_params "[(128,0.1)]")
+training=(--batch-size 512 --start-lr 5e-3)
+cuda=()
 head='mod.fc.1.*' # of the output layer, for fine-tuning

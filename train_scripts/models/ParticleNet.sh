@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # ParticleNet in the published size, 370k parameters.
 network=networks/ParticleNet.py
-network_options=()
-training_options=(--batch-size 512 --start-lr 1e-2)
-cuda_options=()
+options=()
+training=(--batch-size 512 --start-lr 1e-2)
+cuda=()
 head='mod.fc.1.*' # of the output layer, for fine-tuning

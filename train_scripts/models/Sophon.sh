@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # Sophon (arXiv 2405.12972): ParT with a larger head for the 188 classes of JetClass-II.
 network=networks/Sophon.py
-network_options=()
-training_options=(--batch-size 512 --start-lr 5e-4)
-cuda_options=(--use-amp)
+options=()
+training=(--batch-size 512 --start-lr 5e-4)
+cuda=(--use-amp)
 head='mod.fc.1.*' # of the output layer, for fine-tuning

@@ -2,15 +2,17 @@
 
 import argparse
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from kd_trainer import configs
+from kd_trainer.arguments import check_at_least, parse_options
 from kd_trainer.deploy import hls, parity, reference, session
 from kd_trainer.deploy.model_dir import (
     CONFIG,
-    FINGERPRINT,
     INT8,
     MODEL,
     PREPROCESS,
@@ -21,19 +23,18 @@ from kd_trainer.deploy.model_dir import (
     check_preprocess,
     class_names,
     expected_preprocess,
-    fingerprint,
     read,
     read_json,
+    sign,
 )
-from kd_trainer.deploy.reading import files_of
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate.complexity import parse_options
 from kd_trainer.files import replacing, write_json, write_text
+from kd_trainer.jet_files import files_of
 
 DERIVED = (STATIC, INT8, UNTUNED, QUANTISED, parity.REPORT, hls.REPORT)
 
 
-def complete(folder, data_config, source):
+def complete(folder: str | Path, data_config: str | Path, source: dict[str, Any]) -> None:
     """Put the data config, the source and the padding beside an exported model, and sign the model with them.
 
     Parameters
@@ -70,25 +71,14 @@ def complete(folder, data_config, source):
     sign(folder, folder / MODEL)
 
 
-def check_embedding(path, source, classes):
+def check_embedding(path: str | Path, source: Mapping[str, Any], classes: Sequence[str] | None) -> None:
     """Raise InputError if an embedding was asked for that the model does not give."""
     width = session.open_session(path).get_outputs()[0].shape[-1]
     if source["options"].get("export_embed") and classes and isinstance(width, int) and width <= len(classes):
         raise InputError(f"{source['network']} does not know export_embed: export the model without that option")
 
 
-def sign(folder, path):
-    """Write the fingerprint of preprocess.json into the metadata of a model file."""
-    import onnx
-
-    model = onnx.load(path)
-    others = {entry.key: entry.value for entry in model.metadata_props}
-    onnx.helper.set_model_props(model, {**others, FINGERPRINT: fingerprint(folder)})
-    with replacing(path) as temporary:
-        onnx.save(model, temporary)
-
-
-def export_static(folder, jets):
+def export_static(folder: str | Path, jets: int) -> Path:
     """Write model_static.onnx: `jets` jets at a time, with the number of particles of the data config.
 
     Returns
@@ -108,7 +98,7 @@ def export_static(folder, jets):
     return path
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Complete, export the static variant, compare with torch."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer deploy",
@@ -126,8 +116,7 @@ def main(argv):
     parity.add_options(parser)
     args = parser.parse_args(argv)
     parity.check_options(args)
-    if args.static < 0:
-        raise InputError("--static has to be at least 0")
+    check_at_least(0, args, "static")
     files = files_of(args.files)
     source = reference.describe(args.network, parse_options(args.network_option), args.weights)
     complete(args.model_dir, args.data_config, source)

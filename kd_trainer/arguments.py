@@ -1,0 +1,36 @@
+"""What the arguments of several commands have in common: options of a network, least values, a file of results."""
+
+import argparse
+import ast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from kd_trainer.errors import InputError
+from kd_trainer.files import write_json
+
+
+def parse_options(pairs: Iterable[Sequence[str]]) -> dict[str, Any]:
+    """{key: value} of `-o key value` pairs, the values read as Python literals as weaver does."""
+    options = {}
+    for key, value in pairs:
+        try:
+            options[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            advice = f"a string needs quotes of its own: -o {key} \"'{value}'\""
+            raise InputError(f"-o {key} {value} is not a Python literal; {advice}") from None
+    return options
+
+
+def check_at_least(least: float, args: argparse.Namespace, *names: str) -> None:
+    """InputError unless these arguments, or all numbers of one that is a list, are that large; None is left alone."""
+    for name in names:
+        value = getattr(args, name)
+        if value is not None and min(value if isinstance(value, list) else [value]) < least:
+            raise InputError(f"--{name.replace('_', '-')} has to be at least {least}")
+
+
+def write_output(args: argparse.Namespace, results: Mapping[str, Any]) -> None:
+    """Write the file that `--output` asks for, if it does, and say so."""
+    if args.output:
+        write_json(args.output, results)
+        print(args.output)

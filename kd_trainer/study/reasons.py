@@ -1,0 +1,31 @@
+"""Why snakemake runs a step, in a line that can be read."""
+
+import logging
+import re
+
+LONGEST = 200  # characters
+PARAMS = re.compile(r"Union of exclusive params before and now across all output: before: (.*) now: (.*)", re.DOTALL)
+
+
+class Shorter(logging.Filter):
+    """Shortens the reason of a job in snakemake's log, which names all jets and has whole commands in it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the record, with its reason shortened."""
+        if getattr(record, "reason", None):
+            record.reason = shortened(record.reason)
+        return True
+
+
+def shortened(reason: str) -> str:
+    """The reason, with the words that two commands do not share in place of the commands."""
+    reason = PARAMS.sub(lambda match: "was {}; is {}".format(*_differences(match[1], match[2])), reason)
+    return reason if len(reason) <= LONGEST else f"{reason[:LONGEST]} ..."
+
+
+def _differences(*commands):
+    """What only one of two commands has: each word, and the option before it."""
+    first, second = (command.replace('"', "").strip(" '").split() for command in commands)
+    for words, others in ((first, second), (second, first)):
+        only = [f"{before} {word}".strip() for before, word in zip(["", *words], words) if word not in others]
+        yield " ".join(only) or "nothing more"

@@ -1,0 +1,40 @@
+"""Variables in the YAML of a study: `$JETS`, and `${JETS*4}` or `${JETS/3}` of whole numbers."""
+
+import re
+from collections.abc import Mapping
+
+from kd_trainer.errors import InputError
+
+PATTERN = re.compile(r"\$(?:(\w+)|\{(\w+)(?:([*/])(\d+))?\})")
+
+
+def expand(entry, variables: Mapping[str, str]):
+    """An entry of the YAML, however deep, with the values of its variables.
+
+    Raises
+    ------
+    InputError
+        For a variable without a value, or an arithmetic of one that is no whole number.
+    """
+    if isinstance(entry, dict):
+        return {key: expand(value, variables) for key, value in entry.items()}
+    if isinstance(entry, list):
+        return [expand(value, variables) for value in entry]
+    if isinstance(entry, str):
+        return PATTERN.sub(lambda match: _value(match, variables), entry)
+    return entry
+
+
+def _value(match, variables):
+    plain, name, sign, number = match.groups()
+    name = plain or name
+    if name not in variables:
+        raise InputError(f"{match[0]}: set that variable in the environment")
+    value = variables[name]
+    if sign is None:
+        return value
+    if not value.isdigit():
+        raise InputError(f"{match[0]}: {name} is '{value}', not a whole number")
+    if sign == "/" and number.strip("0") == "":
+        raise InputError(f"{match[0]}: a number cannot be divided by 0")
+    return str(int(value) * int(number) if sign == "*" else int(value) // int(number))

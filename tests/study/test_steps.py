@@ -1,0 +1,193 @@
+"""From a study to its steps: commands, files, and what is shared."""
+
+import pytest
+from helpers import ROOT
+
+from kd_trainer.errors import InputError
+from kd_trainer.study import plan as plans
+from kd_trainer.study import steps
+
+PUBLIC = {"PUBLIC_JETS": "public.parquet", "PUBLIC_TEACHER": "published.pt"}
+
+
+def of_plan(content, **environment):
+    plan = plans.parse(content, "mini.yaml", {"DATADIR": "jets", **environment})
+    return {(step.kind, step.run): step for step in steps.of_plan(plan, lambda pattern: [pattern.replace("*", "0")])}
+
+
+def shipped(name, folder, **environment):
+    plan = plans.read(ROOT / "train_scripts" / "studies" / f"{name}.yaml", {"DATADIR": str(folder), **environment})
+    return {(step.kind, step.run): step for step in steps.of_plan(plan, lambda pattern: [pattern])}
+
+
+def count(found):
+    kinds = [kind for kind, _ in found]
+    return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+
+
+def test_a_teacher_that_is_a_student_of_the_baseline_is_one_step(content):
+    found = of_plan(content())
+    assert count(found) == {"baseline": 2, "train": 2, "cache": 1, "test": 4, "report": 1}
+    twin, student = found["baseline", "study_mini/PFN_l1_labels_seed1"], found["train", "study_mini/PFN_l1_self_seed2"]
+    weights = "training/study_mini/PFN_l1_labels_seed1/net_best_epoch_state.pt"
+    assert weights in twin.outputs and student.settings["TEACHER_WEIGHTS"] == weights
+    assert {weights, "cache/study_mini/PFN_l1_seed1_l1/cached.yaml", "networks/PFN.py", "jets/train/0.parquet",
+            "train_scripts/models/PFN-1k.sh", "data/TopLandscape/TopLandscape_l1.yaml"} <= set(student.inputs)  # fmt: skip
+
+
+def test_commands(content):
+    found = of_plan(content(seeds=[1]))
+    assert found["train", "study_mini/PFN_l1_self_seed1"].command == (
+        "DATASET=TopLandscape DATADIR=jets STUDENT=PFN-1k TIER=l1 SEED=1 TRAIN_FILES='jets/train/*.parquet' "
+        "TEACHER=PFN-1k TEACHER_TIER=l1 TEACHER_WEIGHTS=training/study_mini/PFN_l1_labels_seed1/net_best_epoch_state.pt "
+        "CACHE=cache/study_mini/PFN_l1_seed1_l1 RUN=study_mini/PFN_l1_self_seed1 RESTART=changed ./train_kd.sh train "
+        "--num-epochs 1 --batch-size 64 --samples-per-epoch 400 --samples-per-epoch-val 100 --num-workers 0 "
+        "--start-lr 1e-2 -o kd_alpha 0.5"
+    )
+    test = found["test", "study_mini/PFN_l1_labels_seed1"]
+    assert test.settings["PREDICT"] == "baseline" and test.command.endswith("./train_kd.sh test")
+    report = found["report", "mini"].command
+    assert report == "DATADIR=jets python -m kd_trainer study mini.yaml --report -o training/study_mini"
+
+
+def test_what_is_told_later_overrides(content):
+    study = content(
+        seeds=[1],
+        settings={"DDP_NGPUS": 2},
+        models={"PFN": {"weaver": "--num-epochs 3", "settings": {"KD_ALPHA": 0.2, "WEIGHTS": ""}}},
+        teachers={"full": {"model": "ParT", "tier": "kin", "weaver": "--num-epochs 4"}},
+        arms={"labels": {}, "full": {"teacher": "full", "weaver": "--num-epochs 5", "options": {"kd_loss": "dkd"},
+                                     "settings": {"KD_ALPHA": 0.4}}},
+    )  # fmt: skip
+    plan = plans.parse(study, "mini.yaml", {"DATADIR": "jets"}, ("--num-epochs", "6"))
+    found = {step.run: step for step in steps.of_plan(plan, lambda pattern: [pattern]) if step.kind in steps.TRAININGS}
+    epochs = {run: [b for a, b in zip(s.arguments, s.arguments[1:]) if a == "--num-epochs"] for run, s in found.items()}
+    assert epochs["study_mini/PFN_l1_full_seed1"] == ["1", "3", "5", "6"]
+    assert epochs["study_mini/ParT_kin_seed1"] == ["1", "4", "6"]
+    student = found["study_mini/PFN_l1_full_seed1"]
+    assert "-o kd_loss 'dkd'" in " ".join(student.arguments)
+    assert (student.settings["KD_ALPHA"], student.settings["DDP_NGPUS"]) == ("0.4", "2")
+    assert "WEIGHTS" not in student.settings
+
+
+def test_ensembles_samples_and_arms_without_labels(content):
+    study = content(
+        samples={"all": ["jets/*.parquet"], "few": ["jets/few.parquet"]},
+        teachers={"two": {"model": "ParT", "tier": "kin", "seeds": [1, 2]}},
+        seeds=[1],
+        arms={
+            "labels": {"samples": ["all", "few"]},
+            "two": {"teacher": "two", "samples": ["all", "few"]},
+            "mean": {"teacher": "two", "options": {"kd_ensemble": "logits"}},
+            "blind": {"teacher": "two", "labelled": False, "options": {"kd_alpha": 1.0}},
+        },
+    )
+    found = of_plan(study)
+    assert count(found) == {"teacher": 2, "baseline": 2, "train": 4, "cache": 3, "test": 8, "report": 1}
+    cache = found["cache", "study_mini/ParT_kin_all_seed1+2_l1"]
+    assert cache.settings["TRAIN_FILES"] == "jets/*.parquet jets/few.parquet"  # of all students that take it
+    assert cache.settings["TEACHER_WEIGHTS"].count("net_best_epoch_state.pt") == 2
+    assert found["cache", "study_mini/ParT_kin_all_seed1+2_l1_logits"].arguments[:2] == ("--ensemble", "logits")
+    assert found["cache", "study_mini/ParT_kin_all_seed1+2_l1_unlabelled"].settings["LABELS"] == "no"
+    assert found["train", "study_mini/PFN_l1_all_blind_seed1"].settings["LABELS"] == "no"
+    assert found["train", "study_mini/PFN_l1_few_two_seed1"].settings["TRAIN_FILES"] == "jets/few.parquet"
+
+
+def test_a_step_that_is_alone_takes_all_cores(content):
+    found = of_plan(content(seeds=[1], simulate={"train": "top --jets 3"}))
+    assert {kind: step.alone for (kind, _), step in found.items()} == {
+        "simulate": True, "baseline": True, "train": True, "cache": True, "test": False, "report": True}  # fmt: skip
+
+
+def test_jets_that_are_simulated_need_not_be_there(content, tmp_path):
+    study = content(simulate={"train": ["top --jets 3 --seed 1", "top --jets 2 --start-file 1"]})
+    plan = plans.parse(study, "mini.yaml", {"DATADIR": str(tmp_path)})
+    with pytest.raises(InputError, match=r"there is no file .*/val/\*.parquet"):
+        steps.of_plan(plan)
+    study["simulate"] |= {"val": "top --jets 1", "test": "top --jets 1"}
+    found = steps.of_plan(plans.parse(study, "mini.yaml", {"DATADIR": str(tmp_path)}))
+    train = next(step for step in found if step.run == "train")
+    names = [f"{name}_00{i}" for i in (0, 1) for name in ("top", "QCD")]
+    assert list(train.outputs) == [f"{tmp_path}/train/{name}.parquet" for name in names]
+    assert train.command.count("python -m kd_trainer simulate --workers") == 2
+    student = next(step for step in found if step.kind == "train")
+    assert set(train.outputs) < set(student.inputs)
+
+
+def test_two_trainings_of_one_name_are_refused(content):
+    one, two = ({"model": "ParT", "tier": "kin", "weaver": f"--num-epochs {n}"} for n in (1, 2))
+    arms = {"labels": {}, "one": {"teacher": "one"}, "two": {"teacher": "two"}}
+    with pytest.raises(InputError, match="two different teacher steps would be called study_mini/ParT_kin_seed1"):
+        of_plan(content(teachers={"one": one, "two": two}, arms=arms))
+
+
+def test_a_training_by_other_means_is_found_out(content, tmp_path, monkeypatch):
+    found = list(of_plan(content()).values())
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "training" / "study_mini" / "PFN_l1_labels_seed1"
+    folder.mkdir(parents=True)
+    (folder / steps.RECORD).write_text("1")
+    steps.refuse_foreign(found)  # the step has not ended yet
+    (folder / steps.TAKEN).write_text("1")
+    steps.refuse_foreign(found)
+    (folder / steps.RECORD).write_text("2")
+    with pytest.raises(InputError, match="was trained again, but not by this study: remove "):
+        steps.refuse_foreign(found)
+
+
+@pytest.mark.parametrize(
+    "name, numbers",
+    [
+        ("demo", {"simulate": 3, "teacher": 1, "baseline": 2, "train": 2, "cache": 1, "test": 5, "latency": 1}),
+        ("jetclass", {"simulate": 3, "teacher": 6, "baseline": 32, "train": 80, "cache": 6, "test": 118}),
+        ("top", {"simulate": 3, "teacher": 5, "baseline": 30, "train": 58, "cache": 5, "test": 93}),
+        ("public", {"simulate": 2, "baseline": 10, "train": 10, "cache": 4, "test": 20}),
+    ],
+)
+def test_shipped_studies(name, numbers, tmp_path):
+    found = shipped(name, tmp_path, **PUBLIC)
+    assert count(found) == {**numbers, "report": 1}
+    weights = {path for step in found.values() for path in step.outputs}
+    needed = {path for step in found.values() for path in step.inputs if path.startswith(("training/", "cache/"))}
+    assert needed <= weights  # every checkpoint is made by a step
+
+
+def test_a_published_teacher(tmp_path):
+    found = shipped("public", tmp_path, **PUBLIC)
+    cache = found["cache", "study_public/ParticleNet_JetClass_kin_published.pt_l1_unlabelled"]
+    assert cache.settings["TEACHER_CONFIG"] == "data/JetClass/JetClass_kin.yaml" and cache.settings["LABELS"] == "no"
+    assert cache.settings["CLASSES"].endswith("top_and_qcd.yaml") and cache.settings["PUBLIC_JETS"] == "public.parquet"
+    asked = found["cache", "study_public/ParticleNet_JetClass_kin_published.pt_l1_test"]
+    assert asked.settings["TRAIN_FILES"] == "public.parquet" and "LABELS" not in asked.settings
+    assert asked.outputs[0] in found["report", "public"].inputs
+
+
+def test_the_demo_has_the_names_of_the_modes(tmp_path):
+    found = shipped("demo", tmp_path, STUDENT="PFN dense", SEED="1", TIER="hlt", JETS="40", COMMENT="_small")
+    report = found["report", "demo_report_small"]
+    assert report.command.endswith(
+        "TEACHER=ParT-small TEACHER_TIER=full TEACHER_SEED=1 STUDENT='PFN dense' SEED=1 TIER=hlt COMMENT=_small "
+        "./train_kd.sh report --title 'weaver-kd demo: hlt students'"
+    )
+    kinds = {kind for kind, run in found if run == "demo_PFN_hlt_kd_seed1_small"}
+    assert kinds == {"train", "test"} and ("teacher", "demo_ParT-small_full_seed1_small") in found
+    assert ("cache", "demo_ParT-small_full_seed1_small_hlt") in found
+    assert "training/demo_latency_ParT-small_full_PFN_dense_hlt_small/latency.json" in report.inputs
+    arguments = {step.run: " ".join(step.arguments) for step in found.values() if step.kind in steps.TRAININGS}
+    assert arguments["demo_PFN_hlt_kd_seed1_small"].endswith("--num-epochs 30 --num-epochs 15")
+    assert arguments["demo_ParT-small_full_seed1_small"].startswith(
+        "--samples-per-epoch 400 --samples-per-epoch-val 80"
+    )
+    assert "Hqql=40" in found["simulate", "test"].command
+
+
+def test_the_demo_with_a_given_teacher(tmp_path):
+    found = shipped("demo", tmp_path, TEACHER="ParT", TEACHER_WEIGHTS="given.pt")
+    assert "teacher" not in count(found) and count(found)["test"] == 5
+    test = found["test", "demo_ParT_full_seed1"]
+    assert test.settings["TEACHER_WEIGHTS"] == "given.pt" and test.outputs[0] in found["report", "demo_report"].inputs
+
+
+def test_what_the_report_of_the_script_cannot_compare(content):
+    with pytest.raises(InputError, match="compares the arms kd and baseline of one tier, with one teacher"):
+        of_plan(content(report="--title x"))

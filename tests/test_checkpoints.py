@@ -1,0 +1,45 @@
+"""Checkpoints: what is refused, and in which words."""
+
+import os
+import pickle
+
+import pytest
+import torch
+
+from kd_trainer.checkpoints import read_weights
+from kd_trainer.errors import InputError
+
+
+class Foreign:
+    """Runs a command when it is unpickled."""
+
+    def __reduce__(self):
+        return os.mkdir, ("unpickled",)
+
+
+def test_weights_are_read(tmp_path):
+    torch.save({"layer.weight": torch.ones(2)}, tmp_path / "net.pt")
+    assert torch.equal(read_weights(tmp_path / "net.pt")["layer.weight"], torch.ones(2))
+
+
+def test_nothing_is_unpickled_and_nobody_is_told_to(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, save in {"pickle.pt": pickle.dump, "torch.pt": torch.save}.items():
+        with open(name, "wb") as file:
+            save({"weight": Foreign()}, file)
+        with pytest.raises(InputError, match="the teacher's weights .* cannot be read") as error:
+            read_weights(name, "the teacher's weights")
+        assert "weights_only" not in str(error.value) and "\n" not in str(error.value)
+    assert not (tmp_path / "unpickled").exists()
+
+
+def test_what_is_no_state_dict_is_refused(tmp_path):
+    with pytest.raises(InputError, match="the weights .*none.pt do not exist"):
+        read_weights(tmp_path / "none.pt")
+    torch.save({"weight": torch.ones(20_000)}, tmp_path / "net.pt")
+    (tmp_path / "cut.pt").write_bytes((tmp_path / "net.pt").read_bytes()[:4000])
+    with pytest.raises(InputError, match="cut.pt cannot be read"):
+        read_weights(tmp_path / "cut.pt")
+    torch.save([torch.ones(2)], tmp_path / "list.pt")
+    with pytest.raises(InputError, match="list.pt are not a state dict"):
+        read_weights(tmp_path / "list.pt")
