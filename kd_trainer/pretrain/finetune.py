@@ -3,6 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
+from kd_trainer.checkpoints import read_weights
 from kd_trainer.errors import InputError
 from kd_trainer.jet_files import one_line
 from kd_trainer.pretrain.contrastive import CONTRAST
@@ -14,7 +15,6 @@ from kd_trainer.weaver_hooks import (
     init_opt_of,
     load_network,
     output_layer,
-    read_weights,
     seed_network,
     trains,
 )
