@@ -1,4 +1,4 @@
-"""Network files, read with errors that say what to do."""
+"""Network files, and where a network has its output layer."""
 
 from pathlib import Path
 from types import ModuleType

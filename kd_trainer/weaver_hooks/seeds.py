@@ -2,6 +2,7 @@
 
 import random
 import secrets
+import threading
 from typing import TypeVar
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import distributed
 
 T = TypeVar("T")
+DRAWING = threading.Lock()  # numpy's random numbers belong to the process, weaver draws them in threads
 
 
 def rank() -> int:
@@ -41,7 +43,8 @@ def from_all(value: T) -> list[T]:
 def set_seed(seed: int) -> None:
     """Seed python, numpy and torch."""
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    with DRAWING:
+        np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 
