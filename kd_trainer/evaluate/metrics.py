@@ -84,7 +84,7 @@ def rejection(signal: np.ndarray, background: np.ndarray, efficiency: float) -> 
     if passed == 0:
         return Rejection(None, None, limit, passed, total)
     value = total / passed
-    return Rejection(value, value * np.sqrt((1 - passed / total) / passed), limit, passed, total)
+    return Rejection(value, float(value * np.sqrt((1 - passed / total) / passed)), limit, passed, total)
 
 
 def geometric_mean(values: Sequence[Any] | np.ndarray, axis: int = 0) -> np.ndarray:
