@@ -3,8 +3,8 @@
 import dataclasses
 from typing import ClassVar
 
-from kd_trainer.errors import InputError
-from kd_trainer.jet_files import one_line
+from kd_trainer.checkpoints import read_weights
+from kd_trainer.errors import InputError, one_line
 from kd_trainer.pretrain.contrastive import CONTRAST
 from kd_trainer.supervised import evaluate_fn, loss_of, train_fn
 from kd_trainer.weaver_hooks import (
@@ -14,7 +14,6 @@ from kd_trainer.weaver_hooks import (
     init_opt_of,
     load_network,
     output_layer,
-    read_weights,
     seed_network,
     trains,
 )

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from kd_trainer.arguments import parse_options
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import compare, style
-from kd_trainer.evaluate.complexity import complexity, parse_options
+from kd_trainer.evaluate.complexity import complexity
 from kd_trainer.evaluate.predictions import check_same_jets, class_names, read
 from kd_trainer.files import write_json
 from kd_trainer.jet_files import contents

@@ -3,10 +3,10 @@
 from kd_trainer.weaver_hooks.going_on import evaluates, init_opt_of, training_of, trains
 from kd_trainer.weaver_hooks.hook import HookOptions, check_numbers, hook, is_number, loud
 from kd_trainer.weaver_hooks.inputs import check_files, collate, files_of
-from kd_trainer.weaver_hooks.networks import load_network, output_layer, read_weights
+from kd_trainer.weaver_hooks.networks import load_network, output_layer
 from kd_trainer.weaver_hooks.seeds import seed_network
 
 __all__ = [
     "HookOptions", "check_files", "check_numbers", "collate", "evaluates", "files_of", "hook", "init_opt_of",
-    "is_number", "load_network", "loud", "output_layer", "read_weights", "seed_network", "training_of", "trains",
+    "is_number", "load_network", "loud", "output_layer", "seed_network", "training_of", "trains",
 ]  # fmt: skip

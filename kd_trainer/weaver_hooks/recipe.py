@@ -84,8 +84,8 @@ def versions() -> dict[str, str]:
 
 
 def changes(found: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """What differs between two recipes in a few words, '' if nothing does: 'start_lr was 0.005, now is 0.01'."""
-    texts = list(differences(found, {**dict.fromkeys(found), **wanted}).values())
+    """What differs between two recipes in a few words, '' if nothing does: 'start_lr was 0.005, now 0.01'."""
+    texts = list(differences(found, {**dict.fromkeys(found), **wanted}, now="now").values())
     return "; ".join(texts[:3]) + (f" (and {len(texts) - 3} more)" if len(texts) > 3 else "")
 
 

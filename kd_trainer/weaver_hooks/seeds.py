@@ -2,10 +2,13 @@
 
 import random
 import secrets
+import threading
 
 import numpy as np
 import torch
 from torch import distributed
+
+DRAWING = threading.Lock()  # numpy's random numbers belong to the process, weaver draws them in threads
 
 
 def rank() -> int:
@@ -38,7 +41,8 @@ def from_all(value):
 def set_seed(seed: int) -> None:
     """Seed python, numpy and torch."""
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    with DRAWING:
+        np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 

@@ -8,7 +8,6 @@ training can read it.
 
 import copy
 import multiprocessing
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -17,8 +16,9 @@ import numpy as np
 import torch
 from weaver.utils.dataset import SimpleIterDataset, _SimpleIter
 
+from kd_trainer.weaver_hooks.seeds import DRAWING
+
 PLACE = "kd_place"  # in the table of a chunk
-DRAWING = threading.Lock()  # numpy's random numbers belong to the process, weaver draws them in threads
 
 
 class Place(NamedTuple):

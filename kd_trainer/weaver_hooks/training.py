@@ -1,8 +1,8 @@
 """A training that goes on where it was stopped: what is kept of it, and what is found of it.
 
-    init_opt  --> `open_training`: is there an earlier one of the same recipe? network, optimiser, scheduler from there
-    train     --> `start_epoch`: jets and random numbers of this epoch
-    evaluate  --> `end_epoch`: metric, best epoch; <prefix>_resume.pt, after the last epoch <prefix>_record.json
+init_opt  --> `open_training`: is there an earlier one of the same recipe? network, optimiser, scheduler from there
+train     --> `start_epoch`: jets and random numbers of this epoch
+evaluate  --> `end_epoch`: metric, best epoch; <prefix>_resume.pt, after the last epoch <prefix>_record.json
 """
 
 import math

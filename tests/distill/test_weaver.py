@@ -95,13 +95,27 @@ def test_tensorboard_has_the_distillation(distilled):
 
 
 SEEDED = """
-import numpy, random, torch
+import torch
 from weaver.utils.import_tools import import_module
+from weaver.utils.nn.tools import evaluate_classification, train_classification
+from kd_trainer.weaver_hooks.seeds import seed_epoch, seed_network
+from kd_trainer.weaver_hooks.streams import Follower
 pfn = import_module({network!r})
 
 def get_model(data_config, **kwargs):
-    random.seed(1), numpy.random.seed(1), torch.manual_seed(1)
+    seed_network(1)
     return pfn.get_model(data_config, **kwargs)
+
+def get_train_fn(data_config, **kwargs):
+    def train(model, loss_func, opt, scheduler, train_loader, dev, epoch, **kwargs):
+        if epoch == 0:
+            Follower(train_loader, (1, 0, 0), 0)
+        seed_epoch(1, epoch)
+        train_classification(model, loss_func, opt, scheduler, train_loader, dev, epoch, **kwargs)
+    return train
+
+def get_evaluate_fn(data_config, **kwargs):
+    return evaluate_classification
 """
 
 

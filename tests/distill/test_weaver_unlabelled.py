@@ -85,7 +85,7 @@ def test_an_ensemble_with_other_classes_teaches_jets_without_labels(folder, teac
     assert all(torch.allclose(ours[k].float(), theirs[k].float(), rtol=1e-3, atol=1e-4) for k in ours)
 
 
-def test_a_student_learns_its_teachers_embedding_and_goes_on(folder, teacher):
+def test_a_student_learns_its_teachers_embedding(folder, teacher):
     embedding = ("-o", "kd_loss", "'none'", "-o", "kd_embed_weight", 1.0)
     _, log = train(folder, "all", "embed", str(teacher), *embedding, "--num-epochs", 2)
     assert "ERROR" not in log and "embedding loss cosine with weight 1.0" in log
@@ -99,10 +99,9 @@ def test_a_student_learns_its_teachers_embedding_and_goes_on(folder, teacher):
     parameters = sum(p.numel() for p in student.parameters())
     assert f"student networks/PFN.py ({parameters:,} parameters)" in log
 
-    (folder / "embed_projection_epoch-1.pt").rename(folder / "first.pt")
-    _, log = train(folder, "all", "embed", str(teacher), *embedding, "--num-epochs", 2, "--load-epoch", 0)
-    (again,) = re.findall(r"kd_loss 0.00000, embed_loss ([\d.]+), agreement", log)
-    assert float(again) == pytest.approx(distances[1], abs=0.02) and float(again) < distances[0]
+    result, _ = train(folder, "all", "embed", str(teacher), *embedding, "--num-epochs", 2, "--load-epoch", 0,
+                      check=False)  # fmt: skip
+    assert "--load-epoch 0: the checkpoint of this epoch lacks the projection to the teacher's" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -99,3 +99,37 @@ def test_every_kind_of_training(train, distilled, tmp_path, hooks, options):
     for die in ("evaluate 0", ""):
         train(hooks, "cut", *args, die=die)
     agree(tmp_path, 3)
+
+
+def test_a_complete_training_and_another_one(train, tmp_path):
+    args = (*SUPERVISED, *STEPS, "--num-workers", 0)
+    train("supervised", "cut", *args, "--num-epochs", 2)
+    first = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cut").glob("net_*")}
+    assert "net_epoch-1_state.pt" in first and "net_resume.pt" not in first
+    again = train("supervised", "cut", *args, "--num-epochs", 2)
+    assert "All epochs are trained already" in again.stdout and "Epoch #0 training" not in again.stdout
+    assert first == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cut").glob("net_*")}
+    refused = train("supervised", "cut", *args, "--num-epochs", 1, check=False)
+    line = "net_record.json holds the result of 2 epochs with other settings (num_epochs was 2, now 1): give"
+    assert line in refused.stderr
+    train("supervised", "cut", *args, "--num-epochs", 1, "-o", "restart", "'changed'")
+    assert not (tmp_path / "cut" / "net_epoch-1_state.pt").exists()  # of the longer one
+    assert (tmp_path / "cut" / "net_epoch-0_state.pt").exists()
+
+
+def test_without_validation_and_by_hand(train, tmp_path):
+    args = (*SUPERVISED, *STEPS, "--num-workers", 0)
+    train("supervised", "whole", *args, "--num-epochs", 2, "--run-mode", "train")
+    for die in ("train 0", ""):  # its checkpoint is not there yet
+        train("supervised", "cut", *args, "--num-epochs", 2, "--run-mode", "train", die=die)
+    assert same(*(tmp_path / side / "net_epoch-1_state.pt" for side in ("whole", "cut")))
+    assert not (tmp_path / "cut" / "net_best_epoch_state.pt").exists()
+
+    train("supervised", "hand", *args, "--num-epochs", 2)
+    hand = tmp_path / "hand"
+    record = json.loads((hand / "net_record.json").read_text())
+    (hand / "net_record.json").write_text(json.dumps(record | {"metrics": {"0": 0.999, "1": 0.1}, "best_epoch": 0}))
+    train("supervised", "hand", *args, "--num-epochs", 3, "--load-epoch", 1)
+    assert json.loads((hand / "net_record.json").read_text())["best_epoch"] == 0
+    assert same(hand / "net_best_epoch_state.pt", hand / "net_epoch-0_state.pt")
+    assert "the best so far is epoch 0 with 0.99900" in (hand / "net.log").read_text()

@@ -1,0 +1,41 @@
+import shutil
+
+import pytest
+import torch
+
+from kd_trainer.weaver_hooks.whole import write_whole
+
+
+class Unfinished:
+    def __reduce__(self):
+        raise OSError("the disk is full")
+
+
+@pytest.fixture(autouse=True)
+def patched(monkeypatch):
+    monkeypatch.setattr(torch, "save", torch.save)  # to be put back
+    monkeypatch.setattr(shutil, "copy2", shutil.copy2)
+    write_whole()
+
+
+def test_a_checkpoint_is_whole_or_what_it_was(tmp_path):
+    torch.save({"x": torch.ones(2)}, tmp_path / "net.pt")
+    with pytest.raises(OSError, match="the disk is full"):
+        torch.save({"x": torch.zeros(2), "y": Unfinished()}, tmp_path / "net.pt")
+    assert torch.load(tmp_path / "net.pt", weights_only=True)["x"].tolist() == [1, 1]
+    shutil.copy2(tmp_path / "net.pt", tmp_path / "best.pt")
+    with pytest.raises(FileNotFoundError):
+        shutil.copy2(tmp_path / "none.pt", tmp_path / "best.pt")
+    assert (tmp_path / "best.pt").read_bytes() == (tmp_path / "net.pt").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "net.pt"]
+
+
+def test_other_uses_stay(tmp_path):
+    save = torch.save
+    write_whole()
+    assert torch.save is save
+    with open(tmp_path / "a.pt", "wb") as file:
+        torch.save(torch.ones(1), file)
+    (tmp_path / "folder").mkdir()
+    shutil.copy2(tmp_path / "a.pt", tmp_path / "folder")
+    assert torch.load(tmp_path / "folder" / "a.pt", weights_only=True).item() == 1
