@@ -48,6 +48,7 @@ if [[ ! $dry_run ]]; then source train_scripts/setup.sh; fi
 workflow() { # workflow [snakemake arguments...]
     [[ $dry_run ]] || kd_need workflow
     together=(exec) # guard.py ends all that snakemake has started
+    [[ $dry_run ]] || kd_need plot workflow
     run train_scripts/guard.py "$folder/.lock" snakemake --snakefile train_scripts/Snakefile --profile "$profile" \
         --cores "$JOBS" "$@" --config "study=$file" "done=$done" ${DATADIR:+"DATADIR=$DATADIR"} ${COMMENT:+"COMMENT=$COMMENT"} \
         ${PUBLIC_TEACHER:+"PUBLIC_TEACHER=$PUBLIC_TEACHER"} ${PUBLIC_JETS:+"PUBLIC_JETS=$PUBLIC_JETS"}

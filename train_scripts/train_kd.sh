@@ -288,6 +288,10 @@ case $mode in
         run "${kd[@]}" bench latency "${exported[@]}" --files "${data_test[@]}" -o "training/$latency_run" "$@"
         ;;
     demo)
-        fail "the demo is not here yet"
+        together=(exec) # guard.py ends all that snakemake has started
+        [[ $dry_run ]] || kd_need demo onnx plot workflow
+        run train_scripts/guard.py "training/study_demo$COMMENT/.lock" snakemake --snakefile train_scripts/Snakefile \
+            --profile train_scripts/profiles/local --cores "${JOBS:-2}" \
+            --config study=train_scripts/studies/demo.yaml "weaver= ${*@Q} "
         ;;
 esac

@@ -41,7 +41,7 @@ PRETRAIN_ARGS=${PRETRAIN_ARGS:-}                                 # weaver argume
 RUN=${RUN:-}                                                     # name of the run; <DATASET>_<MODEL>_<TIER>_...
 COMMENT=${COMMENT:-}                                             # suffix of the names of runs
 RESTART=${RESTART:-no}                                           # yes: train from scratch; changed: if the settings are not those of the run
-JOBS=${JOBS:-1}                                                  # steps of a scan at a time, each on one core if several; all cores
+JOBS=${JOBS:-1}                                                  # steps of a scan at a time: one has all cores, of several each has one
 PROFILE=${PROFILE:-local}                                        # where they run: local, slurm, htcondor (train_scripts/profiles), or a folder
 DDP_NGPUS=${DDP_NGPUS:-1}                                        # number of GPUs for DDP training
 export VENV=${VENV:-.venv}                                       # where to install weaver if the active environment has none
@@ -112,6 +112,7 @@ case $mode in
             scratch) from_encoder=() ;;
             linear) from_encoder=(-o pretrained "$(quoted "$pretrained")" -o frozen True) ;;
             finetune)
+                [[ $start_lr ]] || fail "train_scripts/models/$MODEL.sh does not set --start-lr"
                 from_encoder=(-o pretrained "$(quoted "$pretrained")" --optimizer-option lr_mult "('$head', $HEAD_RATE)"
                     --start-lr "$(awk -v lr="$start_lr" -v rate="$HEAD_RATE" 'BEGIN { print lr / rate }')")
                 ;;
@@ -137,12 +138,13 @@ case $mode in
             PRETRAIN_SEED HEAD_RATE MODES PRETRAIN_ARGS COMMENT DDP_NGPUS JOBS; do
             settings+=(${!name:+"$name=${!name}"})
         done
+        if (($#)); then settings+=("weaver= ${*@Q} "); fi # spaces, for Snakemake strips quotes
         cores=$JOBS profile=$PROFILE
         if ((JOBS == 1)); then cores=all; fi # for the one step
         if [[ -d train_scripts/profiles/$PROFILE ]]; then profile=train_scripts/profiles/$PROFILE; fi
         together=(exec) # guard.py ends all that snakemake has started
         [[ $dry_run ]] || kd_need workflow
         run train_scripts/guard.py "training/${DATASET}_${MODEL}_${TIER}_scan$COMMENT/.lock" snakemake \
-            --snakefile train_scripts/Snakefile --profile "$profile" --cores "$cores" --config scan=yes "${settings[@]}" "weaver= ${*@Q} "
+            --snakefile train_scripts/Snakefile --profile "$profile" --cores "$cores" --config scan=yes "${settings[@]}"
         ;;
 esac

@@ -22,6 +22,7 @@ from kd_trainer.classes import names_of
 from kd_trainer.errors import InputError
 from kd_trainer.jet_files import inspect_all
 from kd_trainer.teacher.ensemble import Ensemble, load_ensemble
+from kd_trainer.teacher.frozen import Teacher
 from kd_trainer.teacher.precision import PRECISIONS, InBfloat16
 from kd_trainer.teacher.spec import ENSEMBLES, AddTeacher, check_complete
 
@@ -97,7 +98,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def load(args: argparse.Namespace, config: DataConfig) -> Ensemble | InBfloat16:
+def load(args: argparse.Namespace, config: DataConfig) -> Teacher | Ensemble | InBfloat16:
     """The teacher or the ensemble, evaluated as asked for."""
     ensemble = load_ensemble(args.teachers, config, args.ensemble)
     return ensemble if args.precision in (None, PRECISIONS[0]) else InBfloat16(ensemble)

@@ -28,7 +28,7 @@ class Production:
     ----------
     reader : Reader
     teacher : callable of a batch (dict of (N, ...) tensors) and a device
-        Gives SoftTargets: a teacher, or an ensemble.
+        Gives soft targets: a teacher, or an ensemble.
     layout : Layout
     origin : dict
         The fingerprint, but for the input file.

@@ -19,9 +19,9 @@ from kd_trainer.deploy import reference
 from kd_trainer.deploy.inputs import Inputs, prepare
 from kd_trainer.deploy.model_dir import Exported, read
 from kd_trainer.deploy.reading import read_jets
-from kd_trainer.errors import InputError
+from kd_trainer.errors import InputError, one_line
 from kd_trainer.files import write_json
-from kd_trainer.jet_files import files_of, one_line
+from kd_trainer.jet_files import files_of
 
 if TYPE_CHECKING:
     import torch

@@ -132,13 +132,13 @@ def main(argv: Sequence[str]) -> None:
     if args.replicas < 2:
         raise InputError("--replicas: at least 2 are needed for an uncertainty")
     load_style()  # the missing package is named before the work, not after it
-    models = []
+    named = []
     for argument in args.models:
         name, equals, files = argument.partition("=")
         name = with_numbers(name)
         point_of(name)
-        models.append(f"{name}{equals}{files}")
-    models = read_models(models)
+        named.append(f"{name}{equals}{files}")
+    models = read_models(named)
     predictions = [prediction for seeds in models.values() for prediction in seeds]
     task = make_task(predictions, class_names(predictions, args.data_config), args.background)
     results = evaluate(task, models, reference=args.reference, replicas=args.replicas, title=args.title)

@@ -4,8 +4,7 @@ import dataclasses
 from typing import ClassVar
 
 from kd_trainer.checkpoints import read_weights
-from kd_trainer.errors import InputError
-from kd_trainer.jet_files import one_line
+from kd_trainer.errors import InputError, one_line
 from kd_trainer.pretrain.contrastive import CONTRAST
 from kd_trainer.supervised import evaluate_fn, loss_of, train_fn
 from kd_trainer.weaver_hooks import (

@@ -32,7 +32,7 @@ def check_same_inputs(options: dict, other: dict, *, names: tuple[str, str]) -> 
             )
 
 
-def _variables(group):
+def _variables(group: dict) -> list[str]:
     return [v[0] if isinstance(v, list) else v for v in group["vars"]]
 
 

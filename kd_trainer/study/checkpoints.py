@@ -1,5 +1,7 @@
 """Teachers that are existing checkpoints: their predictions, from the soft targets for the test jets."""
 
+from pathlib import Path
+
 import torch
 from weaver.utils.dataset import DataConfig, _load_next
 
@@ -11,7 +13,7 @@ from kd_trainer.classes import names_of
 from kd_trainer.evaluate.predictions import Prediction
 
 
-def prediction(folder, patterns):
+def prediction(folder: Path, patterns: list[str]) -> Prediction:
     """What a teacher says of the test jets, in the classes of its students.
 
     Parameters

@@ -11,7 +11,7 @@ from kd_trainer.errors import InputError
 from kd_trainer.study import plan as plans
 
 
-def parse(argv):
+def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="kd_trainer study",
         description="Compare the taggers of a study that are trained and have predicted the test jets (--report), or "
@@ -32,7 +32,7 @@ def parse(argv):
     return args
 
 
-def main(argv) -> int:
+def main(argv: list[str]) -> int:
     """Write the report or the document."""
     args = parse(argv)
     if args.document:

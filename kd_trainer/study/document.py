@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from pathlib import Path
 
 from tabulate import tabulate
@@ -15,7 +14,7 @@ from kd_trainer.study import plots
 NAMES = {"accuracy": "accuracy", "auc": "AUC", "rej30": "Rej 30 %", "rej50": "Rej 50 %", "ece": "ECE"}
 
 
-def write_document(paths, output):
+def write_document(paths: list[Path], output: Path) -> int:
     """Write the blocks of results into a Markdown file, and their figures beside the results.
 
     A block stands between `<!-- begin NAME -->` and `<!-- end NAME -->`, NAME being that of the results; what is
@@ -39,12 +38,12 @@ def write_document(paths, output):
         drawn = plots.draw_all(results, path.parent, path.stem)
         links = [os.path.relpath(figure, output.parent) for figure in drawn if figure.suffix == ".png"]
         block = f"{begin}\n\n{tables(results, links)}\n\n{end}"
-        text = re.sub(re.escape(begin) + ".*" + re.escape(end), lambda _, block=block: block, text, flags=re.DOTALL)
+        text = text[: text.index(begin)] + block + text[text.index(end) + len(end) :]
     write_text(output, text)
     return 0
 
 
-def load(path):
+def load(path: Path) -> dict:
     """Results of a study.
 
     Raises
@@ -62,7 +61,7 @@ def load(path):
     return results
 
 
-def tables(results, links):
+def tables(results: dict, links: list[str]) -> str:
     """The block of a study: what was trained, figures of merit, gains, figures."""
     parts = [introduction(results), merit_table(results), GAINS, gain_table(results)]
     return "\n\n".join([*parts, *(f"![{Path(link).stem}]({link})" for link in links)])
@@ -74,7 +73,7 @@ GAINS = (
 )
 
 
-def introduction(results):
+def introduction(results: dict) -> str:
     """What was trained and measured, in sentences."""
     sizes = ", ".join(f"{count} ({name})" for name, count in results["training_jets"].items())
     test = ", ".join(f"{count} {name}" for name, count in results["test_jets"].items())
@@ -91,26 +90,26 @@ def introduction(results):
     return text
 
 
-def _listed(averaged):
+def _listed(averaged: dict) -> str:
     points = {name: len(points) for name, points in averaged.items()}
     return " and ".join(f"{count} signal{'s' * (count != 1)} at {name[3:]} %" for name, count in points.items())
 
 
-def _order(results):
+def _order(results: dict) -> list[dict]:
     roles = ("teacher", "ensemble", "ceiling", "student")
     return sorted(results["cells"], key=lambda cell: roles.index(cell["role"]))
 
 
-def _who(results, cell):
+def _who(results: dict, cell: dict) -> list[str]:
     several = len(results["training_jets"]) > 1
     return [cell["student"], cell["tier"], *([cell["sample"]] if several else []), cell["arm"]]
 
 
-def _header(results):
+def _header(results: dict) -> list[str]:
     return ["tagger", "inputs", *(["jets"] if len(results["training_jets"]) > 1 else []), "arm"]
 
 
-def merit_table(results):
+def merit_table(results: dict) -> str:
     """A row a cell: size and figures of merit."""
     rows = [
         [*_who(results, cell), len(cell["seeds"]) or ABSENT, si(cell["parameters"]), si(cell["flops"]),
@@ -121,7 +120,7 @@ def merit_table(results):
     return tabulate(rows, header, tablefmt="github", disable_numparse=True)
 
 
-def gain_table(results):
+def gain_table(results: dict) -> str:
     """A row a distilled cell: ratios, differences, calibration before and after, recovered fractions."""
     twins = {
         (cell["student"], cell["tier"], cell["sample"]): cell

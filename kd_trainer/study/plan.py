@@ -5,7 +5,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -101,7 +101,7 @@ class Plan(NamedTuple):
 class _Loader(yaml.SafeLoader):
     """YAML in which a name that is given twice is an error; it would otherwise hide the first."""
 
-    def construct_mapping(self, node, deep=False):
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict:
         names = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = {str(name) for name in names if names.count(name) > 1}
         if twice:
@@ -109,7 +109,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read(path, environment: Mapping[str, str], arguments: tuple = ()) -> Plan:
+def read(path: str | Path, environment: Mapping[str, str], arguments: tuple = ()) -> Plan:
     """Read a study.
 
     Parameters
@@ -134,7 +134,7 @@ def read(path, environment: Mapping[str, str], arguments: tuple = ()) -> Plan:
         raise InputError(f"study {path}: {error}") from None
 
 
-def parse(content: dict, path, environment: Mapping[str, str], arguments: tuple = ()) -> Plan:
+def parse(content: dict, path: str | Path, environment: Mapping[str, str], arguments: tuple = ()) -> Plan:
     """A Plan from the content of the YAML; see docs/results.md for what its entries mean."""
     _check("study", "the study", content)
     for key in NEEDED:
@@ -182,7 +182,7 @@ def parse(content: dict, path, environment: Mapping[str, str], arguments: tuple 
     return plan
 
 
-def _check(kind, where, entry):
+def _check(kind: str, where: str, entry: Any) -> None:
     """Raise InputError unless `entry` is a mapping with entries of its kind and no others."""
     if not isinstance(entry, dict):
         raise InputError(f"{where} has to be a mapping with {', '.join(KEYS[kind])}")
@@ -191,14 +191,14 @@ def _check(kind, where, entry):
             raise InputError(f"{where}: unknown entry '{name}'; valid are: {', '.join(KEYS[kind])}")
 
 
-def _named(content, key):
+def _named(content: dict, key: str) -> dict[str, Any]:
     entries = content.get(key) or {}
     if not isinstance(entries, dict):
         raise InputError(f"{key} has to be a mapping from names")
     return {str(name): {} if entry is None else entry for name, entry in entries.items()}
 
 
-def _list(values, where, key):
+def _list(values: Any, where: str, key: str) -> list:
     values = values.split() if isinstance(values, str) else values  # as a variable gives them
     if not isinstance(values, list) or not values or len(set(map(str, values))) < len(values):
         raise InputError(f"{where}: {key} has to be a list, not empty and without repetitions")
@@ -209,7 +209,7 @@ def _list(values, where, key):
     return [int(seed) for seed in values]
 
 
-def _samples(content, dataset):
+def _samples(content: dict, dataset: scripts.Dataset) -> dict[str, list[str]]:
     samples = content.get("samples", {"all": list(dataset.train)})
     if not isinstance(samples, dict) or not samples:
         raise InputError("samples has to name them: {all: [patterns]}, the first is that of the teachers")
@@ -219,11 +219,11 @@ def _samples(content, dataset):
     return {str(name): [str(pattern) for pattern in patterns] for name, patterns in samples.items()}
 
 
-def _commands(entry):
+def _commands(entry: str | list) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(shlex.split(str(text))) for text in (entry if isinstance(entry, list) else [entry]))
 
 
-def _arguments(entry, key, where):
+def _arguments(entry: dict, key: str, where: str) -> tuple[str, ...]:
     text = str(entry.get(key) or "")
     try:
         return tuple(shlex.split(text))
@@ -231,19 +231,19 @@ def _arguments(entry, key, where):
         raise InputError(f"{where}: '{text}' cannot be split into arguments: {error}") from None
 
 
-def _dict(entry, key, where):
+def _dict(entry: dict, key: str, where: str) -> dict:
     value = entry.get(key) or {}
     if not isinstance(value, dict):
         raise InputError(f"{where}: {key} has to be a mapping")
     return value
 
 
-def _settings(entry, where):
+def _settings(entry: dict, where: str) -> dict[str, str]:
     """Settings of train_kd.sh; one that is a variable without a value is none."""
     return {str(key): str(value) for key, value in _dict(entry, "settings", where).items() if str(value)}
 
 
-def _models(content, cells, teachers):
+def _models(content: dict, cells: list[Cell], teachers: dict[str, Teacher]) -> dict[str, Model]:
     """The models that a study uses, with what it says of them: {name: Model}."""
     told = _named(content, "models")
     used = [cell.student for cell in cells] + [teacher.model for teacher in teachers.values() if teacher.model]
@@ -259,7 +259,7 @@ def _models(content, cells, teachers):
     return models
 
 
-def _teacher(name, entry):
+def _teacher(name: str, entry: dict) -> Teacher:
     where = f"teacher {name}"
     _check("teacher", where, entry)
     model, tier, sample, weights, config, classes = (
@@ -275,7 +275,7 @@ def _teacher(name, entry):
     return Teacher(model, tier, sample, seeds, weights, config, classes, *more)
 
 
-def _cells(name, entry, defaults):
+def _cells(name: str, entry: dict, defaults: dict[str, list]) -> list[Cell]:
     """The students of an arm, and of each point of its grid: list of Cell."""
     where = f"arm {name}"
     _check("arm", where, entry)
@@ -296,11 +296,11 @@ def _cells(name, entry, defaults):
     return cells
 
 
-def _check_references(plan, arms):
+def _check_references(plan: Plan, arms: dict) -> None:
     """Raise InputError for a name that stands for nothing, or a comparison that cannot be made."""
     known = {"sample": plan.samples, "teacher": plan.teachers, "arm": arms}
 
-    def need(kind, name, where):
+    def need(kind: str, name: str | None, where: str) -> None:
         if name is not None and name not in known[kind]:
             raise InputError(f"{where}: unknown {kind} '{name}'; there are: {', '.join(known[kind]) or 'none'}")
 
@@ -317,8 +317,8 @@ def _check_references(plan, arms):
             raise InputError(f"tier {tier}: there is no data config {plan.config(tier)}")
 
 
-def _check_comparisons(plan):
-    slugs = {}
+def _check_comparisons(plan: Plan) -> None:
+    slugs: dict[str, str] = {}
     for cell in plan.cells:
         if slugs.setdefault(slug(cell.arm), cell.arm) != cell.arm:
             raise InputError(f"arms {slugs[slug(cell.arm)]} and {cell.arm} would be in one folder, {slug(cell.arm)}")

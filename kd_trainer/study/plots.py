@@ -1,6 +1,9 @@
 """Figures of a study from its results: the gain on labels alone against size, training jets, temperature and alpha."""
 
 import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +19,7 @@ AXES = {
 }
 
 
-def series(results, axis):
+def series(results: dict, axis: str) -> dict[str, list]:
     """{label: [(x, cell), ...]} of the cells that differ in one thing only, where there are at least two of them.
 
     Parameters
@@ -24,7 +27,7 @@ def series(results, axis):
     results : dict of results.json
     axis : of AXES
     """
-    found = {}
+    found: dict[str, dict] = {}
     for cell in results["cells"]:
         if "ratio" not in cell:
             continue
@@ -38,21 +41,21 @@ def series(results, axis):
     return dict(sorted(lines.items())) if axis in ("temperature", "alpha") else lines
 
 
-def _main_sample(results, cell):
+def _main_sample(results: dict, cell: dict) -> bool:
     return cell["sample"] == next(iter(results["training_jets"]))
 
 
-def _by_size(results, cell):
+def _by_size(results: dict, cell: dict) -> tuple:
     fits = _main_sample(results, cell) and not cell["grid"]
     return (f"{cell['arm']}, {cell['tier']}" if fits else None), cell["parameters"]
 
 
-def _by_jets(results, cell):
+def _by_jets(results: dict, cell: dict) -> tuple:
     return f"{cell['student']}, {cell['arm']}", results["training_jets"][cell["sample"]]
 
 
-def _by_option(name):
-    def position(results, cell):
+def _by_option(name: str) -> Callable[[dict, dict], tuple]:
+    def position(results: dict, cell: dict) -> tuple:
         options = dict(cell["options"])
         if cell["teacher"] is None or not _main_sample(results, cell):
             return None, None
@@ -71,7 +74,7 @@ _POSITIONS = {
 }
 
 
-def draw(plt, results, axis, lines):
+def draw(plt: Any, results: dict, axis: str, lines: dict) -> Any:
     """Ratio of the rejections at 50 % and difference of the accuracies, against one thing."""
     quantities = [("ratio", "rej50", "Ratio of Rej 50 %", 1), ("difference", "accuracy", "Accuracy difference", 0)]
     rows = -(-len(lines) // 2)
@@ -93,12 +96,12 @@ def draw(plt, results, axis, lines):
     return figure
 
 
-def apart(x, steps, scale):
+def apart(x: np.ndarray, steps: float, scale: str) -> np.ndarray:
     """Positions (P,) moved a little, so that the error bars of several lines can be told apart."""
     return x * 1.02**steps if scale == "log" else x + 0.006 * steps * np.ptp(x)
 
 
-def draw_all(results, folder, stem):
+def draw_all(results: dict, folder: Path, stem: str) -> list[Path]:
     """Draw what the results allow: paths of the files `<stem>_<axis>.png` and `.pdf`."""
     plt, style = load_style()
     written = []

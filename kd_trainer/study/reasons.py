@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Iterator
 
 LONGEST = 200  # characters
 PARAMS = re.compile(r"Union of exclusive params before and now across all output: before: (.*) now: (.*)", re.DOTALL)
@@ -12,8 +13,9 @@ class Shorter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Keep the record, with its reason shortened."""
-        if getattr(record, "reason", None):
-            record.reason = shortened(record.reason)
+        reason = getattr(record, "reason", None)
+        if reason:
+            record.__dict__["reason"] = shortened(reason)
         return True
 
 
@@ -23,7 +25,7 @@ def shortened(reason: str) -> str:
     return reason if len(reason) <= LONGEST else f"{reason[:LONGEST]} ..."
 
 
-def _differences(*commands):
+def _differences(*commands: str) -> Iterator[str]:
     """What only one of two commands has: each word, and the option before it."""
     first, second = (command.replace('"', "").strip(" '").split() for command in commands)
     for words, others in ((first, second), (second, first)):

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from kd_trainer.arguments import parse_options
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import compare, style
-from kd_trainer.evaluate.complexity import complexity, parse_options
+from kd_trainer.evaluate.complexity import complexity
 from kd_trainer.evaluate.predictions import check_same_jets, class_names, read
 from kd_trainer.files import write_json
 from kd_trainer.jet_files import contents
@@ -100,7 +101,7 @@ def finished(plan: Plan) -> dict:
 
     Teachers that are arms of the baseline themselves, as in self-distillation, are there once, as students.
     """
-    found = {}
+    found: dict[tuple, Cell] = {}
     students = {cell[:3] for cell in plan.cells}
     for name, cells in runs.teacher_cells(plan).items():
         role = "ceiling" if name == plan.ceiling else "teacher"
@@ -133,7 +134,7 @@ def existing(plan: Plan) -> dict:
     """What existing checkpoints say of the test jets, as `ensembles`."""
     found = {}
     for run in runs.taught_by_checkpoints(plan):
-        of, folder = run.teacher, Path(steps.on_test(plan, run))
+        of, folder = run.taught_by, Path(steps.on_test(plan, run))
         if (folder / steps.CACHED).is_file():
             name = next(cell.teacher for cell in plan.cells if run in runs.of_cell(plan, cell))
             tier = of.tier if of.config == plan.config(of.tier) else Path(of.config).stem
@@ -142,7 +143,7 @@ def existing(plan: Plan) -> dict:
     return found
 
 
-def describe(plan, key, cells, samples):
+def describe(plan: Plan, key: tuple, cells: dict, samples: dict) -> dict:
     """One cell of results.json."""
     (role, *_), (cell, found) = key, cells[key]
     entry = {
@@ -163,7 +164,7 @@ def describe(plan, key, cells, samples):
     return entry
 
 
-def gains(plan, key, cells, samples):
+def gains(plan: Plan, key: tuple, cells: dict, samples: dict) -> dict:
     """What an arm gains on its twin trained on labels alone, over the seeds that both have."""
     cell, found = cells[key]
     twin_key = ("student", *cell[:3], plan.baseline)
@@ -185,7 +186,7 @@ def gains(plan, key, cells, samples):
     return entry
 
 
-def ceiling_of(plan, cell, samples):
+def ceiling_of(plan: Plan, cell: Cell, samples: dict) -> dict | None:
     """The samples of the large model with the inputs of a student, if it is trained."""
     if plan.ceiling is None:
         return None
@@ -194,7 +195,7 @@ def ceiling_of(plan, cell, samples):
     return next((samples[key] for key in keys if key in samples), None)
 
 
-def options_of(plan, cell):
+def options_of(plan: Plan, cell: Cell) -> dict:
     """The options of networks/distill.py that an arm is trained with, those of the model's file among them."""
     if cell.teacher is None:
         return cell.options
@@ -203,7 +204,7 @@ def options_of(plan, cell):
     return plan.models[cell.student].script.distillation | told | cell.options
 
 
-def size_of(plan, cell, found):
+def size_of(plan: Plan, cell: Cell, found: list[runs.Run]) -> dict:
     """Parameters, FLOPs and particles of a cell, as its prediction says; counted here for an existing checkpoint."""
     if found:
         size = json.loads(predicted(plan, found[0]).with_name("pred.model.json").read_text(encoding="utf-8"))
@@ -214,7 +215,7 @@ def size_of(plan, cell, found):
     return {name: size[name] for name in ("parameters", "flops", "particles")}
 
 
-def count_jets(patterns):
+def count_jets(patterns: list[str]) -> int:
     """Number of jets in files."""
     paths = {path for pattern in patterns for path in glob.glob(pattern.rpartition(":")[2])}
     return sum(contents(path)[1] for path in paths)

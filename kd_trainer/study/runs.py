@@ -20,6 +20,12 @@ class Run(NamedTuple):
     arguments: tuple = ()
     settings: dict = {}
 
+    @property
+    def taught_by(self) -> "SettledTeacher":
+        """Its teacher, which there has to be."""
+        assert self.teacher is not None, self
+        return self.teacher
+
 
 class SettledTeacher(NamedTuple):
     """The teacher of one student, with nothing left open: trainings on labels alone, or one existing checkpoint."""
@@ -48,7 +54,7 @@ def teacher_name(plan: Plan, of: SettledTeacher) -> str:
     return f"{plan.names}{_parts(plan, of.model, of.tier, of.sample)}_seed{seeds}{plan.comment}"
 
 
-def _parts(plan, model, tier, sample, arm=""):
+def _parts(plan: Plan, model: str, tier: str, sample: str, arm: str = "") -> str:
     return slug("_".join(filter(None, [model, tier, sample if len(plan.samples) > 1 else "", arm])))
 
 
@@ -86,7 +92,7 @@ def of_cell(plan: Plan, cell: Cell) -> list[Run]:
 
 def teacher_cells(plan: Plan) -> dict[str, list[Cell]]:
     """The teachers as cells, the ceiling of each tier among them: {name of the teacher: [Cell]}."""
-    found = {name: [] for name in plan.teachers}
+    found: dict[str, list[Cell]] = {name: [] for name in plan.teachers}
     for cell in plan.cells:
         for name in {cell.teacher, plan.ceiling} - {None}:
             runs = trained(plan, settled(plan, name, *cell[:3]))
@@ -100,7 +106,7 @@ def teacher_cells(plan: Plan) -> dict[str, list[Cell]]:
 
 def taught_by_checkpoints(plan: Plan) -> list[Run]:
     """A training for each existing checkpoint that teaches and each tier of its students."""
-    found = {}
+    found: dict[tuple, Run] = {}
     for cell in plan.cells:
         run = of_cell(plan, cell)[0]
         if run.teacher and run.teacher.weights:
@@ -112,7 +118,7 @@ def stages(plan: Plan) -> tuple[list[Run], list[Run]]:
     """All trainings: teachers that are no students, then students, each once."""
     students = [run for cell in plan.cells for run in of_cell(plan, cell)]
     every = [run for cells in teacher_cells(plan).values() for cell in cells for run in of_cell(plan, cell)]
-    teachers = []
+    teachers: list[Run] = []
     for run in every:
         if run not in students and run not in teachers:
             teachers.append(run)

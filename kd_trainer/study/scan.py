@@ -45,38 +45,39 @@ def of_settings(
     for mode in settings["MODES"].split():
         for size in settings["PRETRAIN_FRACTION"].split() if scan.pretrains(mode) else [None]:
             for fraction in settings["FRACTION"].split():
-                before = [scan.pretraining(size, seed) if size else None for seed in seeds]
+                before = [scan.pretraining(size, seed) for seed in seeds] if size else []
+                starts: list[Step | None] = [*before] if before else [None] * len(seeds)
                 after = [scan.training(start, mode=mode, size=size, fraction=fraction, seed=seed)
-                         for start, seed in zip(before, seeds)]  # fmt: skip
-                steps |= {step.run: step for step in (*before, *after) if step}
-                jets = [f"training/{before[0].run}/unlabelled_{size}.json"] if size else []  # numbers, of `subset`
+                         for start, seed in zip(starts, seeds)]  # fmt: skip
+                steps |= {step.run: step for step in (*before, *after)}
+                jets = [f"training/{step.run}/unlabelled_{size}.json" for step in before[:1]]  # numbers, of `subset`
                 jets.append(f"training/{after[0].run}/labelled_{fraction}.json")
                 points[":".join([mode, *jets])] = [f"training/{step.run}/{PREDICTION}" for step in after]
     return [*steps.values(), scan.report(points)]
 
 
 class _Scan:
-    def __init__(self, settings, arguments, find):
+    def __init__(self, settings: Mapping[str, str], arguments: tuple, find: Callable[[str], Iterable[str]]) -> None:
         self.settings, self.arguments, self.files = settings, arguments, Files([], find)
         self.model = scripts.model(settings["MODEL"])
         self.names = f"{settings['MODEL']}_{settings['TIER']}"
         self.comment = settings.get("COMMENT", "")
 
-    def pretrains(self, mode):
+    def pretrains(self, mode: str) -> bool:
         return mode != "scratch" and "PRETRAINED" not in self.settings
 
-    def chosen(self, names, **more):
+    def chosen(self, names: Iterable[str], **more: str) -> dict[str, str]:
         """Those of the settings that are given; the folder of a dataset is not, where it is the usual one."""
         usual = {f"{side}DATADIR": f"datasets/{self.settings[f'{side}DATASET']}" for side in ("", "PRETRAIN_")}
         given = {name: self.settings[name] for name in names if name in self.settings}
         return {name: value for name, value in given.items() if value != usual.get(name)} | more
 
-    def dataset(self, side=""):
+    def dataset(self, side: str = "") -> tuple[scripts.Dataset, str]:
         """(Description, data config) of DATASET or PRETRAIN_DATASET."""
         found = scripts.dataset(self.settings[f"{side}DATASET"], {"DATADIR": self.settings[f"{side}DATADIR"]})
         return found, f"{found.config}_{self.settings['TIER']}.yaml"
 
-    def pretraining(self, size, seed):
+    def pretraining(self, size: str, seed: str) -> Step:
         data, config = self.dataset("PRETRAIN_")
         seed = seed if self.settings["PRETRAIN_SEED"] == "each" else self.settings["PRETRAIN_SEED"]
         run = f"{data.name}_{self.names}_pretrained_{size}_seed{seed}{self.comment}"
@@ -85,7 +86,7 @@ class _Scan:
         inputs = [*self.files([*data.train, *data.val]), data.path, config, "networks/contrastive.py"]
         return self.step("pretrain", "pretrain", run, own, inputs)
 
-    def training(self, before, *, mode, size, fraction, seed):
+    def training(self, before: Step | None, *, mode: str, size: str | None, fraction: str, seed: str) -> Step:
         data, config = self.dataset()
         start = f"_from_{self.settings['PRETRAIN_DATASET']}_{size}" if before else ""
         run = f"{data.name}_{self.names}_{mode}{start}_{fraction}_seed{seed}{self.comment}"
@@ -95,20 +96,21 @@ class _Scan:
         inputs += [own["WEIGHTS"]] if "WEIGHTS" in own else []
         if before:
             own |= {name: before.settings[name] for name in ("PRETRAIN_DATASET", "PRETRAIN_FRACTION", "PRETRAIN_SEED")}
-            inputs += before.outputs
+            inputs += list(before.outputs)
         elif mode != "scratch":
             own |= self.chosen(["PRETRAINED"])
             inputs.append(own["PRETRAINED"])
         return self.step("labelled", mode, run, own, inputs, f"training/{run}/{PREDICTION}")
 
-    def step(self, kind, mode, run, settings, inputs, *outputs):
-        inputs += [self.model.path, *network_files(self.model.network)]
-        outputs = (f"training/{run}/{CHECKPOINT}", f"training/{run}/{RECORD}", *outputs)
-        settings, inputs = settings | {"RESTART": "changed"}, tuple(dict.fromkeys(inputs))
+    def step(self, kind: str, mode: str, run: str, settings: dict, inputs: list[str], *more: str) -> Step:
+        settings = settings | {"RESTART": "changed"}
+        inputs = [*inputs, self.model.path, *network_files(self.model.network)]
+        read = tuple(dict.fromkeys(inputs))
+        outputs = (f"training/{run}/{CHECKPOINT}", f"training/{run}/{RECORD}", *more)
         alone = self.settings.get("JOBS") == "1"
-        return Step(kind, run, settings, self.arguments, inputs, outputs, alone, f"{PROGRAM} {mode}")
+        return Step(kind, run, settings, self.arguments, read, outputs, alone, f"{PROGRAM} {mode}")
 
-    def report(self, points):
+    def report(self, points: Mapping[str, list[str]]) -> Step:
         """The table and the plot of {START[:FILE]:FILE: [prediction of each seed]}."""
         data, config = self.dataset()
         name = f"{data.name}_{self.names}_scan{self.comment}"

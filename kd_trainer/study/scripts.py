@@ -3,7 +3,7 @@
 import functools
 import subprocess
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kd_trainer.errors import InputError
 
@@ -67,7 +67,7 @@ def dataset(name: str, variables: dict) -> Dataset:
     return Dataset(name, str(path), found["data_config"], *files)
 
 
-def _path(kind, name):
+def _path(kind: str, name: str) -> Path:
     path = SCRIPTS / kind / f"{name}.sh"
     if not path.is_file():
         there = ", ".join(sorted(file.stem for file in path.parent.glob("*.sh")))
@@ -76,7 +76,7 @@ def _path(kind, name):
 
 
 @functools.cache
-def _source(path, variables=()):
+def _source(path: Path, variables: tuple = ()) -> dict[str, Any]:
     """What bash knows after it has read a file: {name: text or list}."""
     command = ["bash", "-euo", "pipefail", "-c", PRINT, "bash", str(path)]
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", **dict(variables)}

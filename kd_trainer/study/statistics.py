@@ -5,12 +5,15 @@ share. Numbers are dicts with value, statistical (test jets), seed_error (standa
 for one seed) and total, both in quadrature.
 """
 
+from typing import Any
+
 import numpy as np
 
 from kd_trainer.evaluate import compare, metrics
 from kd_trainer.evaluate.bootstrap import accuracy_statistic, bootstrap
 from kd_trainer.evaluate.calibration import balanced_weights, ece_statistic
-from kd_trainer.evaluate.task import make_task, measure
+from kd_trainer.evaluate.predictions import Prediction
+from kd_trainer.evaluate.task import Task, make_task, measure
 from kd_trainer.evaluate.uncertainties import figure, in_quadrature, standard_error
 from kd_trainer.evaluate.working_points import WorkingPoint
 
@@ -19,7 +22,7 @@ FIGURES = ("accuracy", "auc", *EFFICIENCIES, "ece")
 MEASURED = 2.0  # standard deviations that the ceiling has to be above the student, for a fraction of the way to exist
 
 
-def study_task(predictions, names, background=None):
+def study_task(predictions: list[Prediction], names: list[str], background: str | None = None) -> Task:
     """The task of `evaluate.task`, with the rejections at 30 and 50 % for every signal."""
     task = make_task(predictions, names, background)
     signals = list(dict.fromkeys((point.signal, point.background, point.label) for point in task.points))
@@ -27,7 +30,7 @@ def study_task(predictions, names, background=None):
     return task._replace(points=points)
 
 
-def collect(task, cells, replicas):
+def collect(task: Task, cells: dict, replicas: int) -> tuple[dict, dict]:
     """Measure all taggers and resample the test jets once for all.
 
     Parameters
@@ -44,7 +47,7 @@ def collect(task, cells, replicas):
     """
     weights = balanced_weights(task.labels)
     measured = {(key, seed): measure(task, p.scores) for key, found in cells.items() for seed, p in enumerate(found)}
-    statistics = {}
+    statistics: dict[tuple, Any] = {}
     for (key, seed), m in measured.items():
         scores = cells[key][seed].scores
         own = {"accuracy": accuracy_statistic(task.labels, scores, weights),
@@ -80,12 +83,12 @@ def collect(task, cells, replicas):
     return samples, averaged
 
 
-def restrict(sample, seeds):
+def restrict(sample: compare.Sample, seeds: list[int]) -> compare.Sample:
     """A sample with the seeds at some positions only."""
     return compare.Sample(sample.values[seeds], sample.replicas[seeds])
 
 
-def paired_ratio(first, second):
+def paired_ratio(first: compare.Sample, second: compare.Sample) -> dict:
     """Geometric mean over seeds of the ratio of two samples with the same seeds, for rejections."""
     logs = np.log(first.values / second.values)
     value = np.exp(logs.mean())
@@ -94,14 +97,14 @@ def paired_ratio(first, second):
     return figure(value, statistical, None if error is None else float(value * error))
 
 
-def paired_difference(first, second):
+def paired_difference(first: compare.Sample, second: compare.Sample) -> dict:
     """Mean over seeds of the difference of two samples with the same seeds."""
     differences = first.values - second.values
     statistical = np.std((first.replicas - second.replicas).mean(axis=0), ddof=1)
     return figure(differences.mean(), statistical, standard_error(differences))
 
 
-def recovered(distilled, twin, ceiling):
+def recovered(distilled: compare.Sample, twin: compare.Sample, ceiling: compare.Sample) -> dict | None:
     """How much of the way from the label-only student to a large model with the same inputs distillation goes:
     (distilled - twin) / (ceiling - twin).
 
@@ -130,7 +133,7 @@ def recovered(distilled, twin, ceiling):
     return figure((kd - ce) / way, statistical, in_quadrature(errors))
 
 
-def _uncertainty_of_way(twin, ceiling):
+def _uncertainty_of_way(twin: compare.Sample, ceiling: compare.Sample) -> float:
     """Standard deviation of the distance between two samples of independent seeds on the same test jets."""
     statistical = np.std(ceiling.replicas.mean(axis=0) - twin.replicas.mean(axis=0), ddof=1)
-    return in_quadrature([statistical, *(standard_error(sample.values) for sample in (twin, ceiling))])
+    return in_quadrature([statistical, *(standard_error(sample.values) for sample in (twin, ceiling))]) or 0.0

@@ -8,7 +8,7 @@ import fnmatch
 import glob
 import re
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -112,15 +112,15 @@ def refuse_foreign(steps: Iterable[Step]) -> None:
                 )
 
 
-def _once(steps):
-    found = {}
+def _once(steps: list[Step]) -> list[Step]:
+    found: dict[tuple[str, str], Step] = {}
     for step in steps:
         if found.setdefault((step.kind, step.run), step) != step:
             raise InputError(f"two different {step.kind} steps would be called {step.run}: give one another name")
     return list(found.values())
 
 
-def _alone(steps):
+def _alone(steps: list[Step]) -> list[Step]:
     kinds = [step.kind for step in steps]
     whole = ("simulate", "latency")  # several processes of its own; nothing else may run beside it
     return [step._replace(alone=step.kind in whole or kinds.count(step.kind) == 1) for step in steps]
@@ -129,11 +129,11 @@ def _alone(steps):
 class Files:
     """The files behind patterns: those that the study simulates, or those that are there."""
 
-    def __init__(self, simulated, find):
+    def __init__(self, simulated: list[str], find: Callable[[str], Iterable[str]]) -> None:
         self.simulated, self.find = simulated, find
 
-    def __call__(self, patterns):
-        found = {}
+    def __call__(self, patterns: Iterable[str]) -> list[str]:
+        found: dict[str, None] = {}
         for pattern in (text.rpartition(":")[2] for text in patterns):
             made = fnmatch.filter(self.simulated, pattern)
             paths = made or sorted(self.find(pattern))
@@ -143,7 +143,7 @@ class Files:
         return list(found)
 
 
-def _simulate(plan, folder, commands):
+def _simulate(plan: Plan, folder: str, commands: tuple[tuple[str, ...], ...]) -> Step:
     from kd_trainer.simulate.command import parse_arguments, wanted_files  # half a second
 
     commands = tuple((*words, "-o", f"{plan.datadir}/{folder}") for words in commands)
@@ -151,7 +151,7 @@ def _simulate(plan, folder, commands):
     return Step("simulate", folder, {}, commands, (), tuple(outputs))
 
 
-def _description(plan, model, tier=None):
+def _description(plan: Plan, model: str, tier: str | None = None) -> list[str]:
     """The files that describe a model and the dataset, and its network."""
     config = [plan.config(tier)] if tier else []
     script = plan.models[model].script
@@ -165,17 +165,17 @@ def network_files(path: str) -> list[str]:
     return list(dict.fromkeys([path, *map(str, others)]))
 
 
-def _settings(plan, model, more=()):
+def _settings(plan: Plan, model: str, more: Mapping[str, str]) -> dict[str, str]:
     told = plan.models[model].settings
     return {"DATASET": plan.dataset.name, "DATADIR": plan.datadir, **plan.settings, **told, **dict(more)}
 
 
-def _sample(plan, sample):
+def _sample(plan: Plan, sample: str) -> dict[str, str]:
     """TRAIN_FILES, where a study does not take the dataset's."""
     return {} if plan.own_samples else {"TRAIN_FILES": " ".join(plan.samples[sample])}
 
 
-def _arguments(plan, model, more, options):
+def _arguments(plan: Plan, model: str, more: Iterable[str], options: dict) -> tuple[str, ...]:
     """Arguments of a training, later ones override."""
     words = [word for name, value in options.items() for word in ("-o", name, repr(value))]
     return (*plan.arguments, *plan.models[model].arguments, *more, *words, *plan.extra)
@@ -191,7 +191,7 @@ def kind_of(run: Run) -> str:
     return "train" if run.teacher else "baseline" if run.arm else "teacher"
 
 
-def _whose(plan, run):
+def _whose(plan: Plan, run: Run) -> dict[str, str]:
     """Settings that say which model is meant: the teacher, or a student."""
     name = plan.models[run.model].name
     if kind_of(run) == "teacher":
@@ -200,14 +200,14 @@ def _whose(plan, run):
     return {"STUDENT": name, "TIER": run.tier, "SEED": str(run.seed), **labels}
 
 
-def _training(plan, run, files):
+def _training(plan: Plan, run: Run, files: Files) -> Step:
     name, data = run_name(plan, run), [*plan.samples[run.sample], *plan.dataset.val]
     settings = {**_whose(plan, run), **_sample(plan, run.sample), **run.settings}
     inputs = [*files(data), *_description(plan, run.model, run.tier)]
     inputs += [plan.settings["WEIGHTS"]] if "WEIGHTS" in plan.settings else []
     if run.teacher:
         settings |= _teaching(plan, run)
-        inputs += [f"{cache_of(plan, run)}/{CACHED}", *_teacher_files(plan, run.teacher)]
+        inputs += [f"{cache_of(plan, run)}/{CACHED}", *_teacher_files(plan, run.taught_by)]
     settings = _settings(plan, run.model, settings) | {"RUN": name, "RESTART": "changed"}
     outputs = (f"training/{name}/{CHECKPOINT}", f"training/{name}/{RECORD}")
     arguments = _arguments(plan, run.model, run.arguments, run.options)
@@ -219,9 +219,9 @@ def weights_of(plan: Plan, of: SettledTeacher) -> list[str]:
     return [of.weights] if of.weights else [checkpoint(plan, run) for run in trained(plan, of)]
 
 
-def _teaching(plan, run):
+def _teaching(plan: Plan, run: Run) -> dict[str, str]:
     """Settings that name the teacher of a student and its soft targets."""
-    of = run.teacher
+    of = run.taught_by
     own = of.config != plan.config(of.tier)
     return {
         "TEACHER": plan.models[of.model].name,
@@ -232,7 +232,7 @@ def _teaching(plan, run):
     }
 
 
-def _teacher_files(plan, of):
+def _teacher_files(plan: Plan, of: SettledTeacher) -> list[str]:
     return [*weights_of(plan, of), *_description(plan, of.model), of.config, *([of.classes] if of.classes else [])]
 
 
@@ -240,10 +240,10 @@ def cache_of(plan: Plan, run: Run) -> str:
     """Folder of the soft targets for a student."""
     more = ["unlabelled"] if not run.labelled else []
     more += [run.options["kd_ensemble"]] if "kd_ensemble" in run.options else []
-    return f"cache/{teacher_name(plan, run.teacher)}_{'_'.join([slug(run.tier), *more])}"
+    return f"cache/{teacher_name(plan, run.taught_by)}_{'_'.join([slug(run.tier), *more])}"
 
 
-def _cache(plan, run, files):
+def _cache(plan: Plan, run: Run, files: Files) -> Step:
     """The soft targets for a student, of the jets of all students that take them."""
     cache = cache_of(plan, run)
     users = [other for cell in plan.cells for other in of_cell(plan, cell)[:1]]
@@ -253,17 +253,17 @@ def _cache(plan, run, files):
     return _cache_step(plan, run, cache, files(patterns), sample)
 
 
-def _cache_step(plan, run, cache, jets, sample):
+def _cache_step(plan: Plan, run: Run, cache: str, jets: list[str], sample: dict[str, str]) -> Step:
     labels = {} if run.labelled else {"LABELS": "no"}
     settings = {"TIER": run.tier, **labels, **_teaching(plan, run), **sample, "CACHE": cache}
     ensemble = ("--ensemble", run.options["kd_ensemble"]) if "kd_ensemble" in run.options else ()
-    inputs = [*jets, plan.dataset.path, plan.config(run.tier), *_teacher_files(plan, run.teacher)]
+    inputs = [*jets, plan.dataset.path, plan.config(run.tier), *_teacher_files(plan, run.taught_by)]
     settings = {"DATASET": plan.dataset.name, "DATADIR": plan.datadir, **plan.settings, **settings}
     name, outputs = cache.removeprefix("cache/"), (f"{cache}/{CACHED}",)
     return Step("cache", name, settings, (*ensemble, "--overwrite"), tuple(dict.fromkeys(inputs)), outputs)
 
 
-def _test_given(plan, settings, files):
+def _test_given(plan: Plan, settings: dict[str, str], files: Files) -> Step:
     """The prediction of a teacher that is an existing checkpoint, under the name that train_kd.sh gives it."""
     model = next(model for name, model in plan.models.items() if model.name == settings["TEACHER"])
     name = f"{plan.names}{settings['TEACHER']}_{settings['TEACHER_TIER']}_seed{settings['TEACHER_SEED']}{plan.comment}"
@@ -274,16 +274,16 @@ def _test_given(plan, settings, files):
 
 def on_test(plan: Plan, run: Run) -> str:
     """The folder with what the teacher of a student says of the test jets."""
-    return f"cache/{teacher_name(plan, run.teacher)}_{slug(run.tier)}_test"
+    return f"cache/{teacher_name(plan, run.taught_by)}_{slug(run.tier)}_test"
 
 
-def _on_test(plan, run, files):
+def _on_test(plan: Plan, run: Run, files: Files) -> Step:
     run = run._replace(labelled=True, options={})
     sample = {"TRAIN_FILES": " ".join(plan.dataset.test)}
     return _cache_step(plan, run, on_test(plan, run), files(plan.dataset.test), sample)
 
 
-def _test(plan, run, files):
+def _test(plan: Plan, run: Run, files: Files) -> Step:
     name, mode = run_name(plan, run), kind_of(run).replace("train", "kd")
     settings = _settings(plan, run.model, _whose(plan, run)) | {"RUN": name, "PREDICT": mode}
     if mode == "teacher":
@@ -298,7 +298,7 @@ def study_folder(plan: Plan) -> str:
     return f"training/study_{plan.name}{plan.variables.get('COMMENT', '')}"
 
 
-def _study_report(plan, steps):
+def _study_report(plan: Plan, steps: list[Step]) -> Step:
     """The tables of `kd_trainer study`, which reads the YAML with the same variables."""
     wanted = [path for step in steps for path in step.outputs if path.endswith(("pred.model.json", f"_test/{CACHED}"))]
     folder = study_folder(plan)
@@ -307,7 +307,7 @@ def _study_report(plan, steps):
     return Step("report", plan.name, plan.variables, arguments, inputs, outputs, program="python -m kd_trainer study")
 
 
-def _script_settings(plan):
+def _script_settings(plan: Plan) -> dict[str, str]:
     """Settings with which train_kd.sh finds the trainings of a study by their names.
 
     Raises
@@ -331,15 +331,15 @@ def _script_settings(plan):
     }  # fmt: skip
 
 
-def _latency(plan, settings, trainings, files):
+def _latency(plan: Plan, settings: dict[str, str], trainings: list[Step], files: Files) -> Step:
     parts = [settings["TEACHER"], settings["TEACHER_TIER"], *settings["STUDENT"].split(), settings["TIER"]]
     name = "_".join([plan.dataset.name, "latency", *parts]) + plan.comment
     weights = [step.outputs[0] for step in trainings if step.kind != "baseline"]
     inputs = (*weights, *files(plan.dataset.test))
-    return Step("latency", name, settings, plan.latency, inputs, (f"training/{name}/latency.json",))
+    return Step("latency", name, settings, plan.latency or (), inputs, (f"training/{name}/latency.json",))
 
 
-def _script_report(plan, settings, steps):
+def _script_report(plan: Plan, settings: dict[str, str], steps: list[Step]) -> Step:
     name = f"{plan.dataset.name}_report{plan.comment}"
     inputs = tuple(dict.fromkeys(output for step in steps for output in step.outputs))
-    return Step("report", name, settings, plan.report, inputs, (f"training/{name}/report.md",))
+    return Step("report", name, settings, plan.report or (), inputs, (f"training/{name}/report.md",))

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from kd_trainer.errors import InputError
 
 PATTERN = re.compile(r"\$(?:(\w+)|\{(\w+)(?:([*/])(\d+))?\})")
 
 
-def expand(entry, variables: Mapping[str, str]):
+def expand(entry: Any, variables: Mapping[str, str]) -> Any:
     """An entry of the YAML, however deep, with the values of its variables.
 
     Raises
@@ -25,7 +26,7 @@ def expand(entry, variables: Mapping[str, str]):
     return entry
 
 
-def _value(match, variables):
+def _value(match: re.Match[str], variables: Mapping[str, str]) -> str:
     plain, name, sign, number = match.groups()
     name = plain or name
     if name not in variables:

@@ -11,8 +11,7 @@ from kd_trainer.checkpoints import read_weights
 from kd_trainer.classes import names_of
 from kd_trainer.configs import PREFIX
 from kd_trainer.digests import sha256
-from kd_trainer.errors import InputError
-from kd_trainer.jet_files import one_line
+from kd_trainer.errors import InputError, one_line
 from kd_trainer.teacher.batching import batches, shortest_length, trial_jets
 from kd_trainer.teacher.folding import folded
 from kd_trainer.teacher.soft_targets import SoftTargets

@@ -3,8 +3,8 @@
 import argparse
 from typing import Any, NamedTuple
 
+from kd_trainer.arguments import parse_options
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate.complexity import parse_options
 
 ENSEMBLES = ("probabilities", "logits")
 

@@ -12,8 +12,7 @@ import torch
 from weaver.utils.logger import _logger
 
 from kd_trainer.directories import make_directory
-from kd_trainer.errors import InputError
-from kd_trainer.jet_files import one_line
+from kd_trainer.errors import InputError, one_line
 from kd_trainer.weaver_hooks.recipe import changes, refuse
 
 

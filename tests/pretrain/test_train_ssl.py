@@ -237,13 +237,13 @@ def processes_of(session):
     "dataset, pretrain_dataset, tier, model",
     [("TopLandscape", "JetClass", "kin", "ParT"), ("QuarkGluon", "JetClass", "kinpid", "ParticleNet")],
 )
-def test_dry_run(dataset, pretrain_dataset, tier, model):
+def test_dry_run(clone, dataset, pretrain_dataset, tier, model):
     """Commands to paste, of each mode; nothing is made."""
     env = {"DATASET": dataset, "PRETRAIN_DATASET": pretrain_dataset, "TIER": tier, "MODEL": model, "FRACTION": "0.1"}
-    before = set(ROOT.iterdir())
+    before = set(clone.rglob("*"))
     for mode in ("pretrain", *MODES, "scan"):
-        first, *lines = train_ssl(ROOT, mode, "--dry-run", "--num-epochs", 3, **env).stdout.splitlines()
-        assert first == f"cd {ROOT} && source train_scripts/setup.sh"
+        first, *lines = train_ssl(clone, mode, "--dry-run", "--num-epochs", 3, **env).stdout.splitlines()
+        assert first == f"cd {clone} && source train_scripts/setup.sh"
         words = [shlex.split(line) for line in lines]
         last = words[-1]
         if mode == "scan":
@@ -257,7 +257,13 @@ def test_dry_run(dataset, pretrain_dataset, tier, model):
             name = f"{pretrain_dataset}_{model}_{tier}_pretrained_1_seed1"
         assert run_name == name and ["mkdir", "-p", f"training/{name}", f"logs/{name}"] in words
         assert f"'networks/{model}.py'" in last and f"data/{dataset}/{dataset}_{tier}.yaml" in " ".join(sum(words, []))
-    assert set(ROOT.iterdir()) == before
+    assert set(clone.rglob("*")) == before
+
+
+def test_a_scan_without_files(clone):
+    result = train_ssl(clone, "scan", check=False, DATASET="TopLandscape", DATADIR="/no", MODES="scratch")
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].endswith(": there is no file /no/train_file.parquet")
 
 
 @pytest.mark.parametrize("mode", ["pretrain", "scan"])

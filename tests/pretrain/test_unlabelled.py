@@ -31,7 +31,8 @@ def test_more_inputs(swapped):
     sizes = (17, 13) if swapped else (13, 17)
     assert str(error.value) == (
         f"pf_features has {sizes[0]} inputs in first.yaml and {sizes[1]} in second.yaml (not in both: part_d0, "
-        "part_d0err, part_dz, part_dzerr): a network trained on one does not fit the other; choose another tier or dataset"
+        "part_d0err, part_dz, part_dzerr): a network trained on one does not fit the other; choose another tier or "
+        "dataset"
     )
 
 

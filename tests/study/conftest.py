@@ -4,6 +4,8 @@ import pytest
 import yaml
 from helpers import ROOT
 
+SIZES = "--samples-per-epoch 400 --samples-per-epoch-val 100"
+
 
 @pytest.fixture(autouse=True)
 def at_the_root(monkeypatch):
@@ -20,7 +22,7 @@ def content():
             "title": "Miniature",
             "dataset": "TopLandscape",
             "samples": {"all": ["$DATADIR/train/*.parquet"]},
-            "weaver": "--num-epochs 1 --batch-size 64 --samples-per-epoch 400 --samples-per-epoch-val 100 --num-workers 0",
+            "weaver": f"--num-epochs 1 --batch-size 64 {SIZES} --num-workers 0",
             "models": {"PFN": {"model": "PFN-1k", "weaver": "--start-lr 1e-2"}},
             "students": ["PFN"],
             "tiers": ["l1"],

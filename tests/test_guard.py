@@ -1,0 +1,43 @@
+"""train_scripts/guard.py: nothing that a command has started outlives it."""
+
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+from helpers import ROOT
+
+GUARD = ROOT / "train_scripts" / "guard.py"
+
+
+def start(folder, command):
+    return subprocess.Popen([GUARD, folder / "lock", "bash", "-c", command], stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(condition):
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_all_processes_end_with_it(number, tmp_path):
+    guard = start(tmp_path, f"(sleep 60 & echo $! >{tmp_path}/one; wait) & sleep 60 & echo $! >{tmp_path}/two; wait")
+    files = [tmp_path / name for name in ("one", "two")]
+    wait_for(lambda: all(file.is_file() and file.read_text().endswith("\n") for file in files))
+    children = [psutil.Process(int(file.read_text())) for file in files]
+    guard.send_signal(number)
+    assert guard.wait(timeout=20) == (-number if number == signal.SIGKILL else 128 + number)
+    wait_for(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children))
+
+
+def test_a_second_command_is_refused_while_the_first_is_at_work(tmp_path):
+    first = start(tmp_path, f"touch {tmp_path}/begun; sleep 60")
+    wait_for((tmp_path / "begun").exists)
+    second = start(tmp_path, "true")
+    assert second.wait(timeout=20) == 1 and f"another run is at work (it holds {tmp_path}/lock)" in second.stderr.read()
+    first.terminate()
+    first.wait(timeout=20)
+    assert start(tmp_path, "exit 3").wait(timeout=20) == 3
