@@ -97,7 +97,7 @@ def trains(
         if training is not None and "val" not in extra_args["args"].run_mode:
             training.end_epoch(epoch, None)
 
-    wrapped.goes_on = True
+    wrapped.__dict__["goes_on"] = True
     return loud(wrapped)
 
 
@@ -126,5 +126,5 @@ def evaluates(evaluate: Callable[..., Any]) -> Callable[..., Any]:
         metric = evaluate(model, test_loader, dev, epoch, for_training, extra_args=extra_args, **kwargs)
         return metric if training is None else training.end_epoch(epoch, metric)
 
-    wrapped.goes_on = True
+    wrapped.__dict__["goes_on"] = True
     return loud(wrapped)
