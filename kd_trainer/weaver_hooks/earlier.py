@@ -78,6 +78,7 @@ class Earlier:
             If it is another training and nothing says what to do with it.
         """
         self._lock()
+        self._sweep()
         if self.restart == "yes":
             if self.load_epoch is not None:
                 raise InputError("restart 'yes' begins from scratch, --load-epoch does not: give one of them")
@@ -198,6 +199,13 @@ class Earlier:
                 f"{self.resume} cannot be read ({one_line(error)}): give -o restart \"'yes'\" (RESTART=yes) "
                 "to train from scratch"
             ) from None
+
+    def _sweep(self) -> None:
+        """Remove what a kill has left of files that were being written."""
+        folder, name = os.path.split(glob.escape(self.prefix))
+        for file in ("resume.pt", "record.json", "best_epoch_*.pt", "epoch-*_*.pt"):
+            for path in glob.glob(os.path.join(folder, f".{name}_{file}.*")):
+                os.remove(path)
 
     def _lock(self) -> None:
         """Refuse to write what another process is writing. The kernel frees the lock of a process that was killed.

@@ -60,8 +60,11 @@ def trains(
 ) -> Callable[..., None]:
     """Make the training function that weaver gets of one that trains an epoch.
 
-    `check` looks at what the training needs, before anything of an earlier one is removed.
+    `check` looks at what the training needs, before anything of an earlier one is removed. A function of a network
+    file may have been made so already.
     """
+    if hasattr(train, "goes_on"):
+        return train
     looked_at: list[bool] = []
 
     @functools.wraps(train)
@@ -94,11 +97,14 @@ def trains(
         if training is not None and "val" not in extra_args["args"].run_mode:
             training.end_epoch(epoch, None)
 
+    wrapped.__dict__["goes_on"] = True
     return loud(wrapped)
 
 
 def evaluates(evaluate: Callable[..., Any]) -> Callable[..., Any]:
-    """Make the evaluation function that weaver gets of one that returns the metric of an epoch."""
+    """Make the evaluation function that weaver gets of one that returns the metric of an epoch, see `trains`."""
+    if hasattr(evaluate, "goes_on"):
+        return evaluate
     looked_at: weakref.WeakSet = weakref.WeakSet()  # loaders, which weaver deletes
 
     @functools.wraps(evaluate)
@@ -120,4 +126,5 @@ def evaluates(evaluate: Callable[..., Any]) -> Callable[..., Any]:
         metric = evaluate(model, test_loader, dev, epoch, for_training, extra_args=extra_args, **kwargs)
         return metric if training is None else training.end_epoch(epoch, metric)
 
+    wrapped.__dict__["goes_on"] = True
     return loud(wrapped)

@@ -20,6 +20,8 @@ def test_other_options_go_to_the_student():
     [
         ({"kd_alhpa": 0.5}, "unknown option kd_alhpa: valid are student, teacher, teacher_weights, .*kd_temperature"),
         ({"teacher_wieghts": "x"}, "unknown option teacher_wieghts: valid are"),
+        ({"seed": -1}, r"seed is -1: it must be a whole number from 0 to 2\^32 - 1"),
+        ({"restart": True}, "restart is True: valid are no, yes, changed"),
         ({"kd_alpha": 1.5}, "kd_alpha is 1.5: it must lie between 0 and 1"),
         ({"kd_alpha": [(0, 0.5), (9, 1.5)]}, r"kd_alpha is \[.*\]: it must lie between 0 and 1"),
         ({"kd_alpha": True}, "kd_alpha is True: it must be a number, or a schedule like"),

@@ -53,8 +53,8 @@ def test_the_state_of_the_same_training(earlier, tmp_path):
 
 def test_another_training(earlier, tmp_path):
     write_state(tmp_path)
-    line = r"net_resume.pt holds epoch 2 of a training with other settings \(start_lr was 0.005, now 0.01\): give -o restart"
-    with pytest.raises(InputError, match=line + r" \"'yes'\" \(RESTART=yes\) to train from scratch, go back to those"):
+    line = r"net_resume.pt holds epoch 2 of a training with other settings \(start_lr was 0.005, now 0.01\): give -o"
+    with pytest.raises(InputError, match=line + r" restart \"'yes'\" \(RESTART=yes\) to train from scratch"):
         earlier(start_lr=0.01).find()
     assert earlier("changed", start_lr=0.01).find() == "new"
     (tmp_path / "net_resume.pt").unlink()
@@ -137,6 +137,13 @@ def test_what_is_removed(earlier, tmp_path):
         (tmp_path / f"net_{name}").touch()
     earlier().remove()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net_other.pt"]
+
+
+def test_what_a_kill_has_left_half_written(earlier, tmp_path):
+    for name in (".net_resume.pt.123", ".net_epoch-2_state.pt.77", ".net_b_resume.pt.123"):
+        (tmp_path / name).touch()
+    earlier().find()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".net.lock", ".net_b_resume.pt.123"]
 
 
 def test_another_process_trains_it(earlier, tmp_path):

@@ -89,6 +89,8 @@ def distilled(tmp_path):
     [
         ("distill", ("-o", "student", f"'{NETWORKS}/PFN.py'", "-o", "kd_embed_weight", 0.5)),
         ("distill", ("-o", "student", f"'{NETWORKS}/quantised.py'", "-o", "network", f"'{NETWORKS}/PFN.py'")),
+        ("supervised", ("-c", L1, "-o", "network", f"'{NETWORKS}/Sophon.py'",
+                        *(word for option in TEACHER.items() for word in ("-o", *option)))),
         ("contrastive", ("-c", L1, "-o", "encoder", f"'{NETWORKS}/PFN.py'", *STUDENT)),
         ("finetune", ("-c", L1, "-o", "encoder", f"'{NETWORKS}/PFN.py'", *STUDENT)),
     ],
