@@ -30,17 +30,14 @@ def canonical(content: object) -> str:
     return json.dumps(content, sort_keys=True, default=lambda x: x.tolist() if isinstance(x, np.ndarray) else str(x))
 
 
-def differences(
-    found: Mapping[str, Any], wanted: Mapping[str, Any], was: str = "was", now: str = "is"
-) -> dict[str, str]:
-    """Descriptions of what differs, by the name of the entry; only what is wanted is compared."""
-    found = dict(_entries(found))
-    different = {}
-    for name, value in _entries(wanted):
-        other = found.get(name)
-        if other != value:
-            different[name] = f"{name} {was} {_short(other)}, {now} {_short(value)}"
-    return different
+def differences(before: Mapping[str, Any], after: Mapping[str, Any], now: str = "is") -> dict[str, str]:
+    """'NAME was X, is Y' for what differs, by the name of the entry; entries that `after` lacks are not compared."""
+    earlier = dict(_entries(before))
+    return {
+        name: f"{name} was {_short(earlier.get(name))}, {now} {_short(value)}"
+        for name, value in _entries(after)
+        if earlier.get(name) != value
+    }
 
 
 def _entries(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -71,7 +71,7 @@ class CachedTeacher:
         self.layout: Layout | None = None
 
     def verify(self, paths: Sequence[str]) -> None:
-        """Look at what made each file, and that its input file is what it was.
+        """Look at the fingerprint of each file, and that its input file is what it was.
 
         Raises
         ------
@@ -79,12 +79,12 @@ class CachedTeacher:
             Naming what differs, and the first files that do.
         """
         with ThreadPoolExecutor(8) as pool:
-            found = dict(zip(paths, pool.map(fingerprint.read, paths)))
-        layout = next(iter(found.values()))["layout"]
+            stored = dict(zip(paths, pool.map(fingerprint.read, paths)))
+        layout = next(iter(stored.values()))["layout"]
         if layout["classes"] != self.classes:
             raise InputError(f"the cache has {layout['classes']} classes, the data config has {self.classes}")
-        wanted = fingerprint.of_all(teacher=self.made_by, paired=self.paired, layout=layout)
-        bad = {path: fingerprint.serious(made, wanted) for path, made in found.items()}
+        expected = fingerprint.of_cache(teacher=self.made_by, paired=self.paired, layout=layout)
+        bad = {path: fingerprint.serious(one, expected) for path, one in stored.items()}
         bad = {path: texts for path, texts in bad.items() if texts}
         if bad:
             path, texts = next(iter(bad.items()))
@@ -95,11 +95,11 @@ class CachedTeacher:
         self.layout = columns = Layout(**layout)
         if columns.groups() != self.groups:
             raise InputError("the data config reads other columns than the cache has: use its own cached.yaml")
-        self._check_inputs(found)
-        precisions = {made.get("precision", PRECISIONS[0]) for made in found.values()}
+        self._check_inputs(stored)
+        precisions = {one.get("precision", PRECISIONS[0]) for one in stored.values()}
         approximate = [f"computed in {name}" for name in sorted(precisions - {PRECISIONS[0]})]
         folders = sorted({str(Path(path).parent.parent) for path in paths})
-        loose = {text for made in found.values() for text in fingerprint.differences(made, wanted).values()}
+        loose = {text for one in stored.values() for text in fingerprint.differences(one, expected).values()}
         self.description += (
             f"; soft targets from the cache {', '.join(folders)} ({len(paths)} files, "
             f"{f'the {columns.top} largest' if columns.top else 'all'} of {self.classes} logits, "
@@ -108,13 +108,13 @@ class CachedTeacher:
         if loose:
             _logger.warning("The cache was written with another %s", "; ".join(sorted(loose)))
 
-    def _check_inputs(self, found: Mapping[str, dict[str, Any]]) -> None:
+    def _check_inputs(self, stored: Mapping[str, dict[str, Any]]) -> None:
         gone, changed = [], []
-        for made in found.values():
-            path = made["input"]["path"]
+        for one in stored.values():
+            path = one["input"]["path"]
             if not Path(path).exists():
                 gone.append(path)
-            elif fingerprint.of_input(path) != made["input"]:
+            elif fingerprint.of_input(path) != one["input"]:
                 changed.append(path)
         if changed:
             raise InputError(
@@ -123,7 +123,7 @@ class CachedTeacher:
             )
         if gone:
             _logger.info("%d of %d input files of the cache are not here, so they cannot be compared with it",
-                         len(gone), len(found))  # fmt: skip
+                         len(gone), len(stored))  # fmt: skip
 
     def __call__(self, X: Mapping[str, torch.Tensor], device: torch.device | str) -> SoftTargets:
         """Soft targets in fp32 for a batch X, on `device`."""

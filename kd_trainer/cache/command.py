@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
     layout = Layout(len(names_of(config.labels)), **asked)
     teachers = fingerprint.of_teachers(args.teachers, args.ensemble)
     compared = {"classes": layout.classes, **asked} if args.check else vars(layout)
-    origin = fingerprint.of_all(teacher=teachers, paired=paired, layout=compared)
+    origin = fingerprint.of_cache(teacher=teachers, paired=paired, layout=compared)
     if args.precision or not args.check:
         origin["precision"] = args.precision or PRECISIONS[0]
     targets = targets_of(args.files, args.output)

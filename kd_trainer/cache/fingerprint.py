@@ -62,7 +62,7 @@ def of_input(path: str | Path) -> dict[str, Any]:
     return {"path": str(Path(path).absolute()), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
-def of_all(*, teacher: Mapping[str, Any], paired: Mapping[str, Any], layout: Mapping[str, Any]) -> dict[str, Any]:
+def of_cache(*, teacher: Mapping[str, Any], paired: Mapping[str, Any], layout: Mapping[str, Any]) -> dict[str, Any]:
     """What the files of a cache have in common: dict.
 
     Parameters
@@ -72,8 +72,14 @@ def of_all(*, teacher: Mapping[str, Any], paired: Mapping[str, Any], layout: Map
     layout : dict of the columns, or what is known of it
     """
     versions = {package: version(package) for package in PACKAGES}
-    made = {"format": FORMAT, "teacher": teacher, "config": of_config(paired), "layout": layout, "versions": versions}
-    return json.loads(canonical(made))
+    content = {
+        "format": FORMAT,
+        "teacher": teacher,
+        "config": of_config(paired),
+        "layout": layout,
+        "versions": versions,
+    }
+    return json.loads(canonical(content))
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -90,6 +96,6 @@ def read(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path} is not a file that 'cache' has written") from None
 
 
-def serious(found: Mapping[str, Any], wanted: Mapping[str, Any], **words: str) -> list[str]:
+def serious(stored: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
     """Descriptions of the differences that make soft targets others."""
-    return [text for name, text in differences(found, wanted, **words).items() if name not in LOOSE]
+    return [text for name, text in differences(stored, expected).items() if name not in LOOSE]
