@@ -178,7 +178,7 @@ class Weaver:
         from weaver import train as weaver
 
         self.args = weaver.parser.parse_args([*map(str, arguments), "--num-workers", "0", "--start-lr", "1e-3"])
-        self.args.local_rank = None
+        self.args.local_rank, self.args.model_prefix = None, ""  # nothing of these trainings is kept
         for name in ("data_config", "batch_size", "fetch_step"):  # what its main() fills in
             setattr(self.args, f"{name}_val", getattr(self.args, name))
         self.args.data_split_val, self.args.in_memory_val, self.args.data_val = 1, False, self.args.data_train
