@@ -13,7 +13,7 @@ from weaver.utils.import_tools import import_module
 
 TINY = """
 data_config=data/JetClassII/JetClassII
-TEACHER=${TEACHER:-Sophon}
+default_teacher=Sophon
 data_train=("a:$DATADIR/jets_0.parquet" "b:$DATADIR/jets_1.parquet")
 data_val=("$DATADIR/jets_2.parquet")
 data_test=("$DATADIR/jets_2.parquet")
@@ -22,9 +22,8 @@ epochs=1 samples_per_epoch=1024 samples_per_epoch_val=1024
 """
 TINY_SOPHON = """
 network=networks/Sophon.py
-network_options=(embed_dims "[16]" pair_embed_dims "[8]" num_heads 2 num_layers 1 num_cls_layers 1)
-training_options=(--batch-size 64 --start-lr 2e-2)
-cuda_options=()
+options=(-o embed_dims "[16]" -o pair_embed_dims "[8]" -o num_heads 2 -o num_layers 1 -o num_cls_layers 1)
+training=(--batch-size 64 --start-lr 2e-2)
 """
 
 
@@ -60,7 +59,7 @@ def test_sophon_teaches_a_student(clone, tmp_path):
 
     kept = auto.rename(tmp_path / "sampling.yaml")
     script(train_kd, "teacher", env={**settings, "WEIGHTS": kept, "COMMENT": "_kept"})
-    name = "JetClassII_Sophon_full_kept"
+    name = "JetClassII_Sophon_full_seed1_kept"
     config = yaml.safe_load((clone / "training" / name / "student.yaml").read_text())
     assert config["weights"]["reweight_hists"] == made
     assert "[WeightMaker]" not in (clone / "logs" / name / "train.log").read_text()
@@ -81,10 +80,10 @@ def test_finetuning_on_another_dataset(clone, tmp_path):
     nothing = script(train_kd, "finetune", check=False, env=settings)
     assert nothing.returncode != 0 and "name it with PRETRAINED=" in nothing.stderr
     absent = script(train_kd, "finetune", check=False, env={**settings, "PRETRAINED": "absent.pt"})
-    assert absent.returncode != 0 and "there is no checkpoint at PRETRAINED=" in absent.stderr
+    assert absent.returncode != 0 and "there is no file at PRETRAINED=" in absent.stderr
     script(train_kd, "finetune", "--samples-per-epoch", 64, "--samples-per-epoch-val", 64, "--num-epochs", 1,
         "--batch-size", 32, *arguments, env={**settings, "PRETRAINED": tmp_path / "pretrained.pt"})
-    name = "TopLandscape_ParT_kin_test_finetuned"
+    name = "TopLandscape_ParT_kin_seed1_test_finetuned"
     log = (clone / "logs" / name / "train.log").read_text()
     assert f"of networks/ParT.py on labels, from the weights {tmp_path}/pretrained.pt" in log
     assert "Parameters with lr multiplied by 50:\n - mod.fc.0.weight\n - mod.fc.0.bias" in log
@@ -101,17 +100,17 @@ def test_pretraining_and_then_finetuning(clone, tmp_path):
     short = ("--samples-per-epoch", 64, "--samples-per-epoch-val", 64, "--num-epochs", 1, "--batch-size", 32)
     settings = {"DATASET": "TopLandscape", "DATADIR": tmp_path, "TEACHER": "PFN", "COMMENT": "_pre", "STUDENT": "PFN"}
     script(train_kd, "pretrain", *short, env=settings)
-    pretrained = clone / "training" / "TopLandscape_PFN_kin_pre_pretrained" / "net_best_epoch_state.pt"
+    pretrained = clone / "training" / "TopLandscape_PFN_kin_seed1_pre_pretrained" / "net_best_epoch_state.pt"
     script(train_kd, "finetune", *short, env={**settings, "PRETRAINED": pretrained})
-    log = (clone / "logs" / "TopLandscape_PFN_kin_pre_finetuned" / "train.log").read_text()
+    log = (clone / "logs" / "TopLandscape_PFN_kin_seed1_pre_finetuned" / "train.log").read_text()
     assert f"of networks/PFN.py on labels, from the weights {pretrained}" in log
 
     size = ("-o", "phi_dims", "(8, 8)")
-    tuned = clone / "training" / "TopLandscape_PFN_kin_pre_finetuned" / "net_best_epoch_state.pt"
+    tuned = clone / "training" / "TopLandscape_PFN_kin_seed1_pre_finetuned" / "net_best_epoch_state.pt"
     settings["TEACHER_WEIGHTS"] = tuned
     script(train_kd, "baseline", *short, *size, env=settings)
     result = script(train_kd, "test", *size, env=settings)
-    assert "TopLandscape_PFN_l1_kd_seed1_pre is not trained yet" in result.stderr
+    assert "there is no training/TopLandscape_PFN_l1_kd_seed1_pre/net_best_epoch_state.pt, so it is left" in result.stderr
     sizes = {run: json.loads((clone / "training" / run / "pred.model.json").read_text())["parameters"]
-             for run in ("TopLandscape_PFN_kin_pre", "TopLandscape_PFN_l1_baseline_seed1_pre")}  # fmt: skip
-    assert sizes["TopLandscape_PFN_kin_pre"] > 3 * sizes["TopLandscape_PFN_l1_baseline_seed1_pre"]
+             for run in ("TopLandscape_PFN_kin_seed1_pre", "TopLandscape_PFN_l1_baseline_seed1_pre")}  # fmt: skip
+    assert sizes["TopLandscape_PFN_kin_seed1_pre"] > 3 * sizes["TopLandscape_PFN_l1_baseline_seed1_pre"]
