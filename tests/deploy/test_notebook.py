@@ -34,5 +34,5 @@ def test_copy_in_docs_is_executed():
     text, pictures = outputs(notebook)
     assert "500 QCD jets, 500 top jets" in text and "flagged: 0" in text and pictures == 1
     assert "/tmp" not in text and "/root" not in text
-    demo = (ROOT / "train_scripts" / "train_kd.sh").read_text()
-    assert "STUDENT=${STUDENT:-dense}" in demo and "training/demo_dense_l1_kd_seed1" in NOTEBOOK.read_text()
+    demo = (ROOT / "train_scripts" / "studies" / "demo.yaml").read_text()
+    assert "STUDENT: dense\n" in demo and "training/demo_dense_l1_kd_seed1" in NOTEBOOK.read_text()

@@ -22,7 +22,7 @@ def training(clone, jets, model_dir):
     folder = clone / "training" / RUN
     folder.mkdir(parents=True)
     os.link(model_dir / "net.pt", folder / "net_best_epoch_state.pt")
-    (folder / "net_record.json").write_text("{}")
+    (folder / "net_record.json").write_text("{}")  # of a complete training
     kd_trainer("pair", "--student", L1, "-o", folder)
     (clone / "jets").mkdir()
     for split, source in (("train", "train"), ("val", "val"), ("test", "val")):
