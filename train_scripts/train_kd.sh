@@ -50,6 +50,7 @@ LABELS=${LABELS:-yes}                 # no: files without labels, all is learnt 
 WEIGHTS=${WEIGHTS:-}                  # an existing *.auto.yaml with sampling weights; those of make_weight
 KD_ALPHA=${KD_ALPHA:-}                # weight of the soft targets in the loss; as the student's model file says
 KD_TEMPERATURE=${KD_TEMPERATURE:-}    # their temperature; as the student's model file says
+KD_ENSEMBLE=${KD_ENSEMBLE:-probabilities} # what is averaged of several teachers: probabilities, logits
 WEIGHT_BITS=${WEIGHT_BITS:-7}         # bits of the weights for quantise: 2 to 7
 PREDICT=${PREDICT:-}                  # what test predicts: "teacher kd baseline"; what is trained
 RUN=${RUN:-}                          # name of the run; <DATASET>_<model>_<tier>_...
@@ -62,6 +63,7 @@ export VENV=${VENV:-$PWD/.venv}       # where to install weaver if the active en
 need_numbers DDP_NGPUS WEIGHT_BITS JETS SEED TEACHER_SEED
 need_choice RESTART no yes changed
 need_choice LABELS no yes
+need_choice KD_ENSEMBLE probabilities logits
 need_files TEACHER_CONFIG CLASSES PRETRAINED WEIGHTS
 case $mode in
     train | baseline | convert | quantise) once_for_each STUDENT SEED ;;
@@ -123,7 +125,7 @@ paired_data() { # paired_data FOLDER: student.yaml, and paired.yaml with the inp
 soft_targets() { # soft_targets PAIRED [arguments...]: make those of the teachers, or look at them
     local members=()
     for weights in "${teachers[@]}"; do members+=(--network "$teacher_network" --weights "$weights" "${teacher_options[@]}"); done
-    run "${kd[@]}" cache --paired "$1" "${members[@]}" --output "$CACHE" "${@:2}" "${data_train[@]}"
+    run "${kd[@]}" cache --paired "$1" "${members[@]}" --ensemble "$KD_ENSEMBLE" --output "$CACHE" "${@:2}" "${data_train[@]}"
 }
 
 distil() { # distil RUN [weaver arguments...]: train with the soft targets of the cache, if there is one, or the teacher
@@ -140,7 +142,7 @@ distil() { # distil RUN [weaver arguments...]: train with the soft targets of th
         --data-config-test "$student_config" "${training[@]}" "${cuda[@]}" --network-config networks/distill.py \
         -o student "$(quoted "$network")" "${options[@]}" "${seeded[@]}" "$SEED" \
         -o teacher "$(quoted "$teacher_network")" -o teacher_options "$(as_dict "${teacher_options[@]}")" \
-        -o teacher_weights "$(quoted "${teachers[@]}")" -o kd_alpha "${KD_ALPHA:-$kd_alpha}" \
+        -o teacher_weights "$(quoted "${teachers[@]}")" -o kd_ensemble "'$KD_ENSEMBLE'" -o kd_alpha "${KD_ALPHA:-$kd_alpha}" \
         -o kd_temperature "${KD_TEMPERATURE:-$kd_temperature}" "${cached[@]}" "${@:2}"
     need_trained "$1"
 }

@@ -33,7 +33,7 @@ TAKEN = "net_record.taken.json"  # a copy of the record, made when a step has en
 SETTINGS = (
     "DATASET", "DATADIR", "TRAIN_FILES", "TEACHER", "TEACHER_TIER", "TEACHER_SEED", "TEACHER_WEIGHTS", "TEACHER_CONFIG",
     "CLASSES", "PRETRAINED", "STUDENT", "SEED", "TIER", "CACHE", "LABELS", "WEIGHTS", "KD_ALPHA", "KD_TEMPERATURE",
-    "WEIGHT_BITS", "PREDICT", "RUN", "COMMENT", "RESTART", "DDP_NGPUS", "JETS",
+    "KD_ENSEMBLE", "WEIGHT_BITS", "PREDICT", "RUN", "COMMENT", "RESTART", "DDP_NGPUS", "JETS",
 )  # fmt: skip
 CACHED = "cached.yaml"
 
@@ -238,8 +238,10 @@ def _teacher_files(plan: Plan, of: SettledTeacher) -> list[str]:
 
 def cache_of(plan: Plan, run: Run) -> str:
     """Folder of the soft targets for a student."""
+    if "kd_ensemble" in run.options:
+        raise InputError(f"arm {run.arm}: the cache has to know it, too: give it as settings: {{KD_ENSEMBLE: ...}}")
     more = ["unlabelled"] if not run.labelled else []
-    more += [run.options["kd_ensemble"]] if "kd_ensemble" in run.options else []
+    more += [run.settings["KD_ENSEMBLE"]] if "KD_ENSEMBLE" in run.settings else []
     return f"cache/{teacher_name(plan, run.taught_by)}_{'_'.join([slug(run.tier), *more])}"
 
 
@@ -255,12 +257,12 @@ def _cache(plan: Plan, run: Run, files: Files) -> Step:
 
 def _cache_step(plan: Plan, run: Run, cache: str, jets: list[str], sample: dict[str, str]) -> Step:
     labels = {} if run.labelled else {"LABELS": "no"}
-    settings = {"TIER": run.tier, **labels, **_teaching(plan, run), **sample, "CACHE": cache}
-    ensemble = ("--ensemble", run.options["kd_ensemble"]) if "kd_ensemble" in run.options else ()
+    ensemble = {name: value for name, value in run.settings.items() if name == "KD_ENSEMBLE"}
+    settings = {"TIER": run.tier, **labels, **_teaching(plan, run), **ensemble, **sample, "CACHE": cache}
     inputs = [*jets, plan.dataset.path, plan.config(run.tier), *_teacher_files(plan, run.taught_by)]
     settings = {"DATASET": plan.dataset.name, "DATADIR": plan.datadir, **plan.settings, **settings}
     name, outputs = cache.removeprefix("cache/"), (f"{cache}/{CACHED}",)
-    return Step("cache", name, settings, (*ensemble, "--overwrite"), tuple(dict.fromkeys(inputs)), outputs)
+    return Step("cache", name, settings, ("--overwrite",), tuple(dict.fromkeys(inputs)), outputs)
 
 
 def _test_given(plan: Plan, settings: dict[str, str], files: Files) -> Step:

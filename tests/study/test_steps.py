@@ -80,7 +80,7 @@ def test_ensembles_samples_and_arms_without_labels(content):
         arms={
             "labels": {"samples": ["all", "few"]},
             "two": {"teacher": "two", "samples": ["all", "few"]},
-            "mean": {"teacher": "two", "options": {"kd_ensemble": "logits"}},
+            "mean": {"teacher": "two", "settings": {"KD_ENSEMBLE": "logits"}},
             "blind": {"teacher": "two", "labelled": False, "options": {"kd_alpha": 1.0}},
         },
     )
@@ -89,10 +89,16 @@ def test_ensembles_samples_and_arms_without_labels(content):
     cache = found["cache", "study_mini/ParT_kin_all_seed1+2_l1"]
     assert cache.settings["TRAIN_FILES"] == "jets/*.parquet jets/few.parquet"  # of all students that take it
     assert cache.settings["TEACHER_WEIGHTS"].count("net_best_epoch_state.pt") == 2
-    assert found["cache", "study_mini/ParT_kin_all_seed1+2_l1_logits"].arguments[:2] == ("--ensemble", "logits")
+    assert found["cache", "study_mini/ParT_kin_all_seed1+2_l1_logits"].settings["KD_ENSEMBLE"] == "logits"
     assert found["cache", "study_mini/ParT_kin_all_seed1+2_l1_unlabelled"].settings["LABELS"] == "no"
     assert found["train", "study_mini/PFN_l1_all_blind_seed1"].settings["LABELS"] == "no"
     assert found["train", "study_mini/PFN_l1_few_two_seed1"].settings["TRAIN_FILES"] == "jets/few.parquet"
+
+
+def test_the_cache_knows_of_an_ensemble(content):
+    study = content(arms={"labels": {}, "self": {"teacher": "self", "options": {"kd_ensemble": "logits"}}})
+    with pytest.raises(InputError, match="arm self: the cache has to know it, too: give it as settings"):
+        of_plan(study)
 
 
 def test_a_step_that_is_alone_takes_all_cores(content):
