@@ -14,7 +14,7 @@ SETUP = resources.root() / "setup.cfg"  # of a clone
 
 def missing(*extras: str) -> list[str]:
     """Requirements of weaver-kd with these extras that nothing installed meets, as pip takes them: 'pytest>=8'."""
-    wanted = {str(one): one for one in _requirements(extras)}
+    wanted = {f"{one.name}{one.specifier}": one for one in _requirements(extras)}
     return [text for text, one in wanted.items() if not _is_met(one)]
 
 
