@@ -110,7 +110,7 @@ def test_pretraining_and_then_finetuning(clone, tmp_path):
     settings["TEACHER_WEIGHTS"] = tuned
     script(train_kd, "baseline", *short, *size, env=settings)
     result = script(train_kd, "test", *size, env=settings)
-    assert "there is no training/TopLandscape_PFN_l1_kd_seed1_pre/net_best_epoch_state.pt, so it is left" in result.stderr
+    assert "TopLandscape_PFN_l1_kd_seed1_pre/net_best_epoch_state.pt, so it is left out" in result.stderr
     sizes = {run: json.loads((clone / "training" / run / "pred.model.json").read_text())["parameters"]
              for run in ("TopLandscape_PFN_kin_seed1_pre", "TopLandscape_PFN_l1_baseline_seed1_pre")}  # fmt: skip
     assert sizes["TopLandscape_PFN_kin_seed1_pre"] > 3 * sizes["TopLandscape_PFN_l1_baseline_seed1_pre"]
