@@ -41,6 +41,7 @@ from helpers import copy_repository, random_jets, run
 
 MARK = "KILLS_OF"  # in the environment of all that is started here
 PATIENCE = 10  # seconds until nothing may be left
+PER_ROUND = 10  # kills
 SETTINGS = {"JETS": "40", "COMMENT": "_kills", "STUDENT": "dense", "SEED": "1", "DATASET": "demo"}
 TARGETS = ("top", "group", "one", "all")
 APART = {"__pycache__", ".snakemake", "runs", "attempts"}  # folders whose files have times in their names
@@ -54,7 +55,7 @@ class Demo:
 
     def prepare(self, folder):
         """The command, for a copy of the repository."""
-        return ["./train_kd.sh", "demo", "--num-epochs", "3", "--batch-size", "32"]
+        return ["./train_kd.sh", "demo", "--num-epochs", "2", "--batch-size", "32"]
 
 
 class Train:
@@ -161,9 +162,9 @@ class Round:
     def killed(self):
         """Begin the command and kill it until it is done, then compare."""
         left = self.kills.duration
-        most = self.kills.kills - sum(self.kills.count.values())
-        for _ in range(most):
-            moment = self.kills.random.uniform(0, left)
+        most = min(self.kills.kills - sum(self.kills.count.values()), PER_ROUND)
+        for turn in range(most):  # the kills of a round are spread over what is left of the run
+            moment = self.kills.random.uniform(0, 2 * left / (most - turn + 1))
             if self.attempt(moment):
                 break
             left = max(left - 0.7 * moment, 0.2 * self.kills.duration)
