@@ -41,7 +41,6 @@ from helpers import copy_repository, random_jets, run
 
 MARK = "KILLS_OF"  # in the environment of all that is started here
 PATIENCE = 10  # seconds until nothing may be left
-PER_ROUND = 10  # kills
 SETTINGS = {"JETS": "40", "COMMENT": "_kills", "STUDENT": "dense", "SEED": "1", "DATASET": "demo"}
 TARGETS = ("top", "group", "one", "all")
 APART = {"__pycache__", ".snakemake", "runs", "attempts"}  # folders whose files have times in their names
@@ -89,10 +88,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("case", choices=("demo", "train", "script"))
     parser.add_argument("--kills", type=int, default=20, metavar="N")
+    parser.add_argument("--per-round", type=int, default=10, metavar="N", help="kills until the command is left alone")
     parser.add_argument("--signals", type=lambda text: text.split(","), default=["KILL", "TERM", "INT"])
     parser.add_argument("--targets", type=lambda text: text.split(","), default=list(TARGETS))
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="of moments, signals and targets")
-    parser.add_argument("--folder", type=Path, help="where the copies go and stay (default: a temporary folder)")
+    parser.add_argument("--folder", type=Path, help="where the copies go and stay (default: a temporary folder); "
+                        "the reference that an earlier call has left there is used again")  # fmt: skip
     args = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, and its children would
     os.environ |= {"PYTHONHASHSEED": "0", "OMP_WAIT_POLICY": "PASSIVE"}
@@ -104,6 +105,7 @@ class Kills:
     """The rounds of one case."""
 
     def __init__(self, args, folder):
+        self.per_round = args.per_round
         self.kills, self.folder, self.random = args.kills, folder, random.Random(args.seed)
         self.case = Demo() if args.case == "demo" else Train(args.case == "script")
         self.turns = list(itertools.product(args.targets, args.signals))
@@ -116,12 +118,17 @@ class Kills:
     def all(self):
         """The reference, then rounds; returns the exit code."""
         begun = time.monotonic()
-        copy_repository(self.folder / "prepared")
-        self.command = self.case.prepare(self.folder / "prepared")
+        known = self.folder / "reference.json"
+        if known.exists():
+            self.command, self.duration, self.expected = json.loads(known.read_text())
+        else:
+            copy_repository(self.folder / "prepared")
+            self.command = self.case.prepare(self.folder / "prepared")
+            reference = Round(self, "reference")
+            self.duration = reference.finish()
+            self.expected = reference.results()
+            known.write_text(json.dumps([self.command, self.duration, self.expected]))
         say(f"command: {shlex.join(self.command)}")
-        reference = Round(self, "reference")
-        self.duration = reference.finish()
-        self.expected = reference.results()
         say(f"reference: {self.duration:.0f} s, {len(self.expected)} results")
         for number in itertools.count(1):
             if sum(self.count.values()) >= self.kills:
@@ -162,7 +169,7 @@ class Round:
     def killed(self):
         """Begin the command and kill it until it is done, then compare."""
         left = self.kills.duration
-        most = min(self.kills.kills - sum(self.kills.count.values()), PER_ROUND)
+        most = min(self.kills.kills - sum(self.kills.count.values()), self.kills.per_round)
         for turn in range(most):  # the kills of a round are spread over what is left of the run
             moment = self.kills.random.uniform(0, 2 * left / (most - turn + 1))
             if self.attempt(moment):
@@ -173,30 +180,35 @@ class Round:
         self.compare()
 
     def attempt(self, moment):
-        """One start and one kill; returns whether the command was done before or in spite of it."""
+        """One start and its kills; returns whether the command was done before or in spite of them."""
         process = self.start()
-        try:
-            process.wait(moment)
-        except subprocess.TimeoutExpired:
-            pass
-        else:
-            if process.returncode:
-                self.fault(f"ended with {process.returncode} by itself")
-            return self.ended(time.monotonic()) and process.returncode == 0
-        target, name = next(self.kills.turn)
-        what = self.send(process, target, signal.Signals[f"SIG{name}"])
-        if what is None:
-            return False  # there was no descendant at this moment: no kill
-        self.kills.count[target, name] += 1
-        now = time.monotonic()
-        try:  # what has lost a descendant may go on for a while with other work
-            process.wait(PATIENCE if target != "one" else 3 * self.kills.duration + 60)
-        except subprocess.TimeoutExpired:
-            self.fault(f"{name} to {what} after {moment:.1f} s: still there")
-        since = time.monotonic() if target == "one" else now
-        self.ended(since)
-        process.wait()
-        say(f"{self.name}.{self.attempts}: {name} to {what} after {moment:.1f} s: code {process.returncode}")
+        hit = False
+        while True:
+            try:
+                process.wait(moment)
+                break
+            except subprocess.TimeoutExpired:
+                target, name = next(self.kills.turn)
+            what = self.send(process, target, signal.Signals[f"SIG{name}"])
+            if what is None:  # there was no descendant at this moment
+                continue
+            hit = True
+            self.kills.count[target, name] += 1
+            say(f"{self.name}.{self.attempts}: {name} to {what} after {moment:.1f} s")
+            if target == "one":  # the others may go on with other work
+                continue
+            now = time.monotonic()
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.fault(f"{name} to {what}: still there")
+            self.ended(now)
+            process.wait()
+            return process.returncode == 0
+        self.ended(time.monotonic())
+        say(f"{self.name}.{self.attempts}: ended with {process.returncode}")
+        if process.returncode and not hit:
+            self.fault(f"ended with {process.returncode} by itself")
         return process.returncode == 0
 
     def send(self, process, target, number):
@@ -210,8 +222,6 @@ class Round:
             if target == "one":
                 found = self.kills.random.sample(found, min(1, len(found)))
                 if not found:
-                    process.kill()
-                    self.ended(time.monotonic())
                     return None
                 words = found[0].cmdline()
                 target = f"one ({' '.join(os.path.basename(word) for word in words[:4])[:60]})" if words else "one"
@@ -241,13 +251,13 @@ class Round:
         if left:
             self.fault(f"left after {PATIENCE} s: {[' '.join(process.cmdline())[:200] for process in left]}")
             for process in left:
-                process.kill()
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
         if not isinstance(self.kills.case, Demo):
             epochs = [int(text) for text in re.findall(r"Epoch #(\d+) training", self.log.read_text())]
             if epochs and not self.last_epoch <= epochs[0] <= self.last_epoch + 1:
                 self.fault(f"epoch {self.last_epoch} was begun, then epoch {epochs[0]}")
             self.last_epoch = max(epochs, default=self.last_epoch)
-        return True
 
     def finish(self):
         """The command without interruption; returns the seconds that it took."""
