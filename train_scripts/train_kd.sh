@@ -158,8 +158,8 @@ case $mode in
             echo "$teacher_config asks for no sampling weights: nothing to do" && exit
         fi
         check "$teacher_config"
-        run "${weaver[@]}" --print --data-train "${data_train[@]#*:}" "${data_val[@]}" --data-config "$teacher_config" \
-            "${data_options[@]}" --network-config "$teacher_network" "${teacher_options[@]}" "${device[@]}" \
+        run "${weaver[@]}" --print --custom-functions train_scripts/whole.py --data-train "${data_train[@]#*:}" "${data_val[@]}" \
+            --data-config "$teacher_config" "${data_options[@]}" --network-config "$teacher_network" "${teacher_options[@]}" "${device[@]}" \
             --model-prefix "training/$teacher_run/net" --log-file "logs/$teacher_run/make_weight.log" "$@"
         ;;
     teacher)

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there: weaver writes them in place, where a kill leaves a part of one."""
+"""Files of weaver that are whole or not there: it writes them in place, where a kill leaves a part of one."""
 
 import functools
 import os
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from weaver.utils.data.config import DataConfig
 
 from kd_trainer.files import replacing
 
@@ -20,6 +21,18 @@ def write_whole() -> None:
     if not hasattr(torch.save, "whole"):
         torch.save = _saving(torch.save)
         shutil.copy2 = _copying(shutil.copy2)
+
+
+def write_configs_whole() -> None:
+    """Let weaver write data configs, with the sampling weights that it has derived, under another name first."""
+    dump = DataConfig.dump
+
+    @functools.wraps(dump)
+    def whole(config: DataConfig, fp: str) -> None:
+        with replacing(fp) as temporary:
+            dump(config, temporary)
+
+    DataConfig.dump = whole
 
 
 def _saving(save: Callable[..., Any]) -> Callable[..., Any]:
