@@ -71,7 +71,7 @@ once_for_each() { # once_for_each SETTING...: if one of them has several words, 
     for name in "$@"; do
         if [[ ${!name} == *' '* ]]; then
             [[ ! $RUN ]] || fail "RUN=$RUN is one run, $name='${!name}' are several"
-            for word in ${!name}; do env "$name=$word" "train_scripts/${0##*/}" "$mode" ${dry_run:+"$dry_run"} "${arguments[@]}"; done
+            for word in ${!name}; do "${together[@]}" env "$name=$word" "train_scripts/${0##*/}" "$mode" ${dry_run:+"$dry_run"} "${arguments[@]}"; done
             exit
         fi
     done

@@ -279,7 +279,7 @@ case $mode in
     latency) # of the first seed
         exported=()
         for student in $STUDENT; do
-            STUDENT=$student SEED=${SEED%% *} ./train_kd.sh convert ${dry_run:+"$dry_run"}
+            "${together[@]}" env "STUDENT=$student" "SEED=${SEED%% *}" ./train_kd.sh convert ${dry_run:+"$dry_run"}
             exported+=("$student distilled=training/$(student_name "$student" kd "${SEED%% *}")/model.onnx")
         done
         if [[ $dry_run || -f ${teachers[0]} ]]; then
