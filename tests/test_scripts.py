@@ -1,9 +1,14 @@
 """The shell drivers, run as a user runs them."""
 
+import os
 import shlex
+import shutil
+import subprocess
+import time
 
+import psutil
 import pytest
-from helpers import ROOT, run, script
+from helpers import ROOT, copy_repository, run, script
 
 MODES = (
     *("make_weight", "teacher", "pretrain", "finetune", "cache"),
@@ -127,3 +132,27 @@ def test_commands_without_labels():
     assert value(weaver, "--data-config-val").endswith("/paired.yaml")
     _, _, complexity = dry_run("test", DATASET="TopLandscape", LABELS="no", PREDICT="kd")[-3:]
     assert value(complexity, "--data-config") == "data/TopLandscape/TopLandscape_l1.yaml"
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="without setpriv children outlive a script that is killed")
+@pytest.mark.parametrize("mode", ["baseline", "latency"])
+def test_a_script_that_calls_itself_ends_as_a_whole(mode, tmp_path):
+    for name in ("weaver", "python"):  # any command of the script takes a minute
+        (tmp_path / name).write_text('#!/usr/bin/env bash\n[[ $1 != -m ]] || exec sleep 60\n')
+        (tmp_path / name).chmod(0o755)
+    training = tmp_path / "clone" / "training" / "demo_PFN_l1_kd_seed1"
+    copy_repository(tmp_path / "clone")
+    training.mkdir(parents=True)
+    for name in ("net_record.json", "net_best_epoch_state.pt"):
+        (training / name).write_text("{}")
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "DATASET": "demo", "SEED": "1 2"}
+    top = subprocess.Popen([tmp_path / "clone" / "train_kd.sh", mode], env=env, stdout=subprocess.DEVNULL)
+    found = []
+    end = time.monotonic() + 20
+    while not any("sleep" in process.name() for process in found) and time.monotonic() < end:
+        time.sleep(0.1)
+        found = psutil.Process(top.pid).children(recursive=True)
+    assert len(found) > 1
+    top.kill()
+    top.wait()
+    assert psutil.wait_procs(found, timeout=10)[1] == []
