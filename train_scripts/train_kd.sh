@@ -103,6 +103,8 @@ sample=(--data-train "${data_train[@]}" --data-val "${data_val[@]}" "${data_opti
     --samples-per-epoch $((samples_per_epoch / DDP_NGPUS)) --samples-per-epoch-val "$samples_per_epoch_val"
     --num-epochs "$epochs" --optimizer ranger "${device[@]}")
 seeded=(-o restart "'$RESTART'" -o seed)
+weaver_teacher=("${weaver[@]}" "${sample[@]}" "${teacher_training[@]}" "${teacher_cuda[@]}")
+weaver_student=("${weaver[@]}" "${sample[@]}" "${training[@]}" "${cuda[@]}")
 
 check() { run "${kd[@]}" check "${@/#/--data-config=}" "${data_train[@]}" "${data_val[@]}"; } # check CONFIG...
 
@@ -126,25 +128,6 @@ soft_targets() { # soft_targets PAIRED [arguments...]: make those of the teacher
     local members=()
     for weights in "${teachers[@]}"; do members+=(--network "$teacher_network" --weights "$weights" "${teacher_options[@]}"); done
     run "${kd[@]}" cache --paired "$1" "${members[@]}" --ensemble "$KD_ENSEMBLE" --output "$CACHE" "${@:2}" "${data_train[@]}"
-}
-
-distil() { # distil RUN [weaver arguments...]: train with the soft targets of the cache, if there is one, or the teacher
-    local config=training/$1/paired.yaml cached=()
-    paired_data "training/$1"
-    if [[ -f $CACHE/cached.yaml ]]; then
-        soft_targets "$config" --check || fail "the soft targets in $CACHE are not those of this teacher and these files: ./train_kd.sh cache, or CACHE=none"
-        cached=(-o kd_cache "$(quoted "$config")" --data-train)
-        for file in "${data_train[@]}"; do cached+=("$(in_cache "$file")"); done
-        config=$CACHE/cached.yaml
-    fi
-    into "$1"
-    run "${weaver[@]}" "${sample[@]}" "${outputs[@]}" --data-config "$config" --data-config-val "training/$1/$validation" \
-        --data-config-test "$student_config" "${training[@]}" "${cuda[@]}" --network-config networks/distill.py \
-        -o student "$(quoted "$network")" "${options[@]}" "${seeded[@]}" "$SEED" \
-        -o teacher "$(quoted "$teacher_network")" -o teacher_options "$(as_dict "${teacher_options[@]}")" \
-        -o teacher_weights "$(quoted "${teachers[@]}")" -o kd_ensemble "'$KD_ENSEMBLE'" -o kd_alpha "${KD_ALPHA:-$kd_alpha}" \
-        -o kd_temperature "${KD_TEMPERATURE:-$kd_temperature}" "${cached[@]}" "${@:2}"
-    need_trained "$1"
 }
 
 predict() { # predict NAME RUN CONFIG WEIGHTS NETWORK [arguments...], if it is trained
@@ -183,9 +166,9 @@ case $mode in
         if [[ $TEACHER_WEIGHTS ]]; then echo "TEACHER_WEIGHTS=$TEACHER_WEIGHTS is the teacher: nothing to train" && exit; fi
         own_data "$teacher_config" "$teacher_run"
         into "$teacher_run"
-        run "${weaver[@]}" "${sample[@]}" "${outputs[@]}" --data-config "training/$teacher_run/student.yaml" \
-            "${teacher_training[@]}" "${teacher_cuda[@]}" --network-config networks/supervised.py \
-            -o network "$(quoted "$teacher_network")" "${teacher_options[@]}" "${seeded[@]}" "$TEACHER_SEED" "$@"
+        run "${weaver_teacher[@]}" "${outputs[@]}" --data-config "training/$teacher_run/student.yaml" \
+            --network-config networks/supervised.py -o network "$(quoted "$teacher_network")" "${teacher_options[@]}" \
+            "${seeded[@]}" "$TEACHER_SEED" "$@"
         need_trained "$teacher_run"
         ;;
     pretrain)
@@ -193,9 +176,9 @@ case $mode in
         run "${kd[@]}" unlabelled --data-config "$teacher_config" -o "training/$name/unlabelled.yaml"
         check "training/$name/unlabelled.yaml"
         into "$name"
-        run "${weaver[@]}" "${sample[@]}" "${outputs[@]}" --data-config "training/$name/unlabelled.yaml" \
-            "${teacher_training[@]}" "${teacher_cuda[@]}" --network-config networks/contrastive.py \
-            -o encoder "$(quoted "$teacher_network")" "${teacher_options[@]}" "${seeded[@]}" "$TEACHER_SEED" "$@"
+        run "${weaver_teacher[@]}" "${outputs[@]}" --data-config "training/$name/unlabelled.yaml" \
+            --network-config networks/contrastive.py -o encoder "$(quoted "$teacher_network")" "${teacher_options[@]}" \
+            "${seeded[@]}" "$TEACHER_SEED" "$@"
         need_trained "$name"
         echo "to go on with labels: PRETRAINED=$(best "$name") ./train_kd.sh finetune"
         ;;
@@ -205,9 +188,8 @@ case $mode in
         own_data "$teacher_config" "$name"
         into "$name"
         # rates and epochs of arXiv 2407.08682: the new output layer learns 50 times faster than the rest
-        run "${weaver[@]}" "${sample[@]}" "${outputs[@]}" --data-config "training/$name/student.yaml" \
-            "${teacher_training[@]}" "${teacher_cuda[@]}" --num-epochs 20 --lr-scheduler none --start-lr 1.6e-4 \
-            --optimizer-option lr_mult "('$teacher_head', 50)" --network-config networks/finetune.py \
+        run "${weaver_teacher[@]}" "${outputs[@]}" --data-config "training/$name/student.yaml" --num-epochs 20 --lr-scheduler none \
+            --start-lr 1.6e-4 --optimizer-option lr_mult "('$teacher_head', 50)" --network-config networks/finetune.py \
             -o encoder "$(quoted "$teacher_network")" "${teacher_options[@]}" -o pretrained "$(quoted "$PRETRAINED")" \
             "${seeded[@]}" "$TEACHER_SEED" "$@"
         need_trained "$name"
@@ -217,28 +199,44 @@ case $mode in
         paired_data "$CACHE"
         soft_targets "$CACHE/paired.yaml" "$@"
         ;;
-    train) distil "$(student_name "$STUDENT" kd "$SEED")" "$@" ;;
+    train) # with the soft targets of CACHE, if they are there, or with the teacher
+        name=$(student_name "$STUDENT" kd "$SEED") config=training/$name/paired.yaml cached=()
+        paired_data "training/$name"
+        if [[ -f $CACHE/cached.yaml ]]; then
+            soft_targets "$config" --check ||
+                fail "the soft targets in $CACHE are not those of this teacher and these files: ./train_kd.sh cache, or CACHE=none"
+            cached=(-o kd_cache "$(quoted "$config")" --data-train)
+            for file in "${data_train[@]}"; do cached+=("$(in_cache "$file")"); done
+            config=$CACHE/cached.yaml
+        fi
+        into "$name"
+        run "${weaver_student[@]}" "${outputs[@]}" --data-config "$config" --data-config-val "training/$name/$validation" \
+            --data-config-test "$student_config" --network-config networks/distill.py \
+            -o student "$(quoted "$network")" "${options[@]}" "${seeded[@]}" "$SEED" -o teacher "$(quoted "$teacher_network")" \
+            -o teacher_options "$(as_dict "${teacher_options[@]}")" -o teacher_weights "$(quoted "${teachers[@]}")" \
+            -o kd_ensemble "'$KD_ENSEMBLE'" -o kd_alpha "${KD_ALPHA:-$kd_alpha}" \
+            -o kd_temperature "${KD_TEMPERATURE:-$kd_temperature}" "${cached[@]}" "$@"
+        need_trained "$name"
+        ;;
     baseline)
         name=$(student_name "$STUDENT" baseline "$SEED")
         own_data "$student_config" "$name"
         into "$name"
-        run "${weaver[@]}" "${sample[@]}" "${outputs[@]}" --data-config "training/$name/student.yaml" "${training[@]}" "${cuda[@]}" \
+        run "${weaver_student[@]}" "${outputs[@]}" --data-config "training/$name/student.yaml" \
             --network-config networks/distill.py -o student "$(quoted "$network")" "${options[@]}" -o kd_alpha 0.0 \
             "${seeded[@]}" "$SEED" "$@"
         need_trained "$name"
         ;;
     test) # arguments -o are those of the students
         run "${kd[@]}" check --data-config "$student_config" --data-config "$teacher_config" "${data_test[@]}"
-        for kind in ${PREDICT:-teacher kd baseline}; do
-            if [[ $kind == teacher ]]; then
-                split_options "$@"
-                predict "teacher ($TEACHER, $TEACHER_TIER)" "$teacher_run" "$teacher_config" "${teachers[0]}" "$teacher_network" \
-                    "${teacher_options[@]}" "${others[@]}"
-                continue
-            fi
-            for student in $STUDENT; do
-                choose models "$student" STUDENT
-                for seed in $SEED; do
+        split_options "$@"
+        kinds=" ${PREDICT:-teacher kd baseline} "
+        [[ $kinds != *' teacher '* ]] || predict "teacher ($TEACHER, $TEACHER_TIER)" "$teacher_run" "$teacher_config" "${teachers[0]}" \
+            "$teacher_network" "${teacher_options[@]}" "${others[@]}"
+        for student in $STUDENT; do
+            choose models "$student" STUDENT
+            for seed in $SEED; do
+                for kind in ${kinds/ teacher / }; do
                     name=$(student_name "$student" "$kind" "$seed")
                     predict "$student $kind" "$name" "$student_config" "$(best "$name")" "$network" "${options[@]}" "$@"
                 done
@@ -268,18 +266,17 @@ case $mode in
         name=$(student_name "$STUDENT" kd "$SEED")
         tuned=${name}_quantised$(if ((WEIGHT_BITS != 7)); then echo "_${WEIGHT_BITS}bit"; fi)
         split_options "$@"
-        own=("${options[@]}" "${net_options[@]}")
-        export_onnx "$name" "training/$name/student.yaml" "$(best "$name")" "$network" "${own[@]}"
-        distil "$tuned" -o student "'networks/quantised.py'" -o network "$(quoted "$network")" -o weight_bits "$WEIGHT_BITS" \
+        RUN=$name again convert "${net_options[@]}"
+        RUN=$tuned again train -o student "'networks/quantised.py'" -o network "$(quoted "$network")" -o weight_bits "$WEIGHT_BITS" \
             --load-model-weights "$(best "$name")" --num-epochs 5 --start-lr 1e-3 "$@"
-        export_onnx "$tuned" "training/$tuned/student.yaml" "$(best "$tuned")" "$network" "${own[@]}"
+        RUN=$tuned again convert "${net_options[@]}"
         run "${kd[@]}" quantise "training/$tuned" "${data_train[@]}" --before "training/$name" --test "${data_test[@]}" \
             --weight-bits "$WEIGHT_BITS"
         ;;
     latency) # of the first seed
         exported=()
         for student in $STUDENT; do
-            "${together[@]}" env "STUDENT=$student" "SEED=${SEED%% *}" ./train_kd.sh convert ${dry_run:+"$dry_run"}
+            STUDENT=$student SEED=${SEED%% *} again convert
             exported+=("$student distilled=training/$(student_name "$student" kd "${SEED%% *}")/model.onnx")
         done
         if [[ $dry_run || -f ${teachers[0]} ]]; then
@@ -290,10 +287,8 @@ case $mode in
         run "${kd[@]}" bench latency "${exported[@]}" --files "${data_test[@]}" -o "training/$latency_run" "$@"
         ;;
     demo)
-        together=(exec) # guard.py ends all that snakemake has started
-        [[ $dry_run ]] || kd_need demo onnx plot workflow
-        run train_scripts/guard.py "training/study_demo$COMMENT/.lock" snakemake --snakefile train_scripts/Snakefile \
-            --profile train_scripts/profiles/local --cores "${JOBS:-2}" \
+        [[ $dry_run ]] || kd_need demo onnx plot
+        PROFILE=local workflow "training/study_demo$COMMENT" "${JOBS:-2}" \
             --config study=train_scripts/studies/demo.yaml "weaver= ${*@Q} "
         ;;
 esac
