@@ -289,6 +289,6 @@ case $mode in
     demo)
         [[ $dry_run ]] || kd_need demo onnx plot
         PROFILE=local workflow "training/study_demo$COMMENT" "${JOBS:-2}" \
-            --config study=train_scripts/studies/demo.yaml "weaver= ${*@Q} "
+            --config study=train_scripts/studies/demo.yaml ${1:+"weaver= ${*@Q} "}
         ;;
 esac
