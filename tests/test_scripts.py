@@ -156,3 +156,13 @@ def test_a_script_that_calls_itself_ends_as_a_whole(mode, tmp_path):
     top.kill()
     top.wait()
     assert psutil.wait_procs(found, timeout=10)[1] == []
+
+
+def test_the_demo_needs_no_arguments(tmp_path):
+    """Snakemake refuses an empty value: the command of the demo is understood with arguments for weaver and without."""
+    env = {"DATADIR": tmp_path, "COMMENT": "_none", "JETS": 10}
+    for arguments in ((), ("--num-epochs", 2)):
+        (command,) = dry_run("demo", *arguments, **env)
+        start = command.index("snakemake")
+        result = run(*command[start:], "--dry-run", env={**env, "VENV": ".venv"})
+        assert "simulate_train" in result.stdout
