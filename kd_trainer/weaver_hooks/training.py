@@ -163,10 +163,10 @@ class Training:
             if seeds.rank() == 0:
                 self._write_epoch(epoch)
         else:
-            metric = Metric(metric)
-            self.metrics[epoch] = float(metric)
+            value = self.metrics[epoch] = float(metric)  # a Metric compares as weaver shall see it, not as a number
+            metric = Metric(value)
             metric.best = self.best_epoch is None or better(
-                metric, self.metrics[self.best_epoch], self.args.regression_mode
+                value, self.metrics[self.best_epoch], self.args.regression_mode
             )
             if metric.best:
                 self.best_epoch = epoch
