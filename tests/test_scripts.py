@@ -78,6 +78,15 @@ def test_missing_teacher(jets):
     assert result.returncode != 0 and "train one (./train_kd.sh teacher) or name one (TEACHER_WEIGHTS=" in result.stderr
 
 
+def test_nothing_to_test(jets, tmp_path):
+    (tmp_path / "test").symlink_to(jets / "val")
+    settings = {"DATASET": "demo", "DATADIR": tmp_path, "COMMENT": "_none"}
+    result = train_kd("test", **settings)
+    assert result.returncode == 1 and "there is nothing to test: train a teacher and a student first" in result.stderr
+    result = train_kd("test", **settings, PREDICT="kd")
+    assert result.returncode == 1 and "net_best_epoch_state.pt: train it first" in result.stderr
+
+
 def test_given_teacher_is_not_trained(tmp_path):
     (tmp_path / "mine.pt").write_text("")
     result = train_kd("teacher", DATASET="demo", TEACHER_WEIGHTS="mine.pt", cwd=tmp_path)

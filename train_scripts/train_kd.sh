@@ -131,7 +131,11 @@ soft_targets() { # soft_targets PAIRED [arguments...]: make those of the teacher
 }
 
 predict() { # predict NAME RUN CONFIG WEIGHTS NETWORK [arguments...], if it is trained
-    if [[ ! $dry_run && ! -f $4 ]]; then echo "train_kd.sh: there is no $4, so it is left out" >&2 && return; fi
+    if [[ ! $dry_run && ! -f $4 ]]; then
+        [[ ! $PREDICT ]] || fail "there is no $4: train it first"
+        echo "train_kd.sh: there is no $4, so it is left out" >&2 && return
+    fi
+    predicted=yes
     if [[ $4 == "training/$2/"* ]]; then need_trained "$2"; fi
     into "$2"
     split_options "${@:6}"
@@ -230,7 +234,7 @@ case $mode in
     test) # arguments -o are those of the students
         run "${kd[@]}" check --data-config "$student_config" --data-config "$teacher_config" "${data_test[@]}"
         split_options "$@"
-        kinds=" ${PREDICT:-teacher kd baseline} "
+        kinds=" ${PREDICT:-teacher kd baseline} " predicted=''
         [[ $kinds != *' teacher '* ]] || predict "teacher ($TEACHER, $TEACHER_TIER)" "$teacher_run" "$teacher_config" "${teachers[0]}" \
             "$teacher_network" "${teacher_options[@]}" "${others[@]}"
         for student in $STUDENT; do
@@ -242,6 +246,7 @@ case $mode in
                 done
             done
         done
+        [[ $predicted ]] || fail "there is nothing to test: train a teacher and a student first"
         ;;
     report)
         taggers=() pairs=()

@@ -30,12 +30,20 @@ USES = ("train", "val")
 
 
 class Metric(float):
-    """The metric of an epoch as weaver compares it: with the best of the whole training, interruptions included."""
+    """The metric of an epoch for weaver, whose question whether it is better than the best gets our answer.
 
-    best = False
+    Weaver forgets the best metric of what came before an interruption. Only weaver may compare it.
+    """
+
+    is_best: bool
+
+    def __new__(cls, value: float, is_best: bool) -> "Metric":
+        metric = super().__new__(cls, value)
+        metric.is_best = is_best
+        return metric
 
     def __gt__(self, other: object) -> bool:
-        return self.best
+        return self.is_best
 
     __lt__ = __gt__
 
@@ -153,25 +161,23 @@ class Training:
                 temporary.write_bytes(self.best)
 
     def end_epoch(self, epoch: int, metric: float | None) -> float | None:
-        """Keep an epoch that is complete; the metric as weaver is to compare it.
+        """Keep an epoch that is complete; returns the metric for weaver.
 
         Without validation there is no metric; the epoch's checkpoint is then written here, before weaver does it.
         """
+        is_best = False
+        if metric is not None:
+            self.metrics[epoch] = metric = float(metric)
+            is_best = self.best_epoch is None or better(
+                metric, self.metrics[self.best_epoch], self.args.regression_mode
+            )
+            self.best_epoch = epoch if is_best else self.best_epoch
         places = {use: follower.places() for use, follower in self.followers.items()}
         loaders = seeds.from_all(places)
-        if metric is None:
-            if seeds.rank() == 0:
-                self._write_epoch(epoch)
-        else:
-            value = self.metrics[epoch] = float(metric)  # a Metric compares as weaver shall see it, not as a number
-            metric = Metric(value)
-            metric.best = self.best_epoch is None or better(
-                value, self.metrics[self.best_epoch], self.args.regression_mode
-            )
-            if metric.best:
-                self.best_epoch = epoch
         if seeds.rank() == 0:
-            if metric is not None and metric.best:
+            if metric is None:
+                self._write_epoch(epoch)
+            if is_best:
                 self.best = content_of(f"{self.args.model_prefix}_epoch-{epoch}_state.pt")
             self._save(epoch, loaders)
             self._write_best()
@@ -180,7 +186,7 @@ class Training:
             if epoch == self.args.num_epochs - 1:
                 self._complete()
                 self._finish()
-        return metric
+        return None if metric is None else Metric(metric, is_best)
 
     def _write_epoch(self, epoch: int) -> None:
         for kind, content in (("state", unwrap_model(self.model)), ("optimizer", self.opt)):
