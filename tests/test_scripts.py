@@ -64,6 +64,7 @@ def test_help():
         ("train", {"CLASSES": "/no/such.yaml"}, "there is no file at CLASSES=/no/such.yaml"),
         ("baseline", {"RUN": "one", "SEED": "1 2"}, "RUN=one is one run, SEED='1 2' are several"),
         ("finetune", {}, "name it with PRETRAINED="),
+        ("cache", {"CACHE": "none"}, "CACHE is none: name a folder for the soft targets"),
         ("convert", {"COMMENT": "_none"}, "the training JetClassII_PFN_l1_kd_seed1_none is not complete"),
     ],
 )

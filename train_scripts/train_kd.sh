@@ -37,7 +37,7 @@ DATADIR=${DATADIR:-datasets/$DATASET} # where its files are
 TRAIN_FILES=${TRAIN_FILES:-}          # training files instead of the dataset's: "PATTERN GROUP:PATTERN ..."
 TEACHER=${TEACHER:-}                  # a model of train_scripts/models/*.sh; as the dataset says: Sophon, ParT-small or ParT
 TEACHER_TIER=${TEACHER_TIER:-}        # data config of the teacher: full, kinpid, kin, gen; the fullest of the dataset
-TEACHER_SEED=${TEACHER_SEED:-1}       # seed of the teacher; several, "1 2 3", are an ensemble
+TEACHER_SEED=${TEACHER_SEED:-1}       # seed of the teacher; several, "1 2 3", are an ensemble (test: the first)
 TEACHER_WEIGHTS=${TEACHER_WEIGHTS:-}  # a checkpoint to use as teacher; several are an ensemble
 TEACHER_CONFIG=${TEACHER_CONFIG:-}    # data config of that teacher, if it is of another dataset
 CLASSES=${CLASSES:-}                  # YAML: the classes of that teacher for each class of the student
@@ -200,6 +200,7 @@ case $mode in
         echo "to teach with it: TEACHER_WEIGHTS=$(best "$name")"
         ;;
     cache)
+        [[ $CACHE != none ]] || fail "CACHE is none: name a folder for the soft targets, or leave it to the default"
         paired_data "$CACHE"
         soft_targets "$CACHE/paired.yaml" "$@"
         ;;
