@@ -63,7 +63,6 @@ fi
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
 # Snakemake loads all executors that are installed, and that of HTCondor warns where there is no HTCondor
 export PYTHONWARNINGS=${PYTHONWARNINGS:+$PYTHONWARNINGS,}ignore::UserWarning:htcondor2
-export PYTHONHASHSEED=0 # weaver walks through sets of file groups: their order is part of the seed
 if [[ -d $kd_root/kd_trainer ]]; then # a clone; what `weaver-kd init` has laid out uses the installed package
     export PYTHONPATH=$kd_root${PYTHONPATH:+:$PYTHONPATH}
 fi
