@@ -3,7 +3,7 @@ import shutil
 import pytest
 import torch
 
-from kd_trainer.weaver_hooks.whole import write_whole
+from kd_trainer.weaver_hooks.going_on import write_whole
 
 
 class Unfinished:
