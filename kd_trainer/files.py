@@ -1,23 +1,42 @@
 """Writing of results: counts for people, files that appear whole or not at all."""
 
 import contextlib
+import glob
 import json
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path` (made if need be), renamed to `path` when the block ends well."""
+    """Yield a temporary path in the folder of `path` (made if need be), renamed to `path` when the block ends well.
+
+    What processes of this machine that were killed have left of the same file is removed.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    name = f".{path.name}.{platform.node()}."
+    for left in path.parent.glob(f"{glob.escape(name)}*"):
+        if not _is_running(left.name.removeprefix(name)):
+            left.unlink(missing_ok=True)
+    temporary = path.with_name(f"{name}{os.getpid()}")
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _is_running(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, ValueError):  # another user's; no process id
+        pass
+    return True
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from filelock import FileLock
-from helpers import ROOT, run
+from helpers import ROOT, copy_repository, run
 
 pytest_plugins = ("pairing",)
 SHARED = ROOT.parent / "shared" / "data"
@@ -59,6 +59,5 @@ def make_jets(folder):
 def clone(tmp_path_factory):
     """A copy of the repository's files: what runs write stays out of the working tree."""
     folder = tmp_path_factory.mktemp("clone")
-    for name in ("train_kd.sh", "train_scripts", "networks", "data", "kd_trainer", "setup.cfg", "constraints.txt"):
-        run("cp", "-a", ROOT / name, folder / name)
+    copy_repository(folder)
     return folder

@@ -29,6 +29,13 @@ def run(*args, check=True, cwd=ROOT, env=None):
     return result
 
 
+def copy_repository(folder):
+    """Copy the repository's files to a folder, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("train_kd.sh", "train_scripts", "networks", "data", "kd_trainer", "setup.cfg", "constraints.txt"):
+        run("cp", "-a", ROOT / name, folder / name)
+
+
 def kd_trainer(*args, check=True):
     """python -m kd_trainer, in this process: starting Python takes longer than most commands."""
     out, err = io.StringIO(), io.StringIO()

@@ -41,3 +41,10 @@ def test_a_second_command_is_refused_while_the_first_is_at_work(tmp_path):
     first.terminate()
     first.wait(timeout=20)
     assert start(tmp_path, "exit 3").wait(timeout=20) == 3
+
+
+def test_what_is_deaf_to_a_signal_is_killed(tmp_path):
+    guard = start(tmp_path, f"trap '' TERM; touch {tmp_path}/deaf; while true; do sleep 1; done")
+    wait_for((tmp_path / "deaf").exists)
+    guard.terminate()
+    assert guard.wait(timeout=10) == 128 + signal.SIGTERM

@@ -1,9 +1,14 @@
 """The shell drivers, run as a user runs them."""
 
+import os
 import shlex
+import shutil
+import subprocess
+import time
 
+import psutil
 import pytest
-from helpers import ROOT, run, script
+from helpers import ROOT, copy_repository, run, script
 
 MODES = (
     *("make_weight", "teacher", "pretrain", "finetune", "cache"),
@@ -59,6 +64,7 @@ def test_help():
         ("train", {"CLASSES": "/no/such.yaml"}, "there is no file at CLASSES=/no/such.yaml"),
         ("baseline", {"RUN": "one", "SEED": "1 2"}, "RUN=one is one run, SEED='1 2' are several"),
         ("finetune", {}, "name it with PRETRAINED="),
+        ("cache", {"CACHE": "none"}, "CACHE is none: name a folder for the soft targets"),
         ("convert", {"COMMENT": "_none"}, "the training JetClassII_PFN_l1_kd_seed1_none is not complete"),
     ],
 )
@@ -71,6 +77,15 @@ def test_bad_settings(mode, env, message, tmp_path):
 def test_missing_teacher(jets):
     result = train_kd("train", DATASET="demo", DATADIR=jets, COMMENT="_none")
     assert result.returncode != 0 and "train one (./train_kd.sh teacher) or name one (TEACHER_WEIGHTS=" in result.stderr
+
+
+def test_nothing_to_test(jets, tmp_path):
+    (tmp_path / "test").symlink_to(jets / "val")
+    settings = {"DATASET": "demo", "DATADIR": tmp_path, "COMMENT": "_none"}
+    result = train_kd("test", **settings)
+    assert result.returncode == 1 and "there is nothing to test: train a teacher and a student first" in result.stderr
+    result = train_kd("test", **settings, PREDICT="kd")
+    assert result.returncode == 1 and "net_best_epoch_state.pt: train it first" in result.stderr
 
 
 def test_given_teacher_is_not_trained(tmp_path):
@@ -127,3 +142,37 @@ def test_commands_without_labels():
     assert value(weaver, "--data-config-val").endswith("/paired.yaml")
     _, _, complexity = dry_run("test", DATASET="TopLandscape", LABELS="no", PREDICT="kd")[-3:]
     assert value(complexity, "--data-config") == "data/TopLandscape/TopLandscape_l1.yaml"
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="without setpriv children outlive a script that is killed")
+@pytest.mark.parametrize("mode", ["baseline", "latency"])
+def test_a_script_that_calls_itself_ends_as_a_whole(mode, tmp_path):
+    for name in ("weaver", "python"):  # any command of the script takes a minute
+        (tmp_path / name).write_text('#!/usr/bin/env bash\n[[ $1 != -m ]] || exec sleep 60\n')
+        (tmp_path / name).chmod(0o755)
+    training = tmp_path / "clone" / "training" / "demo_PFN_l1_kd_seed1"
+    copy_repository(tmp_path / "clone")
+    training.mkdir(parents=True)
+    for name in ("net_record.json", "net_best_epoch_state.pt"):
+        (training / name).write_text("{}")
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "DATASET": "demo", "SEED": "1 2"}
+    top = subprocess.Popen([tmp_path / "clone" / "train_kd.sh", mode], env=env, stdout=subprocess.DEVNULL)
+    found = []
+    end = time.monotonic() + 20
+    while not any("sleep" in process.name() for process in found) and time.monotonic() < end:
+        time.sleep(0.1)
+        found = psutil.Process(top.pid).children(recursive=True)
+    assert len(found) > 1
+    top.kill()
+    top.wait()
+    assert psutil.wait_procs(found, timeout=10)[1] == []
+
+
+def test_the_demo_needs_no_arguments(tmp_path):
+    """Snakemake refuses an empty value: the command of the demo is understood with arguments for weaver and without."""
+    env = {"DATADIR": tmp_path, "COMMENT": "_none", "JETS": 10}
+    for arguments in ((), ("--num-epochs", 2)):
+        (command,) = dry_run("demo", *arguments, **env)
+        start = command.index("snakemake")
+        result = run(*command[start:], "--dry-run", env={**env, "VENV": ".venv"})
+        assert "simulate_train" in result.stdout

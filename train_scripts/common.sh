@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034,SC2154
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154
 # Sourced by the scripts, which have set `caller`, the folder that they were called from.
 
 fail() {
@@ -41,7 +41,13 @@ run() { # run COMMAND...: or print it, ready to paste
         return
     fi
     for word in "$@"; do
-        if [[ $word =~ ^[A-Za-z0-9_.,:=/+-]+$ ]]; then text+=" $word"; elif [[ $word == *[\"\\\$\`]* || $word != *\'* ]]; then text+=" ${word@Q}"; else text+=" \"$word\""; fi
+        if [[ $word =~ ^[A-Za-z0-9_.,:=/+-]+$ ]]; then
+            text+=" $word"
+        elif [[ $word == *[\"\\\$\`]* || $word != *\'* ]]; then
+            text+=" ${word@Q}"
+        else
+            text+=" \"$word\""
+        fi
     done
     echo "${text# }"
 }
@@ -66,12 +72,16 @@ lists_of_caller() { # lists_of_caller SETTING...: the same for `PATTERN NAME:PAT
     done
 }
 
+again() { # again MODE [arguments...]: this script, with the settings as they are here
+    "${together[@]}" "train_scripts/${0##*/}" "$1" ${dry_run:+"$dry_run"} "${@:2}"
+}
+
 once_for_each() { # once_for_each SETTING...: if one of them has several words, run the script once for each, and end
     local name word
     for name in "$@"; do
         if [[ ${!name} == *' '* ]]; then
             [[ ! $RUN ]] || fail "RUN=$RUN is one run, $name='${!name}' are several"
-            for word in ${!name}; do env "$name=$word" "train_scripts/${0##*/}" "$mode" ${dry_run:+"$dry_run"} "${arguments[@]}"; done
+            for word in ${!name}; do export "$name=$word" && again "$mode" "${arguments[@]}"; done
             exit
         fi
     done
@@ -169,4 +179,12 @@ in_cache() { # in_cache PATTERN: that of the files in CACHE which kd_trainer cac
     local name=${1##*/} folder=${1%/*} group=''
     if [[ $1 == *:* ]]; then group=${1%%:*}: folder=${1%%:*}; fi
     echo "$group$CACHE/${folder##*/}/${name%.*}.parquet"
+}
+
+workflow() { # workflow FOLDER CORES [arguments...]: snakemake; guard.py ends all that it has started, and keeps a second one out
+    local profile=$PROFILE
+    if [[ -d train_scripts/profiles/$PROFILE ]]; then profile=train_scripts/profiles/$PROFILE; fi
+    [[ $dry_run ]] || kd_need workflow
+    together=(exec)
+    run train_scripts/guard.py "$1/.lock" snakemake --snakefile train_scripts/Snakefile --profile "$profile" --cores "$2" "${@:3}"
 }

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 
-PATIENCE = 20  # seconds from SIGTERM to SIGKILL
+PATIENCE = 5  # seconds from SIGTERM to SIGKILL; snakemake sometimes never ends when two signals reach it
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

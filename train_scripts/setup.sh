@@ -61,7 +61,8 @@ if ! { command -v weaver && python -c 'import weaver'; } >/dev/null 2>&1; then
 fi
 # threads of torch that wait should sleep: on a machine with other work, spinning ones make it four to seven times slower
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
-export PYTHONHASHSEED=0 # weaver walks through sets of file groups: their order is part of the seed
+# Snakemake loads all executors that are installed, and that of HTCondor warns where there is no HTCondor
+export PYTHONWARNINGS=${PYTHONWARNINGS:+$PYTHONWARNINGS,}ignore::UserWarning:htcondor2
 if [[ -d $kd_root/kd_trainer ]]; then # a clone; what `weaver-kd init` has laid out uses the installed package
     export PYTHONPATH=$kd_root${PYTHONPATH:+:$PYTHONPATH}
 fi

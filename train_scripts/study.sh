@@ -40,27 +40,22 @@ if [[ $study == *.yaml ]]; then file=$(absolute "$study"); fi
 [[ -f $file ]] || fail "there is no study $file: name a file, or $(basename -s .yaml train_scripts/studies/*.yaml | paste -sd ' ')"
 name=$(basename -s .yaml "$file")
 folder=training/study_$name$COMMENT
-profile=$PROFILE
-if [[ -d train_scripts/profiles/$PROFILE ]]; then profile=train_scripts/profiles/$PROFILE; fi
 
 # shellcheck source=train_scripts/setup.sh
 if [[ ! $dry_run ]]; then source train_scripts/setup.sh; fi
-workflow() { # workflow [snakemake arguments...]
-    [[ $dry_run ]] || kd_need workflow
-    together=(exec) # guard.py ends all that snakemake has started
-    [[ $dry_run ]] || kd_need plot workflow
-    run train_scripts/guard.py "$folder/.lock" snakemake --snakefile train_scripts/Snakefile --profile "$profile" \
-        --cores "$JOBS" "$@" --config "study=$file" "done=$done" ${DATADIR:+"DATADIR=$DATADIR"} ${COMMENT:+"COMMENT=$COMMENT"} \
+steps() { # steps [snakemake arguments...]
+    [[ $dry_run ]] || kd_need plot
+    workflow "$folder" "$JOBS" "$@" --config "study=$file" "done=$done" ${DATADIR:+"DATADIR=$DATADIR"} ${COMMENT:+"COMMENT=$COMMENT"} \
         ${PUBLIC_TEACHER:+"PUBLIC_TEACHER=$PUBLIC_TEACHER"} ${PUBLIC_JETS:+"PUBLIC_JETS=$PUBLIC_JETS"}
 }
 
 set -- "${arguments[@]}"
 done='' # yes: what is not trained yet is left out
 case $mode in
-    simulate) workflow "$@" jets ;;
-    run) workflow "$@" ;;
-    list) workflow --dry-run "$@" ;;
-    report) done=yes && workflow "$@" ;;
+    simulate) steps "$@" jets ;;
+    run) steps "$@" ;;
+    list) steps --dry-run "$@" ;;
+    report) done=yes && steps "$@" ;;
     document)
         [[ $dry_run || -f $folder/results.json ]] || fail "there is no $folder/results.json: train_scripts/study.sh report $study first"
         grep -qF "<!-- begin $name -->" docs/results.md ||

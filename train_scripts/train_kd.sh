@@ -37,7 +37,7 @@ DATADIR=${DATADIR:-datasets/$DATASET} # where its files are
 TRAIN_FILES=${TRAIN_FILES:-}          # training files instead of the dataset's: "PATTERN GROUP:PATTERN ..."
 TEACHER=${TEACHER:-}                  # a model of train_scripts/models/*.sh; as the dataset says: Sophon, ParT-small or ParT
 TEACHER_TIER=${TEACHER_TIER:-}        # data config of the teacher: full, kinpid, kin, gen; the fullest of the dataset
-TEACHER_SEED=${TEACHER_SEED:-1}       # seed of the teacher; several, "1 2 3", are an ensemble
+TEACHER_SEED=${TEACHER_SEED:-1}       # seed of the teacher; several, "1 2 3", are an ensemble (test: the first)
 TEACHER_WEIGHTS=${TEACHER_WEIGHTS:-}  # a checkpoint to use as teacher; several are an ensemble
 TEACHER_CONFIG=${TEACHER_CONFIG:-}    # data config of that teacher, if it is of another dataset
 CLASSES=${CLASSES:-}                  # YAML: the classes of that teacher for each class of the student
@@ -103,6 +103,8 @@ sample=(--data-train "${data_train[@]}" --data-val "${data_val[@]}" "${data_opti
     --samples-per-epoch $((samples_per_epoch / DDP_NGPUS)) --samples-per-epoch-val "$samples_per_epoch_val"
     --num-epochs "$epochs" --optimizer ranger "${device[@]}")
 seeded=(-o restart "'$RESTART'" -o seed)
+weaver_teacher=("${weaver[@]}" "${sample[@]}" "${teacher_training[@]}" "${teacher_cuda[@]}")
+weaver_student=("${weaver[@]}" "${sample[@]}" "${training[@]}" "${cuda[@]}")
 
 check() { run "${kd[@]}" check "${@/#/--data-config=}" "${data_train[@]}" "${data_val[@]}"; } # check CONFIG...
 
@@ -128,27 +130,12 @@ soft_targets() { # soft_targets PAIRED [arguments...]: make those of the teacher
     run "${kd[@]}" cache --paired "$1" "${members[@]}" --ensemble "$KD_ENSEMBLE" --output "$CACHE" "${@:2}" "${data_train[@]}"
 }
 
-distil() { # distil RUN [weaver arguments...]: train with the soft targets of the cache, if there is one, or the teacher
-    local config=training/$1/paired.yaml cached=()
-    paired_data "training/$1"
-    if [[ -f $CACHE/cached.yaml ]]; then
-        soft_targets "$config" --check || fail "the soft targets in $CACHE are not those of this teacher and these files: ./train_kd.sh cache, or CACHE=none"
-        cached=(-o kd_cache "$(quoted "$config")" --data-train)
-        for file in "${data_train[@]}"; do cached+=("$(in_cache "$file")"); done
-        config=$CACHE/cached.yaml
-    fi
-    into "$1"
-    run "${weaver[@]}" "${sample[@]}" "${outputs[@]}" --data-config "$config" --data-config-val "training/$1/$validation" \
-        --data-config-test "$student_config" "${training[@]}" "${cuda[@]}" --network-config networks/distill.py \
-        -o student "$(quoted "$network")" "${options[@]}" "${seeded[@]}" "$SEED" \
-        -o teacher "$(quoted "$teacher_network")" -o teacher_options "$(as_dict "${teacher_options[@]}")" \
-        -o teacher_weights "$(quoted "${teachers[@]}")" -o kd_ensemble "'$KD_ENSEMBLE'" -o kd_alpha "${KD_ALPHA:-$kd_alpha}" \
-        -o kd_temperature "${KD_TEMPERATURE:-$kd_temperature}" "${cached[@]}" "${@:2}"
-    need_trained "$1"
-}
-
 predict() { # predict NAME RUN CONFIG WEIGHTS NETWORK [arguments...], if it is trained
-    if [[ ! $dry_run && ! -f $4 ]]; then echo "train_kd.sh: there is no $4, so it is left out" >&2 && return; fi
+    if [[ ! $dry_run && ! -f $4 ]]; then
+        [[ ! $PREDICT ]] || fail "there is no $4: train it first"
+        echo "train_kd.sh: there is no $4, so it is left out" >&2 && return
+    fi
+    predicted=yes
     if [[ $4 == "training/$2/"* ]]; then need_trained "$2"; fi
     into "$2"
     split_options "${@:6}"
@@ -175,17 +162,17 @@ case $mode in
             echo "$teacher_config asks for no sampling weights: nothing to do" && exit
         fi
         check "$teacher_config"
-        run "${weaver[@]}" --print --data-train "${data_train[@]#*:}" "${data_val[@]}" --data-config "$teacher_config" \
-            "${data_options[@]}" --network-config "$teacher_network" "${teacher_options[@]}" "${device[@]}" \
+        run "${weaver[@]}" --print --custom-functions train_scripts/whole.py --data-train "${data_train[@]#*:}" "${data_val[@]}" \
+            --data-config "$teacher_config" "${data_options[@]}" --network-config "$teacher_network" "${teacher_options[@]}" "${device[@]}" \
             --model-prefix "training/$teacher_run/net" --log-file "logs/$teacher_run/make_weight.log" "$@"
         ;;
     teacher)
         if [[ $TEACHER_WEIGHTS ]]; then echo "TEACHER_WEIGHTS=$TEACHER_WEIGHTS is the teacher: nothing to train" && exit; fi
         own_data "$teacher_config" "$teacher_run"
         into "$teacher_run"
-        run "${weaver[@]}" "${sample[@]}" "${outputs[@]}" --data-config "training/$teacher_run/student.yaml" \
-            "${teacher_training[@]}" "${teacher_cuda[@]}" --network-config networks/supervised.py \
-            -o network "$(quoted "$teacher_network")" "${teacher_options[@]}" "${seeded[@]}" "$TEACHER_SEED" "$@"
+        run "${weaver_teacher[@]}" "${outputs[@]}" --data-config "training/$teacher_run/student.yaml" \
+            --network-config networks/supervised.py -o network "$(quoted "$teacher_network")" "${teacher_options[@]}" \
+            "${seeded[@]}" "$TEACHER_SEED" "$@"
         need_trained "$teacher_run"
         ;;
     pretrain)
@@ -193,9 +180,9 @@ case $mode in
         run "${kd[@]}" unlabelled --data-config "$teacher_config" -o "training/$name/unlabelled.yaml"
         check "training/$name/unlabelled.yaml"
         into "$name"
-        run "${weaver[@]}" "${sample[@]}" "${outputs[@]}" --data-config "training/$name/unlabelled.yaml" \
-            "${teacher_training[@]}" "${teacher_cuda[@]}" --network-config networks/contrastive.py \
-            -o encoder "$(quoted "$teacher_network")" "${teacher_options[@]}" "${seeded[@]}" "$TEACHER_SEED" "$@"
+        run "${weaver_teacher[@]}" "${outputs[@]}" --data-config "training/$name/unlabelled.yaml" \
+            --network-config networks/contrastive.py -o encoder "$(quoted "$teacher_network")" "${teacher_options[@]}" \
+            "${seeded[@]}" "$TEACHER_SEED" "$@"
         need_trained "$name"
         echo "to go on with labels: PRETRAINED=$(best "$name") ./train_kd.sh finetune"
         ;;
@@ -205,45 +192,62 @@ case $mode in
         own_data "$teacher_config" "$name"
         into "$name"
         # rates and epochs of arXiv 2407.08682: the new output layer learns 50 times faster than the rest
-        run "${weaver[@]}" "${sample[@]}" "${outputs[@]}" --data-config "training/$name/student.yaml" \
-            "${teacher_training[@]}" "${teacher_cuda[@]}" --num-epochs 20 --lr-scheduler none --start-lr 1.6e-4 \
-            --optimizer-option lr_mult "('$teacher_head', 50)" --network-config networks/finetune.py \
+        run "${weaver_teacher[@]}" "${outputs[@]}" --data-config "training/$name/student.yaml" --num-epochs 20 --lr-scheduler none \
+            --start-lr 1.6e-4 --optimizer-option lr_mult "('$teacher_head', 50)" --network-config networks/finetune.py \
             -o encoder "$(quoted "$teacher_network")" "${teacher_options[@]}" -o pretrained "$(quoted "$PRETRAINED")" \
             "${seeded[@]}" "$TEACHER_SEED" "$@"
         need_trained "$name"
         echo "to teach with it: TEACHER_WEIGHTS=$(best "$name")"
         ;;
     cache)
+        [[ $CACHE != none ]] || fail "CACHE is none: name a folder for the soft targets, or leave it to the default"
         paired_data "$CACHE"
         soft_targets "$CACHE/paired.yaml" "$@"
         ;;
-    train) distil "$(student_name "$STUDENT" kd "$SEED")" "$@" ;;
+    train) # with the soft targets of CACHE, if they are there, or with the teacher
+        name=$(student_name "$STUDENT" kd "$SEED") config=training/$name/paired.yaml cached=()
+        paired_data "training/$name"
+        if [[ -f $CACHE/cached.yaml ]]; then
+            soft_targets "$config" --check ||
+                fail "the soft targets in $CACHE are not those of this teacher and these files: ./train_kd.sh cache, or CACHE=none"
+            cached=(-o kd_cache "$(quoted "$config")" --data-train)
+            for file in "${data_train[@]}"; do cached+=("$(in_cache "$file")"); done
+            config=$CACHE/cached.yaml
+        fi
+        into "$name"
+        run "${weaver_student[@]}" "${outputs[@]}" --data-config "$config" --data-config-val "training/$name/$validation" \
+            --data-config-test "$student_config" --network-config networks/distill.py \
+            -o student "$(quoted "$network")" "${options[@]}" "${seeded[@]}" "$SEED" -o teacher "$(quoted "$teacher_network")" \
+            -o teacher_options "$(as_dict "${teacher_options[@]}")" -o teacher_weights "$(quoted "${teachers[@]}")" \
+            -o kd_ensemble "'$KD_ENSEMBLE'" -o kd_alpha "${KD_ALPHA:-$kd_alpha}" \
+            -o kd_temperature "${KD_TEMPERATURE:-$kd_temperature}" "${cached[@]}" "$@"
+        need_trained "$name"
+        ;;
     baseline)
         name=$(student_name "$STUDENT" baseline "$SEED")
         own_data "$student_config" "$name"
         into "$name"
-        run "${weaver[@]}" "${sample[@]}" "${outputs[@]}" --data-config "training/$name/student.yaml" "${training[@]}" "${cuda[@]}" \
+        run "${weaver_student[@]}" "${outputs[@]}" --data-config "training/$name/student.yaml" \
             --network-config networks/distill.py -o student "$(quoted "$network")" "${options[@]}" -o kd_alpha 0.0 \
             "${seeded[@]}" "$SEED" "$@"
         need_trained "$name"
         ;;
     test) # arguments -o are those of the students
         run "${kd[@]}" check --data-config "$student_config" --data-config "$teacher_config" "${data_test[@]}"
-        for kind in ${PREDICT:-teacher kd baseline}; do
-            if [[ $kind == teacher ]]; then
-                split_options "$@"
-                predict "teacher ($TEACHER, $TEACHER_TIER)" "$teacher_run" "$teacher_config" "${teachers[0]}" "$teacher_network" \
-                    "${teacher_options[@]}" "${others[@]}"
-                continue
-            fi
-            for student in $STUDENT; do
-                choose models "$student" STUDENT
-                for seed in $SEED; do
+        split_options "$@"
+        kinds=" ${PREDICT:-teacher kd baseline} " predicted=''
+        [[ $kinds != *' teacher '* ]] || predict "teacher ($TEACHER, $TEACHER_TIER)" "$teacher_run" "$teacher_config" "${teachers[0]}" \
+            "$teacher_network" "${teacher_options[@]}" "${others[@]}"
+        for student in $STUDENT; do
+            choose models "$student" STUDENT
+            for seed in $SEED; do
+                for kind in ${kinds/ teacher / }; do
                     name=$(student_name "$student" "$kind" "$seed")
                     predict "$student $kind" "$name" "$student_config" "$(best "$name")" "$network" "${options[@]}" "$@"
                 done
             done
         done
+        [[ $predicted ]] || fail "there is nothing to test: train a teacher and a student first"
         ;;
     report)
         taggers=() pairs=()
@@ -268,18 +272,17 @@ case $mode in
         name=$(student_name "$STUDENT" kd "$SEED")
         tuned=${name}_quantised$(if ((WEIGHT_BITS != 7)); then echo "_${WEIGHT_BITS}bit"; fi)
         split_options "$@"
-        own=("${options[@]}" "${net_options[@]}")
-        export_onnx "$name" "training/$name/student.yaml" "$(best "$name")" "$network" "${own[@]}"
-        distil "$tuned" -o student "'networks/quantised.py'" -o network "$(quoted "$network")" -o weight_bits "$WEIGHT_BITS" \
+        RUN=$name again convert "${net_options[@]}"
+        RUN=$tuned again train -o student "'networks/quantised.py'" -o network "$(quoted "$network")" -o weight_bits "$WEIGHT_BITS" \
             --load-model-weights "$(best "$name")" --num-epochs 5 --start-lr 1e-3 "$@"
-        export_onnx "$tuned" "training/$tuned/student.yaml" "$(best "$tuned")" "$network" "${own[@]}"
+        RUN=$tuned again convert "${net_options[@]}"
         run "${kd[@]}" quantise "training/$tuned" "${data_train[@]}" --before "training/$name" --test "${data_test[@]}" \
             --weight-bits "$WEIGHT_BITS"
         ;;
     latency) # of the first seed
         exported=()
         for student in $STUDENT; do
-            STUDENT=$student SEED=${SEED%% *} ./train_kd.sh convert ${dry_run:+"$dry_run"}
+            STUDENT=$student SEED=${SEED%% *} again convert
             exported+=("$student distilled=training/$(student_name "$student" kd "${SEED%% *}")/model.onnx")
         done
         if [[ $dry_run || -f ${teachers[0]} ]]; then
@@ -290,10 +293,8 @@ case $mode in
         run "${kd[@]}" bench latency "${exported[@]}" --files "${data_test[@]}" -o "training/$latency_run" "$@"
         ;;
     demo)
-        together=(exec) # guard.py ends all that snakemake has started
-        [[ $dry_run ]] || kd_need demo onnx plot workflow
-        run train_scripts/guard.py "training/study_demo$COMMENT/.lock" snakemake --snakefile train_scripts/Snakefile \
-            --profile train_scripts/profiles/local --cores "${JOBS:-2}" \
-            --config study=train_scripts/studies/demo.yaml "weaver= ${*@Q} "
+        [[ $dry_run ]] || kd_need demo onnx plot
+        PROFILE=local workflow "training/study_demo$COMMENT" "${JOBS:-2}" \
+            --config study=train_scripts/studies/demo.yaml ${1:+"weaver= ${*@Q} "}
         ;;
 esac

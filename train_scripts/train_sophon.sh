@@ -42,8 +42,8 @@ fi
 
 case $mode in
     make_weight)
-        run "${weaver[@]}" --print --data-train "${data_train[@]#*:}" "${data_val[@]}" --data-config "$config" "${data_options[@]}" \
-            --network-config "$network" "${options[@]}" "${device[@]}" \
+        run "${weaver[@]}" --print --custom-functions train_scripts/whole.py --data-train "${data_train[@]#*:}" "${data_val[@]}" \
+            --data-config "$config" "${data_options[@]}" --network-config "$network" "${options[@]}" "${device[@]}" \
             --model-prefix "training/$name/net" --log-file "logs/$name/make_weight.log" "${arguments[@]}"
         ;;
     train)

@@ -23,45 +23,50 @@ start "pretrain finetune linear scratch scan" "$@"
 paths_of_caller DATADIR PRETRAIN_DATADIR PRETRAINED WEIGHTS
 if [[ $mode == scan ]]; then FRACTION=${FRACTION:-0.01 0.03 0.1 0.3 1} SEED=${SEED:-1 2 3}; fi
 
-DATASET=${DATASET:-TopLandscape}                                 # with labels: TopLandscape or another of train_scripts/datasets/*.sh
+DATASET=${DATASET:-TopLandscape}                                 # with labels: one of train_scripts/datasets/*.sh
 DATADIR=${DATADIR:-datasets/$DATASET}                            # where its files are
 PRETRAIN_DATASET=${PRETRAIN_DATASET:-JetClass}                   # without labels: JetClass or another
 PRETRAIN_DATADIR=${PRETRAIN_DATADIR:-datasets/$PRETRAIN_DATASET} # where its files are
 MODEL=${MODEL:-ParT}                                             # ParT or another of train_scripts/models/*.sh
 TIER=${TIER:-kin}                                                # data config of both datasets: kin, kinpid, full, hlt, l1
-FRACTION=${FRACTION:-1}                                          # of the labelled training jets; for scan several: "0.01 0.03 0.1 0.3 1"
-PRETRAIN_FRACTION=${PRETRAIN_FRACTION:-1}                        # of the jets of the pre-training; for scan one or several: "0.1 1"
-WEIGHTS=${WEIGHTS:-}                                             # *.auto.yaml with the sampling weights of a TIER that has them (JetClassII)
-PRETRAINED=${PRETRAINED:-}                                       # the checkpoint that finetune and linear start from; that of pretrain
+FRACTION=${FRACTION:-1}                                          # of the labelled training jets; several for scan: "0.1 1"
+PRETRAIN_FRACTION=${PRETRAIN_FRACTION:-1}                        # of the jets of the pre-training; several for scan
+WEIGHTS=${WEIGHTS:-}                                             # *.auto.yaml with the sampling weights (JetClassII)
+PRETRAINED=${PRETRAINED:-}                                       # checkpoint for finetune and linear; that of pretrain
 SEED=${SEED:-1}                                                  # of the training; for scan several: "1 2 3"
-PRETRAIN_SEED=${PRETRAIN_SEED:-1}                                # of the pre-training; "each" in a scan pre-trains with each SEED
-HEAD_RATE=${HEAD_RATE:-10}                                       # how much faster than the encoder the output layer learns in finetune
+PRETRAIN_SEED=${PRETRAIN_SEED:-1}                                # of the pre-training; "each" in a scan: with each SEED
+HEAD_RATE=${HEAD_RATE:-10}                                       # learning rate of the output layer in finetune, in encoder rates
 MODES=${MODES:-scratch linear finetune}                          # of a scan
-PRETRAIN_ARGS=${PRETRAIN_ARGS:-}                                 # weaver arguments for the pre-training alone: "--num-epochs 50"
+PRETRAIN_ARGS=${PRETRAIN_ARGS:-}                                 # weaver arguments of the pre-training: "--num-epochs 50"
 RUN=${RUN:-}                                                     # name of the run; <DATASET>_<MODEL>_<TIER>_...
 COMMENT=${COMMENT:-}                                             # suffix of the names of runs
-RESTART=${RESTART:-no}                                           # yes: train from scratch; changed: if the settings are not those of the run
-JOBS=${JOBS:-1}                                                  # steps of a scan at a time: one has all cores, of several each has one
-PROFILE=${PROFILE:-local}                                        # where they run: local, slurm, htcondor (train_scripts/profiles), or a folder
+RESTART=${RESTART:-no}                                           # yes: train from scratch; changed: if the settings differ
+JOBS=${JOBS:-1}                                                  # steps of a scan at a time: one has all cores, else one each
+PROFILE=${PROFILE:-local}                                        # where they run: one of train_scripts/profiles, or a folder
 DDP_NGPUS=${DDP_NGPUS:-1}                                        # number of GPUs for DDP training
 export VENV=${VENV:-.venv}                                       # where to install weaver if the active environment has none
 
 need_numbers DDP_NGPUS SEED
 if [[ $PRETRAIN_SEED != each ]]; then need_numbers PRETRAIN_SEED; fi
 need_choice RESTART no yes changed
-for word in $MODES; do [[ $word =~ ^(scratch|linear|finetune)$ ]] || fail "MODES has '$word': there are scratch linear finetune"; done
+for word in $MODES; do
+    [[ $word =~ ^(scratch|linear|finetune)$ ]] || fail "MODES has '$word': there are scratch linear finetune"
+done
 [[ $JOBS =~ ^[1-9][0-9]*$ ]] || fail "JOBS is '$JOBS': it must be a number above 0"
 for f in $FRACTION $PRETRAIN_FRACTION; do
     awk -v f="$f" 'BEGIN { exit !(f ~ /^[0-9.]+(e-?[0-9]+)?$/ && f > 0 && f <= 1) }' ||
         fail "FRACTION or PRETRAIN_FRACTION is '$f': it must be above 0, and 1 at most"
 done
-[[ $HEAD_RATE =~ ^[0-9]*\.?[0-9]+$ && $HEAD_RATE =~ [1-9] ]] || fail "HEAD_RATE is '$HEAD_RATE': it must be a number above 0"
+[[ $HEAD_RATE =~ ^[0-9]*\.?[0-9]+$ && $HEAD_RATE =~ [1-9] ]] ||
+    fail "HEAD_RATE is '$HEAD_RATE': it must be a number above 0"
 for name in FRACTION PRETRAIN_FRACTION SEED; do
     [[ $mode == scan || ${!name} != *' '* ]] || fail "$name=${!name} names several: that is for scan"
 done
 need_files PRETRAINED WEIGHTS
 
-config_of() { (choose datasets "${!1}" "$1" && need_tier "$TIER" "${!1}" && echo "${data_config}_$TIER.yaml"); } # config_of SETTING
+config_of() { # config_of SETTING
+    (choose datasets "${!1}" "$1" && need_tier "$TIER" "${!1}" && echo "${data_config}_$TIER.yaml")
+}
 config=$(config_of DATASET) sample_of=DATASET
 if [[ $mode == pretrain || ($mode == scan && ! $PRETRAINED && $MODES != scratch) ]]; then
     unlabelled_config=$(config_of PRETRAIN_DATASET)
@@ -99,8 +104,9 @@ case $mode in
         run "${kd[@]}" check --data-config "training/$name/unlabelled_1.yaml" "${data_train[@]}" "${data_val[@]}"
         read -ra more <<<"$PRETRAIN_ARGS"
         run "${weaver[@]}" "${sample[@]}" "${outputs[@]}" "${training[@]}" \
-            --data-config "training/$name/unlabelled_$PRETRAIN_FRACTION.yaml" --data-config-val "training/$name/unlabelled_1.yaml" \
-            --network-config networks/contrastive.py "${encoder[@]}" "${seeded[@]}" "${PRETRAIN_SEED/each/$SEED}" "$@" "${more[@]}"
+            --data-config "training/$name/unlabelled_$PRETRAIN_FRACTION.yaml" \
+            --data-config-val "training/$name/unlabelled_1.yaml" --network-config networks/contrastive.py \
+            "${encoder[@]}" "${seeded[@]}" "${PRETRAIN_SEED/each/$SEED}" "$@" "${more[@]}"
         need_trained "$name"
         go_on="${RUN:+PRETRAINED=training/$RUN/net_best_epoch_state.pt }train_scripts/train_ssl.sh finetune"
         [[ $dry_run ]] || echo "to go on with labels, with the same settings: $go_on"
@@ -134,17 +140,13 @@ case $mode in
         ;;
     scan)
         settings=()
-        for name in DATASET DATADIR PRETRAIN_DATASET PRETRAIN_DATADIR MODEL TIER FRACTION PRETRAIN_FRACTION WEIGHTS PRETRAINED SEED \
-            PRETRAIN_SEED HEAD_RATE MODES PRETRAIN_ARGS COMMENT DDP_NGPUS JOBS; do
+        for name in DATASET DATADIR PRETRAIN_DATASET PRETRAIN_DATADIR MODEL TIER FRACTION PRETRAIN_FRACTION WEIGHTS \
+            PRETRAINED SEED PRETRAIN_SEED HEAD_RATE MODES PRETRAIN_ARGS COMMENT DDP_NGPUS JOBS; do
             settings+=(${!name:+"$name=${!name}"})
         done
         if (($#)); then settings+=("weaver= ${*@Q} "); fi # spaces, for Snakemake strips quotes
-        cores=$JOBS profile=$PROFILE
+        cores=$JOBS
         if ((JOBS == 1)); then cores=all; fi # for the one step
-        if [[ -d train_scripts/profiles/$PROFILE ]]; then profile=train_scripts/profiles/$PROFILE; fi
-        together=(exec) # guard.py ends all that snakemake has started
-        [[ $dry_run ]] || kd_need workflow
-        run train_scripts/guard.py "training/${DATASET}_${MODEL}_${TIER}_scan$COMMENT/.lock" snakemake \
-            --snakefile train_scripts/Snakefile --profile "$profile" --cores "$cores" --config scan=yes "${settings[@]}"
+        workflow "training/${DATASET}_${MODEL}_${TIER}_scan$COMMENT" "$cores" --config scan=yes "${settings[@]}"
         ;;
 esac

@@ -3,7 +3,7 @@
 import itertools
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,54 +13,136 @@ from kd_trainer.errors import InputError
 from kd_trainer.study import scripts
 from kd_trainer.study.variables import expand
 
-KEYS = {
-    "study": ("title", "dataset", "defaults", "settings", "simulate", "samples", "weaver", "models", "students",
-              "tiers", "seeds", "teachers", "arms", "baseline", "ceiling", "background", "names", "latency", "report"),
-    "model": ("model", "weaver", "settings"),
-    "teacher": ("model", "tier", "seeds", "sample", "weights", "config", "classes", "weaver", "settings"),
-    "arm": ("teacher", "labelled", "options", "grid", "students", "tiers", "seeds", "samples", "weaver", "settings"),
-}  # fmt: skip
 NEEDED = ("dataset", "students", "tiers", "seeds", "arms", "baseline")
 LISTS = ("students", "tiers", "seeds", "samples")
+
+
+def _text(value: Any, where: str) -> str:
+    return str(value)
+
+
+def _words(value: Any, where: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(str(value)))
+    except ValueError as error:
+        raise InputError(f"{where}: '{value}' cannot be split into arguments: {error}") from None
+
+
+def _map(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError(f"{where} has to be a mapping from names")
+    return {str(name): {} if entry is None else entry for name, entry in value.items()}
+
+
+def _settings(value: Any, where: str) -> dict[str, str]:
+    """Settings of train_kd.sh; one that is a variable without a value is none."""
+    return {name: str(text) for name, text in _map(value, where).items() if str(text)}
+
+
+def _list(value: Any, where: str) -> list:
+    values = value.split() if isinstance(value, str) else value  # as a variable gives them
+    if not isinstance(values, list) or not values or len(set(map(str, values))) < len(values):
+        raise InputError(f"{where} has to be a list, not empty and without repetitions")
+    return values
+
+
+def _names(value: Any, where: str) -> list[str]:
+    return [str(name) for name in _list(value, where)]
+
+
+def _seeds(value: Any, where: str) -> tuple[int, ...]:
+    seeds = _names(value, where)
+    if not all(map(str.isdigit, seeds)):
+        raise InputError(f"{where} are whole numbers")
+    return tuple(map(int, seeds))
+
+
+def _bool(value: Any, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise InputError(f"{where} is {value!r}: it must be true or false")
+    return value
+
+
+READERS: dict[str, dict[str, Callable[[Any, str], Any]]] = {
+    "study": {
+        "title": _text, "dataset": _text, "settings": _settings, "simulate": _map, "samples": _map, "weaver": _words,
+        "models": _map, "students": _names, "tiers": _names, "seeds": _seeds, "teachers": _map, "arms": _map,
+        "baseline": _text, "ceiling": _text, "background": _text, "names": _text, "latency": _words, "report": _words,
+    },
+    "model": {"model": _text, "weaver": _words, "settings": _settings},
+    "teacher": {
+        "model": _text, "tier": _text, "sample": _text, "seeds": _seeds, "weights": _text, "config": _text,
+        "classes": _text, "weaver": _words, "settings": _settings,
+    },
+    "arm": {
+        "teacher": _text, "labelled": _bool, "options": _map, "grid": _map, "students": _names, "tiers": _names,
+        "seeds": _seeds, "samples": _names, "weaver": _words, "settings": _settings,
+    },
+}  # fmt: skip
+
+
+def _read(kind: str, where: str, entry: Any) -> dict[str, Any]:
+    """A mapping of the YAML, each entry read as READERS say, and no others."""
+    known = READERS[kind]
+    if not isinstance(entry, dict):
+        raise InputError(f"{where} has to be a mapping with {', '.join(known)}")
+    for key in entry:
+        if key not in known:
+            raise InputError(f"{where}: unknown entry '{key}'; valid are: {', '.join(known)}")
+    return {key: known[key](value, f"{where}: {key}") for key, value in entry.items() if value is not None}
 
 
 class Model(NamedTuple):
     """A model of train_scripts/models in a study, and what its trainings are told besides what is there."""
 
     script: scripts.Script
-    name: str  # of the file in train_scripts/models
-    arguments: tuple  # of weaver
-    settings: dict  # of train_kd.sh
+    weaver: tuple = ()  # arguments
+    settings: dict = {}  # of train_kd.sh
+
+    @property
+    def name(self) -> str:
+        """Of its file in train_scripts/models."""
+        return Path(self.script.path).stem
 
 
 class Teacher(NamedTuple):
-    """One trained tagger, or an ensemble of several seeds. What is None is that of the student."""
+    """One trained tagger, or an ensemble of several seeds. What is empty is that of the student."""
 
-    model: str | None
-    tier: str | None
-    sample: str | None
-    seeds: tuple
-    weights: str | None  # an existing checkpoint; then nothing is trained
-    config: str | None  # its own data config, if that is none of the dataset's
-    classes: str | None  # YAML with its classes for each of the student's
-    arguments: tuple = ()  # of weaver, for its trainings
+    model: str = ""
+    tier: str = ""
+    sample: str = ""  # or the first of the study for a teacher with a model of its own
+    seeds: tuple = (1,)
+    weights: str = ""  # an existing checkpoint; then nothing is trained
+    config: str = ""  # its own data config, if that is none of the dataset's
+    classes: str = ""  # YAML with its classes for each of the student's
+    weaver: tuple = ()  # arguments, for its trainings
     settings: dict = {}  # of train_kd.sh
 
 
 class Cell(NamedTuple):
-    """A student in an arm, trained with several seeds."""
+    """A student in an arm, trained with several seeds; with one of them it is one training."""
 
     student: str
     tier: str
     sample: str
-    arm: str
-    teacher: str | None
-    options: dict  # of networks/distill.py
+    arm: str  # '' for a teacher that is no student of the study
     seeds: tuple
-    point: dict  # those of the options that come from a grid
+    teacher: str | None = None
+    options: dict = {}  # of networks/distill.py
+    point: dict = {}  # those of the options that come from a grid
     labelled: bool = True  # whether the labels of the training and validation jets are read
-    arguments: tuple = ()  # of weaver
+    weaver: tuple = ()  # arguments
     settings: dict = {}  # of train_kd.sh
+
+    @property
+    def runs(self) -> "list[Cell]":
+        """Its trainings: one a seed."""
+        return [self._replace(seeds=(seed,)) for seed in self.seeds]
+
+    @property
+    def seed(self) -> int:
+        """That of one training."""
+        return self.seeds[0]
 
 
 class Plan(NamedTuple):
@@ -75,7 +157,7 @@ class Plan(NamedTuple):
     simulate: dict  # folder in `datadir`: arguments of `kd_trainer simulate`, one or several
     samples: dict  # name: patterns of training files
     own_samples: bool  # whether they are those of the dataset
-    arguments: tuple  # of every training
+    weaver: tuple  # arguments of every training
     extra: tuple  # the same, of the command line: they override
     models: dict  # name: Model
     teachers: dict  # name: Teacher
@@ -134,165 +216,85 @@ def read(path: str | Path, environment: Mapping[str, str], arguments: tuple = ()
         raise InputError(f"study {path}: {error}") from None
 
 
-def parse(content: dict, path: str | Path, environment: Mapping[str, str], arguments: tuple = ()) -> Plan:
+def parse(content: Any, path: str | Path, environment: Mapping[str, str], arguments: tuple = ()) -> Plan:
     """A Plan from the content of the YAML; see docs/results.md for what its entries mean."""
-    _check("study", "the study", content)
+    content = _map(content, "the study")
     for key in NEEDED:
         if key not in content:
             raise InputError(f"the study lacks the entry '{key}'")
-    defaults = {str(key): str(value) for key, value in _dict(content, "defaults", "the study").items()}
-    defaults = {"DATADIR": f"datasets/{content['dataset']}", "COMMENT": ""} | defaults
+    defaults = {"DATADIR": f"datasets/{content['dataset']}", "COMMENT": ""}
+    defaults |= {key: str(value) for key, value in _map(content.pop("defaults", {}), "defaults").items()}
     variables = defaults | {key: value for key, value in environment.items() if value}
-    content = expand({key: entry for key, entry in content.items() if key != "defaults"}, variables)
-    settings = _settings(content, "the study")
-    simulate = {folder: _commands(entry) for folder, entry in _named(content, "simulate").items()}
+    study = _read("study", "the study", expand(content, variables))
+    settings, datadir = study.get("settings", {}), variables["DATADIR"]
+    simulate = {
+        folder: tuple(_words(text, f"simulate: {folder}") for text in (entry if isinstance(entry, list) else [entry]))
+        for folder, entry in study.get("simulate", {}).items()
+    }
     for folder in simulate:  # the description of a dataset looks which folders there are
-        Path(variables["DATADIR"], folder).mkdir(parents=True, exist_ok=True)
-    dataset = scripts.dataset(content["dataset"], settings | {"DATADIR": variables["DATADIR"]})
-    samples = _samples(content, dataset)
-    lists = {key: _list(content.get(key), "the study", key) for key in LISTS[:3]} | {"samples": list(samples)[:1]}
-    arms = _named(content, "arms")
-    parts = [(name, part) for name, entry in arms.items() for part in (entry if isinstance(entry, list) else [entry])]
+        Path(datadir, folder).mkdir(parents=True, exist_ok=True)
+    dataset = scripts.dataset(study["dataset"], settings | {"DATADIR": datadir})
+    samples = study.get("samples") or {"all": list(dataset.train)}  # the first is that of the teachers
+    samples = {name: _names(patterns, f"samples: {name}") for name, patterns in samples.items()}
+    lists = {key: study[key] for key in LISTS[:3]} | {"samples": list(samples)[:1]}
+    parts = [(name, part) for name, entry in study["arms"].items()
+             for part in (entry if isinstance(entry, list) else [entry])]  # fmt: skip
     cells = [cell for name, part in parts for cell in _cells(name, part, lists)]
-    teachers = {name: _teacher(name, entry) for name, entry in _named(content, "teachers").items()}
+    teachers = {name: _teacher(name, entry) for name, entry in study.get("teachers", {}).items()}
+    models = study.get("models", {})
+    used = [*models, *(cell.student for cell in cells), *(of.model for of in teachers.values() if of.model)]
     plan = Plan(
         path=str(path),
         variables={key: variables[key] for key in defaults if variables[key]},
-        title=str(content.get("title", "")),
+        title=study.get("title", ""),
         dataset=dataset,
-        datadir=variables["DATADIR"],
+        datadir=datadir,
         settings=settings,
         simulate=simulate,
         samples=samples,
-        own_samples="samples" not in content,
-        arguments=_arguments(content, "weaver", "the study"),
+        own_samples="samples" not in study,
+        weaver=study.get("weaver", ()),
         extra=tuple(arguments),
-        models=_models(content, cells, teachers),
+        models={name: _model(name, models.get(name, {})) for name in dict.fromkeys(used)},
         teachers=teachers,
         cells=cells,
-        baseline=content["baseline"],
-        ceiling=content.get("ceiling"),
-        background=content.get("background"),
-        names=str(content.get("names", f"study_{Path(path).stem}{variables['COMMENT']}/")),
-        comment=variables["COMMENT"] if "names" in content else "",
-        latency=_arguments(content, "latency", "the study") if "latency" in content else None,
-        report=_arguments(content, "report", "the study") if "report" in content else None,
+        baseline=study["baseline"],
+        ceiling=study.get("ceiling"),
+        background=study.get("background"),
+        names=study.get("names", f"study_{Path(path).stem}{variables['COMMENT']}/"),
+        comment=variables["COMMENT"] if "names" in study else "",
+        latency=study.get("latency"),
+        report=study.get("report"),
     )
-    _check_references(plan, arms)
+    _check_references(plan, study["arms"])
     return plan
 
 
-def _check(kind: str, where: str, entry: Any) -> None:
-    """Raise InputError unless `entry` is a mapping with entries of its kind and no others."""
-    if not isinstance(entry, dict):
-        raise InputError(f"{where} has to be a mapping with {', '.join(KEYS[kind])}")
-    for name in entry:
-        if name not in KEYS[kind]:
-            raise InputError(f"{where}: unknown entry '{name}'; valid are: {', '.join(KEYS[kind])}")
-
-
-def _named(content: dict, key: str) -> dict[str, Any]:
-    entries = content.get(key) or {}
-    if not isinstance(entries, dict):
-        raise InputError(f"{key} has to be a mapping from names")
-    return {str(name): {} if entry is None else entry for name, entry in entries.items()}
-
-
-def _list(values: Any, where: str, key: str) -> list:
-    values = values.split() if isinstance(values, str) else values  # as a variable gives them
-    if not isinstance(values, list) or not values or len(set(map(str, values))) < len(values):
-        raise InputError(f"{where}: {key} has to be a list, not empty and without repetitions")
-    if key != "seeds":
-        return [str(value) for value in values]
-    if not all(str(seed).isdigit() for seed in values):
-        raise InputError(f"{where}: seeds are whole numbers")
-    return [int(seed) for seed in values]
-
-
-def _samples(content: dict, dataset: scripts.Dataset) -> dict[str, list[str]]:
-    samples = content.get("samples", {"all": list(dataset.train)})
-    if not isinstance(samples, dict) or not samples:
-        raise InputError("samples has to name them: {all: [patterns]}, the first is that of the teachers")
-    for name, patterns in samples.items():
-        if not isinstance(patterns, list) or not patterns:
-            raise InputError(f"samples: {name} has to be a list of files, as for weaver's --data-train")
-    return {str(name): [str(pattern) for pattern in patterns] for name, patterns in samples.items()}
-
-
-def _commands(entry: str | list) -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple(shlex.split(str(text))) for text in (entry if isinstance(entry, list) else [entry]))
-
-
-def _arguments(entry: dict, key: str, where: str) -> tuple[str, ...]:
-    text = str(entry.get(key) or "")
-    try:
-        return tuple(shlex.split(text))
-    except ValueError as error:
-        raise InputError(f"{where}: '{text}' cannot be split into arguments: {error}") from None
-
-
-def _dict(entry: dict, key: str, where: str) -> dict:
-    value = entry.get(key) or {}
-    if not isinstance(value, dict):
-        raise InputError(f"{where}: {key} has to be a mapping")
-    return value
-
-
-def _settings(entry: dict, where: str) -> dict[str, str]:
-    """Settings of train_kd.sh; one that is a variable without a value is none."""
-    return {str(key): str(value) for key, value in _dict(entry, "settings", where).items() if str(value)}
-
-
-def _models(content: dict, cells: list[Cell], teachers: dict[str, Teacher]) -> dict[str, Model]:
-    """The models that a study uses, with what it says of them: {name: Model}."""
-    told = _named(content, "models")
-    used = [cell.student for cell in cells] + [teacher.model for teacher in teachers.values() if teacher.model]
-    models = {}
-    for name in dict.fromkeys([*told, *used]):
-        entry = told.get(name, {})
-        entry = {"weaver": entry} if isinstance(entry, str) else entry
-        where = f"model {name}"
-        _check("model", where, entry)
-        script = str(entry.get("model", name))
-        arguments = _arguments(entry, "weaver", where)
-        models[name] = Model(scripts.model(script), script, arguments, _settings(entry, where))
-    return models
+def _model(name: str, entry: dict | str) -> Model:
+    told = _read("model", f"model {name}", {"weaver": entry} if isinstance(entry, str) else entry)
+    return Model(scripts.model(told.pop("model", name)), **told)
 
 
 def _teacher(name: str, entry: dict) -> Teacher:
-    where = f"teacher {name}"
-    _check("teacher", where, entry)
-    model, tier, sample, weights, config, classes = (
-        str(entry[key]) if entry.get(key) else None
-        for key in ("model", "tier", "sample", "weights", "config", "classes")
-    )
-    if weights and not (model and (tier or config)):
-        raise InputError(f"{where}: weights go with a model and a tier or config")
-    if (config or classes) and not weights:
-        raise InputError(f"{where}: a data config or classes of its own go with weights")
-    seeds = tuple(_list(entry.get("seeds", [1]), where, "seeds"))
-    more = _arguments(entry, "weaver", where), _settings(entry, where)
-    return Teacher(model, tier, sample, seeds, weights, config, classes, *more)
+    of = Teacher(**_read("teacher", f"teacher {name}", entry))
+    if of.weights and not (of.model and (of.tier or of.config)):
+        raise InputError(f"teacher {name}: weights go with a model and a tier or config")
+    if (of.config or of.classes) and not of.weights:
+        raise InputError(f"teacher {name}: a data config or classes of its own go with weights")
+    return of
 
 
-def _cells(name: str, entry: dict, defaults: dict[str, list]) -> list[Cell]:
+def _cells(name: str, entry: dict, defaults: dict[str, Any]) -> list[Cell]:
     """The students of an arm, and of each point of its grid: list of Cell."""
-    where = f"arm {name}"
-    _check("arm", where, entry)
-    labelled = entry.get("labelled", True)
-    if not isinstance(labelled, bool):
-        raise InputError(f"{where}: labelled is {labelled!r}: it must be true or false")
-    lists = [_list(entry[key], where, key) if key in entry else defaults[key] for key in LISTS]
-    students, tiers, seeds, samples = lists
-    grid = {key: _list(values, where, f"grid: {key}") and values for key, values in _dict(entry, "grid", where).items()}
-    more = labelled, _arguments(entry, "weaver", where), _settings(entry, where)
+    told = _read("arm", f"arm {name}", entry)
+    students, tiers, seeds, samples = (told.pop(key, defaults[key]) for key in LISTS)
+    options, grid = told.pop("options", {}), told.pop("grid", {})
     cells = []
-    for values in itertools.product(*grid.values()):
+    for values in itertools.product(*(_list(values, f"arm {name}: grid: {key}") for key, values in grid.items())):
         point = dict(zip(grid, values))
         arm = ", ".join([name, *(f"{key} {value}" for key, value in point.items())])
-        options = _dict(entry, "options", where) | point
         for student, tier, sample in itertools.product(students, tiers, samples):
-            cells.append(Cell(student, tier, sample, arm, entry.get("teacher"), options, tuple(seeds), point, *more))
+            cells.append(Cell(student, tier, sample, arm, seeds, options=options | point, point=point, **told))
     return cells
 
 
@@ -304,8 +306,8 @@ def _check_references(plan: Plan, arms: dict) -> None:
         if name is not None and name not in known[kind]:
             raise InputError(f"{where}: unknown {kind} '{name}'; there are: {', '.join(known[kind]) or 'none'}")
 
-    for name, teacher in plan.teachers.items():
-        need("sample", teacher.sample, f"teacher {name}")
+    for name, of in plan.teachers.items():
+        need("sample", of.sample or None, f"teacher {name}")
     for cell in plan.cells:
         need("sample", cell.sample, f"arm {cell.arm}")
         need("teacher", cell.teacher, f"arm {cell.arm}")

@@ -54,7 +54,7 @@ def evaluate(plan: Plan, replicas: int) -> dict:
         raise InputError("nothing of this study is trained and tested yet: train_scripts/study.sh run")
     predictions = {key: [read(predicted(plan, run)) for run in found] for key, (_, found) in cells.items() if found}
     together = ensembles(plan)
-    cells |= {key: (cell, runs.of_cell(plan, cell)) for key, (cell, _) in together.items()}
+    cells |= {key: (cell, cell.runs) for key, (cell, _) in together.items()}
     given = existing(plan)
     cells |= {key: (cell, []) for key, (cell, _) in given.items()}
     predictions |= {key: [found] for key, (_, found) in (together | given).items()}
@@ -91,7 +91,7 @@ def seconds(step: steps.Step) -> float:
         return sum(float(row["s"]) for row in csv.DictReader(file, delimiter="\t"))
 
 
-def predicted(plan: Plan, run: runs.Run) -> Path:
+def predicted(plan: Plan, run: Cell) -> Path:
     """The file with what a training says of the test jets."""
     return Path("training", runs.run_name(plan, run), steps.PREDICTION)
 
@@ -111,10 +111,7 @@ def finished(plan: Plan) -> dict:
             if cell[:3] not in students:
                 found[key] = cell._replace(seeds=tuple(seeds))
     found |= {("student", *cell[:4]): cell for cell in plan.cells}
-    done = {
-        key: [run for run in runs.of_cell(plan, cell) if predicted(plan, run).is_file()] for key, cell in found.items()
-    }
-    return {key: (cell, done[key]) for key, cell in found.items()}
+    return {key: (cell, [run for run in cell.runs if predicted(plan, run).is_file()]) for key, cell in found.items()}
 
 
 def ensembles(plan: Plan) -> dict:
@@ -122,7 +119,7 @@ def ensembles(plan: Plan) -> dict:
     found = {}
     for name, cells in runs.teacher_cells(plan).items():
         for cell in cells:
-            paths = [predicted(plan, run) for run in runs.of_cell(plan, cell)]
+            paths = [predicted(plan, run) for run in cell.runs]
             if len(paths) > 1 and name != plan.ceiling and all(map(Path.is_file, paths)):
                 read_in = [read(path) for path in paths]
                 scores = np.mean([p.scores for p in read_in], axis=0)
@@ -134,11 +131,11 @@ def existing(plan: Plan) -> dict:
     """What existing checkpoints say of the test jets, as `ensembles`."""
     found = {}
     for run in runs.taught_by_checkpoints(plan):
-        of, folder = run.taught_by, Path(steps.on_test(plan, run))
+        of, folder = runs.settled(plan, run), Path(steps.on_test(plan, run))
         if (folder / steps.CACHED).is_file():
-            name = next(cell.teacher for cell in plan.cells if run in runs.of_cell(plan, cell))
+            name = str(run.teacher)
             tier = of.tier if of.config == plan.config(of.tier) else Path(of.config).stem
-            cell = Cell(of.model, tier, "", name, None, {}, (), {})
+            cell = Cell(of.model, tier, "", name, ())
             found[("teacher", *cell[:4])] = cell, prediction(folder, list(plan.dataset.test))
     return found
 
@@ -190,7 +187,7 @@ def ceiling_of(plan: Plan, cell: Cell, samples: dict) -> dict | None:
     """The samples of the large model with the inputs of a student, if it is trained."""
     if plan.ceiling is None:
         return None
-    of = runs.settled(plan, plan.ceiling, *cell[:3])
+    of = runs.settled(plan, cell, plan.ceiling)
     keys = [("ceiling", *of[:3], ""), ("student", *of[:3], plan.baseline)]
     return next((samples[key] for key in keys if key in samples), None)
 
@@ -204,7 +201,7 @@ def options_of(plan: Plan, cell: Cell) -> dict:
     return plan.models[cell.student].script.distillation | told | cell.options
 
 
-def size_of(plan: Plan, cell: Cell, found: list[runs.Run]) -> dict:
+def size_of(plan: Plan, cell: Cell, found: list[Cell]) -> dict:
     """Parameters, FLOPs and particles of a cell, as its prediction says; counted here for an existing checkpoint."""
     if found:
         size = json.loads(predicted(plan, found[0]).with_name("pred.model.json").read_text(encoding="utf-8"))

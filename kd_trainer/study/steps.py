@@ -13,18 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kd_trainer.errors import InputError
-from kd_trainer.study.plan import Plan, slug
-from kd_trainer.study.runs import (
-    Run,
-    SettledTeacher,
-    of_cell,
-    run_name,
-    settled,
-    stages,
-    taught_by_checkpoints,
-    teacher_name,
-    trained,
-)
+from kd_trainer.study.plan import Cell, Plan, Teacher, slug
+from kd_trainer.study.runs import run_name, settled, stages, taught_by_checkpoints, teacher_name, trained
 
 TRAININGS = ("teacher", "baseline", "train")
 CHECKPOINT, RECORD, PREDICTION = "net_best_epoch_state.pt", "net_record.json", "pred.root"
@@ -84,20 +74,19 @@ def of_plan(plan: Plan, find: Callable[[str], Iterable[str]] = glob.glob) -> lis
     simulated = [_simulate(plan, folder, commands) for folder, commands in plan.simulate.items()]
     files = Files([output for step in simulated for output in step.outputs], find)
     teachers, students = stages(plan)
-    trainings = [_training(plan, run, files) for run in (*teachers, *students)]
-    taught = [run for run in students if run.teacher]
-    caches = [_cache(plan, run, files) for run in taught]
-    tests = [_test(plan, run, files) for run in (*teachers, *students)]
-    given = taught_by_checkpoints(plan)
+    runs, given = [*teachers, *students], taught_by_checkpoints(plan)
+    trainings = [_training(plan, run, files) for run in runs]
+    caches = [_cache(plan, run, files) for run in students if run.teacher]
+    tests = [_test(plan, run, files) for run in runs]
     if plan.report is None:
         asked = [_on_test(plan, run, files) for run in given]
-        steps = _once([*simulated, *trainings, *caches, *asked, *tests])
-        return _alone([*steps, _study_report(plan, steps)])
+        steps = [*simulated, *trainings, *caches, *asked, *tests]
+        return settle([*steps, _study_report(plan, steps)])
     script = _script_settings(plan)
     tests += [_test_given(plan, script, files) for _ in given[:1]]
     latency = [] if plan.latency is None else [_latency(plan, script, trainings, files)]
     report = _script_report(plan, script, [*tests, *latency])
-    return _alone(_once([*simulated, *trainings, *caches, *tests, *latency, report]))
+    return settle([*simulated, *trainings, *caches, *tests, *latency, report])
 
 
 def refuse_foreign(steps: Iterable[Step]) -> None:
@@ -112,18 +101,21 @@ def refuse_foreign(steps: Iterable[Step]) -> None:
                 )
 
 
-def _once(steps: list[Step]) -> list[Step]:
+def settle(steps: Iterable[Step]) -> list[Step]:
+    """Each step once, its inputs once, and whether it is the only one of its kind."""
     found: dict[tuple[str, str], Step] = {}
     for step in steps:
         if found.setdefault((step.kind, step.run), step) != step:
             raise InputError(f"two different {step.kind} steps would be called {step.run}: give one another name")
-    return list(found.values())
-
-
-def _alone(steps: list[Step]) -> list[Step]:
-    kinds = [step.kind for step in steps]
+    kinds = [kind for kind, _ in found]
     whole = ("simulate", "latency")  # several processes of its own; nothing else may run beside it
-    return [step._replace(alone=step.kind in whole or kinds.count(step.kind) == 1) for step in steps]
+    return [
+        step._replace(
+            inputs=tuple(dict.fromkeys(step.inputs)),
+            alone=step.alone or step.kind in whole or kinds.count(step.kind) == 1,
+        )
+        for step in found.values()
+    ]
 
 
 class Files:
@@ -170,99 +162,110 @@ def _settings(plan: Plan, model: str, more: Mapping[str, str]) -> dict[str, str]
     return {"DATASET": plan.dataset.name, "DATADIR": plan.datadir, **plan.settings, **told, **dict(more)}
 
 
-def _sample(plan: Plan, sample: str) -> dict[str, str]:
+def _sample(plan: Plan, patterns: Iterable[str]) -> dict[str, str]:
     """TRAIN_FILES, where a study does not take the dataset's."""
-    return {} if plan.own_samples else {"TRAIN_FILES": " ".join(plan.samples[sample])}
+    return {} if plan.own_samples else {"TRAIN_FILES": " ".join(patterns)}
 
 
-def _arguments(plan: Plan, model: str, more: Iterable[str], options: dict) -> tuple[str, ...]:
-    """Arguments of a training, later ones override."""
-    words = [word for name, value in options.items() for word in ("-o", name, repr(value))]
-    return (*plan.arguments, *plan.models[model].arguments, *more, *words, *plan.extra)
-
-
-def checkpoint(plan: Plan, run: Run) -> str:
-    """Path of the weights that a training leaves."""
-    return f"training/{run_name(plan, run)}/{CHECKPOINT}"
-
-
-def kind_of(run: Run) -> str:
+def kind_of(run: Cell) -> str:
     """The mode of train_kd.sh that trains it."""
     return "train" if run.teacher else "baseline" if run.arm else "teacher"
 
 
-def _whose(plan: Plan, run: Run) -> dict[str, str]:
+def _whose(plan: Plan, run: Cell) -> dict[str, str]:
     """Settings that say which model is meant: the teacher, or a student."""
-    name = plan.models[run.model].name
+    name = plan.models[run.student].name
     if kind_of(run) == "teacher":
         return {"TEACHER": name, "TEACHER_TIER": run.tier, "TEACHER_SEED": str(run.seed), "TIER": run.tier}
-    labels = {} if run.labelled else {"LABELS": "no"}
-    return {"STUDENT": name, "TIER": run.tier, "SEED": str(run.seed), **labels}
+    return {"STUDENT": name, "TIER": run.tier, "SEED": str(run.seed), **_labels(run)}
 
 
-def _training(plan: Plan, run: Run, files: Files) -> Step:
-    name, data = run_name(plan, run), [*plan.samples[run.sample], *plan.dataset.val]
-    settings = {**_whose(plan, run), **_sample(plan, run.sample), **run.settings}
-    inputs = [*files(data), *_description(plan, run.model, run.tier)]
+def _labels(run: Cell) -> dict[str, str]:
+    return {} if run.labelled else {"LABELS": "no"}
+
+
+def _training(plan: Plan, run: Cell, files: Files) -> Step:
+    name, model, patterns = run_name(plan, run), plan.models[run.student], plan.samples[run.sample]
+    settings = {**_whose(plan, run), **_sample(plan, patterns), **run.settings}
+    inputs = [*files([*patterns, *plan.dataset.val]), *_description(plan, run.student, run.tier)]
     inputs += [plan.settings["WEIGHTS"]] if "WEIGHTS" in plan.settings else []
     if run.teacher:
         settings |= _teaching(plan, run)
-        inputs += [f"{cache_of(plan, run)}/{CACHED}", *_teacher_files(plan, run.taught_by)]
-    settings = _settings(plan, run.model, settings) | {"RUN": name, "RESTART": "changed"}
+        inputs += [f"{cache_of(plan, run)}/{CACHED}", *_teacher_files(plan, settled(plan, run))]
+    settings = _settings(plan, run.student, settings) | {"RUN": name, "RESTART": "changed"}
     outputs = (f"training/{name}/{CHECKPOINT}", f"training/{name}/{RECORD}")
-    arguments = _arguments(plan, run.model, run.arguments, run.options)
-    return Step(kind_of(run), name, settings, arguments, tuple(dict.fromkeys(inputs)), outputs)
+    options = [word for option, value in run.options.items() for word in ("-o", option, repr(value))]
+    arguments = (*plan.weaver, *model.weaver, *run.weaver, *options, *plan.extra)  # later ones override
+    return Step(kind_of(run), name, settings, arguments, tuple(inputs), outputs)
 
 
-def weights_of(plan: Plan, of: SettledTeacher) -> list[str]:
+def weights_of(plan: Plan, of: Teacher) -> list[str]:
     """Checkpoints of a teacher."""
-    return [of.weights] if of.weights else [checkpoint(plan, run) for run in trained(plan, of)]
+    return [of.weights] if of.weights else [f"training/{run_name(plan, r)}/{CHECKPOINT}" for r in trained(plan, of)]
 
 
-def _teaching(plan: Plan, run: Run) -> dict[str, str]:
+def _teaching(plan: Plan, run: Cell) -> dict[str, str]:
     """Settings that name the teacher of a student and its soft targets."""
-    of = run.taught_by
-    own = of.config != plan.config(of.tier)
+    of = settled(plan, run)
     return {
         "TEACHER": plan.models[of.model].name,
-        **({"TEACHER_CONFIG": of.config} if own else {"TEACHER_TIER": of.tier}),
+        **({"TEACHER_TIER": of.tier} if of.config == plan.config(of.tier) else {"TEACHER_CONFIG": of.config}),
         **({"CLASSES": of.classes} if of.classes else {}),
         "TEACHER_WEIGHTS": " ".join(weights_of(plan, of)),
         "CACHE": cache_of(plan, run),
     }
 
 
-def _teacher_files(plan: Plan, of: SettledTeacher) -> list[str]:
+def _teacher_files(plan: Plan, of: Teacher) -> list[str]:
     return [*weights_of(plan, of), *_description(plan, of.model), of.config, *([of.classes] if of.classes else [])]
 
 
-def cache_of(plan: Plan, run: Run) -> str:
+def cache_of(plan: Plan, run: Cell) -> str:
     """Folder of the soft targets for a student."""
     if "kd_ensemble" in run.options:
         raise InputError(f"arm {run.arm}: the cache has to know it, too: give it as settings: {{KD_ENSEMBLE: ...}}")
-    more = ["unlabelled"] if not run.labelled else []
-    more += [run.settings["KD_ENSEMBLE"]] if "KD_ENSEMBLE" in run.settings else []
-    return f"cache/{teacher_name(plan, run.taught_by)}_{'_'.join([slug(run.tier), *more])}"
+    more = ["" if run.labelled else "unlabelled", run.settings.get("KD_ENSEMBLE", "")]
+    return f"cache/{teacher_name(plan, settled(plan, run))}_{'_'.join(filter(None, [slug(run.tier), *more]))}"
 
 
-def _cache(plan: Plan, run: Run, files: Files) -> Step:
+def _cache(plan: Plan, run: Cell, files: Files) -> Step:
     """The soft targets for a student, of the jets of all students that take them."""
     cache = cache_of(plan, run)
-    users = [other for cell in plan.cells for other in of_cell(plan, cell)[:1]]
-    users = [other for other in users if other.teacher and cache_of(plan, other) == cache]
-    patterns = list(dict.fromkeys(pattern for other in users for pattern in plan.samples[other.sample]))
-    sample = {} if plan.own_samples else {"TRAIN_FILES": " ".join(patterns)}
-    return _cache_step(plan, run, cache, files(patterns), sample)
+    users = [cell for cell in plan.cells if cell.teacher and cache_of(plan, cell) == cache]
+    patterns = list(dict.fromkeys(pattern for cell in users for pattern in plan.samples[cell.sample]))
+    return _cache_step(plan, run, cache, files(patterns), _sample(plan, patterns))
 
 
-def _cache_step(plan: Plan, run: Run, cache: str, jets: list[str], sample: dict[str, str]) -> Step:
-    labels = {} if run.labelled else {"LABELS": "no"}
+def on_test(plan: Plan, run: Cell) -> str:
+    """The folder with what the teacher of a student says of the test jets."""
+    return f"cache/{teacher_name(plan, settled(plan, run))}_{slug(run.tier)}_test"
+
+
+def _on_test(plan: Plan, run: Cell, files: Files) -> Step:
+    sample = {"TRAIN_FILES": " ".join(plan.dataset.test)}
+    run = run._replace(labelled=True, options={})
+    return _cache_step(plan, run, on_test(plan, run), files(plan.dataset.test), sample)
+
+
+def _cache_step(plan: Plan, run: Cell, cache: str, jets: list[str], sample: dict[str, str]) -> Step:
     ensemble = {name: value for name, value in run.settings.items() if name == "KD_ENSEMBLE"}
-    settings = {"TIER": run.tier, **labels, **_teaching(plan, run), **ensemble, **sample, "CACHE": cache}
-    inputs = [*jets, plan.dataset.path, plan.config(run.tier), *_teacher_files(plan, run.taught_by)]
-    settings = {"DATASET": plan.dataset.name, "DATADIR": plan.datadir, **plan.settings, **settings}
-    name, outputs = cache.removeprefix("cache/"), (f"{cache}/{CACHED}",)
-    return Step("cache", name, settings, ("--overwrite",), tuple(dict.fromkeys(inputs)), outputs)
+    settings = {"DATASET": plan.dataset.name, "DATADIR": plan.datadir, **plan.settings, "TIER": run.tier}
+    settings |= {**_labels(run), **_teaching(plan, run), **ensemble, **sample, "CACHE": cache}
+    inputs = (*jets, plan.dataset.path, plan.config(run.tier), *_teacher_files(plan, settled(plan, run)))
+    return Step("cache", cache.removeprefix("cache/"), settings, ("--overwrite",), inputs, (f"{cache}/{CACHED}",))
+
+
+def _test(plan: Plan, run: Cell, files: Files) -> Step:
+    name, mode = run_name(plan, run), kind_of(run).replace("train", "kd")
+    checkpoint = f"training/{name}/{CHECKPOINT}"
+    settings = _settings(plan, run.student, _whose(plan, run)) | {"RUN": name, "PREDICT": mode}
+    settings |= {"TEACHER_WEIGHTS": checkpoint} if mode == "teacher" else {}
+    inputs = (checkpoint, *files(plan.dataset.test), *_description(plan, run.student, run.tier))
+    return Step("test", name, settings, (), inputs, _predicted(name))
+
+
+def _predicted(name: str) -> tuple[str, str]:
+    return f"training/{name}/{PREDICTION}", f"training/{name}/pred.model.json"
 
 
 def _test_given(plan: Plan, settings: dict[str, str], files: Files) -> Step:
@@ -270,29 +273,7 @@ def _test_given(plan: Plan, settings: dict[str, str], files: Files) -> Step:
     model = next(model for name, model in plan.models.items() if model.name == settings["TEACHER"])
     name = f"{plan.names}{settings['TEACHER']}_{settings['TEACHER_TIER']}_seed{settings['TEACHER_SEED']}{plan.comment}"
     inputs = [settings["TEACHER_WEIGHTS"], *files(plan.dataset.test), *network_files(model.script.network)]
-    outputs = (f"training/{name}/{PREDICTION}", f"training/{name}/pred.model.json")
-    return Step("test", name, settings | {"RUN": name, "PREDICT": "teacher"}, (), tuple(inputs), outputs)
-
-
-def on_test(plan: Plan, run: Run) -> str:
-    """The folder with what the teacher of a student says of the test jets."""
-    return f"cache/{teacher_name(plan, run.taught_by)}_{slug(run.tier)}_test"
-
-
-def _on_test(plan: Plan, run: Run, files: Files) -> Step:
-    run = run._replace(labelled=True, options={})
-    sample = {"TRAIN_FILES": " ".join(plan.dataset.test)}
-    return _cache_step(plan, run, on_test(plan, run), files(plan.dataset.test), sample)
-
-
-def _test(plan: Plan, run: Run, files: Files) -> Step:
-    name, mode = run_name(plan, run), kind_of(run).replace("train", "kd")
-    settings = _settings(plan, run.model, _whose(plan, run)) | {"RUN": name, "PREDICT": mode}
-    if mode == "teacher":
-        settings["TEACHER_WEIGHTS"] = checkpoint(plan, run)
-    inputs = [checkpoint(plan, run), *files(plan.dataset.test), *_description(plan, run.model, run.tier)]
-    outputs = (f"training/{name}/{PREDICTION}", f"training/{name}/pred.model.json")
-    return Step("test", name, settings, (), tuple(dict.fromkeys(inputs)), outputs)
+    return Step("test", name, settings | {"RUN": name, "PREDICT": "teacher"}, (), tuple(inputs), _predicted(name))
 
 
 def study_folder(plan: Plan) -> str:
@@ -323,7 +304,7 @@ def _script_settings(plan: Plan) -> dict[str, str]:
     if {cell.arm for cell in plan.cells} != {"kd", "baseline"} or len(tiers) > 1 or len(plan.teachers) != 1:
         raise InputError("report: ./train_kd.sh report compares the arms kd and baseline of one tier, with one teacher")
     (teacher,) = plan.teachers
-    of = settled(plan, teacher, *plan.cells[0][:3])
+    of = settled(plan, plan.cells[0], teacher)
     given = {"TEACHER_WEIGHTS": of.weights} if of.weights else {}
     return {
         "DATASET": plan.dataset.name, "DATADIR": plan.datadir, **plan.settings,
@@ -343,5 +324,5 @@ def _latency(plan: Plan, settings: dict[str, str], trainings: list[Step], files:
 
 def _script_report(plan: Plan, settings: dict[str, str], steps: list[Step]) -> Step:
     name = f"{plan.dataset.name}_report{plan.comment}"
-    inputs = tuple(dict.fromkeys(output for step in steps for output in step.outputs))
+    inputs = tuple(output for step in steps for output in step.outputs)
     return Step("report", name, settings, plan.report or (), inputs, (f"training/{name}/report.md",))

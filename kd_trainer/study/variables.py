@@ -6,7 +6,7 @@ from typing import Any
 
 from kd_trainer.errors import InputError
 
-PATTERN = re.compile(r"\$(?:(\w+)|\{(\w+)(?:([*/])(\d+))?\})")
+PATTERN = re.compile(r"\$(?:(\w+)|\{(\w+)(?:([*/])([1-9]\d*))?\})")
 
 
 def expand(entry: Any, variables: Mapping[str, str]) -> Any:
@@ -36,6 +36,4 @@ def _value(match: re.Match[str], variables: Mapping[str, str]) -> str:
         return value
     if not value.isdigit():
         raise InputError(f"{match[0]}: {name} is '{value}', not a whole number")
-    if sign == "/" and number.strip("0") == "":
-        raise InputError(f"{match[0]}: a number cannot be divided by 0")
     return str(int(value) * int(number) if sign == "*" else int(value) // int(number))

@@ -3,18 +3,15 @@
 import argparse
 import functools
 import importlib
-import os
-import shutil
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import nn
 
-from kd_trainer.files import replacing
 from kd_trainer.weaver_hooks.hook import HookOptions, loud, options_in
 from kd_trainer.weaver_hooks.inputs import Loader, check_files, collate
 from kd_trainer.weaver_hooks.training import Training
+from kd_trainer.weaver_hooks.whole import write_whole
 
 ATTRIBUTE = "kd_training"  # of weaver's arguments, which all hooks see
 
@@ -105,30 +102,3 @@ def _look_at(loader: Loader, use: str) -> bool:
     check_files(loader, use)
     loader.collate_fn = collate  # its workers take it over when they start
     return True
-
-
-def write_whole() -> None:
-    """Let checkpoints be whole or not there: weaver writes them in place, where a kill leaves a part of one.
-
-    `torch.save` to a path and `shutil.copy2`, its only ways to write one, write under another name first.
-    """
-    save, copy = torch.save, shutil.copy2
-    if hasattr(save, "whole"):
-        return
-
-    def save_whole(obj: object, f: Any, *args: Any, **kwargs: Any) -> None:
-        if not isinstance(f, str | os.PathLike):
-            return save(obj, f, *args, **kwargs)
-        with replacing(os.fspath(f)) as temporary:
-            save(obj, temporary, *args, **kwargs)
-
-    def copy_whole(src: Any, dst: Any, **kwargs: Any) -> Any:
-        if os.path.isdir(dst):
-            return copy(src, dst, **kwargs)
-        with replacing(dst) as temporary:
-            copy(src, temporary, **kwargs)
-        return dst
-
-    save_whole.__dict__["whole"] = True
-    setattr(torch, "save", save_whole)  # noqa: B010
-    setattr(shutil, "copy2", copy_whole)  # noqa: B010

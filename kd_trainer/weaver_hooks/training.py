@@ -32,12 +32,20 @@ PACKAGES = ("weaver-core", "torch", "numpy", "weaver-kd")  # the versions in a r
 
 
 class Metric(float):
-    """The metric of an epoch as weaver compares it: with the best of the whole training, interruptions included."""
+    """The metric of an epoch for weaver, whose question whether it is better than the best gets our answer.
 
-    best = False
+    Weaver forgets the best metric of what came before an interruption. Only weaver may compare it.
+    """
+
+    is_best: bool
+
+    def __new__(cls, value: float, is_best: bool) -> "Metric":
+        metric = super().__new__(cls, value)
+        metric.is_best = is_best
+        return metric
 
     def __gt__(self, other: object) -> bool:
-        return self.best
+        return self.is_best
 
     __lt__ = __gt__
 
@@ -116,23 +124,22 @@ class Training:
         self.found = Found("begun")  # what was loaded has been taken
 
     def end_epoch(self, epoch: int, metric: float | None) -> float | None:
-        """Keep an epoch that is complete; the metric as weaver is to compare it.
+        """Keep an epoch that is complete; returns the metric for weaver.
 
         Without validation there is no metric; the epoch's checkpoint is then written here, before weaver does it.
         """
-        places = seeds.from_all({use: follower.places() for use, follower in self.followers.items()})
+        is_best = False
         if metric is not None:
-            metric = Metric(metric)
-            self.metrics[epoch] = float(metric)
+            self.metrics[epoch] = metric = float(metric)
             best = None if self.best_epoch is None else self.metrics[self.best_epoch]
-            metric.best = best is None or better(metric, best, self.args.regression_mode)
-            if metric.best:
-                self.best_epoch = epoch
+            is_best = best is None or better(metric, best, self.args.regression_mode)
+            self.best_epoch = epoch if is_best else self.best_epoch
+        places = seeds.from_all({use: follower.places() for use, follower in self.followers.items()})
         if seeds.rank() == 0:
             if metric is None:
                 for kind, content in (("state", unwrap_model(self.model)), ("optimizer", self.opt)):
                     torch.save(content.state_dict(), self._checkpoint(epoch, kind))
-            if self.best_epoch == epoch:
+            if is_best:
                 self.best = content_of(self._checkpoint(epoch))
             self._save(epoch, places)
             self._write_best()
@@ -142,7 +149,7 @@ class Training:
             if epoch == self.args.num_epochs - 1:
                 self._complete()
                 self._finish()
-        return metric
+        return None if metric is None else Metric(metric, is_best)
 
     def _checkpoint(self, epoch: int, kind: str = "state") -> str:
         return f"{self.args.model_prefix}_epoch-{epoch}_{kind}.pt"

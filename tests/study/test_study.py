@@ -138,7 +138,14 @@ def test_a_study_that_was_killed_goes_on_and_leaves_nothing_behind(finished, jet
         while left_behind(clone) and time.monotonic() < end:
             time.sleep(0.1)
         assert left_behind(clone) == []
+    dying = clone / "dying" / "cp"  # killed in the middle of its work
+    dying.parent.mkdir()
+    dying.write_text('#!/usr/bin/env bash\nhead -c 10 "$1" >"$2"\nkill -9 $$\n')
+    dying.chmod(0o755)
+    script(*command, cwd=clone, env={**env, "PATH": f"{dying.parent}:{os.environ['PATH']}"}, check=False)
+    assert (begun / "net_record.taken.json.part").stat().st_size == 10
     script(*command, cwd=clone, env=env)
+    assert not list(clone.glob("training/*/*/*.part"))
     for arm in ("labels", "self"):
         name = RUNS[f"{arm}1"]
         assert record(clone, name.replace("_mini", "_mini_killed"))["sha256"] == record(clone, name)["sha256"]

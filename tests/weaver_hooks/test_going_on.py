@@ -43,6 +43,9 @@ def agree(folder, epochs):
     for name in ("best_epoch", f"epoch-{epochs - 1}"):
         assert same(*(side / f"net_{name}_state.pt" for side in (whole, cut))), name
     records = [json.loads((side / "net_record.json").read_text()) for side in (whole, cut)]
+    metrics = {int(epoch): value for epoch, value in records[0]["metrics"].items()}
+    if metrics:
+        assert records[0]["best_epoch"] == max(metrics, key=lambda epoch: (metrics[epoch], -epoch))
     for key in ("metrics", "best_epoch", "seed"):
         assert records[0][key] == records[1][key]
     assert not list(folder.glob("*/net_resume.pt"))

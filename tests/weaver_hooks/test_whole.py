@@ -1,9 +1,14 @@
 import shutil
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
+from distillation import L1
+from helpers import ROOT, run
 
-from kd_trainer.weaver_hooks.going_on import write_whole
+from kd_trainer.weaver_hooks.whole import write_whole
 
 
 class Unfinished:
@@ -39,3 +44,27 @@ def test_other_uses_stay(tmp_path):
     (tmp_path / "folder").mkdir()
     shutil.copy2(tmp_path / "a.pt", tmp_path / "folder")
     assert torch.load(tmp_path / "folder" / "a.pt", weights_only=True).item() == 1
+
+
+DYING = """
+import os, signal, sys, yaml
+from weaver.utils.data.config import DataConfig
+from weaver.utils.import_tools import import_module
+sys.path.insert(0, ".")
+import_module("train_scripts/whole.py", "_func_module")  # as --custom-functions does
+def half(options, file, **_):
+    file.write("treename")
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+yaml.safe_dump = half
+DataConfig.load(sys.argv[1]).dump(sys.argv[2])
+"""
+
+
+def test_sampling_weights_are_whole_or_not_there(tmp_path):
+    done = subprocess.run([sys.executable, "-c", DYING, L1, tmp_path / "derived.yaml"], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert [path.name.split(".")[1] for path in tmp_path.iterdir()] == ["derived"]  # hidden
+    for name in ("train_kd.sh", "train_sophon.sh"):
+        command = run(ROOT / "train_scripts" / name, "make_weight", "--dry-run").stdout
+        assert "--custom-functions train_scripts/whole.py" in command

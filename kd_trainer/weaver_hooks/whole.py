@@ -1,0 +1,59 @@
+"""Files of weaver that are whole or not there: it writes them in place, where a kill leaves a part of one."""
+
+import functools
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from weaver.utils.data.config import DataConfig
+
+from kd_trainer.files import replacing
+
+
+def write_whole() -> None:
+    """Let `torch.save` to a path and `shutil.copy2` write under another name first, in this process.
+
+    These two calls are all that weaver writes checkpoints with. Called again, it does nothing.
+    """
+    if not hasattr(torch.save, "whole"):
+        torch.save = _saving(torch.save)
+        shutil.copy2 = _copying(shutil.copy2)
+
+
+def write_configs_whole() -> None:
+    """Let weaver write data configs, with the sampling weights that it has derived, under another name first."""
+    dump = DataConfig.dump
+
+    @functools.wraps(dump)
+    def whole(config: DataConfig, fp: str) -> None:
+        with replacing(fp) as temporary:
+            dump(config, temporary)
+
+    DataConfig.dump = whole
+
+
+def _saving(save: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(save)
+    def whole(obj: object, f: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(f, str | os.PathLike):
+            return save(obj, f, *args, **kwargs)
+        with replacing(os.fspath(f)) as temporary:
+            return save(obj, temporary, *args, **kwargs)
+
+    setattr(whole, "whole", True)  # noqa: B010  what mypy does not know of functions
+    return whole
+
+
+def _copying(copy: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(copy)
+    def whole(src: str | Path, dst: str | Path, **kwargs: Any) -> Any:
+        if os.path.isdir(dst):
+            return copy(src, dst, **kwargs)
+        with replacing(dst) as temporary:
+            copy(src, temporary, **kwargs)
+        return dst
+
+    return whole
