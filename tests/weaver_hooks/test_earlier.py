@@ -163,7 +163,6 @@ def test_the_best_metric():
     assert better(0.6, 0.5, False) and not better(0.5, 0.5, False) and better(0.4, 0.5, True)
     nan = float("nan")
     assert not better(nan, 0.5, False) and better(0.5, nan, False) and not better(nan, nan, True)
-    metric = Metric(0.9)
-    assert not metric > 0 and not metric < 1 and f"{metric:.2f}" == "0.90"
-    metric.best = True
-    assert metric > 1 and metric < 0
+    for is_best in (True, False):  # whatever weaver compares it with
+        metric = Metric(0.9, is_best)
+        assert [metric > 1, metric > 0, metric < 1, metric < 0] == [is_best] * 4 and f"{metric:.2f}" == "0.90"
