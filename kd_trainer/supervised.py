@@ -1,7 +1,6 @@
 """What `networks/supervised.py` hands to weaver: any network file, trained on labels."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -29,15 +28,9 @@ from kd_trainer.weaver_hooks import (
 
 @dataclasses.dataclass(frozen=True)
 class Options(HookOptions):
-    """What `networks/supervised.py` understands; everything else goes to the network.
+    """What `networks/supervised.py` understands; everything else goes to the network."""
 
-    Attributes
-    ----------
-    network : str
-        Network file.
-    """
-
-    network: str
+    network: str  # its file
 
 
 @hook(Options)
@@ -67,22 +60,15 @@ def get_train_fn(data_config: DataConfig, options: Options, network_options: dic
 @hook(Options)
 def get_evaluate_fn(data_config: DataConfig, options: Options, network_options: dict[str, Any]) -> Callable[..., Any]:
     """The evaluation function of the network file, else weaver's own, with few figures for many classes."""
-    module = load_network(options.network)
-    if hasattr(module, "get_evaluate_fn"):
-        return evaluates(module.get_evaluate_fn(data_config, **network_options))
-    return evaluates(evaluate_fn(data_config))
+    own = getattr(load_network(options.network), "get_evaluate_fn", None)
+    return evaluates(own(data_config, **network_options) if own else evaluate_fn(data_config))
 
 
 init_opt = init_opt_of(Options, own=lambda options: getattr(load_network(options.network), "init_opt", None))
 
 
 class FiniteLoss(nn.Module):
-    """A loss; in training, one that is not a number is an error.
-
-    Parameters
-    ----------
-    loss : callable of what weaver gives it -> scalar
-    """
+    """A loss; in training, one that is not a number is an error."""
 
     def __init__(self, loss: Callable[..., torch.Tensor]) -> None:
         super().__init__()
@@ -105,13 +91,7 @@ def loss_of(module: ModuleType, data_config: DataConfig, network_options: dict[s
 
 
 def train_fn(introduction: Callable[[nn.Module], str], own: Callable[..., None] | None = None) -> Callable[..., None]:
-    """A function that trains an epoch: weaver's own or that of a network file; it begins with a line in the log.
-
-    Parameters
-    ----------
-    introduction : callable of the model -> str
-    own : callable or None
-    """
+    """A function that trains an epoch: weaver's own or that of a network file; it begins with a line in the log."""
     begun: list[bool] = []
 
     def train(model: nn.Module, *args: Any, extra_args: dict[str, Any], **kwargs: Any) -> None:
@@ -128,24 +108,12 @@ def evaluate_fn(data_config: DataConfig) -> Callable[..., Any]:
     """Weaver's evaluation function; with many classes it measures a few rejections, see `monitor`."""
     names = names_of(data_config.labels) or data_config.label_value
 
-    @functools.wraps(tools.evaluate_classification)
     def evaluate(
-        model: nn.Module,
-        test_loader: Loader,
-        dev: torch.device,
-        epoch: int,
-        for_training: bool = True,
-        *,
-        extra_args: dict[str, Any],
-        tb_helper: Any = None,
-        **kwargs: Any,
+        model: nn.Module, loader: Loader, dev: torch.device, epoch: int, for_training: bool = True, **kwargs: Any
     ) -> Any:
-        if extra_args["args"].regression_mode:
-            function, metrics = tools.evaluate_regression, {}
-        else:
-            function = tools.evaluate_classification
-            metrics = epoch_metrics(names, for_training=for_training, epoch=epoch, tb_helper=tb_helper)
-        return function(model, test_loader, dev, epoch, for_training, extra_args=extra_args, tb_helper=tb_helper,
-                        **metrics, **kwargs)  # fmt: skip
+        if kwargs["extra_args"]["args"].regression_mode:
+            return tools.evaluate_regression(model, loader, dev, epoch, for_training, **kwargs)
+        metrics = epoch_metrics(names, for_training=for_training, epoch=epoch, tb_helper=kwargs.get("tb_helper"))
+        return tools.evaluate_classification(model, loader, dev, epoch, for_training, **metrics, **kwargs)
 
     return evaluate

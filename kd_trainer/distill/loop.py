@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from weaver.utils.dataset import DataConfig
 from weaver.utils.logger import _logger
 from weaver.utils.nn.tools import evaluate_classification, train_classification
 
@@ -92,35 +91,21 @@ def train_fn(teacher: SoftTargetSource | None, student_name: str) -> Callable[..
     """
     begun: list[bool] = []
 
-    def train(
-        model: nn.Module,
-        loss_func: DistillationLoss,
-        opt: torch.optim.Optimizer,
-        scheduler: Any,
-        train_loader: Loader,
-        dev: torch.device,
-        epoch: int,
-        steps_per_epoch: int | None = None,
-        tb_helper: Any = None,
-        extra_args: Any = None,
-        **kwargs: Any,
-    ) -> None:
+    def train(model: nn.Module, loss_func: DistillationLoss, *args: Any, **kwargs: Any) -> None:
+        *weavers, loader, dev, epoch = args  # optimiser and scheduler before them
         if not begun:
             loss_func.matching = matching_of(model)
             _logger.info(introduction(model, loss_func, teacher, student_name), color="bold")
-            keep_memory(extra_args, "training", teacher, dev)
+            keep_memory(kwargs["extra_args"], "training", teacher, dev)
             begun.append(True)
 
         def lay_down(targets: SoftTargets) -> None:
             loss_func.soft_targets = targets
 
         loss_func.start_epoch(epoch)
-        view = StudentView(train_loader, teacher, dev, lay_down, steps_per_epoch)
-        train_classification(
-            model, loss_func, opt, scheduler, view, dev, epoch, steps_per_epoch=steps_per_epoch, tb_helper=tb_helper,
-            extra_args=extra_args, **kwargs,
-        )  # fmt: skip
-        report(loss_func, epoch, tb_helper)
+        view = StudentView(loader, teacher, dev, lay_down, kwargs.get("steps_per_epoch"))
+        train_classification(model, loss_func, *weavers, view, dev, epoch, **kwargs)
+        report(loss_func, epoch, kwargs.get("tb_helper"))
 
     return train
 
@@ -147,27 +132,17 @@ def evaluate_fn(names: Sequence[str], teacher_for: TeacherFor) -> Callable[..., 
     teachers: weakref.WeakKeyDictionary[Loader, SoftTargetSource | None] = weakref.WeakKeyDictionary()
 
     def evaluate(
-        model: nn.Module,
-        test_loader: Loader,
-        dev: torch.device,
-        epoch: int,
-        for_training: bool = True,
-        *,
-        loss_func: nn.Module | None = None,
-        tb_helper: Any = None,
-        **kwargs: Any,
+        model: nn.Module, test_loader: Loader, dev: torch.device, epoch: int, for_training: bool = True, **kwargs: Any
     ) -> Any:
         if test_loader not in teachers:
             teachers[test_loader] = _instead_of_labels(test_loader, for_training, teacher_for)
             if for_training:
                 keep_memory(kwargs["extra_args"], "validation", teachers[test_loader], dev)
-        if loss_func is not None:
-            loss_func.eval()
-        metrics = epoch_metrics(names, for_training=for_training, epoch=epoch, tb_helper=tb_helper)
+        if "loss_func" in kwargs:
+            kwargs["loss_func"].eval()
+        metrics = epoch_metrics(names, for_training=for_training, epoch=epoch, tb_helper=kwargs.get("tb_helper"))
         view = StudentView(test_loader, teachers[test_loader], dev, steps=kwargs.get("steps_per_epoch"))
-        return evaluate_classification(
-            model, view, dev, epoch, for_training, loss_func=loss_func, tb_helper=tb_helper, **metrics, **kwargs
-        )
+        return evaluate_classification(model, view, dev, epoch, for_training, **metrics, **kwargs)
 
     return evaluate
 
@@ -183,29 +158,12 @@ def _instead_of_labels(loader: Loader, for_training: bool, teacher_for: TeacherF
 
 
 def check_setup(verify: Verify | None, train_loader: Loader, extra_args: dict[str, Any]) -> None:
-    """Look at everything that a training needs before its first batch.
-
-    Parameters
-    ----------
-    verify : callable of a list of paths, or None
-        Looks at the training files, and raises if they are not what the teacher needs.
-
-    Raises
-    ------
-    InputError
-        Saying what is wrong.
-    """
+    """Look at everything that a training needs before its first batch; InputError says what is wrong."""
     if extra_args["args"].regression_mode:
         raise InputError("distillation is for classification: run weaver without --regression-mode")
     if verify:
         verify(files_of(train_loader))
-    validation = extra_args.get("val_loader")
-    if validation is not None:
-        check_validation(validation.dataset.config)
-
-
-def check_validation(config: DataConfig) -> None:
-    """Refuse to validate with neither labels nor a teacher; InputError says so."""
+    config = extra_args["val_loader"].dataset.config
     if is_unlabelled(config.labels) and not has_teacher(config):
         raise InputError(
             "the data config of the validation has neither labels nor inputs for the teacher: "

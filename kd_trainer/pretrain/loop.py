@@ -120,16 +120,8 @@ def train_fn(views: Views, encoder_name: str) -> Callable[..., None]:
     """The function that trains an epoch: weaver's own, on two views of each jet."""
     begun: list[bool] = []
 
-    def train(
-        model: nn.Module,
-        loss_func: nn.Module,
-        opt: torch.optim.Optimizer,
-        scheduler: Any,
-        train_loader: Loader,
-        dev: torch.device,
-        epoch: int,
-        **kwargs: Any,
-    ) -> None:
+    def train(model: nn.Module, *args: Any, **kwargs: Any) -> None:
+        *weavers, loader, dev, epoch = args  # loss, optimiser, scheduler before them
         first = not begun
         if first:
             total = sum(p.numel() for p in model.parameters())
@@ -138,9 +130,9 @@ def train_fn(views: Views, encoder_name: str) -> Callable[..., None]:
                 encoder_name, f"{total:,}", views.describe(), color="bold",
             )  # fmt: skip
             begun.append(True)
-        view = TwoViews(train_loader, views, dev, first=first)
+        view = TwoViews(loader, views, dev, first=first)
         with without_class_counts():
-            train_classification(model, loss_func, opt, scheduler, view, dev, epoch, **kwargs)
+            train_classification(model, *weavers, view, dev, epoch, **kwargs)
 
     return train
 
@@ -153,19 +145,12 @@ def evaluate_fn(views: Views, jets: int) -> Callable[..., float]:
     """
 
     def evaluate(
-        model: nn.Module,
-        test_loader: Loader,
-        dev: torch.device,
-        epoch: int,
-        for_training: bool = True,
-        loss_func: Any = None,
-        steps_per_epoch: int | None = None,
-        **kwargs: Any,
+        model: nn.Module, test_loader: Loader, dev: torch.device, epoch: int, for_training: bool = True, **kwargs: Any
     ) -> float:
         if not for_training:
             raise InputError("a pre-trained encoder has no output layer yet: fine-tune it, then predict")
-        loader = FixedViews(test_loader, views, dev, jets=jets, batches=steps_per_epoch)
-        losses = []
+        loader = FixedViews(test_loader, views, dev, jets=jets, batches=kwargs.pop("steps_per_epoch", None))
+        loss_func, losses = kwargs.pop("loss_func"), []
 
         def loss_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
             losses.append(loss_func(logits, labels))

@@ -1,9 +1,16 @@
 """What all hook files of weaver (`networks/distill.py`, ...) share: options, networks, inputs, trainings that go on."""
 
 from kd_trainer.weaver_hooks.going_on import evaluates, init_opt_of, training_of, trains
-from kd_trainer.weaver_hooks.hook import HookOptions, check_numbers, hook, is_number, loud
+from kd_trainer.weaver_hooks.hook import (
+    HookOptions,
+    check_numbers,
+    hook,
+    is_number,
+    load_network,
+    loud,
+    output_layer,
+)
 from kd_trainer.weaver_hooks.inputs import Loader, check_files, collate, files_of
-from kd_trainer.weaver_hooks.networks import load_network, output_layer
 from kd_trainer.weaver_hooks.seeds import seed_network
 
 __all__ = [

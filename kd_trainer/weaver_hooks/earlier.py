@@ -2,155 +2,112 @@
 
 import fcntl
 import glob
-import hashlib
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 import torch
 from weaver.utils.logger import _logger
 
+from kd_trainer.digests import sha256
 from kd_trainer.directories import make_directory
 from kd_trainer.errors import InputError, one_line
-from kd_trainer.weaver_hooks.recipe import changes, refuse
+from kd_trainer.weaver_hooks.recipe import changes
+
+FROM_SCRATCH = "-o restart \"'yes'\" (RESTART=yes)"
 
 
 class Found(NamedTuple):
-    """What there is to go on from.
+    """What there is to go on from."""
 
-    Attributes
-    ----------
-    kind : str
-        "new": nothing, or nothing that is wanted; "go on": the state of an epoch; "done": the complete training;
-        "by hand": the epoch of weaver's --load-epoch, of which weaver reads the checkpoint.
-    epoch : int or None
-        The last one that is complete.
-    state : dict or None
-        As `Training` has saved it.
-    metrics : dict of epoch -> float
-    best_epoch : int or None
-    best : bytes or None
-        The checkpoint of that epoch.
-    """
-
-    kind: str
-    epoch: int | None = None
-    state: dict[str, Any] | None = None
-    metrics: dict[int, float] = {}
+    kind: str  # "new": nothing that is wanted; "go on": a state; "done"; "by hand": weaver reads the checkpoint
+    epoch: int | None = None  # the last one that is complete
+    state: dict[str, Any] | None = None  # as `Training` has saved it
+    metrics: dict[int, float] = {}  # by epoch
     best_epoch: int | None = None
-    best: bytes | None = None
+    best: bytes | None = None  # the checkpoint of that epoch
 
 
 class Earlier:
-    """The files of a training.
-
-    Parameters
-    ----------
-    prefix : str
-        Of weaver's checkpoints.
-    recipe : dict
-        Of the training that is wanted.
-    restart : str
-        Of `hook.RESTARTS`.
-    load_epoch : int or None
-        As given to weaver by hand.
-    regression : bool
-        Whether the least metric is the best.
-    """
+    """The files of a training with weaver's `prefix`, and what is wanted: its recipe, restart, --load-epoch by hand."""
 
     def __init__(
         self, prefix: str, recipe: dict[str, Any], *, restart: str, load_epoch: int | None, regression: bool
     ) -> None:
         self.prefix, self.recipe = prefix, recipe
         self.restart, self.load_epoch, self.regression = restart, load_epoch, regression
-        self.resume, self.record, self.best = (f"{prefix}_{name}" for name in
-                                               ("resume.pt", "record.json", "best_epoch_state.pt"))  # fmt: skip
-        self.lock: TextIO | None = None
+        self.resume, self.record = f"{prefix}_resume.pt", f"{prefix}_record.json"
+        self.best = f"{prefix}_best_epoch_state.pt"
 
-    def find(self) -> str:
-        """The kind of what there is, see `Found`; the first process asks, and has the files to itself from then on.
+    def find(self) -> Found:
+        """What there is, asked by the first process, which has the files to itself from then on.
 
-        Raises
-        ------
-        InputError
-            If it is another training and nothing says what to do with it.
+        It is an InputError if it is another training and nothing says what to do with it.
         """
         self._lock()
         self._sweep()
         if self.restart == "yes":
             if self.load_epoch is not None:
                 raise InputError("restart 'yes' begins from scratch, --load-epoch does not: give one of them")
-            return "new"
+            return Found("new")
         record, saved = self._read_record(), self._read_state()
-        different = {path: changes(found["recipe"], self.recipe)
-                     for path, found in ((self.record, record), (self.resume, saved)) if found}  # fmt: skip
-        if record and not different[self.record]:
-            kind = self._of_complete(record, saved, different)
-        elif saved and not different[self.resume]:
-            kind = "go on"
-        elif self.load_epoch is not None:
-            kind = "by hand"
-        else:
-            kind = self._of_another(record, saved, different)
-        return kind
-
-    def _of_complete(self, record: dict[str, Any], saved: dict[str, Any] | None, different: Mapping[str, str]) -> str:
-        """The kind for a record of this training: its best checkpoint has to be there."""
-        if record["sha256"] is None or _sha256_of(content_of(self.best)) == record["sha256"]:
-            return "done"
-        if os.path.exists(self.best) and self.restart == "no":
-            raise InputError(
-                f"{self.best} is not the checkpoint that {self.record} names: put that back, or give "
-                "-o restart \"'yes'\" (RESTART=yes) to train from scratch"
-            )
-        if _sha256_of(content_of(self._checkpoint(record["best_epoch"]))) == record["sha256"]:
-            return "done"
-        if saved and not different[self.resume]:
-            return "go on"
-        _logger.warning("%s is gone: training from scratch", self.best)
-        return "new"
-
-    def _of_another(
-        self, record: dict[str, Any] | None, saved: dict[str, Any] | None, different: Mapping[str, str]
-    ) -> str:
-        """The kind for what is there of another training."""
+        there = {path: found for path, found in ((self.resume, saved), (self.record, record)) if found}
+        other = {path: changes(found["recipe"], self.recipe) for path, found in there.items()}
+        complete = other.get(self.record) == ""
+        if record and complete and (done := self._complete(record)):
+            return done
+        if saved and not other[self.resume]:
+            best = None if saved["best"] is None else saved["best"].numpy().tobytes()
+            return Found("go on", saved["epoch"], saved, saved["metrics"], saved["best_epoch"], best)
+        if complete:
+            _logger.warning("%s is gone: training from scratch", self.best)
+            return Found("new")
+        if self.load_epoch is not None:
+            return self._by_hand(self.load_epoch, record, saved)
         if self.restart == "changed":
-            for path, text in different.items():
+            for path, text in other.items():
                 _logger.info("Training from scratch: %s is of other settings (%s)", path, text)
-            return "new"
-        if saved:
-            raise refuse(self.resume, f"epoch {saved['epoch']} of a training", different[self.resume])
-        if record:
-            raise refuse(self.record, f"the result of {record['epochs']} epochs", different[self.record])
+            return Found("new")
+        for path, found in there.items():
+            is_state = path == self.resume
+            what = f"epoch {found['epoch']} of a training" if is_state else f"the result of {found['epochs']} epochs"
+            raise InputError(
+                f"{path} holds {what} with other settings ({other[path]}): give {FROM_SCRATCH} "
+                "to train from scratch, go back to those settings, or take another --model-prefix"
+            )
         if os.path.exists(self.best):
             raise InputError(
-                f"{self.best} is there without {self.record}: it was trained in another way; give -o restart \"'yes'\" "
-                "(RESTART=yes) to replace it, or another --model-prefix"
+                f"{self.best} is there without {self.record}: it was trained in another way; "
+                f"give {FROM_SCRATCH} to replace it, or another --model-prefix"
             )
-        return "new"
+        return Found("new")
 
-    def load(self, kind: str) -> Found:
-        """What was found, in every process."""
-        record, saved = self._read_record(), self._read_state()
-        if kind == "go on" and saved:
-            best = None if saved["best"] is None else saved["best"].numpy().tobytes()
-            return Found(kind, saved["epoch"], saved, saved["metrics"], saved["best_epoch"], best)
-        if kind == "by hand" and self.load_epoch is not None:
-            return self._by_hand(self.load_epoch, record, saved)
-        if kind == "done" and record:
-            best = content_of(self.best) or content_of(self._checkpoint(record["best_epoch"]))
-            return Found(kind, record["epochs"] - 1, None, {}, record["best_epoch"], best)
-        return Found(kind)
+    def _complete(self, record: dict[str, Any]) -> Found | None:
+        """The training of a record, if its best checkpoint is there."""
+        best = self._best_of(record)
+        if self.restart == "no" and record["sha256"] and content_of(self.best) not in (None, best):
+            raise InputError(
+                f"{self.best} is not the checkpoint that {self.record} names: put that back, "
+                f"or give {FROM_SCRATCH} to train from scratch"
+            )
+        if record["sha256"] and best is None:
+            return None
+        return Found("done", record["epochs"] - 1, best_epoch=record["best_epoch"], best=best)
+
+    def _best_of(self, record: dict[str, Any]) -> bytes | None:
+        """The best checkpoint that a record names, if only as that of its epoch."""
+        for path in (self.best, self._checkpoint(record["best_epoch"])):
+            if os.path.exists(path) and sha256(path) == record["sha256"]:
+                return content_of(path)
+        return None
 
     def _by_hand(self, last: int, record: dict[str, Any] | None, saved: dict[str, Any] | None) -> Found:
         """The epoch of --load-epoch, with the best one up to it."""
         if not os.path.exists(self._checkpoint(last)):
             raise InputError(f"--load-epoch {last}: there is no {self._checkpoint(last)}")
-        earlier = saved or record or {"metrics": {}}
-        metrics = {int(epoch): float(value) for epoch, value in earlier["metrics"].items()}
-        metrics = {epoch: value for epoch, value in metrics.items() if epoch <= last}
+        known = (saved or record or {"metrics": {}})["metrics"]
+        metrics = {int(epoch): float(value) for epoch, value in known.items() if int(epoch) <= last}
         if not metrics:
             _logger.warning("Nothing is known of the metrics up to epoch %d: the best epoch will be one after it",
                             last)  # fmt: skip
@@ -158,12 +115,12 @@ class Earlier:
         best_epoch = next(iter(metrics))
         for epoch, value in metrics.items():
             best_epoch = epoch if better(value, metrics[best_epoch], self.regression) else best_epoch
+        best = None
         if saved and saved["best_epoch"] == best_epoch:
             best = saved["best"].numpy().tobytes()
-        elif record and record["best_epoch"] == best_epoch and _sha256_of(content_of(self.best)) == record["sha256"]:
-            best = content_of(self.best)
-        else:
-            best = content_of(self._checkpoint(best_epoch))
+        elif record and record["best_epoch"] == best_epoch:
+            best = self._best_of(record)
+        best = best or content_of(self._checkpoint(best_epoch))
         if best is None:
             raise InputError(
                 f"--load-epoch {last}: the best epoch up to it is {best_epoch}, "
@@ -182,10 +139,8 @@ class Earlier:
 
     def _read_record(self) -> dict[str, Any] | None:
         content = content_of(self.record)
-        if content is None:
-            return None
         try:
-            return json.loads(content)
+            return None if content is None else json.loads(content)
         except ValueError:
             raise InputError(f"{self.record} cannot be read: remove it to train from scratch") from None
 
@@ -196,8 +151,7 @@ class Earlier:
             return torch.load(self.resume, map_location="cpu", weights_only=True)
         except Exception as error:
             raise InputError(
-                f"{self.resume} cannot be read ({one_line(error)}): give -o restart \"'yes'\" (RESTART=yes) "
-                "to train from scratch"
+                f"{self.resume} cannot be read ({one_line(error)}): give {FROM_SCRATCH} to train from scratch"
             ) from None
 
     def _sweep(self) -> None:
@@ -214,18 +168,13 @@ class Earlier:
         """
         folder, name = os.path.split(self.prefix)
         make_directory(folder or ".")
-        self.lock = open(os.path.join(folder, f".{name}.lock"), "a")  # noqa: SIM115  open as long as the process
+        self.lock = open(os.path.join(folder, f".{name}.lock"), "a")  # noqa: SIM115  until the training is complete
         try:
             fcntl.lockf(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             raise InputError(f"{self.prefix} is being trained by another process: wait for it or stop it") from None
         except OSError:
             pass  # a file system without locks
-
-    def unlock(self) -> None:
-        """Let others have the files: the training is complete."""
-        if self.lock:
-            self.lock.close()
 
 
 def better(metric: float, best: float, regression: bool) -> bool:
@@ -237,7 +186,3 @@ def better(metric: float, best: float, regression: bool) -> bool:
 
 def content_of(path: str | Path) -> bytes | None:
     return Path(path).read_bytes() if os.path.exists(path) else None
-
-
-def _sha256_of(content: bytes | None) -> str | None:
-    return None if content is None else hashlib.sha256(content).hexdigest()

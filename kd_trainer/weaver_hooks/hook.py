@@ -1,4 +1,4 @@
-"""What every hook needs: its options, and an end in one line when something is wrong."""
+"""What every hook needs: its options, network files, and an end in one line when something is wrong."""
 
 import argparse
 import ast
@@ -6,9 +6,13 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar, Self
 
+from torch import nn
 from weaver.utils.dataset import DataConfig
+from weaver.utils.import_tools import import_module
 from weaver.utils.logger import _logger
 
 from kd_trainer.errors import InputError
@@ -34,19 +38,10 @@ def loud(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HookOptions:
-    """Options that every hook has, as given to weaver with `-o name value`; all others go to the network.
+    """Options that every hook has, as given to weaver with `-o name value`; all others go to the network."""
 
-    Attributes
-    ----------
-    seed : int or None
-        Of initialisation, shuffling, dropout and augmentations; weaver has none of its own. None draws one.
-    restart : str
-        What becomes of an earlier training with the same prefix: "no" goes on with it, "yes" begins from scratch,
-        "changed" begins from scratch if it was another training.
-    """
-
-    seed: int | None = None
-    restart: str = "no"
+    seed: int | None = None  # of initialisation, shuffling, dropout and augmentations; None draws one
+    restart: str = "no"  # "no" goes on with a training, "yes" begins from scratch, "changed" if it was another one
 
     PREFIXES: ClassVar[tuple[str, ...]] = ()  # names that begin so are the hook's, or an error
     NETWORK: ClassVar[str] = "network"  # the option that names the network file
@@ -60,13 +55,7 @@ class HookOptions:
 
     @classmethod
     def split(cls, given: dict[str, Any]) -> tuple[Self, dict[str, Any]]:
-        """Separate the options of the hook from those of the network that it trains.
-
-        Raises
-        ------
-        InputError
-            For an unknown or a missing option, and for a value out of range.
-        """
+        """Separate the options of the hook from those of the network that it trains; InputError for a wrong one."""
         common = [field.name for field in dataclasses.fields(HookOptions)]
         valid = [field.name for field in dataclasses.fields(cls) if field.name not in common] + common
         for name in given:
@@ -107,3 +96,18 @@ def check_numbers(options: HookOptions, names: Iterable[str]) -> None:
     for name in names:
         if not is_number(getattr(options, name)):
             raise InputError(f"{name} is {getattr(options, name)!r}: it must be a number")
+
+
+def load_network(path: str | Path, whose: str = "") -> ModuleType:
+    """The module of a network file; InputError if there is none. `whose` is "the student's " for the message."""
+    if not Path(path).is_file():
+        raise InputError(f"{whose or 'the '}network file {path} does not exist")
+    return import_module(str(path), "_network_of_hook")
+
+
+def output_layer(model: nn.Module, whose: str = "the encoder") -> tuple[str, nn.Linear]:
+    """Name and module of the last `Linear` in `mod.fc`, the output layer; InputError if there is none."""
+    layers = [(name, m) for name, m in model.named_modules() if name.startswith("mod.fc") and isinstance(m, nn.Linear)]
+    if not layers:
+        raise InputError(f"{whose} has no embedding: its output layer must be the last Linear layer in mod.fc")
+    return layers[-1]

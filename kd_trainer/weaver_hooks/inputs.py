@@ -19,15 +19,8 @@ def files_of(loader: Loader) -> list[str]:
 
 
 def check_files(loader: Loader, use: str) -> None:
-    """Look into every input file of a loader: weaver would skip one that it cannot read, and go on.
-
-    Raises
-    ------
-    InputError
-        Naming the first files with trouble.
-    """
-    paths = files_of(loader)
-    config = loader.dataset.config
+    """Look into every input file of a loader: weaver would skip one that it cannot read; InputError names the first."""
+    paths, config = files_of(loader), loader.dataset.config
     results = inspect_all(paths, needed_branches(config, training=use != "test"), config.treename)
     bad = [f"{path} {trouble}" for path, (_, trouble) in zip(paths, results) if trouble]
     if bad:
@@ -36,17 +29,7 @@ def check_files(loader: Loader, use: str) -> None:
 
 
 def collate(jets: Sequence[tuple[dict[str, Any], ...]]) -> list[dict[str, torch.Tensor]]:
-    """A batch of weaver's loader, equal to that of `default_collate`, but one copy for each input group.
-
-    Parameters
-    ----------
-    jets : list of (X, y, Z)
-        Dicts of the arrays of one jet, or of anything that `default_collate` takes.
-
-    Returns
-    -------
-    list of three dicts of name -> (N, ...) tensor
-    """
+    """A batch {name: (N, ...)} of X, y, Z, as that of `default_collate`, but one copy for each input group."""
     return [{name: _together([jet[name] for jet in part]) for name in part[0]} for part in zip(*jets)]
 
 

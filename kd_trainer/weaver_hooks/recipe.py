@@ -5,7 +5,6 @@ import glob
 import hashlib
 import json
 import os
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,40 +12,31 @@ import yaml
 from weaver.utils.data.config import _md5
 
 from kd_trainer.digests import canonical, differences, of_network, sha256
-from kd_trainer.errors import InputError
 from kd_trainer.weaver_hooks import seeds
 
-PACKAGES = ("weaver-core", "torch", "numpy", "weaver-kd")
-WITHOUT_EFFECT = {  # arguments of weaver that decide nothing of the checkpoint
+LEFT_OUT = {
+    # arguments of weaver that decide nothing of the checkpoint
     "log", "print", "profile", "io_test", "lr_finder", "tensorboard", "tensorboard_custom_fn", "model_prefix",
     "gpus", "predict_gpus", "backend", "local_rank", "prefetch_factor", "copy_inputs", "auto_clean", "compiler_option",
     "predict", "predict_output", "export_onnx", "onnx_opset", "cross_validation", "_auto_model_name",
     "data_test", "data_config_test", "extra_selection_test", "batch_size_test",
-}  # fmt: skip
-APART = {  # those of which the content counts
+    # those of which the content counts
     "data_config", "data_config_val", "data_train", "data_val", "network_config", "network_option", "run_mode",
     "load_model_weights", "custom_functions",
 }  # fmt: skip
 
 
 def recipe_of(args: argparse.Namespace, options: dict[str, Any]) -> dict[str, Any]:
-    """What decides a training, by name.
-
-    Parameters
-    ----------
-    args : of weaver
-    options : dict
-        Of the network file, of which files that they name are hashed.
-    """
-    plain = {name: value for name, value in vars(args).items() if name not in WITHOUT_EFFECT | APART}
-    steps = [step for step in args.run_mode if step in ("train", "val")]
-    recipe = {**plain, "run_mode": steps, "processes": seeds.world_size()}
+    """What decides a training, by name: weaver's arguments, the options of the network file, the files they name."""
+    recipe = {name: value for name, value in vars(args).items() if name not in LEFT_OUT}
+    recipe["run_mode"] = [step for step in args.run_mode if step in ("train", "val")]
+    recipe["processes"] = seeds.world_size()
     recipe |= {f"-o {name}": value for name, value in options.items() if name != "restart"}
-    files = [args.network_config, *_files_in(list(options.values())), *(_files_in([args.custom_functions]))]
-    weights = args.load_model_weights
+    weights = args.load_model_weights or ""
     if weights:
         recipe["load_model_weights"] = weights
-        files += _files_in([weights, weights.split(":")[0]])
+    files = [args.network_config]
+    files += _files_in([*options.values(), args.custom_functions, weights, weights.split(":")[0]])
     recipe |= {f"content of {path}": of_network(path) if path.endswith(".py") else sha256(path) for path in files}
     for name in ("data_config", "data_config_val"):
         recipe[f"content of {name}"] = _of_data_config(getattr(args, name))
@@ -57,11 +47,11 @@ def recipe_of(args: argparse.Namespace, options: dict[str, Any]) -> dict[str, An
 
 def _files_in(value: object) -> list[str]:
     """The files that are named somewhere in options."""
-    if isinstance(value, str):
-        return [value] if os.path.isfile(value) else []
     if isinstance(value, dict):
         value = list(value.values())
-    return [path for item in value for path in _files_in(item)] if isinstance(value, list | tuple) else []
+    if isinstance(value, list | tuple):
+        return [path for item in value for path in _files_in(item)]
+    return [value] if isinstance(value, str) and os.path.isfile(value) else []
 
 
 def _of_data_config(path: str) -> str:
@@ -79,20 +69,7 @@ def _of_files(patterns: list[str]) -> str:
     return f"{len(found)} files ({hashlib.sha256(canonical(found).encode()).hexdigest()[:12]})"
 
 
-def versions() -> dict[str, str]:
-    """Versions of the packages that a training depends on."""
-    return {package: version(package) for package in PACKAGES}
-
-
 def changes(found: dict[str, Any], wanted: dict[str, Any]) -> str:
     """What differs between two recipes in a few words, '' if nothing does: 'start_lr was 0.005, now 0.01'."""
     texts = list(differences(found, {**dict.fromkeys(found), **wanted}, now="now").values())
     return "; ".join(texts[:3]) + (f" (and {len(texts) - 3} more)" if len(texts) > 3 else "")
-
-
-def refuse(path: str, what: str, different: str) -> InputError:
-    """The error for an earlier training of another recipe."""
-    return InputError(
-        f"{path} holds {what} with other settings ({different}): give -o restart \"'yes'\" (RESTART=yes) "
-        "to train from scratch, go back to those settings, or take another --model-prefix"
-    )

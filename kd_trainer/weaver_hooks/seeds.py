@@ -25,11 +25,10 @@ def world_size() -> int:
 
 def from_first(value: T) -> T:
     """What the first process has, in all of them."""
+    box = [value]
     if world_size() > 1:
-        box = [value]
         distributed.broadcast_object_list(box)
-        (value,) = box
-    return value
+    return box[0]
 
 
 def from_all(value: T) -> list[T]:

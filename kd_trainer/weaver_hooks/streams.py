@@ -32,21 +32,15 @@ class Place(NamedTuple):
 
 
 class Stream(_SimpleIter):
-    """The jets of one worker.
+    """The jets of one worker, from a place on.
 
-    Parameters
-    ----------
-    key : tuple of int
-        The random numbers of the worker: seed and whatever distinguishes it from others.
-    start : Place
-    shared : array of 4 integers
-        Number of jets given and place of the next, for other processes to read.
+    `key` decides its random numbers: seed and what distinguishes it from others. `shared` are four integers for other
+    processes to read: number of jets given, and place of the next.
     """
 
     def __init__(self, *, key: tuple[int, ...], start: Place, shared: np.ndarray, **weaver_arguments: Any) -> None:
-        self.key = key
-        self.start: Place | None = start
-        self.shared = shared
+        self.key, self.shared = key, shared
+        self.start: Place | None = start  # until the first jet is given
         self.in_memory = weaver_arguments["_in_memory"]
         self.number = (0 if self.in_memory else start.number) - 1  # of the pass that is being read
         self.turn = 0  # of the jets in memory
@@ -102,27 +96,23 @@ class Stream(_SimpleIter):
         self.indices = np.random.default_rng([*self.key, turn]).permutation(self.original) if turn else self.original
 
 
-class _Seeded:
+class _Seeded(ThreadPoolExecutor):
     """The thread that reads a stream's chunks, each with random numbers of its own."""
 
     def __init__(self, stream: Stream) -> None:
+        super().__init__(max_workers=1)
         self.stream = stream
-        self.pool = ThreadPoolExecutor(max_workers=1)
 
-    def submit(self, load: Callable[..., Any], *args: Any) -> Future:
-        return self.pool.submit(_load, self.stream.key, (self.stream.number, self.stream.ipos), load, *args)
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+        key, place = self.stream.key, (self.stream.number, self.stream.ipos)
 
-    def shutdown(self, wait: bool = True) -> None:
-        self.pool.shutdown(wait=wait)
+        def load() -> tuple[dict[str, Any], np.ndarray]:
+            with DRAWING:
+                np.random.seed([*key, *place])
+                table, indices = fn(*args, **kwargs)
+            return {**table, PLACE: place}, indices
 
-
-def _load(
-    key: tuple[int, ...], place: tuple[int, int], load: Callable[..., Any], *args: Any
-) -> tuple[dict[str, Any], np.ndarray]:
-    with DRAWING:
-        np.random.seed([*key, *place])
-        table, indices = load(*args)
-    return {**table, PLACE: place}, indices
+        return super().submit(load)
 
 
 class Reproducible(SimpleIterDataset):
@@ -145,16 +135,9 @@ class Reproducible(SimpleIterDataset):
 
 
 class Follower:
-    """A loader whose jets come as the seed says, from an epoch on.
+    """A loader of weaver, not begun yet, whose jets come as the seed says.
 
-    Parameters
-    ----------
-    loader : DataLoader of weaver, not begun yet
-    key : tuple of int
-    epoch : int
-        The first that is to come.
-    places : list of Place, one a worker, or None
-        Where the workers were at its beginning.
+    `epoch` is the first that is to come, `places` (one a worker) where the workers were at its beginning.
     """
 
     def __init__(

@@ -41,14 +41,14 @@ def write_record(folder, **changes):
 
 def test_nothing_is_there(earlier):
     for restart in ("no", "yes", "changed"):
-        assert earlier(restart).find() == "new"
+        assert earlier(restart).find().kind == "new"
 
 
 def test_the_state_of_the_same_training(earlier, tmp_path):
     write_state(tmp_path)
-    found = earlier().load(earlier().find())
+    found = earlier().find()
     assert (found.kind, found.epoch, found.best_epoch, found.best) == ("go on", 2, 1, BEST)
-    assert earlier("changed").find() == "go on" and earlier("yes").find() == "new"
+    assert earlier("changed").find().kind == "go on" and earlier("yes").find().kind == "new"
 
 
 def test_another_training(earlier, tmp_path):
@@ -56,7 +56,7 @@ def test_another_training(earlier, tmp_path):
     line = r"net_resume.pt holds epoch 2 of a training with other settings \(start_lr was 0.005, now 0.01\): give -o"
     with pytest.raises(InputError, match=line + r" restart \"'yes'\" \(RESTART=yes\) to train from scratch"):
         earlier(start_lr=0.01).find()
-    assert earlier("changed", start_lr=0.01).find() == "new"
+    assert earlier("changed", start_lr=0.01).find().kind == "new"
     (tmp_path / "net_resume.pt").unlink()
     write_record(tmp_path, **{"-o seed": 1})
     with pytest.raises(InputError, match="net_record.json holds the result of 3 epochs .*-o seed was 1, now absent"):
@@ -66,7 +66,7 @@ def test_another_training(earlier, tmp_path):
 def test_a_complete_training(earlier, tmp_path):
     write_record(tmp_path)
     write_state(tmp_path)  # a kill has left it
-    found = earlier().load(earlier().find())
+    found = earlier().find()
     assert (found.kind, found.epoch, found.best) == ("done", 2, BEST)
 
 
@@ -75,24 +75,24 @@ def test_a_complete_training_without_its_best_checkpoint(earlier, tmp_path):
     write_record(tmp_path)
     best = tmp_path / "net_best_epoch_state.pt"
     best.unlink()
-    assert earlier().find() == "new"
+    assert earlier().find().kind == "new"
     write_state(tmp_path)
-    assert earlier().find() == "go on"
+    assert earlier().find().kind == "go on"
     (tmp_path / "net_resume.pt").unlink()
     (tmp_path / "net_epoch-1_state.pt").write_bytes(BEST)
-    assert earlier().load(earlier().find()).best == BEST
+    assert earlier().find().best == BEST
     (tmp_path / "net_epoch-1_state.pt").unlink()
     best.write_bytes(b"others")
     with pytest.raises(InputError, match="is not the checkpoint that .*net_record.json names: put that back, or give"):
         earlier().find()
-    assert earlier("changed").find() == "new"
+    assert earlier("changed").find().kind == "new"
 
 
 def test_a_checkpoint_of_another_program(earlier, tmp_path):
     (tmp_path / "net_best_epoch_state.pt").write_bytes(BEST)
     with pytest.raises(InputError, match="is there without .*net_record.json: it was trained in another way"):
         earlier().find()
-    assert earlier("changed").find() == "new"
+    assert earlier("changed").find().kind == "new"
 
 
 def test_files_that_cannot_be_read(earlier, tmp_path):
@@ -109,23 +109,23 @@ def test_files_that_cannot_be_read(earlier, tmp_path):
 def test_an_epoch_that_is_chosen_by_hand(earlier, tmp_path, write):
     write(tmp_path)
     with pytest.raises(InputError, match="--load-epoch 2: there is no .*net_epoch-2_state.pt"):
-        earlier(load_epoch=2).load(earlier(load_epoch=2).find())
+        earlier(load_epoch=2).find()
     for epoch in (0, 2):
         (tmp_path / f"net_epoch-{epoch}_state.pt").write_bytes(b"weights of epoch %d" % epoch)
-    found = earlier(load_epoch=2).load(earlier(load_epoch=2).find())
+    found = earlier(load_epoch=2).find()
     assert (found.kind, found.epoch, found.best_epoch, found.best) == ("by hand", 2, 1, BEST)
-    found = earlier(load_epoch=0).load("by hand")
+    found = earlier(load_epoch=0).find()
     assert (found.best_epoch, found.best, found.metrics) == (0, b"weights of epoch 0", {0: 0.5})
 
 
 def test_by_hand_without_what_it_takes(earlier, tmp_path):
     (tmp_path / "net_epoch-1_state.pt").write_bytes(b"")
-    assert earlier(load_epoch=1).load("by hand").best is None  # checkpoints of plain weaver
+    assert earlier(load_epoch=1).find().best is None  # checkpoints of plain weaver
     write_record(tmp_path)
     (tmp_path / "net_best_epoch_state.pt").write_bytes(b"others")
     (tmp_path / "net_epoch-1_state.pt").rename(tmp_path / "net_epoch-2_state.pt")
     with pytest.raises(InputError, match="the best epoch up to it is 1, but .*net_epoch-1_state.pt is gone"):
-        earlier(load_epoch=2).load("by hand")
+        earlier(load_epoch=2).find()
     with pytest.raises(InputError, match="restart 'yes' begins from scratch, --load-epoch does not: give one of them"):
         earlier("yes", load_epoch=2).find()
 
@@ -148,7 +148,7 @@ def test_what_a_kill_has_left_half_written(earlier, tmp_path):
 
 def test_another_process_trains_it(earlier, tmp_path):
     program = "import sys; from kd_trainer.weaver_hooks.earlier import Earlier; e = Earlier(sys.argv[1], {}, " \
-              "restart='no', load_epoch=None, regression=False); print(e.find(), flush=True); input()"  # fmt: skip
+              "restart='no', load_epoch=None, regression=False); print(e.find().kind, flush=True); input()"  # fmt: skip
     command = [sys.executable, "-c", program, tmp_path / "net"]
     other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert other.stdout.readline() == b"new\n"
@@ -156,14 +156,13 @@ def test_another_process_trains_it(earlier, tmp_path):
         earlier().find()
     other.kill()
     other.communicate()
-    assert earlier().find() == "new"
+    assert earlier().find().kind == "new"
 
 
 def test_the_best_metric():
     assert better(0.6, 0.5, False) and not better(0.5, 0.5, False) and better(0.4, 0.5, True)
     nan = float("nan")
     assert not better(nan, 0.5, False) and better(0.5, nan, False) and not better(nan, nan, True)
-    metric = Metric(0.9)
-    assert not metric > 0 and not metric < 1 and f"{metric:.2f}" == "0.90"
-    metric.best = True
-    assert metric > 1 and metric < 0
+    for is_best in (True, False):  # whatever weaver compares it with
+        metric = Metric(0.9, is_best)
+        assert [metric > 1, metric > 0, metric < 1, metric < 0] == [is_best] * 4 and f"{metric:.2f}" == "0.90"

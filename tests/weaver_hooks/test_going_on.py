@@ -59,7 +59,6 @@ SUPERVISED = ("-c", L1, "-o", "network", f"'{NETWORKS}/PFN.py'", *STUDENT)
     "workers, steps, dies",
     [
         (0, (), ("train 0", "evaluate 1")),
-        (2, (), ("evaluate 1",)),
         (0, STEPS, ("evaluate 0", "train 2")),
         (2, (*STEPS, "--lr-scheduler", "flat+cos"), ("evaluate 0",)),
         (1, (*STEPS, "--in-memory", "--auto-clean"), ("evaluate 1",)),
