@@ -182,7 +182,7 @@ class Weaver:
         for name in ("data_config", "batch_size", "fetch_step"):  # what its main() fills in
             setattr(self.args, f"{name}_val", getattr(self.args, name))
         self.args.data_split_val, self.args.in_memory_val, self.args.data_val = 1, False, self.args.data_train
-        self.loader, self.config, _, _ = weaver.train_load(self.args)
+        self.loader, self.config, self.val_loader, _ = weaver.train_load(self.args)
 
     def trained(self) -> Callable[[], None]:
         """A function that trains for an epoch, steps as given by --steps-per-epoch."""
@@ -203,7 +203,8 @@ class Weaver:
             with quiet():
                 train(
                     model, loss, optimizer, scheduler, self.loader, device, next(epochs),
-                    steps_per_epoch=self.args.steps_per_epoch, extra_args={"args": self.args},
+                    steps_per_epoch=self.args.steps_per_epoch,
+                    extra_args={"args": self.args, "val_loader": self.val_loader},
                 )  # fmt: skip
 
         return epoch
