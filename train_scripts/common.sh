@@ -1,10 +1,14 @@
 # shellcheck shell=bash disable=SC2034,SC2153,SC2154
-# Sourced by the scripts, which have set `caller`, the folder that they were called from.
+# Sourced by the scripts: from here on they are in the folder above; `caller` is the one that they were called from.
+caller=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 
 fail() {
     echo "${0##*/}: $*" >&2
     exit 1
 }
+
+finish() { echo "$*" && exit; }
 
 help() { # the comments at the top of the script, then its settings with their defaults
     local script=train_scripts/${0##*/}
@@ -153,8 +157,10 @@ has_gpu() { # torch is asked, which takes seconds, only where there is a device 
     python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'
 }
 
-find_devices() { # sets `weaver`, the command for DDP_NGPUS, and `device`, its arguments; without a GPU no `cuda` options
-    weaver=(weaver) device=(--gpus 0)
+prepare() { # the environment; sets `kd`, `weaver` for DDP_NGPUS and arguments: `device`, `sample`; without a GPU no `cuda` options
+    # shellcheck source=train_scripts/setup.sh
+    if [[ ! $dry_run ]]; then source train_scripts/setup.sh; fi
+    kd=(python -m kd_trainer) weaver=(weaver) device=(--gpus 0)
     if ! has_gpu; then
         ((DDP_NGPUS == 1)) || fail "DDP_NGPUS is $DDP_NGPUS, but there is no CUDA device here"
         device=(--gpus '') cuda=() teacher_cuda=()
@@ -162,23 +168,30 @@ find_devices() { # sets `weaver`, the command for DDP_NGPUS, and `device`, its a
     if ((DDP_NGPUS > 1)); then
         weaver=(torchrun --standalone --nnodes=1 "--nproc_per_node=$DDP_NGPUS" "$(command -v weaver)" --backend nccl)
     fi
+    sample=(--data-train "${data_train[@]}" --data-val "${data_val[@]}" "${data_options[@]}" --no-remake-weights
+        --samples-per-epoch $((samples_per_epoch / DDP_NGPUS)) --samples-per-epoch-val "$samples_per_epoch_val"
+        --num-epochs "$epochs" --optimizer ranger "${device[@]}")
+    seeded=(-o restart "'$RESTART'" -o seed) # and the seed
 }
 
-into() { # into RUN: makes its folders, and sets `outputs`, weaver's arguments for a training
-    outputs=(--model-prefix "training/$1/net" --log-file "logs/$1/train.log" --tensorboard "_$1")
-    run mkdir -p "training/$1" "logs/$1"
+check() { run "${kd[@]}" check "${@/#/--data-config=}" "${data_train[@]}" "${data_val[@]}"; } # check CONFIG...
+
+called() { # called RUN: sets `name` and `outputs`, weaver's arguments for its training
+    name=$1 outputs=(--model-prefix "training/$1/net" --log-file "logs/$1/train.log" --tensorboard "_$1")
+}
+
+into() { run mkdir -p "training/$1" "logs/$1"; } # into RUN: makes its folders
+
+train() { # train COMMAND...: the run `name`, to the end
+    into "$name"
+    run "$@"
+    need_trained "$name"
 }
 
 is_trained() { [[ $dry_run || -f training/$1/net_record.json ]]; } # is_trained RUN: to the end
 
 need_trained() { # need_trained RUN
     is_trained "$1" || fail "the training $1 is not complete: start it again, and it goes on; see logs/$1/train.log"
-}
-
-in_cache() { # in_cache PATTERN: that of the files in CACHE which kd_trainer cache makes of its files
-    local name=${1##*/} folder=${1%/*} group=''
-    if [[ $1 == *:* ]]; then group=${1%%:*}: folder=${1%%:*}; fi
-    echo "$group$CACHE/${folder##*/}/${name%.*}.parquet"
 }
 
 workflow() { # workflow FOLDER CORES [arguments...]: snakemake; guard.py ends all that it has started, and keeps a second one out

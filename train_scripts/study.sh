@@ -16,10 +16,8 @@
 #
 # settings (environment)
 set -euo pipefail
-caller=$PWD
-cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 # shellcheck source=train_scripts/common.sh
-source train_scripts/common.sh
+source "$(dirname "$(readlink -f "$0")")/common.sh"
 mode=${1:-}
 study=${2:-}
 case $mode in -h | --help | '') start '' "$mode" ;; esac

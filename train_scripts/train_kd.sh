@@ -22,10 +22,8 @@
 #
 # settings (environment)
 set -euo pipefail
-caller=$PWD
-cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 # shellcheck source=train_scripts/common.sh
-source train_scripts/common.sh
+source "$(dirname "$(readlink -f "$0")")/common.sh"
 start "make_weight teacher pretrain finetune cache train baseline test report convert quantise latency demo" "$@"
 paths_of_caller DATADIR TEACHER_CONFIG CLASSES PRETRAINED WEIGHTS VENV
 lists_of_caller TRAIN_FILES TEACHER_WEIGHTS
@@ -60,85 +58,16 @@ DDP_NGPUS=${DDP_NGPUS:-1}             # number of GPUs for DDP training
 JETS=${JETS:-1000}                    # training jets of each class in the demo
 export VENV=${VENV:-$PWD/.venv}       # where to install weaver if the active environment has none
 
-need_numbers DDP_NGPUS WEIGHT_BITS JETS SEED TEACHER_SEED
-need_choice RESTART no yes changed
-need_choice LABELS no yes
-need_choice KD_ENSEMBLE probabilities logits
-need_files TEACHER_CONFIG CLASSES PRETRAINED WEIGHTS
-case $mode in
-    train | baseline | convert | quantise) once_for_each STUDENT SEED ;;
-    teacher | pretrain | finetune) once_for_each TEACHER_SEED ;;
-esac
-choose datasets "$DATASET" DATASET
-TEACHER=${TEACHER:-$default_teacher} TEACHER_TIER=${TEACHER_TIER:-$default_teacher_tier}
-need_tier "$TIER" "$DATASET"
-need_tier "$TEACHER_TIER" "$DATASET"
-student_config=${data_config}_$TIER.yaml teacher_config=${TEACHER_CONFIG:-${data_config}_$TEACHER_TIER.yaml}
-if [[ $TRAIN_FILES ]]; then read -ra data_train <<<"$TRAIN_FILES"; fi
-choose models "$TEACHER" TEACHER
-teacher_network=$network teacher_head=$head
-teacher_options=("${options[@]}") teacher_training=("${training[@]}") teacher_cuda=("${cuda[@]}")
-for student in $STUDENT; do choose models "$student" STUDENT; done
-validation=student.yaml unlabelled=()
-if [[ $LABELS == no ]]; then # the best epoch is then the one that agrees best with the teacher
-    validation=paired.yaml unlabelled=(--unlabelled) kd_alpha=1.0
-fi
+# shellcheck source=train_scripts/settings.sh
+source train_scripts/settings.sh
 
-# names of runs, and the checkpoints of the teacher
-teacher_name() { echo "${DATASET}_${TEACHER}_${TEACHER_TIER}_seed$1$COMMENT"; } # teacher_name SEED
-student_name() { echo "${RUN:-${DATASET}_${1}_${TIER}_${2}_seed$3$COMMENT}"; }  # student_name STUDENT kd|baseline SEED
-best() { echo "training/$1/net_best_epoch_state.pt"; }                          # best RUN
-teacher_run=${RUN:-$(teacher_name "${TEACHER_SEED%% *}")}
-latency_run=${DATASET}_latency_${TEACHER}_${TEACHER_TIER}_${STUDENT// /_}_$TIER$COMMENT
-CACHE=${CACHE:-cache/$(teacher_name "${TEACHER_SEED// /+}")_$TIER}
-read -ra teachers <<<"$TEACHER_WEIGHTS"
-if [[ -f $TEACHER_WEIGHTS ]]; then teachers=("$TEACHER_WEIGHTS"); fi # its path may have spaces
-if [[ ! $TEACHER_WEIGHTS ]]; then for seed in $TEACHER_SEED; do teachers+=("$(best "$(teacher_name "$seed")")"); done; fi
-
-# shellcheck source=train_scripts/setup.sh
-if [[ ! $dry_run ]]; then source train_scripts/setup.sh; fi
-find_devices
-kd=(python -m kd_trainer)
-sample=(--data-train "${data_train[@]}" --data-val "${data_val[@]}" "${data_options[@]}" --no-remake-weights
-    --samples-per-epoch $((samples_per_epoch / DDP_NGPUS)) --samples-per-epoch-val "$samples_per_epoch_val"
-    --num-epochs "$epochs" --optimizer ranger "${device[@]}")
-seeded=(-o restart "'$RESTART'" -o seed)
-weaver_teacher=("${weaver[@]}" "${sample[@]}" "${teacher_training[@]}" "${teacher_cuda[@]}")
-weaver_student=("${weaver[@]}" "${sample[@]}" "${training[@]}" "${cuda[@]}")
-
-check() { run "${kd[@]}" check "${@/#/--data-config=}" "${data_train[@]}" "${data_val[@]}"; } # check CONFIG...
-
-own_data() { # own_data CONFIG RUN: the data config of a training on labels, with sampling weights: RUN/student.yaml
-    check "$1"
-    run "${kd[@]}" pair --student "$1" --weights "${WEIGHTS:-$teacher_config}" -o "training/$2"
-}
-
-paired_data() { # paired_data FOLDER: student.yaml, and paired.yaml with the inputs of the teacher
-    for weights in "${teachers[@]}"; do
-        [[ $dry_run || -f $weights ]] ||
-            fail "there is no teacher at $weights: train one (./train_kd.sh teacher) or name one (TEACHER_WEIGHTS=...)"
-        if [[ ! $TEACHER_WEIGHTS ]]; then need_trained "$(basename "${weights%/*}")"; fi
-    done
-    check "$student_config" "$teacher_config"
-    run "${kd[@]}" pair --student "$student_config" --teacher "$teacher_config" --weights "${WEIGHTS:-$teacher_config}" \
-        ${CLASSES:+--classes "$CLASSES"} "${unlabelled[@]}" -o "$1"
-}
-
-soft_targets() { # soft_targets PAIRED [arguments...]: make those of the teachers, or look at them
-    local members=()
-    for weights in "${teachers[@]}"; do members+=(--network "$teacher_network" --weights "$weights" "${teacher_options[@]}"); done
-    run "${kd[@]}" cache --paired "$1" "${members[@]}" --ensemble "$KD_ENSEMBLE" --output "$CACHE" "${@:2}" "${data_train[@]}"
-}
-
-predict() { # predict NAME RUN CONFIG WEIGHTS NETWORK [arguments...], if it is trained
+predict() { # predict LABEL RUN CONFIG WEIGHTS NETWORK [arguments...], if it is trained
     if [[ ! $dry_run && ! -f $4 ]]; then
         [[ ! $PREDICT ]] || fail "there is no $4: train it first"
         echo "train_kd.sh: there is no $4, so it is left out" >&2 && return
     fi
     predicted=yes
-    if [[ $4 == "training/$2/"* ]]; then need_trained "$2"; fi
-    into "$2"
-    split_options "${@:6}"
+    reuse "$2" "$4" "${@:6}"
     run weaver --predict --data-test "${data_test[@]}" --data-config "$3" --num-workers 1 "${training[@]}" "${device[@]}" \
         --network-config networks/supervised.py -o network "$(quoted "$5")" "${net_options[@]}" --model-prefix "$4" \
         --predict-output "$PWD/training/$2/pred.root" --log-file "logs/$2/test.log" "${others[@]}"
@@ -146,9 +75,7 @@ predict() { # predict NAME RUN CONFIG WEIGHTS NETWORK [arguments...], if it is t
 }
 
 export_onnx() { # export_onnx RUN CONFIG WEIGHTS NETWORK [arguments...]
-    if [[ $3 == "training/$1/"* ]]; then need_trained "$1"; fi
-    into "$1"
-    split_options "${@:5}"
+    reuse "$1" "$3" "${@:5}"
     run weaver --data-config "$2" --network-config "$4" "${net_options[@]}" --model-prefix "$3" \
         --export-onnx "training/$1/model.onnx" --log-file "logs/$1/convert.log" "${others[@]}"
     run "${kd[@]}" deploy "training/$1" "${data_test[@]}" --network "$4" "${net_options[@]}" --weights "$3" --data-config "$2" \
@@ -158,45 +85,34 @@ export_onnx() { # export_onnx RUN CONFIG WEIGHTS NETWORK [arguments...]
 set -- "${arguments[@]}"
 case $mode in
     make_weight)
-        if ! grep -q '^ *reweight_method:' "$teacher_config"; then
-            echo "$teacher_config asks for no sampling weights: nothing to do" && exit
-        fi
+        grep -q '^ *reweight_method:' "$teacher_config" || finish "$teacher_config asks for no sampling weights: nothing to do"
         check "$teacher_config"
         run "${weaver[@]}" --print --custom-functions train_scripts/whole.py --data-train "${data_train[@]#*:}" "${data_val[@]}" \
             --data-config "$teacher_config" "${data_options[@]}" --network-config "$teacher_network" "${teacher_options[@]}" "${device[@]}" \
             --model-prefix "training/$teacher_run/net" --log-file "logs/$teacher_run/make_weight.log" "$@"
         ;;
     teacher)
-        if [[ $TEACHER_WEIGHTS ]]; then echo "TEACHER_WEIGHTS=$TEACHER_WEIGHTS is the teacher: nothing to train" && exit; fi
-        own_data "$teacher_config" "$teacher_run"
-        into "$teacher_run"
-        run "${weaver_teacher[@]}" "${outputs[@]}" --data-config "training/$teacher_run/student.yaml" \
-            --network-config networks/supervised.py -o network "$(quoted "$teacher_network")" "${teacher_options[@]}" \
-            "${seeded[@]}" "$TEACHER_SEED" "$@"
-        need_trained "$teacher_run"
+        [[ ! $TEACHER_WEIGHTS ]] || finish "TEACHER_WEIGHTS=$TEACHER_WEIGHTS is the teacher: nothing to train"
+        called "$teacher_run"
+        own_data "$teacher_config"
+        train "${weaver_teacher[@]}" "${outputs[@]}" --data-config "training/$name/student.yaml" \
+            --network-config networks/supervised.py -o network "${teacher_model[@]}" "$@"
         ;;
     pretrain)
-        name=${RUN:-${teacher_run}_pretrained}
+        called "${RUN:-${teacher_run}_pretrained}"
         run "${kd[@]}" unlabelled --data-config "$teacher_config" -o "training/$name/unlabelled.yaml"
         check "training/$name/unlabelled.yaml"
-        into "$name"
-        run "${weaver_teacher[@]}" "${outputs[@]}" --data-config "training/$name/unlabelled.yaml" \
-            --network-config networks/contrastive.py -o encoder "$(quoted "$teacher_network")" "${teacher_options[@]}" \
-            "${seeded[@]}" "$TEACHER_SEED" "$@"
-        need_trained "$name"
+        train "${weaver_teacher[@]}" "${outputs[@]}" --data-config "training/$name/unlabelled.yaml" \
+            --network-config networks/contrastive.py -o encoder "${teacher_model[@]}" "$@"
         echo "to go on with labels: PRETRAINED=$(best "$name") ./train_kd.sh finetune"
         ;;
-    finetune)
+    finetune) # rates and epochs of arXiv 2407.08682: the new output layer learns 50 times faster than the rest
         [[ $PRETRAINED ]] || fail "finetune starts from a checkpoint: name it with PRETRAINED=..."
-        name=${RUN:-${teacher_run}_finetuned}
-        own_data "$teacher_config" "$name"
-        into "$name"
-        # rates and epochs of arXiv 2407.08682: the new output layer learns 50 times faster than the rest
-        run "${weaver_teacher[@]}" "${outputs[@]}" --data-config "training/$name/student.yaml" --num-epochs 20 --lr-scheduler none \
+        called "${RUN:-${teacher_run}_finetuned}"
+        own_data "$teacher_config"
+        train "${weaver_teacher[@]}" "${outputs[@]}" --data-config "training/$name/student.yaml" --num-epochs 20 --lr-scheduler none \
             --start-lr 1.6e-4 --optimizer-option lr_mult "('$teacher_head', 50)" --network-config networks/finetune.py \
-            -o encoder "$(quoted "$teacher_network")" "${teacher_options[@]}" -o pretrained "$(quoted "$PRETRAINED")" \
-            "${seeded[@]}" "$TEACHER_SEED" "$@"
-        need_trained "$name"
+            -o encoder "${teacher_model[@]}" -o pretrained "$(quoted "$PRETRAINED")" "$@"
         echo "to teach with it: TEACHER_WEIGHTS=$(best "$name")"
         ;;
     cache)
@@ -204,33 +120,21 @@ case $mode in
         paired_data "$CACHE"
         soft_targets "$CACHE/paired.yaml" "$@"
         ;;
-    train) # with the soft targets of CACHE, if they are there, or with the teacher
-        name=$(student_name "$STUDENT" kd "$SEED") config=training/$name/paired.yaml cached=()
+    train)
+        called "$student_run"
         paired_data "training/$name"
-        if [[ -f $CACHE/cached.yaml ]]; then
-            soft_targets "$config" --check ||
-                fail "the soft targets in $CACHE are not those of this teacher and these files: ./train_kd.sh cache, or CACHE=none"
-            cached=(-o kd_cache "$(quoted "$config")" --data-train)
-            for file in "${data_train[@]}"; do cached+=("$(in_cache "$file")"); done
-            config=$CACHE/cached.yaml
-        fi
-        into "$name"
-        run "${weaver_student[@]}" "${outputs[@]}" --data-config "$config" --data-config-val "training/$name/$validation" \
-            --data-config-test "$student_config" --network-config networks/distill.py \
-            -o student "$(quoted "$network")" "${options[@]}" "${seeded[@]}" "$SEED" -o teacher "$(quoted "$teacher_network")" \
-            -o teacher_options "$(as_dict "${teacher_options[@]}")" -o teacher_weights "$(quoted "${teachers[@]}")" \
-            -o kd_ensemble "'$KD_ENSEMBLE'" -o kd_alpha "${KD_ALPHA:-$kd_alpha}" \
+        cached_data
+        train "${weaver_student[@]}" "${outputs[@]}" --data-config "$config" --data-config-val "training/$name/$validation" \
+            --data-config-test "$student_config" --network-config networks/distill.py -o student "${student_model[@]}" \
+            -o teacher "$(quoted "$teacher_network")" -o teacher_options "$(as_dict "${teacher_options[@]}")" \
+            -o teacher_weights "$(quoted "${teachers[@]}")" -o kd_ensemble "'$KD_ENSEMBLE'" -o kd_alpha "${KD_ALPHA:-$kd_alpha}" \
             -o kd_temperature "${KD_TEMPERATURE:-$kd_temperature}" "${cached[@]}" "$@"
-        need_trained "$name"
         ;;
     baseline)
-        name=$(student_name "$STUDENT" baseline "$SEED")
-        own_data "$student_config" "$name"
-        into "$name"
-        run "${weaver_student[@]}" "${outputs[@]}" --data-config "training/$name/student.yaml" \
-            --network-config networks/distill.py -o student "$(quoted "$network")" "${options[@]}" -o kd_alpha 0.0 \
-            "${seeded[@]}" "$SEED" "$@"
-        need_trained "$name"
+        called "$(student_name "$STUDENT" baseline "$SEED")"
+        own_data "$student_config"
+        train "${weaver_student[@]}" "${outputs[@]}" --data-config "training/$name/student.yaml" --network-config networks/distill.py \
+            -o student "${student_model[@]}" -o kd_alpha 0.0 "$@"
         ;;
     test) # arguments -o are those of the students
         run "${kd[@]}" check --data-config "$student_config" --data-config "$teacher_config" "${data_test[@]}"
@@ -253,11 +157,7 @@ case $mode in
         taggers=() pairs=()
         if [[ -f training/$teacher_run/pred.root ]]; then taggers=("teacher=training/$teacher_run/pred.root"); fi
         for student in $STUDENT; do
-            for kind in kd baseline; do
-                files=''
-                for seed in $SEED; do files+=,training/$(student_name "$student" "$kind" "$seed")/pred.root; done
-                taggers+=("$student ${kind/kd/distilled}=${files#,}")
-            done
+            taggers+=("$student distilled=$(predictions "$student" kd)" "$student baseline=$(predictions "$student" baseline)")
             pairs+=("$student distilled=$student baseline")
         done
         if [[ -f training/$latency_run/latency.json ]]; then taggers+=(--latency "training/$latency_run/latency.json"); fi
@@ -265,18 +165,16 @@ case $mode in
             -o "training/${RUN:-${DATASET}_report$COMMENT}" "$@"
         ;;
     convert)
-        name=$(student_name "$STUDENT" kd "$SEED")
-        export_onnx "$name" "training/$name/student.yaml" "$(best "$name")" "$network" "${options[@]}" "$@"
+        export_onnx "$student_run" "training/$student_run/student.yaml" "$(best "$student_run")" "$network" "${options[@]}" "$@"
         ;;
     quantise)
-        name=$(student_name "$STUDENT" kd "$SEED")
-        tuned=${name}_quantised$(if ((WEIGHT_BITS != 7)); then echo "_${WEIGHT_BITS}bit"; fi)
+        tuned=${student_run}_quantised$(if ((WEIGHT_BITS != 7)); then echo "_${WEIGHT_BITS}bit"; fi)
         split_options "$@"
-        RUN=$name again convert "${net_options[@]}"
+        RUN=$student_run again convert "${net_options[@]}"
         RUN=$tuned again train -o student "'networks/quantised.py'" -o network "$(quoted "$network")" -o weight_bits "$WEIGHT_BITS" \
-            --load-model-weights "$(best "$name")" --num-epochs 5 --start-lr 1e-3 "$@"
+            --load-model-weights "$(best "$student_run")" --num-epochs 5 --start-lr 1e-3 "$@"
         RUN=$tuned again convert "${net_options[@]}"
-        run "${kd[@]}" quantise "training/$tuned" "${data_train[@]}" --before "training/$name" --test "${data_test[@]}" \
+        run "${kd[@]}" quantise "training/$tuned" "${data_train[@]}" --before "training/$student_run" --test "${data_test[@]}" \
             --weight-bits "$WEIGHT_BITS"
         ;;
     latency) # of the first seed

@@ -13,10 +13,8 @@
 #
 # settings (environment)
 set -euo pipefail
-caller=$PWD
-cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 # shellcheck source=train_scripts/common.sh
-source train_scripts/common.sh
+source "$(dirname "$(readlink -f "$0")")/common.sh"
 start "make_weight train convert" "$@"
 paths_of_caller DATADIR
 
@@ -31,14 +29,10 @@ need_numbers DDP_NGPUS SEED
 need_choice RESTART no yes changed
 choose datasets JetClassII DATASET
 choose models Sophon MODEL
-# shellcheck source=train_scripts/setup.sh
-if [[ ! $dry_run ]]; then source train_scripts/setup.sh; fi
-find_devices
-name=JetClassII_Sophon$COMMENT
+prepare
+called "JetClassII_Sophon$COMMENT"
 config=${data_config}_full.yaml
-if [[ $mode != convert ]]; then
-    run python -m kd_trainer check --data-config "$config" "${data_train[@]}" "${data_val[@]}"
-fi
+if [[ $mode != convert ]]; then check "$config"; fi
 
 case $mode in
     make_weight)
@@ -47,13 +41,9 @@ case $mode in
             --model-prefix "training/$name/net" --log-file "logs/$name/make_weight.log" "${arguments[@]}"
         ;;
     train)
-        into "$name"
-        run "${weaver[@]}" --no-remake-weights --data-train "${data_train[@]}" --data-val "${data_val[@]}" \
-            --data-config "$config" "${data_options[@]}" --samples-per-epoch $((samples_per_epoch / DDP_NGPUS)) \
-            --samples-per-epoch-val "$samples_per_epoch_val" --num-epochs "$epochs" --optimizer ranger "${training[@]}" "${cuda[@]}" \
-            "${device[@]}" --network-config networks/supervised.py -o network "$(quoted "$network")" "${options[@]}" \
-            -o seed "$SEED" -o restart "'$RESTART'" "${outputs[@]}" "${arguments[@]}"
-        need_trained "$name"
+        train "${weaver[@]}" "${sample[@]}" "${training[@]}" "${cuda[@]}" "${outputs[@]}" --data-config "$config" \
+            --network-config networks/supervised.py -o network "$(quoted "$network")" "${options[@]}" \
+            "${seeded[@]}" "$SEED" "${arguments[@]}"
         ;;
     convert)
         need_trained "$name"

@@ -15,10 +15,8 @@
 #
 # settings (environment)
 set -euo pipefail
-caller=$PWD
-cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 # shellcheck source=train_scripts/common.sh
-source train_scripts/common.sh
+source "$(dirname "$(readlink -f "$0")")/common.sh"
 start "pretrain finetune linear scratch scan" "$@"
 paths_of_caller DATADIR PRETRAIN_DATADIR PRETRAINED WEIGHTS
 if [[ $mode == scan ]]; then FRACTION=${FRACTION:-0.01 0.03 0.1 0.3 1} SEED=${SEED:-1 2 3}; fi
@@ -81,14 +79,7 @@ from=_from_${PRETRAIN_DATASET}_$PRETRAIN_FRACTION
 if [[ $PRETRAINED || $mode == scratch ]]; then from=''; fi
 pretrained=${PRETRAINED:-training/$pretrained_name/net_best_epoch_state.pt}
 
-# shellcheck source=train_scripts/setup.sh
-if [[ ! $dry_run ]]; then source train_scripts/setup.sh; fi
-find_devices
-kd=(python -m kd_trainer)
-sample=(--data-train "${data_train[@]}" --data-val "${data_val[@]}" "${data_options[@]}" --no-remake-weights
-    --samples-per-epoch $((samples_per_epoch / DDP_NGPUS)) --samples-per-epoch-val "$samples_per_epoch_val"
-    --num-epochs "$epochs" --optimizer ranger "${device[@]}")
-seeded=(-o restart "'$RESTART'" -o seed)
+prepare
 encoder=(-o encoder "$(quoted "$network")" "${options[@]}" "${cuda[@]}")
 if [[ ${unlabelled_config:-} ]]; then # a network that is pre-trained with one has to fit the other
     run "${kd[@]}" unlabelled --data-config "$unlabelled_config" --same-inputs-as "$config"
@@ -97,22 +88,20 @@ fi
 set -- "${arguments[@]}"
 case $mode in
     pretrain)
-        name=${RUN:-$pretrained_name}
-        into "$name"
+        called "${RUN:-$pretrained_name}"
         run "${kd[@]}" subset --data-config "$unlabelled_config" --unlabelled --fraction "$PRETRAIN_FRACTION" 1 \
             -o "training/$name/unlabelled" --files "${data_train[@]}"
         run "${kd[@]}" check --data-config "training/$name/unlabelled_1.yaml" "${data_train[@]}" "${data_val[@]}"
         read -ra more <<<"$PRETRAIN_ARGS"
-        run "${weaver[@]}" "${sample[@]}" "${outputs[@]}" "${training[@]}" \
+        train "${weaver[@]}" "${sample[@]}" "${outputs[@]}" "${training[@]}" \
             --data-config "training/$name/unlabelled_$PRETRAIN_FRACTION.yaml" \
             --data-config-val "training/$name/unlabelled_1.yaml" --network-config networks/contrastive.py \
             "${encoder[@]}" "${seeded[@]}" "${PRETRAIN_SEED/each/$SEED}" "$@" "${more[@]}"
-        need_trained "$name"
         go_on="${RUN:+PRETRAINED=training/$RUN/net_best_epoch_state.pt }train_scripts/train_ssl.sh finetune"
         [[ $dry_run ]] || echo "to go on with labels, with the same settings: $go_on"
         ;;
     scratch | linear | finetune)
-        name=${RUN:-${DATASET}_${MODEL}_${TIER}_$mode${from}_${FRACTION}_seed$SEED$COMMENT}
+        called "${RUN:-${DATASET}_${MODEL}_${TIER}_$mode${from}_${FRACTION}_seed$SEED$COMMENT}"
         start_lr=$(sed -n 's/.*--start-lr \([^ ]*\).*/\1/p' <<<"${training[*]}")
         case $mode in
             scratch) from_encoder=() ;;
@@ -125,17 +114,15 @@ case $mode in
         esac
         [[ $mode == scratch || $PRETRAINED ]] || is_trained "$pretrained_name" ||
             fail "there is no complete training/$pretrained_name: train_ssl.sh pretrain, or name a checkpoint (PRETRAINED=...)"
-        into "$name"
         run rm -f "training/$name/pred.root" # that of an earlier training
         run "${kd[@]}" subset --data-config "$config" ${WEIGHTS:+--weights "$WEIGHTS"} --fraction "$FRACTION" 1 \
             -o "training/$name/labelled" --files "${data_train[@]}"
         run "${kd[@]}" check --data-config "$config" "${data_train[@]}" "${data_val[@]}" "${data_test[@]}"
         # one schedule for all starts; weaver's default would not let the rate of the encoder decay
-        run "${weaver[@]}" "${sample[@]}" "${outputs[@]}" "${training[@]}" --lr-scheduler flat+cos --warmup-steps 0 \
+        train "${weaver[@]}" "${sample[@]}" "${outputs[@]}" "${training[@]}" --lr-scheduler flat+cos --warmup-steps 0 \
             --data-config "training/$name/labelled_$FRACTION.yaml" --data-config-val "training/$name/labelled_1.yaml" \
             --data-config-test "$config" --data-test "${data_test[@]}" --predict-output "$PWD/training/$name/pred.root" \
             --network-config networks/finetune.py "${encoder[@]}" "${from_encoder[@]}" "${seeded[@]}" "$SEED" "$@"
-        need_trained "$name"
         [[ $dry_run ]] || echo "$name: training/$name/pred.root"
         ;;
     scan)

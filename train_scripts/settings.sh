@@ -1,0 +1,96 @@
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154
+# Sourced by train_kd.sh: checks its settings, and sets what follows from them: data configs, models, names, checkpoints.
+
+need_numbers DDP_NGPUS WEIGHT_BITS JETS SEED TEACHER_SEED
+need_choice RESTART no yes changed
+need_choice LABELS no yes
+need_choice KD_ENSEMBLE probabilities logits
+need_files TEACHER_CONFIG CLASSES PRETRAINED WEIGHTS
+case $mode in
+    train | baseline | convert | quantise) once_for_each STUDENT SEED ;;
+    teacher | pretrain | finetune) once_for_each TEACHER_SEED ;;
+esac
+
+choose datasets "$DATASET" DATASET
+TEACHER=${TEACHER:-$default_teacher} TEACHER_TIER=${TEACHER_TIER:-$default_teacher_tier}
+need_tier "$TIER" "$DATASET"
+need_tier "$TEACHER_TIER" "$DATASET"
+student_config=${data_config}_$TIER.yaml teacher_config=${TEACHER_CONFIG:-${data_config}_$TEACHER_TIER.yaml}
+if [[ $TRAIN_FILES ]]; then read -ra data_train <<<"$TRAIN_FILES"; fi
+choose models "$TEACHER" TEACHER
+teacher_network=$network teacher_head=$head
+teacher_options=("${options[@]}") teacher_training=("${training[@]}") teacher_cuda=("${cuda[@]}")
+for student in $STUDENT; do choose models "$student" STUDENT; done
+validation=student.yaml unlabelled=()
+if [[ $LABELS == no ]]; then # the best epoch is then the one that agrees best with the teacher
+    validation=paired.yaml unlabelled=(--unlabelled) kd_alpha=1.0
+fi
+
+teacher_name() { echo "${DATASET}_${TEACHER}_${TEACHER_TIER}_seed$1$COMMENT"; } # teacher_name SEED
+student_name() { echo "${RUN:-${DATASET}_${1}_${TIER}_${2}_seed$3$COMMENT}"; }  # student_name STUDENT kd|baseline SEED
+best() { echo "training/$1/net_best_epoch_state.pt"; }                          # best RUN
+teacher_run=${RUN:-$(teacher_name "${TEACHER_SEED%% *}")}
+student_run=$(student_name "$STUDENT" kd "$SEED")
+latency_run=${DATASET}_latency_${TEACHER}_${TEACHER_TIER}_${STUDENT// /_}_$TIER$COMMENT
+CACHE=${CACHE:-cache/$(teacher_name "${TEACHER_SEED// /+}")_$TIER}
+read -ra teachers <<<"$TEACHER_WEIGHTS" # their checkpoints
+if [[ -f $TEACHER_WEIGHTS ]]; then teachers=("$TEACHER_WEIGHTS"); fi # its path may have spaces
+if [[ ! $TEACHER_WEIGHTS ]]; then for seed in $TEACHER_SEED; do teachers+=("$(best "$(teacher_name "$seed")")"); done; fi
+
+prepare
+teacher_model=("$(quoted "$teacher_network")" "${teacher_options[@]}") student_model=("$(quoted "$network")" "${options[@]}")
+weaver_teacher=("${weaver[@]}" "${sample[@]}" "${teacher_training[@]}" "${teacher_cuda[@]}" "${seeded[@]}" "$TEACHER_SEED")
+weaver_student=("${weaver[@]}" "${sample[@]}" "${training[@]}" "${cuda[@]}" "${seeded[@]}" "$SEED")
+
+predictions() { # predictions STUDENT kd|baseline: those of all seeds
+    for seed in $SEED; do echo "training/$(student_name "$1" "$2" "$seed")/pred.root"; done | paste -sd ,
+}
+
+need_whole() { # need_whole CHECKPOINT: if a training here made it, that has to be complete
+    local made=${1#training/}
+    if [[ $made != "$1" ]]; then need_trained "${made%/*}"; fi
+}
+
+reuse() { # reuse RUN CHECKPOINT [arguments...]: before a command that reads it; sets `net_options` and `others`
+    need_whole "$2"
+    into "$1"
+    split_options "${@:3}"
+}
+
+own_data() { # own_data CONFIG: the data config of the run on labels, with sampling weights: student.yaml
+    check "$1"
+    run "${kd[@]}" pair --student "$1" --weights "${WEIGHTS:-$teacher_config}" -o "training/$name"
+}
+
+paired_data() { # paired_data FOLDER: student.yaml, and paired.yaml with the inputs of the teacher
+    for weights in "${teachers[@]}"; do
+        [[ $dry_run || -f $weights ]] ||
+            fail "there is no teacher at $weights: train one (./train_kd.sh teacher) or name one (TEACHER_WEIGHTS=...)"
+        need_whole "$weights"
+    done
+    check "$student_config" "$teacher_config"
+    run "${kd[@]}" pair --student "$student_config" --teacher "$teacher_config" --weights "${WEIGHTS:-$teacher_config}" \
+        ${CLASSES:+--classes "$CLASSES"} "${unlabelled[@]}" -o "$1"
+}
+
+soft_targets() { # soft_targets PAIRED [arguments...]: make those of the teachers, or look at them
+    local members=()
+    for weights in "${teachers[@]}"; do members+=(--network "$teacher_network" --weights "$weights" "${teacher_options[@]}"); done
+    run "${kd[@]}" cache --paired "$1" "${members[@]}" --ensemble "$KD_ENSEMBLE" --output "$CACHE" "${@:2}" "${data_train[@]}"
+}
+
+in_cache() { # in_cache PATTERN: that of the files in CACHE which kd_trainer cache makes of its files
+    local name=${1##*/} folder=${1%/*} group=''
+    if [[ $1 == *:* ]]; then group=${1%%:*}: folder=${1%%:*}; fi
+    echo "$group$CACHE/${folder##*/}/${name%.*}.parquet"
+}
+
+cached_data() { # sets `config` and `cached`, weaver's arguments: the soft targets of CACHE, if they are there, else the teacher
+    config=training/$name/paired.yaml cached=()
+    if [[ ! -f $CACHE/cached.yaml ]]; then return; fi
+    soft_targets "$config" --check ||
+        fail "the soft targets in $CACHE are not those of this teacher and these files: ./train_kd.sh cache, or CACHE=none"
+    cached=(-o kd_cache "$(quoted "$config")" --data-train)
+    for file in "${data_train[@]}"; do cached+=("$(in_cache "$file")"); done
+    config=$CACHE/cached.yaml
+}
