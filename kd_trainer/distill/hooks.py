@@ -1,5 +1,6 @@
 """What `networks/distill.py` hands to weaver."""
 
+import argparse
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -11,12 +12,13 @@ from weaver.utils.dataset import DataConfig
 
 from kd_trainer.cache.cached_teacher import CachedTeacher, reads_cache
 from kd_trainer.classes import is_unlabelled, names_of
-from kd_trainer.configs import has_teacher, student_view, teacher_view
+from kd_trainer.configs import has_teacher, load, student_view, teacher_view
 from kd_trainer.distill import loop
 from kd_trainer.distill.embedding import attach
 from kd_trainer.distill.loop import Verify
 from kd_trainer.distill.loss import DistillationLoss
 from kd_trainer.distill.losses import check_classes
+from kd_trainer.distill.mixture import UNLABELLED, Mixture, mixed
 from kd_trainer.distill.options import EMBEDDING_WITH_CACHE, Options
 from kd_trainer.distill.schedule import Schedule
 from kd_trainer.errors import InputError
@@ -26,6 +28,7 @@ from kd_trainer.teacher.memory import RememberingTeacher
 from kd_trainer.teacher.soft_targets import SoftTargetSource
 from kd_trainer.weaver_hooks import (
     Loader,
+    as_list,
     evaluates,
     files_of,
     hook,
@@ -87,7 +90,9 @@ def get_train_fn(
     except InputError as error:
         return loud(_refuse_to_train(error))  # a prediction needs neither teacher nor labels
     teacher, verify = _soft_targets(data_config, options) if options.teacher is not None else (None, None)
-    return trains(loop.train_fn(teacher, options.student), functools.partial(loop.check_setup, verify))
+    looks = {"train": verify, UNLABELLED: _verify_unlabelled(options)}
+    check = functools.partial(loop.check_setup, {name: look for name, look in looks.items() if look})
+    return trains(loop.train_fn(teacher, options.student), check, functools.partial(_with_unlabelled, options))
 
 
 @hook(Options)
@@ -128,6 +133,28 @@ def _soft_targets(data_config: DataConfig, options: Options) -> tuple[SoftTarget
         raise InputError("the data config reads the soft targets of a cache: name its paired.yaml with -o kd_cache")
     ensemble = load_ensemble(options.teachers(), data_config, options.kd_ensemble, options.kd_embed_weight > 0)
     return (RememberingTeacher(ensemble, options.kd_memory * 1e6) if options.kd_memory > 0 else ensemble), None
+
+
+def _with_unlabelled(options: Options, loader: Loader, args: argparse.Namespace) -> Loader | Mixture:
+    """Weaver's training loader, with the jets without labels if there are some."""
+    if not options.kd_unlabelled:
+        return loader
+    return mixed(
+        loader,
+        args,
+        files=as_list(options.kd_unlabelled),
+        config=str(options.kd_unlabelled_config),
+        fraction=options.kd_unlabelled_fraction,
+    )
+
+
+def _verify_unlabelled(options: Options) -> Verify | None:
+    """What looks at the cache of the jets without labels."""
+    if not options.kd_unlabelled_cache:
+        return None
+    config = DataConfig(print_info=False, **load(str(options.kd_unlabelled_config)))
+    as_cache = dataclasses.replace(options, kd_cache=options.kd_unlabelled_cache)
+    return _soft_targets(config, as_cache)[1]
 
 
 def _student_module(options: Options) -> ModuleType:

@@ -19,12 +19,13 @@ from kd_trainer.classes import is_unlabelled
 from kd_trainer.configs import PREFIX, has_teacher, student_view
 from kd_trainer.distill.embedding import matching_of, student_parameters
 from kd_trainer.distill.loss import DistillationLoss
+from kd_trainer.distill.mixture import LABELLED, Mixture
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate.monitor import epoch_metrics
 from kd_trainer.teacher.memory import RememberingTeacher
 from kd_trainer.teacher.prefetch import with_soft_targets
 from kd_trainer.teacher.soft_targets import SoftTargets, SoftTargetSource
-from kd_trainer.weaver_hooks import Loader, files_of, training_of
+from kd_trainer.weaver_hooks import Loader, files_of, loaders_of, training_of
 
 Verify = Callable[[Sequence[str]], None]  # looks at the paths of training files
 TeacherFor = Callable[[Loader], SoftTargetSource]
@@ -34,15 +35,16 @@ class StudentView:
     """A weaver loader as the student sees it: without the teacher's inputs.
 
     Jets without labels get the class that the teacher finds most likely: weaver's accuracy is the agreement with it.
+    Which jets of a batch have labels is laid down with its soft targets.
 
     Parameters
     ----------
     loader : DataLoader
-        Of a paired or of the student's own data config.
+        Of a paired or of the student's own data config, or a `Mixture` of two.
     teacher : callable (X, device) -> SoftTargets, or None
     device : torch.device
-    lay_down : callable of SoftTargets
-        Gets those of each batch before the student gets its inputs.
+    lay_down : callable of SoftTargets and a (N,) bool tensor
+        Gets those of each batch before the student gets its inputs, and which of its jets have labels.
     steps : int or None
         Batches of an epoch; None for all of the loader.
     """
@@ -52,7 +54,7 @@ class StudentView:
         loader: Loader,
         teacher: SoftTargetSource | None = None,
         device: torch.device | None = None,
-        lay_down: Callable[[SoftTargets], None] = lambda targets: None,
+        lay_down: Callable[[SoftTargets, torch.Tensor], None] = lambda targets, labelled: None,
         steps: int | None = None,
     ) -> None:
         self.loader = loader
@@ -67,11 +69,13 @@ class StudentView:
             for X, y, Z in self.loader:
                 yield _of_student(X), y, Z
             return
-        labels = self.dataset.config.labels
+        unlabelled = is_unlabelled(self.dataset.config.labels)
         for (X, y, Z), targets in with_soft_targets(islice(self.loader, self.steps), self.teacher, self.device):
-            self.lay_down(targets)
-            if is_unlabelled(labels):
-                y = {name: targets.logits.argmax(dim=1) for name in y}
+            labelled = y.pop(LABELLED, torch.full((len(targets.logits),), not unlabelled))
+            self.lay_down(targets, labelled)
+            if not labelled.all():
+                guess, known = targets.logits.argmax(dim=1), labelled.to(targets.logits.device)
+                y = {name: torch.where(known, label.to(guess), guess) for name, label in y.items()}
             yield _of_student(X), y, Z
 
 
@@ -99,8 +103,8 @@ def train_fn(teacher: SoftTargetSource | None, student_name: str) -> Callable[..
             keep_memory(kwargs["extra_args"], "training", teacher, dev)
             begun.append(True)
 
-        def lay_down(targets: SoftTargets) -> None:
-            loss_func.soft_targets = targets
+        def lay_down(targets: SoftTargets, labelled: torch.Tensor) -> None:
+            loss_func.soft_targets, loss_func.labelled = targets, labelled
 
         loss_func.start_epoch(epoch)
         view = StudentView(loader, teacher, dev, lay_down, kwargs.get("steps_per_epoch"))
@@ -157,12 +161,16 @@ def _instead_of_labels(loader: Loader, for_training: bool, teacher_for: TeacherF
     return None
 
 
-def check_setup(verify: Verify | None, train_loader: Loader, extra_args: dict[str, Any]) -> None:
-    """Look at everything that a training needs before its first batch; InputError says what is wrong."""
+def check_setup(verify: Mapping[str, Verify], train_loader: Loader | Mixture, extra_args: dict[str, Any]) -> None:
+    """Look at everything that a training needs before its first batch; InputError says what is wrong.
+
+    `verify` looks at the files of a loader of the training, by its name in a `Mixture`.
+    """
     if extra_args["args"].regression_mode:
         raise InputError("distillation is for classification: run weaver without --regression-mode")
-    if verify:
-        verify(files_of(train_loader))
+    for name, loader in loaders_of(train_loader).items():
+        if name in verify:
+            verify[name](files_of(loader))
     config = extra_args["val_loader"].dataset.config
     if is_unlabelled(config.labels) and not has_teacher(config):
         raise InputError(

@@ -1,7 +1,8 @@
 """The loss object that weaver's loop calls."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,14 +14,16 @@ from kd_trainer.errors import InputError
 from kd_trainer.teacher.soft_targets import SoftTargets
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # of logits (N, K) and labels (N,)
+Part = tuple[str, torch.Tensor, int]  # name, mean, number of jets
 
 
 class DistillationLoss(nn.Module):
-    """(1 - alpha) task loss + alpha soft-target loss + embed_weight embedding loss in training.
+    """(1 - alpha) task loss + alpha soft-target loss for a jet with a label, the soft-target loss for one without.
 
-    In evaluation it is the task loss alone. What the teacher says of a batch is laid down in `soft_targets` before
-    weaver calls the loss, which uses it once: a training batch without soft targets is an error, never a batch trained
-    on labels alone.
+    It is the mean over the jets of a batch; embed_weight times the embedding loss comes on top. In evaluation it is the
+    task loss alone. What the teacher says of a batch, and which jets have labels, is laid down in `soft_targets` and
+    `labelled` before weaver calls the loss, which uses it once: a training batch without soft targets is an error,
+    never a batch trained on labels alone.
 
     Parameters
     ----------
@@ -66,7 +69,7 @@ class DistillationLoss(nn.Module):
         self.needs_teacher = needs_teacher
         self.matching: Matching | None = None
         self.soft_targets: SoftTargets | None = None
-        self.sums: dict[str, float] = {}
+        self.labelled: torch.Tensor | None = None  # (N,) bool, on the CPU: of the same batch; None: all have labels
         self.start_epoch(0)
 
     def extra_repr(self) -> str:
@@ -87,11 +90,15 @@ class DistillationLoss(nn.Module):
         """Go into training mode, with the alpha and temperature of the epoch and without the sums of the last."""
         self.train()
         self.alpha, self.temperature = self.alphas(epoch), self.temperatures(epoch)
-        self.epoch, self.batch, self.jets, self.sums = epoch, 0, 0, {}
+        self.epoch, self.batch = epoch, 0
+        self.sums: dict[str, float] = {}
+        self.jets: dict[str, int] = {}
 
     def means(self) -> dict[str, float]:
-        """Means over the jets of the epoch: task loss, and with a teacher the others and the agreement of the two."""
-        return {name: total / self.jets for name, total in self.sums.items()}
+        """Means over the jets of the epoch: task loss of those with labels, and with a teacher the others and the
+        agreement of the two.
+        """  # fmt: skip
+        return {name: total / self.jets[name] for name, total in self.sums.items()}
 
     def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Scalar loss of logits (N, K) and labels (N,).
@@ -106,26 +113,42 @@ class DistillationLoss(nn.Module):
             return self.task_loss(logits, labels)
         with torch.autocast(logits.device.type, enabled=False):
             logits = logits.float()
-            parts = {"task_loss": self.training_loss(logits, labels)}
-            loss = parts["task_loss"]
             if self.needs_teacher:
-                targets = self._take_soft_targets(logits)
-                parts["kd_loss"] = self.soft_target_loss(
-                    student_logits=logits, teacher_logits=targets.logits, labels=labels, temperature=self.temperature
-                )
-                loss = (1 - self.alpha) * loss + self.alpha * parts["kd_loss"]
-                if self.embed_weight:
-                    if self.matching is None:
-                        raise RuntimeError("the student has no projection to the teacher's embedding")
-                    parts["embed_loss"] = EMBED_LOSSES[self.embed_loss](self.matching.take(), targets.embedding)
-                    loss = loss + self.embed_weight * parts["embed_loss"]
-                parts["agreement"] = agreement(logits, targets.logits)
-        self._add_up(loss, parts, len(labels))
+                loss, parts = self._taught(logits, labels)
+            else:
+                loss = self.training_loss(logits, labels)
+                parts = [("task_loss", loss, len(labels))]
+        self._add_up(loss, parts)
         return loss
 
-    def _take_soft_targets(self, logits: torch.Tensor) -> SoftTargets:
-        """What the teacher says of the batch, in fp32."""
+    def _taught(self, logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, list[Part]]:
+        """The loss with a teacher, and its parts."""
+        (theirs, embedding), labelled = self._take_soft_targets(logits)
+        loss, parts = logits.new_zeros(()), []
+        for has_label, rows in _kinds(labelled, logits.device):
+            of_kind = logits[rows]
+            jets = len(of_kind)
+            part = self.soft_target_loss(
+                student_logits=of_kind, teacher_logits=theirs[rows], labels=labels[rows], temperature=self.temperature
+            )
+            parts.append(("kd_loss", part, jets))
+            if has_label:
+                hard = self.training_loss(of_kind, labels[rows])
+                parts.insert(0, ("task_loss", hard, jets))
+                part = (1 - self.alpha) * hard + self.alpha * part
+            loss = loss + jets / len(labels) * part
+        if self.embed_weight:
+            if self.matching is None:
+                raise RuntimeError("the student has no projection to the teacher's embedding")
+            distance = EMBED_LOSSES[self.embed_loss](self.matching.take(), embedding)
+            loss = loss + self.embed_weight * distance
+            parts.append(("embed_loss", distance, len(labels)))
+        return loss, [*parts, ("agreement", agreement(logits, theirs), len(labels))]
+
+    def _take_soft_targets(self, logits: torch.Tensor) -> tuple[SoftTargets, torch.Tensor]:
+        """What the teacher says of the batch, in fp32, and which of its jets have labels."""
         targets, self.soft_targets = self.soft_targets, None
+        labelled, self.labelled = self.labelled, None
         if targets is None:
             raise InputError("a training batch came without soft targets: use weaver's training, not --lr-finder")
         if targets.logits.shape != logits.shape:
@@ -133,21 +156,31 @@ class DistillationLoss(nn.Module):
             raise InputError(
                 f"the teacher gives {classes} classes for {jets} jets, the student {logits.shape[1]} for {len(logits)}"
             )
+        labelled = torch.ones(len(logits), dtype=torch.bool) if labelled is None else labelled
+        if len(labelled) != len(logits):
+            raise InputError(f"which jets have labels is known of {len(labelled)} jets, the batch has {len(logits)}")
         embedding = None if targets.embedding is None else targets.embedding.float()
-        return SoftTargets(targets.logits.float(), embedding)
+        return SoftTargets(targets.logits.float(), embedding), labelled
 
-    def _add_up(self, loss: torch.Tensor, parts: Mapping[str, torch.Tensor], jets: int) -> None:
+    def _add_up(self, loss: torch.Tensor, parts: Sequence[Part]) -> None:
         """Add the parts of a batch to the sums; one transfer from the GPU also tells whether the loss is a number."""
-        value, *values = torch.stack([loss, *parts.values()]).detach().tolist()
+        value, *values = torch.stack([loss, *(part for _, part, _ in parts)]).detach().tolist()
         if not math.isfinite(value):
             raise InputError(
                 f"the loss is {value} in epoch {self.epoch}, batch {self.batch}: training stopped; "
                 "look for NaN in the inputs (python -m kd_trainer check) or lower --start-lr"
             )
-        for name, part in zip(parts, values):
-            self.sums[name] = self.sums.get(name, 0.0) + part * jets
-        self.jets += jets
+        for (name, _, jets), mean in zip(parts, values):
+            self.sums[name] = self.sums.get(name, 0.0) + mean * jets
+            self.jets[name] = self.jets.get(name, 0) + jets
         self.batch += 1
+
+
+def _kinds(labelled: torch.Tensor, device: torch.device) -> list[tuple[bool, Any]]:
+    """(Whether they have labels, their rows) for the kinds of jets that there are in a batch."""
+    if labelled.all() or not labelled.any():
+        return [(bool(labelled[0]), slice(None))]
+    return [(kind, (labelled == kind).nonzero()[:, 0].to(device, non_blocking=True)) for kind in (True, False)]
 
 
 def _smoothed(task_loss: Loss, label_smoothing: float) -> Loss:

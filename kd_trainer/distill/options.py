@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, ClassVar
 
 from kd_trainer.distill.losses import EMBED_LOSSES, soft_target_loss
+from kd_trainer.distill.mixture import check_fraction
 from kd_trainer.distill.schedule import Schedule
 from kd_trainer.errors import InputError
 from kd_trainer.teacher.spec import ENSEMBLES, TeacherSpec, members
@@ -49,6 +50,14 @@ class Options(HookOptions):
         Megabytes of soft targets to keep, so that the teacher is asked once for each jet; 0 asks it every time.
     kd_cache : str or None
         The paired data config that a cache was made with; the soft targets are then read from its files.
+    kd_unlabelled : str or list of str, or None
+        `[GROUP:]PATTERN` of files whose jets teach without labels, see `mixture`.
+    kd_unlabelled_config : str or None
+        Their data config, as `kd_trainer pair --unlabelled` writes it, or the `cached.yaml` of their cache.
+    kd_unlabelled_fraction : float
+        Of each batch that is of these jets, above 0 and below 1.
+    kd_unlabelled_cache : str or None
+        As kd_cache, for these jets.
     """
 
     student: str
@@ -65,8 +74,13 @@ class Options(HookOptions):
     kd_embed_loss: str = "cosine"
     kd_memory: float = 500.0
     kd_cache: str | None = None
+    kd_unlabelled: str | list[str] | None = None
+    kd_unlabelled_config: str | None = None
+    kd_unlabelled_fraction: float = 0.9
+    kd_unlabelled_cache: str | None = None
 
     PREFIXES: ClassVar = ("kd_", "teacher")
+    PATTERNS: ClassVar = ("kd_unlabelled",)
     NETWORK: ClassVar = "student"
     EXAMPLE: ClassVar = "networks/PFN.py"
 
@@ -88,10 +102,25 @@ class Options(HookOptions):
         for name, valid in (("kd_ensemble", ENSEMBLES), ("kd_embed_loss", EMBED_LOSSES)):
             if getattr(self, name) not in valid:
                 raise InputError(f"{name} is {getattr(self, name)!r}: valid are {', '.join(valid)}")
+        self._check_unlabelled()
         if self.teacher is None:
             self._check_without_teacher(max(alphas))
         else:
             self._check_with_teacher()
+
+    def _check_unlabelled(self) -> None:
+        check_fraction(self.kd_unlabelled_fraction)
+        if not self.kd_unlabelled:
+            if self.kd_unlabelled_config or self.kd_unlabelled_cache:
+                raise InputError("kd_unlabelled_config and kd_unlabelled_cache go with kd_unlabelled, the files")
+            return
+        if self.teacher is None:
+            raise InputError("kd_unlabelled: without a teacher nothing is learnt from jets without labels")
+        if not self.kd_unlabelled_config:
+            raise InputError("kd_unlabelled: name the data config of these files with -o kd_unlabelled_config "
+                             "(python -m kd_trainer pair --unlabelled writes one)")  # fmt: skip
+        if bool(self.kd_cache) != bool(self.kd_unlabelled_cache):
+            raise InputError("kd_cache and kd_unlabelled_cache: give both or none, so that one teacher teaches all")
 
     def _check_without_teacher(self, alpha: float) -> None:
         if alpha > 0 or self.kd_embed_weight > 0:

@@ -3,6 +3,7 @@
 from kd_trainer.weaver_hooks.going_on import evaluates, init_opt_of, training_of, trains
 from kd_trainer.weaver_hooks.hook import (
     HookOptions,
+    as_list,
     check_numbers,
     hook,
     is_number,
@@ -10,10 +11,11 @@ from kd_trainer.weaver_hooks.hook import (
     loud,
     output_layer,
 )
-from kd_trainer.weaver_hooks.inputs import Loader, check_files, collate, files_of
+from kd_trainer.weaver_hooks.inputs import Loader, check_files, collate, files_of, loaders_of
 from kd_trainer.weaver_hooks.seeds import seed_network
 
 __all__ = [
-    "HookOptions", "Loader", "check_files", "check_numbers", "collate", "evaluates", "files_of", "hook", "init_opt_of",
-    "is_number", "load_network", "loud", "output_layer", "seed_network", "training_of", "trains",
+    "HookOptions", "Loader", "as_list", "check_files", "check_numbers", "collate", "evaluates", "files_of", "hook",
+    "init_opt_of", "is_number", "load_network", "loaders_of", "loud", "output_layer", "seed_network", "training_of",
+    "trains",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from kd_trainer.weaver_hooks.hook import HookOptions, loud, options_in
-from kd_trainer.weaver_hooks.inputs import Loader, check_files, collate
+from kd_trainer.weaver_hooks.inputs import Loader, check_files, collate, loaders_of
 from kd_trainer.weaver_hooks.training import Training
 from kd_trainer.weaver_hooks.whole import write_whole
 
@@ -50,24 +50,32 @@ def init_opt_of(
 
 
 def trains(
-    train: Callable[..., None], check: Callable[[Loader, dict[str, Any]], None] = lambda train_loader, extra_args: None
+    train: Callable[..., None],
+    check: Callable[[Loader, dict[str, Any]], None] = lambda train_loader, extra_args: None,
+    feed: Callable[[Loader, argparse.Namespace], Loader] = lambda train_loader, args: train_loader,
 ) -> Callable[..., None]:
     """Make the training function that weaver gets of one that trains an epoch.
 
-    `check` looks at what the training needs, before anything of an earlier one is removed.
+    `check` looks at what the training needs, before anything of an earlier one is removed. `feed` makes of weaver's
+    loader, which has not begun, the one to train with; `loaders_of` says of which it is made.
     """
+    fed: dict[int, Loader] = {}  # by the id of weaver's
 
     @functools.wraps(train)
     def wrapped(*args: Any, extra_args: dict[str, Any], **kwargs: Any) -> None:
-        *_, loader, _, epoch = args  # of model, loss, optimiser, scheduler, loader, device, epoch
+        *before, weavers, dev, epoch = args  # before: model, loss, optimiser, scheduler
         training, validation = training_of(extra_args), extra_args["val_loader"]
-        first = _look_at(loader, "training")
-        _look_at(validation, "validation")
+        first = id(weavers) not in fed
+        loader = fed[id(weavers)] if not first else fed.setdefault(id(weavers), feed(weavers, extra_args["args"]))
+        loaders = loaders_of(loader)
         if first:
+            for part in loaders.values():
+                _look_at(part, "training")
+            _look_at(validation, "validation")
             check(loader, extra_args)
         if training:
-            training.start_epoch(epoch, loader, validation, kwargs.get("grad_scaler"))
-        train(*args, extra_args=extra_args, **kwargs)
+            training.start_epoch(epoch, {**loaders, "val": validation}, kwargs.get("grad_scaler"))
+        train(*before, loader, dev, epoch, extra_args=extra_args, **kwargs)
         if training and "val" not in extra_args["args"].run_mode:
             training.end_epoch(epoch, None)
 
@@ -95,10 +103,8 @@ def evaluates(evaluate: Callable[..., Any]) -> Callable[..., Any]:
     return loud(wrapped)
 
 
-def _look_at(loader: Loader, use: str) -> bool:
-    """Before the first batch, look into the files and let the loader put jets together as we do; whether it was."""
-    if loader.collate_fn is collate:
-        return False
-    check_files(loader, use)
-    loader.collate_fn = collate  # its workers take it over when they start
-    return True
+def _look_at(loader: Loader, use: str) -> None:
+    """Before the first batch, look into the files and let the loader put jets together as we do."""
+    if loader.collate_fn is not collate:
+        check_files(loader, use)
+        loader.collate_fn = collate  # its workers take it over when they start

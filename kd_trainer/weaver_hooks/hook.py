@@ -44,6 +44,7 @@ class HookOptions:
     restart: str = "no"  # "no" goes on with a training, "yes" begins from scratch, "changed" if it was another one
 
     PREFIXES: ClassVar[tuple[str, ...]] = ()  # names that begin so are the hook's, or an error
+    PATTERNS: ClassVar[tuple[str, ...]] = ()  # names of options that hold patterns of data files
     NETWORK: ClassVar[str] = "network"  # the option that names the network file
     EXAMPLE: ClassVar[str] = "networks/ParT.py"
 
@@ -89,6 +90,11 @@ def options_in(args: argparse.Namespace) -> dict[str, Any]:
 def is_number(value: Any) -> bool:
     """Whether a value is a finite number; True and False are none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def as_list(value: Any) -> list[Any]:
+    """The values of an option that may be one, or a list of them."""
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def check_numbers(options: HookOptions, names: Iterable[str]) -> None:

@@ -13,6 +13,11 @@ from kd_trainer.jet_files import inspect_all, needed_branches
 Loader = Any  # a DataLoader as weaver makes it
 
 
+def loaders_of(loader: Loader) -> dict[str, Loader]:
+    """The loaders of a training, by their use: "train" alone, or those that a mixture puts together."""
+    return getattr(loader, "loaders", {"train": loader})
+
+
 def files_of(loader: Loader) -> list[str]:
     """Paths of all files that a loader reads."""
     return [path for paths in loader.dataset._init_file_dict.values() for path in paths]

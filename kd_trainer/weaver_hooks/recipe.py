@@ -5,6 +5,7 @@ import glob
 import hashlib
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from weaver.utils.data.config import _md5
 
 from kd_trainer.digests import canonical, differences, of_network, sha256
 from kd_trainer.weaver_hooks import seeds
+from kd_trainer.weaver_hooks.hook import as_list
 
 LEFT_OUT = {
     # arguments of weaver that decide nothing of the checkpoint
@@ -26,8 +28,13 @@ LEFT_OUT = {
 }  # fmt: skip
 
 
-def recipe_of(args: argparse.Namespace, options: dict[str, Any]) -> dict[str, Any]:
-    """What decides a training, by name: weaver's arguments, the options of the network file, the files they name."""
+def recipe_of(args: argparse.Namespace, options: dict[str, Any], patterns: Collection[str] = ()) -> dict[str, Any]:
+    """What decides a training, by name: weaver's arguments, the options of the network file, the files they name.
+
+    `patterns` are names of options that hold patterns of data files.
+    """
+    of_files = {f"-o {name}": as_list(options[name]) for name in patterns if options.get(name)}
+    options = {name: value for name, value in options.items() if f"-o {name}" not in of_files}
     recipe = {name: value for name, value in vars(args).items() if name not in LEFT_OUT}
     recipe["run_mode"] = [step for step in args.run_mode if step in ("train", "val")]
     recipe["processes"] = seeds.world_size()
@@ -40,8 +47,8 @@ def recipe_of(args: argparse.Namespace, options: dict[str, Any]) -> dict[str, An
     recipe |= {f"content of {path}": of_network(path) if path.endswith(".py") else sha256(path) for path in files}
     for name in ("data_config", "data_config_val"):
         recipe[f"content of {name}"] = _of_data_config(getattr(args, name))
-    for name in ("data_train", "data_val"):
-        recipe[f"files of {name}"] = _of_files(getattr(args, name))
+    for name, found in {"data_train": args.data_train, "data_val": args.data_val, **of_files}.items():
+        recipe[f"files of {name}"] = _of_files(found)
     return json.loads(canonical(recipe))
 
 

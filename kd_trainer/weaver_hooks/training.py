@@ -28,6 +28,7 @@ from kd_trainer.weaver_hooks.inputs import Loader
 from kd_trainer.weaver_hooks.recipe import recipe_of
 from kd_trainer.weaver_hooks.streams import Follower
 
+USES = ("train", "val", "unlabelled")  # of loaders; their place is a part of their seed
 PACKAGES = ("weaver-core", "torch", "numpy", "weaver-kd")  # the versions in a record
 
 
@@ -56,7 +57,7 @@ class Training:
     def __init__(self, args: argparse.Namespace, options: HookOptions, given: dict[str, Any]) -> None:
         self.args = args
         self.seed: Any = options.seed  # a number from `take` on
-        self.recipe = recipe_of(args, given)
+        self.recipe = recipe_of(args, given, options.PATTERNS)
         self.earlier = Earlier(
             args.model_prefix, self.recipe, restart=options.restart, load_epoch=args.load_epoch,
             regression=args.regression_mode,
@@ -97,10 +98,13 @@ class Training:
             thing.load_state_dict(self.kept[name])
         self.kept[name] = thing
 
-    def start_epoch(self, epoch: int, train_loader: Loader, val_loader: Loader, scaler: Any) -> None:
-        """Draw anew; before the first epoch of this process look at the files, and repair those of the training."""
+    def start_epoch(self, epoch: int, loaders: dict[str, Loader], scaler: Any) -> None:
+        """Draw anew for the loaders, by their use.
+
+        Before the first epoch of this process look at the files, and repair those of the training.
+        """
         if not self.followers:
-            self._begin(epoch, {"train": train_loader, "val": val_loader}, scaler)
+            self._begin(epoch, loaders, scaler)
         seeds.seed_epoch(self.seed, epoch)
 
     def _begin(self, epoch: int, loaders: dict[str, Loader], scaler: Any) -> None:
@@ -109,8 +113,8 @@ class Training:
         if found.kind == "go on" and scaler is not None:
             scaler.load_state_dict(saved["scaler"])
         places = saved["loaders"] if saved and saved["epoch"] == epoch - 1 else [{}] * seeds.world_size()
-        for number, (use, loader) in enumerate(loaders.items()):
-            key = (self.seed, seeds.rank(), number)
+        for use, loader in loaders.items():
+            key = (self.seed, seeds.rank(), USES.index(use))
             self.followers[use] = Follower(loader, key, epoch, places[seeds.rank()].get(use))
         if seeds.rank() == 0:
             if found.kind == "new":

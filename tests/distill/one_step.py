@@ -1,7 +1,8 @@
 """One training step of a distillation, alone or as one of several processes: python one_step.py PAIRED OUT WRAPPER...
 
 The jets of a batch are shared by RANK and WORLD_SIZE. For each wrapper ("none", or a class of torch.nn.parallel; with
-"+embedding" the student learns the teacher's embedding, too) all trained parameters after the step are written to OUT.
+"+embedding" the student learns the teacher's embedding, too, with "+unlabelled" two thirds of the jets have no labels)
+all trained parameters after the step are written to OUT.
 """
 
 import os
@@ -15,6 +16,7 @@ from kd_trainer.configs import load
 from kd_trainer.distill.embedding import attach
 from kd_trainer.distill.loop import train_fn
 from kd_trainer.distill.loss import DistillationLoss
+from kd_trainer.distill.mixture import LABELLED
 from kd_trainer.teacher.frozen import Teacher
 
 CLASSES, JETS = 10, 24
@@ -35,7 +37,7 @@ class Mean(torch.nn.Module):
 class Loader:
     """A batch of jets, or this process's part of it."""
 
-    def __init__(self, config, rank, size):
+    def __init__(self, config, rank, size, unlabelled=False):
         generator = torch.Generator().manual_seed(1)
         self.dataset = SimpleNamespace(config=config, _init_file_dict={})
         shapes = config.input_shapes
@@ -46,6 +48,8 @@ class Loader:
                 X[name] = (torch.arange(shapes[name][2]) < counts).float()
         y = torch.randint(0, CLASSES, (JETS,), generator=generator)
         self.batch = {k: x[rank::size] for k, x in X.items()}, {"_label_": y[rank::size]}, {}
+        if unlabelled:
+            self.batch[1][LABELLED] = (torch.arange(JETS) < JETS // 3)[rank::size]
 
     def __iter__(self):
         yield self.batch
@@ -57,12 +61,12 @@ def main(paired, out, *wrappers):
     if size > 1:
         torch.distributed.init_process_group("gloo")
     for wrapper in wrappers:
-        parameters = step(DataConfig(print_info=False, **load(paired)), wrapper.removesuffix("+embedding"), rank, size,
-                          embed_weight=0.5 * wrapper.endswith("+embedding"))  # fmt: skip
+        parameters = step(DataConfig(print_info=False, **load(paired)), wrapper.split("+")[0], rank, size,
+                          0.5 * ("+embedding" in wrapper), "+unlabelled" in wrapper)  # fmt: skip
         torch.save(parameters, f"{out}.{wrapper}.{rank}")
 
 
-def step(config, wrapper, rank, size, embed_weight):
+def step(config, wrapper, rank, size, embed_weight, unlabelled):
     """Names and values of the parameters after one step."""
     torch.manual_seed(0)
     channels = {name: config.input_shapes[name][1] for name in config.input_names}
@@ -77,8 +81,9 @@ def step(config, wrapper, rank, size, embed_weight):
     loss = DistillationLoss(alpha=0.6, temperature=3.0, embed_weight=embed_weight)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     train_fn(teacher, "a student")(
-        wrapped, loss, optimizer, None, Loader(config, rank, size), torch.device("cpu"), 0, extra_args={"args": args}
-    )
+        wrapped, loss, optimizer, None, Loader(config, rank, size, unlabelled), torch.device("cpu"), 0,
+        extra_args={"args": args},
+    )  # fmt: skip
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 

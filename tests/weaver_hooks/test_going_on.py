@@ -90,6 +90,8 @@ def distilled(tmp_path):
     "hooks, options",
     [
         ("distill", ("-o", "student", f"'{NETWORKS}/PFN.py'", "-o", "kd_embed_weight", 0.5)),
+        ("distill", ("-o", "student", f"'{NETWORKS}/PFN.py'", "-o", "kd_unlabelled", "['JETS/val/*.parquet']",
+                     "-o", "kd_unlabelled_config", "'PAIR/paired.yaml'", "-o", "kd_unlabelled_fraction", 0.5)),
         ("distill", ("-o", "student", f"'{NETWORKS}/quantised.py'", "-o", "network", f"'{NETWORKS}/PFN.py'")),
         ("supervised", ("-c", L1, "-o", "network", f"'{NETWORKS}/Sophon.py'",
                         *(word for option in TEACHER.items() for word in ("-o", *option)))),
@@ -97,7 +99,9 @@ def distilled(tmp_path):
         ("finetune", ("-c", L1, "-o", "encoder", f"'{NETWORKS}/PFN.py'", *STUDENT)),
     ],
 )
-def test_every_kind_of_training(train, distilled, tmp_path, hooks, options):
+def test_every_kind_of_training(train, distilled, jets, tmp_path, hooks, options):
+    kd_trainer("pair", "--student", L1, "--teacher", FULL, "--unlabelled", "-o", tmp_path / "without")
+    options = [str(x).replace("JETS", str(jets)).replace("PAIR", f"{tmp_path}/without") for x in options]
     args = (*(distilled if hooks == "distill" else ()), *options, *STEPS, "--num-workers", 0, "--num-epochs", 3)
     train(hooks, "whole", *args)
     for die in ("evaluate 0", ""):
