@@ -18,6 +18,7 @@ from kd_trainer.distill.loop import Verify
 from kd_trainer.distill.loss import DistillationLoss
 from kd_trainer.distill.losses import check_classes
 from kd_trainer.distill.options import EMBEDDING_WITH_CACHE, Options
+from kd_trainer.distill.relations import RELATIONAL
 from kd_trainer.distill.schedule import Schedule
 from kd_trainer.errors import InputError
 from kd_trainer.teacher.ensemble import load_ensemble
@@ -49,9 +50,7 @@ def get_model(
     if options.kd_embed_weight and "for_inference" not in student_options and has_teacher(data_config):
         if reads_cache(data_config):
             raise InputError(EMBEDDING_WITH_CACHE)
-        (teacher,) = options.teachers()
-        network, _ = build_teacher(teacher.network, teacher_view(data_config), teacher.options)
-        attach(student, output_layer(network, "the teacher")[1].in_features)
+        attach(student, None if options.kd_embed_loss in RELATIONAL else _width_of_teacher(data_config, options))
     return student, model_info
 
 
@@ -87,7 +86,7 @@ def get_train_fn(
     except InputError as error:
         return loud(_refuse_to_train(error))  # a prediction needs neither teacher nor labels
     teacher, verify = _soft_targets(data_config, options) if options.teacher is not None else (None, None)
-    return trains(loop.train_fn(teacher, options.student), functools.partial(loop.check_setup, verify))
+    return trains(loop.train_fn(teacher, options.student, options.kd_ema), functools.partial(loop.check_setup, verify))
 
 
 @hook(Options)
@@ -128,6 +127,12 @@ def _soft_targets(data_config: DataConfig, options: Options) -> tuple[SoftTarget
         raise InputError("the data config reads the soft targets of a cache: name its paired.yaml with -o kd_cache")
     ensemble = load_ensemble(options.teachers(), data_config, options.kd_ensemble, options.kd_embed_weight > 0)
     return (RememberingTeacher(ensemble, options.kd_memory * 1e6) if options.kd_memory > 0 else ensemble), None
+
+
+def _width_of_teacher(data_config: DataConfig, options: Options) -> int:
+    (teacher,) = options.teachers()
+    network, _ = build_teacher(teacher.network, teacher_view(data_config), teacher.options)
+    return output_layer(network, "the teacher")[1].in_features
 
 
 def _student_module(options: Options) -> ModuleType:
