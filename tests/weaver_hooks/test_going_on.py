@@ -125,6 +125,7 @@ def test_averaged_weights(train, tmp_path):
     assert not any(torch.equal(cut["model"][name], plain["model"][name]) for name in saved if "num_" not in name)
     assert all((cut["model"][name] - plain["model"][name]).abs().max() < 1 for name in saved if "weight" in name)
     train("distill", "cut", *args, "--num-epochs", 3)
+    (tmp_path / "plain" / "net_resume.pt").unlink()
     agree(tmp_path, 3)
     log = (tmp_path / "whole" / "net.log").read_text()
     assert "is trained on labels alone; weights are averaged with decay 0.9" in log
