@@ -1,7 +1,8 @@
 """One training step of a distillation, alone or as one of several processes: python one_step.py PAIRED OUT WRAPPER...
 
 The jets of a batch are shared by RANK and WORLD_SIZE. For each wrapper ("none", or a class of torch.nn.parallel; with
-"+embedding" the student learns the teacher's embedding, too) all trained parameters after the step are written to OUT.
+"+embedding" the student learns the teacher's embedding, too; with "+average" there are two steps, whose weights are
+averaged) all trained parameters after the step are written to OUT.
 """
 
 import os
@@ -57,12 +58,13 @@ def main(paired, out, *wrappers):
     if size > 1:
         torch.distributed.init_process_group("gloo")
     for wrapper in wrappers:
-        parameters = step(DataConfig(print_info=False, **load(paired)), wrapper.removesuffix("+embedding"), rank, size,
-                          embed_weight=0.5 * wrapper.endswith("+embedding"))  # fmt: skip
+        kind, _, more = wrapper.partition("+")
+        parameters = step(DataConfig(print_info=False, **load(paired)), kind, rank, size,
+                          embed_weight=0.5 * (more == "embedding"), ema=0.9 * (more == "average"))  # fmt: skip
         torch.save(parameters, f"{out}.{wrapper}.{rank}")
 
 
-def step(config, wrapper, rank, size, embed_weight):
+def step(config, wrapper, rank, size, embed_weight, ema):
     """Names and values of the parameters after one step."""
     torch.manual_seed(0)
     channels = {name: config.input_shapes[name][1] for name in config.input_names}
@@ -76,9 +78,10 @@ def step(config, wrapper, rank, size, embed_weight):
     args = SimpleNamespace(regression_mode=False, use_amp=False, amp_dtype="", load_epoch=None, model_prefix="")
     loss = DistillationLoss(alpha=0.6, temperature=3.0, embed_weight=embed_weight)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    train_fn(teacher, "a student")(
-        wrapped, loss, optimizer, None, Loader(config, rank, size), torch.device("cpu"), 0, extra_args={"args": args}
-    )
+    train = train_fn(teacher, "a student", ema)
+    for epoch in range(2 if ema else 1):
+        loader = Loader(config, rank, size)
+        train(wrapped, loss, optimizer, None, loader, torch.device("cpu"), epoch, extra_args={"args": args})
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
