@@ -2,6 +2,7 @@
 
 The student gets a learned linear projection to the teacher's width
 (as in FitNets, Romero et al., arXiv 1412.6550, sec. 2.2), which trains with it but is no part of its checkpoint.
+Losses between relations of jets (`relations`) need none.
 """
 
 from typing import Any
@@ -16,19 +17,19 @@ NAME = "kd_matching"
 
 
 class Matching(nn.Module):
-    """The student's embedding, projected to the width of the teacher's.
+    """The student's embedding, projected to the width of the teacher's or as it is.
 
     Parameters
     ----------
     layer : nn.Linear
         The student's output layer.
-    width : int
-        D of the teacher.
+    width : int or None
+        D of the teacher; None for no projection, D is the student's then.
     """
 
-    def __init__(self, layer: nn.Linear, width: int) -> None:
+    def __init__(self, layer: nn.Linear, width: int | None) -> None:
         super().__init__()
-        self.projection = nn.Linear(layer.in_features, width)
+        self.projection = nn.Identity() if width is None else nn.Linear(layer.in_features, width)
         self.seen: torch.Tensor | None = None
         layer.register_forward_pre_hook(self._see)
 
@@ -37,14 +38,14 @@ class Matching(nn.Module):
             (self.seen,) = inputs
 
     def take(self) -> torch.Tensor:
-        """The projected embedding (N, D) of the batch that the student has seen last, once."""
+        """The embedding (N, D), projected, of the batch that the student has seen last, once."""
         seen, self.seen = self.seen, None
         if seen is None:
             raise RuntimeError("the student has not seen a batch since its embedding was taken")
         return self.projection(seen.float())
 
 
-def attach(student: nn.Module, width: int) -> None:
+def attach(student: nn.Module, width: int | None) -> None:
     """Give a student a `Matching`: its parameters are trained, its state dict stays what it was."""
     _, layer = output_layer(student, "the student")
     setattr(student, NAME, Matching(layer, width))

@@ -20,6 +20,7 @@ from kd_trainer.distill.loss import DistillationLoss
 from kd_trainer.distill.losses import check_classes
 from kd_trainer.distill.mixture import UNLABELLED, Mixture, mixed
 from kd_trainer.distill.options import EMBEDDING_WITH_CACHE, Options
+from kd_trainer.distill.relations import RELATIONAL
 from kd_trainer.distill.schedule import Schedule
 from kd_trainer.errors import InputError
 from kd_trainer.teacher.ensemble import load_ensemble
@@ -52,9 +53,7 @@ def get_model(
     if options.kd_embed_weight and "for_inference" not in student_options and has_teacher(data_config):
         if reads_cache(data_config):
             raise InputError(EMBEDDING_WITH_CACHE)
-        (teacher,) = options.teachers()
-        network, _ = build_teacher(teacher.network, teacher_view(data_config), teacher.options)
-        attach(student, output_layer(network, "the teacher")[1].in_features)
+        attach(student, None if options.kd_embed_loss in RELATIONAL else _width_of_teacher(data_config, options))
     return student, model_info
 
 
@@ -92,7 +91,8 @@ def get_train_fn(
     teacher, verify = _soft_targets(data_config, options) if options.teacher is not None else (None, None)
     looks = {"train": verify, UNLABELLED: _verify_unlabelled(options)}
     check = functools.partial(loop.check_setup, {name: look for name, look in looks.items() if look})
-    return trains(loop.train_fn(teacher, options.student), check, functools.partial(_with_unlabelled, options))
+    train = loop.train_fn(teacher, options.student, options.kd_ema)
+    return trains(train, check, functools.partial(_with_unlabelled, options))
 
 
 @hook(Options)
@@ -155,6 +155,12 @@ def _verify_unlabelled(options: Options) -> Verify | None:
     config = DataConfig(print_info=False, **load(str(options.kd_unlabelled_config)))
     as_cache = dataclasses.replace(options, kd_cache=options.kd_unlabelled_cache)
     return _soft_targets(config, as_cache)[1]
+
+
+def _width_of_teacher(data_config: DataConfig, options: Options) -> int:
+    (teacher,) = options.teachers()
+    network, _ = build_teacher(teacher.network, teacher_view(data_config), teacher.options)
+    return output_layer(network, "the teacher")[1].in_features
 
 
 def _student_module(options: Options) -> ModuleType:

@@ -17,6 +17,7 @@ from weaver.utils.nn.tools import evaluate_classification, train_classification
 
 from kd_trainer.classes import is_unlabelled
 from kd_trainer.configs import PREFIX, has_teacher, student_view
+from kd_trainer.distill.averaging import averaging
 from kd_trainer.distill.embedding import matching_of, student_parameters
 from kd_trainer.distill.loss import DistillationLoss
 from kd_trainer.distill.mixture import LABELLED, Mixture
@@ -83,7 +84,7 @@ def _of_student(X: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: values for name, values in X.items() if not name.startswith(PREFIX)}
 
 
-def train_fn(teacher: SoftTargetSource | None, student_name: str) -> Callable[..., None]:
+def train_fn(teacher: SoftTargetSource | None, student_name: str, ema: float = 0.0) -> Callable[..., None]:
     """The function that trains an epoch: weaver's own, with soft targets from the teacher.
 
     Parameters
@@ -92,14 +93,18 @@ def train_fn(teacher: SoftTargetSource | None, student_name: str) -> Callable[..
         None trains on labels alone, which the loss must have been told.
     student_name : str
         For the log.
+    ema : float
+        Decay of the moving average of the student's weights, see `averaging`; 0 for none.
     """
+    train_epoch = averaging(train_classification, ema) if ema else train_classification
+    averaged = f"; weights are averaged with decay {ema}" if ema else ""
     begun: list[bool] = []
 
     def train(model: nn.Module, loss_func: DistillationLoss, *args: Any, **kwargs: Any) -> None:
         *weavers, loader, dev, epoch = args  # optimiser and scheduler before them
         if not begun:
             loss_func.matching = matching_of(model)
-            _logger.info(introduction(model, loss_func, teacher, student_name), color="bold")
+            _logger.info("%s%s", introduction(model, loss_func, teacher, student_name), averaged, color="bold")
             keep_memory(kwargs["extra_args"], "training", teacher, dev)
             begun.append(True)
 
@@ -108,7 +113,7 @@ def train_fn(teacher: SoftTargetSource | None, student_name: str) -> Callable[..
 
         loss_func.start_epoch(epoch)
         view = StudentView(loader, teacher, dev, lay_down, kwargs.get("steps_per_epoch"))
-        train_classification(model, loss_func, *weavers, view, dev, epoch, **kwargs)
+        train_epoch(model, loss_func, *weavers, view, dev, epoch, **kwargs)
         report(loss_func, epoch, kwargs.get("tb_helper"))
 
     return train

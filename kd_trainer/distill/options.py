@@ -45,7 +45,9 @@ class Options(HookOptions):
     kd_embed_weight : float
         Weight of the loss between the embeddings of student and teacher.
     kd_embed_loss : str
-        That loss: cosine, smooth_l1.
+        That loss: cosine, smooth_l1, rkd, similarity.
+    kd_ema : float
+        Decay of the moving average of the student's weights, 0 to below 1; 0 for none.
     kd_memory : float
         Megabytes of soft targets to keep, so that the teacher is asked once for each jet; 0 asks it every time.
     kd_cache : str or None
@@ -72,6 +74,7 @@ class Options(HookOptions):
     kd_ensemble: str = "probabilities"
     kd_embed_weight: float = 0.0
     kd_embed_loss: str = "cosine"
+    kd_ema: float = 0.0
     kd_memory: float = 500.0
     kd_cache: str | None = None
     kd_unlabelled: str | list[str] | None = None
@@ -94,9 +97,11 @@ class Options(HookOptions):
         if not isinstance(self.kd_loss_options, dict):
             raise InputError(f"kd_loss_options is {self.kd_loss_options!r}: it must be a dict like {{'target': 1.0}}")
         soft_target_loss(self.kd_loss, self.kd_loss_options)
-        check_numbers(self, ("kd_label_smoothing", "kd_embed_weight", "kd_memory"))
+        check_numbers(self, ("kd_label_smoothing", "kd_embed_weight", "kd_memory", "kd_ema"))
         if not 0 <= self.kd_label_smoothing < 1:
             raise InputError(f"kd_label_smoothing is {self.kd_label_smoothing}: it must be 0 or above, and below 1")
+        if not 0 <= self.kd_ema < 1:
+            raise InputError(f"kd_ema is {self.kd_ema}: it must be 0 or above, and below 1, as 0.999")
         if self.kd_embed_weight < 0:
             raise InputError(f"kd_embed_weight is {self.kd_embed_weight}: it must be 0 or above")
         for name, valid in (("kd_ensemble", ENSEMBLES), ("kd_embed_loss", EMBED_LOSSES)):

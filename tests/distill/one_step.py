@@ -1,8 +1,9 @@
 """One training step of a distillation, alone or as one of several processes: python one_step.py PAIRED OUT WRAPPER...
 
 The jets of a batch are shared by RANK and WORLD_SIZE. For each wrapper ("none", or a class of torch.nn.parallel; with
-"+embedding" the student learns the teacher's embedding, too, with "+unlabelled" two thirds of the jets have no labels)
-all trained parameters after the step are written to OUT.
+"+embedding" the student learns the teacher's embedding, too; with "+average" there are two steps, whose weights are
+averaged; with "+unlabelled" two thirds of the jets have no labels) all trained parameters after the step are written to
+OUT.
 """
 
 import os
@@ -61,12 +62,14 @@ def main(paired, out, *wrappers):
     if size > 1:
         torch.distributed.init_process_group("gloo")
     for wrapper in wrappers:
-        parameters = step(DataConfig(print_info=False, **load(paired)), wrapper.split("+")[0], rank, size,
-                          0.5 * ("+embedding" in wrapper), "+unlabelled" in wrapper)  # fmt: skip
+        kind, _, more = wrapper.partition("+")
+        parameters = step(DataConfig(print_info=False, **load(paired)), kind, rank, size,
+                          embed_weight=0.5 * (more == "embedding"), ema=0.9 * (more == "average"),
+                          unlabelled=more == "unlabelled")  # fmt: skip
         torch.save(parameters, f"{out}.{wrapper}.{rank}")
 
 
-def step(config, wrapper, rank, size, embed_weight, unlabelled):
+def step(config, wrapper, rank, size, embed_weight, ema, unlabelled):
     """Names and values of the parameters after one step."""
     torch.manual_seed(0)
     channels = {name: config.input_shapes[name][1] for name in config.input_names}
@@ -80,10 +83,10 @@ def step(config, wrapper, rank, size, embed_weight, unlabelled):
     args = SimpleNamespace(regression_mode=False, use_amp=False, amp_dtype="", load_epoch=None, model_prefix="")
     loss = DistillationLoss(alpha=0.6, temperature=3.0, embed_weight=embed_weight)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    train_fn(teacher, "a student")(
-        wrapped, loss, optimizer, None, Loader(config, rank, size, unlabelled), torch.device("cpu"), 0,
-        extra_args={"args": args},
-    )  # fmt: skip
+    train = train_fn(teacher, "a student", ema)
+    for epoch in range(2 if ema else 1):
+        loader = Loader(config, rank, size, unlabelled)
+        train(wrapped, loss, optimizer, None, loader, torch.device("cpu"), epoch, extra_args={"args": args})
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 

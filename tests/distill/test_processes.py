@@ -102,8 +102,9 @@ def steps(paired, out, *wrappers, size=1):
 
 def test_two_processes_have_the_gradients_of_one(configs, tmp_path):
     paired = configs / "paired.yaml"
-    alone = steps(paired, tmp_path / "alone", "none", "none+embedding", "none+unlabelled", "DataParallel")
-    distributed = [f"DistributedDataParallel{suffix}" for suffix in ("", "+embedding", "+unlabelled")]
+    kinds = ("", "+embedding", "+average", "+unlabelled")
+    alone = steps(paired, tmp_path / "alone", *(f"none{kind}" for kind in kinds), "DataParallel")
+    distributed = [f"DistributedDataParallel{kind}" for kind in kinds]
     both = steps(paired, tmp_path / "two", *distributed, size=2)
     for name in distributed:
         (one,) = alone[name.replace("DistributedDataParallel", "none")]

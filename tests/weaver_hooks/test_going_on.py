@@ -93,6 +93,8 @@ def distilled(tmp_path):
         ("distill", ("-o", "student", f"'{NETWORKS}/PFN.py'", "-o", "kd_unlabelled", "['JETS/val/*.parquet']",
                      "-o", "kd_unlabelled_config", "'PAIR/paired.yaml'", "-o", "kd_unlabelled_fraction", 0.5)),
         ("distill", ("-o", "student", f"'{NETWORKS}/quantised.py'", "-o", "network", f"'{NETWORKS}/PFN.py'")),
+        ("distill", ("-o", "student", f"'{NETWORKS}/quantised.py'", "-o", "network", f"'{NETWORKS}/PFN.py'",
+                     "-o", "kd_ema", 0.9, "-o", "kd_embed_weight", 0.5, "-o", "kd_embed_loss", "'rkd'")),
         ("supervised", ("-c", L1, "-o", "network", f"'{NETWORKS}/Sophon.py'",
                         *(word for option in TEACHER.items() for word in ("-o", *option)))),
         ("contrastive", ("-c", L1, "-o", "encoder", f"'{NETWORKS}/PFN.py'", *STUDENT)),
@@ -107,6 +109,35 @@ def test_every_kind_of_training(train, distilled, jets, tmp_path, hooks, options
     for die in ("evaluate 0", ""):
         train(hooks, "cut", *args, die=die)
     agree(tmp_path, 3)
+
+
+def test_averaged_weights(train, tmp_path):
+    """Validated and saved is the average, trained are the raw weights, as without it; also after --load-epoch."""
+    labels = ("-c", L1, "-o", "student", f"'{NETWORKS}/PFN.py'", *STUDENT, "-o", "kd_alpha", 0.0, *STEPS,
+              "--num-workers", 0)  # fmt: skip
+    args = (*labels, "-o", "kd_ema", 0.9)
+    train("distill", "plain", *labels, "--num-epochs", 3, die="evaluate 1")
+    train("distill", "whole", *args, "--num-epochs", 3)
+    for die in ("train 0", "evaluate 1"):
+        train("distill", "cut", *args, "--num-epochs", 3, die=die)
+    plain, cut = (torch.load(tmp_path / side / "net_resume.pt", weights_only=True) for side in ("plain", "cut"))
+    raw = cut["kept"]["raw weights"]
+    assert raw["steps"] == 24 and len(raw["raw"]) == len(plain["model"])
+    assert all(torch.equal(a, b) for a, b in zip(plain["model"].values(), raw["raw"]))
+    saved = torch.load(tmp_path / "cut" / "net_epoch-1_state.pt", weights_only=True)
+    assert all(torch.equal(saved[name], cut["model"][name]) for name in saved)
+    assert not any(torch.equal(cut["model"][name], plain["model"][name]) for name in saved if "num_" not in name)
+    assert all((cut["model"][name] - plain["model"][name]).abs().max() < 1 for name in saved if "weight" in name)
+    train("distill", "cut", *args, "--num-epochs", 3)
+    (tmp_path / "plain" / "net_resume.pt").unlink()
+    agree(tmp_path, 3)
+    log = (tmp_path / "whole" / "net.log").read_text()
+    assert "is trained on labels alone; weights are averaged with decay 0.9" in log
+    assert "are not known" not in log + (tmp_path / "cut" / "net.log").read_text()
+
+    train("distill", "whole", *args, "--num-epochs", 4, "--load-epoch", 2)
+    log = (tmp_path / "whole" / "net.log").read_text()
+    assert "The raw weights of epoch 2 are not known: training goes on from the weights of its checkpoint" in log
 
 
 def test_a_complete_training_and_another_one(train, tmp_path):
