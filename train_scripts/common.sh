@@ -14,7 +14,7 @@ help() { # the comments at the top of the script, then its settings with their d
     local script=train_scripts/${0##*/}
     sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' "$script"
     sed -nE 's/^(export )?([A-Z_]+)=\$\{[A-Z_]+:-(.*)\} +# (.*)$/\2|\4 (default: \3)/p' "$script" | sed 's/ (default: )$//' |
-        while IFS='|' read -r name text; do printf '  %-17s %s\n' "$name" "$text"; done
+        while IFS='|' read -r name text; do printf '  %-19s %s\n' "$name" "$text"; done
 }
 
 start() { # start MODES "$@": sets `mode`, `dry_run` and `arguments`, those for weaver

@@ -23,8 +23,10 @@ teacher_options=("${options[@]}") teacher_training=("${training[@]}") teacher_cu
 for student in $STUDENT; do choose models "$student" STUDENT; done
 validation=student.yaml unlabelled=()
 if [[ $LABELS == no ]]; then # the best epoch is then the one that agrees best with the teacher
+    [[ ! $UNLABELLED ]] || fail "LABELS is no: all training files are without labels, UNLABELLED is for more of them"
     validation=paired.yaml unlabelled=(--unlabelled) kd_alpha=1.0
 fi
+read -ra data_unlabelled <<<"$UNLABELLED"
 
 teacher_name() { echo "${DATASET}_${TEACHER}_${TEACHER_TIER}_seed$1$COMMENT"; } # teacher_name SEED
 student_name() { echo "${RUN:-${DATASET}_${1}_${TIER}_${2}_seed$3$COMMENT}"; }  # student_name STUDENT kd|baseline SEED
@@ -62,35 +64,54 @@ own_data() { # own_data CONFIG: the data config of the run on labels, with sampl
     run "${kd[@]}" pair --student "$1" --weights "${WEIGHTS:-$teacher_config}" -o "training/$name"
 }
 
-paired_data() { # paired_data FOLDER: student.yaml, and paired.yaml with the inputs of the teacher
+paired_data() { # paired_data FOLDER: student.yaml, and paired.yaml with the inputs of the teacher; the same in unlabelled/
     for weights in "${teachers[@]}"; do
         [[ $dry_run || -f $weights ]] ||
             fail "there is no teacher at $weights: train one (./train_kd.sh teacher) or name one (TEACHER_WEIGHTS=...)"
         need_whole "$weights"
     done
     check "$student_config" "$teacher_config"
-    run "${kd[@]}" pair --student "$student_config" --teacher "$teacher_config" --weights "${WEIGHTS:-$teacher_config}" \
-        ${CLASSES:+--classes "$CLASSES"} "${unlabelled[@]}" -o "$1"
+    pair_with_teacher "${unlabelled[@]}" -o "$1"
+    if [[ $UNLABELLED ]]; then pair_with_teacher --unlabelled -o "$1/unlabelled"; fi
 }
 
-soft_targets() { # soft_targets PAIRED [arguments...]: make those of the teachers, or look at them
+pair_with_teacher() { # pair_with_teacher [arguments...]
+    run "${kd[@]}" pair --student "$student_config" --teacher "$teacher_config" --weights "${WEIGHTS:-$teacher_config}" \
+        ${CLASSES:+--classes "$CLASSES"} "$@"
+}
+
+soft_targets() { # soft_targets FOLDER [arguments...]: make those of the teachers with its paired configs, or look at them
     local members=()
     for weights in "${teachers[@]}"; do members+=(--network "$teacher_network" --weights "$weights" "${teacher_options[@]}"); done
-    run "${kd[@]}" cache --paired "$1" "${members[@]}" --ensemble "$KD_ENSEMBLE" --output "$CACHE" "${@:2}" "${data_train[@]}"
+    local cache=("${kd[@]}" cache "${members[@]}" --ensemble "$KD_ENSEMBLE" "${@:2}")
+    run "${cache[@]}" --paired "$1/paired.yaml" --output "$CACHE" "${data_train[@]}"
+    [[ ! $UNLABELLED ]] || run "${cache[@]}" --paired "$1/unlabelled/paired.yaml" --output "${CACHE}_unlabelled" "${data_unlabelled[@]}"
 }
 
-in_cache() { # in_cache PATTERN: that of the files in CACHE which kd_trainer cache makes of its files
-    local name=${1##*/} folder=${1%/*} group=''
-    if [[ $1 == *:* ]]; then group=${1%%:*}: folder=${1%%:*}; fi
-    echo "$group$CACHE/${folder##*/}/${name%.*}.parquet"
+in_cache() { # in_cache CACHE PATTERN...: those of the files there which kd_trainer cache makes of these files
+    local pattern name folder group
+    for pattern in "${@:2}"; do
+        name=${pattern##*/} folder=${pattern%/*} group=''
+        if [[ $pattern == *:* ]]; then group=${pattern%%:*}: folder=${pattern%%:*}; fi
+        echo "$group$1/${folder##*/}/${name%.*}.parquet"
+    done
 }
 
-cached_data() { # sets `config` and `cached`, weaver's arguments: the soft targets of CACHE, if they are there, else the teacher
-    config=training/$name/paired.yaml cached=()
-    if [[ ! -f $CACHE/cached.yaml ]]; then return; fi
-    soft_targets "$config" --check ||
-        fail "the soft targets in $CACHE are not those of this teacher and these files: ./train_kd.sh cache, or CACHE=none"
-    cached=(-o kd_cache "$(quoted "$config")" --data-train)
-    for file in "${data_train[@]}"; do cached+=("$(in_cache "$file")"); done
-    config=$CACHE/cached.yaml
+taught_data() { # sets `config`, and `taught`, more arguments: the soft targets of CACHE, if they are there, else the teacher
+    local made=training/$name files
+    config=$made/paired.yaml taught=()
+    files=("${data_unlabelled[@]}")
+    if [[ $UNLABELLED ]]; then taught=(-o kd_unlabelled_config "$(quoted "$made/unlabelled/paired.yaml")"); fi
+    if [[ -f $CACHE/cached.yaml ]]; then
+        soft_targets "$made" --check ||
+            fail "the soft targets in $CACHE are not those of this teacher and these files: ./train_kd.sh cache, or CACHE=none"
+        mapfile -t files < <(in_cache "$CACHE" "${data_train[@]}")
+        config=$CACHE/cached.yaml taught=(-o kd_cache "$(quoted "$made/paired.yaml")" --data-train "${files[@]}")
+        mapfile -t files < <(in_cache "${CACHE}_unlabelled" "${data_unlabelled[@]}")
+        if [[ $UNLABELLED ]]; then
+            taught+=(-o kd_unlabelled_config "$(quoted "${CACHE}_unlabelled/cached.yaml")"
+                -o kd_unlabelled_cache "$(quoted "$made/unlabelled/paired.yaml")")
+        fi
+    fi
+    if [[ $UNLABELLED ]]; then taught+=(-o kd_unlabelled "$(quoted "${files[@]}")" -o kd_unlabelled_fraction "$UNLABELLED_FRACTION"); fi
 }

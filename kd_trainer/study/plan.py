@@ -2,94 +2,19 @@
 
 import itertools
 import re
-import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
 from kd_trainer.errors import InputError
-from kd_trainer.study import scripts
+from kd_trainer.study import entries, scripts
 from kd_trainer.study.variables import expand
 
 NEEDED = ("dataset", "students", "tiers", "seeds", "arms", "baseline")
 LISTS = ("students", "tiers", "seeds", "samples")
-
-
-def _text(value: Any, where: str) -> str:
-    return str(value)
-
-
-def _words(value: Any, where: str) -> tuple[str, ...]:
-    try:
-        return tuple(shlex.split(str(value)))
-    except ValueError as error:
-        raise InputError(f"{where}: '{value}' cannot be split into arguments: {error}") from None
-
-
-def _map(value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise InputError(f"{where} has to be a mapping from names")
-    return {str(name): {} if entry is None else entry for name, entry in value.items()}
-
-
-def _settings(value: Any, where: str) -> dict[str, str]:
-    """Settings of train_kd.sh; one that is a variable without a value is none."""
-    return {name: str(text) for name, text in _map(value, where).items() if str(text)}
-
-
-def _list(value: Any, where: str) -> list:
-    values = value.split() if isinstance(value, str) else value  # as a variable gives them
-    if not isinstance(values, list) or not values or len(set(map(str, values))) < len(values):
-        raise InputError(f"{where} has to be a list, not empty and without repetitions")
-    return values
-
-
-def _names(value: Any, where: str) -> list[str]:
-    return [str(name) for name in _list(value, where)]
-
-
-def _seeds(value: Any, where: str) -> tuple[int, ...]:
-    seeds = _names(value, where)
-    if not all(map(str.isdigit, seeds)):
-        raise InputError(f"{where} are whole numbers")
-    return tuple(map(int, seeds))
-
-
-def _bool(value: Any, where: str) -> bool:
-    if not isinstance(value, bool):
-        raise InputError(f"{where} is {value!r}: it must be true or false")
-    return value
-
-
-READERS: dict[str, dict[str, Callable[[Any, str], Any]]] = {
-    "study": {
-        "title": _text, "dataset": _text, "settings": _settings, "simulate": _map, "samples": _map, "weaver": _words,
-        "models": _map, "students": _names, "tiers": _names, "seeds": _seeds, "teachers": _map, "arms": _map,
-        "baseline": _text, "ceiling": _text, "background": _text, "names": _text, "latency": _words, "report": _words,
-    },
-    "model": {"model": _text, "weaver": _words, "settings": _settings},
-    "teacher": {
-        "model": _text, "tier": _text, "sample": _text, "seeds": _seeds, "weights": _text, "config": _text,
-        "classes": _text, "weaver": _words, "settings": _settings,
-    },
-    "arm": {
-        "teacher": _text, "labelled": _bool, "options": _map, "grid": _map, "students": _names, "tiers": _names,
-        "seeds": _seeds, "samples": _names, "weaver": _words, "settings": _settings,
-    },
-}  # fmt: skip
-
-
-def _read(kind: str, where: str, entry: Any) -> dict[str, Any]:
-    """A mapping of the YAML, each entry read as READERS say, and no others."""
-    known = READERS[kind]
-    if not isinstance(entry, dict):
-        raise InputError(f"{where} has to be a mapping with {', '.join(known)}")
-    for key in entry:
-        if key not in known:
-            raise InputError(f"{where}: unknown entry '{key}'; valid are: {', '.join(known)}")
-    return {key: known[key](value, f"{where}: {key}") for key, value in entry.items() if value is not None}
+SAME = "same"  # sample of a teacher: that of its student
 
 
 class Model(NamedTuple):
@@ -110,11 +35,13 @@ class Teacher(NamedTuple):
 
     model: str = ""
     tier: str = ""
-    sample: str = ""  # or the first of the study for a teacher with a model of its own
+    sample: str = ""  # or the first of the study for a teacher with a model of its own; SAME
     seeds: tuple = (1,)
     weights: str = ""  # an existing checkpoint; then nothing is trained
     config: str = ""  # its own data config, if that is none of the dataset's
     classes: str = ""  # YAML with its classes for each of the student's
+    arm: str = ""  # it is the student of that arm
+    blend: tuple = ()  # or several of the teachers, as (name, weight)
     weaver: tuple = ()  # arguments, for its trainings
     settings: dict = {}  # of train_kd.sh
 
@@ -131,6 +58,7 @@ class Cell(NamedTuple):
     options: dict = {}  # of networks/distill.py
     point: dict = {}  # those of the options that come from a grid
     labelled: bool = True  # whether the labels of the training and validation jets are read
+    unlabelled: str = ""  # sample that is learnt from without labels besides
     weaver: tuple = ()  # arguments
     settings: dict = {}  # of train_kd.sh
 
@@ -180,17 +108,6 @@ class Plan(NamedTuple):
         return f"{self.dataset.config}_{tier}.yaml"
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML in which a name that is given twice is an error; it would otherwise hide the first."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict:
-        names = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = {str(name) for name in names if names.count(name) > 1}
-        if twice:
-            raise InputError(f"line {node.start_mark.line + 1}: {', '.join(sorted(twice))} is given twice")
-        return super().construct_mapping(node, deep)
-
-
 def read(path: str | Path, environment: Mapping[str, str], arguments: tuple = ()) -> Plan:
     """Read a study.
 
@@ -208,7 +125,7 @@ def read(path: str | Path, environment: Mapping[str, str], arguments: tuple = ()
     if not Path(path).is_file():
         raise InputError(f"there is no study {path}")
     try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), entries.Loader)
         return parse(content, path, environment, arguments)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"study {path} is not valid YAML: {' '.join(str(error).split())}") from None
@@ -218,27 +135,26 @@ def read(path: str | Path, environment: Mapping[str, str], arguments: tuple = ()
 
 def parse(content: Any, path: str | Path, environment: Mapping[str, str], arguments: tuple = ()) -> Plan:
     """A Plan from the content of the YAML; see docs/results.md for what its entries mean."""
-    content = _map(content, "the study")
+    content = entries.mapping(content, "the study")
     for key in NEEDED:
         if key not in content:
             raise InputError(f"the study lacks the entry '{key}'")
     defaults = {"DATADIR": f"datasets/{content['dataset']}", "COMMENT": ""}
-    defaults |= {key: str(value) for key, value in _map(content.pop("defaults", {}), "defaults").items()}
+    defaults |= {key: str(value) for key, value in entries.mapping(content.pop("defaults", {}), "defaults").items()}
     variables = defaults | {key: value for key, value in environment.items() if value}
-    study = _read("study", "the study", expand(content, variables))
+    study = entries.read("study", "the study", expand(content, variables))
     settings, datadir = study.get("settings", {}), variables["DATADIR"]
     simulate = {
-        folder: tuple(_words(text, f"simulate: {folder}") for text in (entry if isinstance(entry, list) else [entry]))
+        folder: tuple(entries.words(text, f"simulate: {folder}") for text in _parts(entry))
         for folder, entry in study.get("simulate", {}).items()
     }
     for folder in simulate:  # the description of a dataset looks which folders there are
         Path(datadir, folder).mkdir(parents=True, exist_ok=True)
     dataset = scripts.dataset(study["dataset"], settings | {"DATADIR": datadir})
     samples = study.get("samples") or {"all": list(dataset.train)}  # the first is that of the teachers
-    samples = {name: _names(patterns, f"samples: {name}") for name, patterns in samples.items()}
+    samples = {name: entries.names(patterns, f"samples: {name}") for name, patterns in samples.items()}
     lists = {key: study[key] for key in LISTS[:3]} | {"samples": list(samples)[:1]}
-    parts = [(name, part) for name, entry in study["arms"].items()
-             for part in (entry if isinstance(entry, list) else [entry])]  # fmt: skip
+    parts = [(name, part) for name, entry in study["arms"].items() for part in _parts(entry)]
     cells = [cell for name, part in parts for cell in _cells(name, part, lists)]
     teachers = {name: _teacher(name, entry) for name, entry in study.get("teachers", {}).items()}
     models = study.get("models", {})
@@ -270,31 +186,41 @@ def parse(content: Any, path: str | Path, environment: Mapping[str, str], argume
     return plan
 
 
+def _parts(entry: Any) -> list:
+    return entry if isinstance(entry, list) else [entry]
+
+
 def _model(name: str, entry: dict | str) -> Model:
-    told = _read("model", f"model {name}", {"weaver": entry} if isinstance(entry, str) else entry)
+    told = entries.read("model", f"model {name}", {"weaver": entry} if isinstance(entry, str) else entry)
     return Model(scripts.model(told.pop("model", name)), **told)
 
 
 def _teacher(name: str, entry: dict) -> Teacher:
-    of = Teacher(**_read("teacher", f"teacher {name}", entry))
+    of = Teacher(**entries.read("teacher", f"teacher {name}", entry))
     if of.weights and not (of.model and (of.tier or of.config)):
         raise InputError(f"teacher {name}: weights go with a model and a tier or config")
     if (of.config or of.classes) and not of.weights:
         raise InputError(f"teacher {name}: a data config or classes of its own go with weights")
+    if of.arm and not of.model:
+        raise InputError(f"teacher {name}: it is a student of the arm {of.arm}: say which with model")
+    if of.blend and of != Teacher(blend=of.blend):
+        raise InputError(f"teacher {name}: a blend is made of other teachers: it has no entry besides")
     return of
 
 
 def _cells(name: str, entry: dict, defaults: dict[str, Any]) -> list[Cell]:
     """The students of an arm, and of each point of its grid: list of Cell."""
-    told = _read("arm", f"arm {name}", entry)
+    told = entries.read("arm", f"arm {name}", entry)
     students, tiers, seeds, samples = (told.pop(key, defaults[key]) for key in LISTS)
-    options, grid = told.pop("options", {}), told.pop("grid", {})
+    options, grid, unlabelled = told.pop("options", {}), told.pop("grid", {}), told.pop("unlabelled", [""])
+    scanned = [entries.several(values, f"arm {name}: grid: {key}") for key, values in grid.items()]
     cells = []
-    for values in itertools.product(*(_list(values, f"arm {name}: grid: {key}") for key, values in grid.items())):
+    for more, *values in itertools.product(unlabelled, *scanned):
         point = dict(zip(grid, values))
-        arm = ", ".join([name, *(f"{key} {value}" for key, value in point.items())])
-        for student, tier, sample in itertools.product(students, tiers, samples):
-            cells.append(Cell(student, tier, sample, arm, seeds, options=options | point, point=point, **told))
+        varied = [f"{more} without labels"] if len(unlabelled) > 1 else []
+        arm = ", ".join([name, *varied, *(f"{key} {value}" for key, value in point.items())])
+        told |= {"unlabelled": more, "options": options | point, "point": point}
+        cells += [Cell(*of, arm, seeds, **told) for of in itertools.product(students, tiers, samples)]
     return cells
 
 
@@ -303,13 +229,19 @@ def _check_references(plan: Plan, arms: dict) -> None:
     known = {"sample": plan.samples, "teacher": plan.teachers, "arm": arms}
 
     def need(kind: str, name: str | None, where: str) -> None:
-        if name is not None and name not in known[kind]:
+        if name and name not in known[kind]:
             raise InputError(f"{where}: unknown {kind} '{name}'; there are: {', '.join(known[kind]) or 'none'}")
 
     for name, of in plan.teachers.items():
-        need("sample", of.sample or None, f"teacher {name}")
+        need("sample", of.sample.removeprefix(SAME), f"teacher {name}")
+        need("arm", of.arm, f"teacher {name}")
+        for member, _ in of.blend:
+            need("teacher", member, f"teacher {name}")
+            if plan.teachers[member].blend:
+                raise InputError(f"teacher {name}: {member} is a blend itself: name its members")
     for cell in plan.cells:
         need("sample", cell.sample, f"arm {cell.arm}")
+        need("sample", cell.unlabelled, f"arm {cell.arm}")
         need("teacher", cell.teacher, f"arm {cell.arm}")
     need("arm", plan.baseline, "baseline")
     need("teacher", plan.ceiling, "ceiling")
@@ -340,6 +272,8 @@ def _check_comparisons(plan: Plan) -> None:
         alpha = cell.options.get("kd_alpha", 0 if cell.teacher is None else None)
         if cell.teacher is None and alpha != 0:
             raise InputError(f"arm {cell.arm}: kd_alpha is {alpha}, but there is no teacher")
+        if cell.unlabelled and (cell.teacher is None or not cell.labelled):
+            raise InputError(f"arm {cell.arm}: unlabelled jets are for a teacher, besides jets with labels")
         if not cell.labelled and alpha != 1:
             raise InputError(f"arm {cell.arm}: without labels all is learnt from a teacher: name it, and kd_alpha: 1.0")
 

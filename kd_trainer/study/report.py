@@ -14,14 +14,15 @@ from kd_trainer.evaluate.complexity import complexity
 from kd_trainer.evaluate.predictions import check_same_jets, class_names, read
 from kd_trainer.files import write_json
 from kd_trainer.jet_files import contents
-from kd_trainer.study import runs, steps
+from kd_trainer.study import caches, runs, steps
 from kd_trainer.study import statistics as figures
 from kd_trainer.study.checkpoints import prediction
 from kd_trainer.study.document import write_document
 from kd_trainer.study.plan import Cell, Plan
+from kd_trainer.study.step import CACHED, PREDICTION, TRAININGS, Step
 
 RESULTS = "results.json"
-WORK = (*steps.TRAININGS, "cache")  # what is counted and timed
+WORK = (*TRAININGS, "cache")  # what is counted and timed
 
 
 def write_report(plan: Plan, folder: Path, *, replicas: int) -> int:
@@ -82,7 +83,7 @@ def evaluate(plan: Plan, replicas: int) -> dict:
     }
 
 
-def seconds(step: steps.Step) -> float:
+def seconds(step: Step) -> float:
     """How long a step took, as snakemake's benchmark says; 0 for one that was made by hand."""
     path = Path("logs", step.run, f"{step.kind}.tsv")
     if not path.is_file():
@@ -93,7 +94,7 @@ def seconds(step: steps.Step) -> float:
 
 def predicted(plan: Plan, run: Cell) -> Path:
     """The file with what a training says of the test jets."""
-    return Path("training", runs.run_name(plan, run), steps.PREDICTION)
+    return Path("training", runs.run_name(plan, run), PREDICTION)
 
 
 def finished(plan: Plan) -> dict:
@@ -131,8 +132,8 @@ def existing(plan: Plan) -> dict:
     """What existing checkpoints say of the test jets, as `ensembles`."""
     found = {}
     for run in runs.taught_by_checkpoints(plan):
-        of, folder = runs.settled(plan, run), Path(steps.on_test(plan, run))
-        if (folder / steps.CACHED).is_file():
+        of, folder = runs.settled(plan, run), Path(caches.on_test(plan, run))
+        if (folder / CACHED).is_file():
             name = str(run.teacher)
             tier = of.tier if of.config == plan.config(of.tier) else Path(of.config).stem
             cell = Cell(of.model, tier, "", name, ())

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from kd_trainer.study.plan import Cell, Plan, Teacher, slug
+from kd_trainer.errors import InputError
+from kd_trainer.study.plan import SAME, Cell, Plan, Teacher, slug
 
 
 def run_name(plan: Plan, run: Cell) -> str:
@@ -14,7 +15,7 @@ def teacher_name(plan: Plan, of: Teacher) -> str:
     """Name of a teacher; one of several seeds has them all in it."""
     if of.weights:
         return plan.names + "_".join(map(slug, [of.model, Path(of.config).stem, of.weights])) + plan.comment
-    return f"{plan.names}{_parts(plan, *of[:3])}_seed{'+'.join(map(str, of.seeds))}{plan.comment}"
+    return f"{plan.names}{_parts(plan, *of[:3], of.arm)}_seed{'+'.join(map(str, of.seeds))}{plan.comment}"
 
 
 def _parts(plan: Plan, model: str, tier: str, sample: str, arm: str = "") -> str:
@@ -24,7 +25,8 @@ def _parts(plan: Plan, model: str, tier: str, sample: str, arm: str = "") -> str
 def settled(plan: Plan, cell: Cell, name: str | None = None) -> Teacher:
     """The teacher of a student, or the one of that name; what the plan leaves open is the student's."""
     of = plan.teachers[name or str(cell.teacher)]
-    tier, sample = of.tier or cell.tier, of.sample or (next(iter(plan.samples)) if of.model else cell.sample)
+    tier, sample = of.tier or cell.tier, of.sample or (next(iter(plan.samples)) if of.model else SAME)
+    sample = cell.sample if sample == SAME else sample
     config = of.config or plan.config(tier)
     return of._replace(model=of.model or cell.student, tier=tier, sample=sample, config=config)
 
@@ -36,16 +38,34 @@ def trained(plan: Plan, of: Teacher) -> list[Cell]:
     """
     if of.weights:
         return []
+    if of.arm:
+        return _of_arm(plan, of)
     own = Cell(*of[:3], "", of.seeds, weaver=of.weaver, settings=of.settings)
     twins = [cell for cell in plan.cells if cell.arm == plan.baseline and cell[:3] == of[:3]]
     return [*twins, own][0]._replace(seeds=of.seeds).runs
+
+
+def _of_arm(plan: Plan, of: Teacher) -> list[Cell]:
+    for cell in plan.cells:
+        if cell[:4] == (*of[:3], of.arm) and set(of.seeds) <= set(cell.seeds):
+            return cell._replace(seeds=of.seeds).runs
+    what = f"{of.model} on {of.tier} inputs, sample {of.sample}"
+    raise InputError(f"the arm {of.arm} does not train {what}, with the seeds {of.seeds} of a teacher")
+
+
+def members(plan: Plan, name: str) -> list[str]:
+    """The teachers of a blend, or the one of that name."""
+    return [member for member, _ in plan.teachers[name].blend] or [name]
 
 
 def teacher_cells(plan: Plan) -> dict[str, list[Cell]]:
     """The teachers as cells, the ceiling of each tier among them: {name of the teacher: [Cell]}."""
     found: dict[str, list[Cell]] = {name: [] for name in plan.teachers}
     for cell in plan.cells:
-        for name in {cell.teacher, plan.ceiling} - {None}:
+        taught = members(plan, cell.teacher) if cell.teacher else []
+        for name in dict.fromkeys([*taught, plan.ceiling]):
+            if name is None:
+                continue
             of = settled(plan, cell, name)
             for run in trained(plan, of)[:1]:
                 if (entry := run._replace(seeds=of.seeds)) not in found[name]:

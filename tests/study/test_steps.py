@@ -5,7 +5,7 @@ from helpers import ROOT
 
 from kd_trainer.errors import InputError
 from kd_trainer.study import plan as plans
-from kd_trainer.study import steps
+from kd_trainer.study import step, steps
 
 PUBLIC = {"PUBLIC_JETS": "public.parquet", "PUBLIC_TEACHER": "published.pt"}
 
@@ -134,13 +134,13 @@ def test_a_training_by_other_means_is_found_out(content, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "training" / "study_mini" / "PFN_l1_labels_seed1"
     folder.mkdir(parents=True)
-    (folder / steps.RECORD).write_text("1")
-    steps.refuse_foreign(found)  # the step has not ended yet
-    (folder / steps.TAKEN).write_text("1")
-    steps.refuse_foreign(found)
-    (folder / steps.RECORD).write_text("2")
+    (folder / step.RECORD).write_text("1")
+    step.refuse_foreign(found)  # the step has not ended yet
+    (folder / step.TAKEN).write_text("1")
+    step.refuse_foreign(found)
+    (folder / step.RECORD).write_text("2")
     with pytest.raises(InputError, match="was trained again, but not by this study: remove "):
-        steps.refuse_foreign(found)
+        step.refuse_foreign(found)
 
 
 @pytest.mark.parametrize(

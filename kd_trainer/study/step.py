@@ -1,0 +1,116 @@
+"""A step of a workflow: one command, with the files that it reads and leaves."""
+
+import fnmatch
+import re
+import shlex
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from kd_trainer.errors import InputError
+from kd_trainer.study.scripts import Dataset, Script
+
+TRAININGS = ("teacher", "baseline", "train")
+CHECKPOINT, RECORD, PREDICTION = "net_best_epoch_state.pt", "net_record.json", "pred.root"
+TAKEN = "net_record.taken.json"  # a copy of the record, made when a step has ended
+# of train_kd.sh, what a step says itself: one that the caller has set besides must not change it
+SETTINGS = (
+    "DATASET", "DATADIR", "TRAIN_FILES", "TEACHER", "TEACHER_TIER", "TEACHER_SEED", "TEACHER_WEIGHTS", "TEACHER_CONFIG",
+    "CLASSES", "PRETRAINED", "STUDENT", "SEED", "TIER", "CACHE", "UNLABELLED", "UNLABELLED_FRACTION",
+    "BLEND", "LABELS", "WEIGHTS", "KD_ALPHA", "KD_TEMPERATURE",
+    "KD_ENSEMBLE", "WEIGHT_BITS", "PREDICT", "RUN", "COMMENT", "RESTART", "DDP_NGPUS", "JETS",
+)  # fmt: skip
+CACHED = "cached.yaml"
+
+
+class Step(NamedTuple):
+    """One command.
+
+    kind : rule of the Snakefile that runs it
+    run : what tells it from others of its kind: name of the training, folder of the cache or of the jets
+    settings : of train_kd.sh, {name: value}
+    arguments : of its mode, or several lists of `kd_trainer simulate`
+    inputs, outputs : files
+    alone : whether it is the only one of its kind, and takes all cores
+    """
+
+    kind: str
+    run: str
+    settings: dict
+    arguments: tuple
+    inputs: tuple
+    outputs: tuple
+    alone: bool = False
+    program: str = ""  # a mode of train_kd.sh if not given
+
+    @property
+    def command(self) -> str:
+        """The step as a line of bash, from the root of the repository."""
+        if self.kind == "simulate":
+            make = 'python -m kd_trainer simulate --workers "${OMP_NUM_THREADS:-1}"'
+            return " && ".join(f"{make} {shlex.join(words)}" for words in self.arguments)
+        settings = [f"{name}={shlex.quote(value)}" for name, value in self.settings.items()]
+        return " ".join([*settings, self.program or f"./train_kd.sh {self.kind}", shlex.join(self.arguments)]).rstrip()
+
+
+def refuse_foreign(steps: Iterable[Step]) -> None:
+    """Raise InputError for a training that was done anew by other means since a step has left it."""
+    for step in steps:
+        for path in (Path(output) for output in step.outputs if output.endswith(RECORD)):
+            taken = path.with_name(TAKEN)
+            if path.is_file() and taken.is_file() and path.read_bytes() != taken.read_bytes():
+                raise InputError(
+                    f"{path.parent} was trained again, but not by this study: remove {taken} and the study trains it "
+                    "as it should be, or give the study names of its own with COMMENT"
+                )
+
+
+def settle(steps: Iterable[Step]) -> list[Step]:
+    """Each step once, its inputs once, and whether it is the only one of its kind."""
+    found: dict[tuple[str, str], Step] = {}
+    for step in steps:
+        if found.setdefault((step.kind, step.run), step) != step:
+            raise InputError(f"two different {step.kind} steps would be called {step.run}: give one another name")
+    kinds = [kind for kind, _ in found]
+    whole = ("simulate", "latency")  # several processes of its own; nothing else may run beside it
+    return [
+        step._replace(
+            inputs=tuple(dict.fromkeys(step.inputs)),
+            alone=step.alone or step.kind in whole or kinds.count(step.kind) == 1,
+        )
+        for step in found.values()
+    ]
+
+
+class Files:
+    """The files behind patterns: those that the study simulates, or those that are there."""
+
+    def __init__(self, simulated: list[str], find: Callable[[str], Iterable[str]]) -> None:
+        self.simulated, self.find = simulated, find
+
+    def __call__(self, patterns: Iterable[str]) -> list[str]:
+        found: dict[str, None] = {}
+        for pattern in (text.rpartition(":")[2] for text in patterns):
+            made = fnmatch.filter(self.simulated, pattern)
+            paths = made or sorted(self.find(pattern))
+            if not paths:
+                raise InputError(f"there is no file {pattern}")
+            found |= dict.fromkeys(paths)
+        return list(found)
+
+
+def network_files(path: str) -> list[str]:
+    """A network file, and those in its folder that are named in it, as ParT.py in Sophon.py."""
+    names = re.findall(r"[\"']([\w-]+\.py)[\"']", Path(path).read_text(encoding="utf-8"))
+    others = [Path(path).with_name(name) for name in sorted(set(names)) if Path(path).with_name(name).is_file()]
+    return list(dict.fromkeys([path, *map(str, others)]))
+
+
+def description(dataset: Dataset, model: Script, *configs: str) -> list[str]:
+    """The files that describe a dataset and a model, and its network."""
+    return [dataset.path, model.path, *network_files(model.network), *configs]
+
+
+def predicted(name: str) -> tuple[str, str]:
+    """The files that the mode test leaves of a training."""
+    return f"training/{name}/{PREDICTION}", f"training/{name}/pred.model.json"
