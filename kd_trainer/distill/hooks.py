@@ -10,6 +10,7 @@ from torch import nn
 from weaver.utils.dataset import DataConfig
 
 from kd_trainer.cache.cached_teacher import CachedTeacher, reads_cache
+from kd_trainer.cache.origin import Blend, Source, read_blend
 from kd_trainer.classes import is_unlabelled, names_of
 from kd_trainer.configs import has_teacher, student_view, teacher_view
 from kd_trainer.distill import loop
@@ -60,7 +61,7 @@ def get_loss(data_config: DataConfig, options: Options, student_options: dict[st
     """The distillation loss around the task loss of the student's network file, if it has one."""
     student = _student_module(options)
     task_loss = student.get_loss(student_view(data_config), **student_options) if hasattr(student, "get_loss") else None
-    if options.teacher is not None:
+    if options.taught:
         check_classes(options.kd_loss, student_options.get("num_classes", len(names_of(data_config.labels))))
     return DistillationLoss(
         alpha=options.kd_alpha,
@@ -71,7 +72,7 @@ def get_loss(data_config: DataConfig, options: Options, student_options: dict[st
         embed_loss=options.kd_embed_loss,
         task_loss=task_loss,
         label_smoothing=options.kd_label_smoothing,
-        needs_teacher=options.teacher is not None,
+        needs_teacher=options.taught,
     )
 
 
@@ -86,7 +87,7 @@ def get_train_fn(
         _check_training(data_config, options)
     except InputError as error:
         return loud(_refuse_to_train(error))  # a prediction needs neither teacher nor labels
-    teacher, verify = _soft_targets(data_config, options) if options.teacher is not None else (None, None)
+    teacher, verify = _soft_targets(data_config, options) if options.taught else (None, None)
     return trains(loop.train_fn(teacher, options.student), functools.partial(loop.check_setup, verify))
 
 
@@ -96,6 +97,11 @@ def get_evaluate_fn(data_config: DataConfig, options: Options, student_options: 
 
     def teacher_for(loader: Loader) -> SoftTargetSource:
         config = loader.dataset.config
+        if not reads_cache(config) and options.blended:
+            raise InputError(
+                "a blend has no teacher that could stand in for the labels of the validation: give --data-config-val a "
+                "config with labels, or a blend of the validation files and its cached.yaml"
+            )
         if not reads_cache(config):
             teacher, _ = _soft_targets(config, dataclasses.replace(options, kd_cache=None))
             return teacher
@@ -113,21 +119,23 @@ init_opt = init_opt_of(Options)
 def _check_training(data_config: DataConfig, options: Options) -> None:
     if is_unlabelled(data_config.labels) and min(Schedule("kd_alpha", options.kd_alpha).values()) < 1:
         raise InputError("the data config has no labels, so that all is learnt from a teacher: give -o kd_alpha 1.0")
-    if options.teacher is not None:
+    if options.taught:
         teacher_view(data_config)
 
 
 def _soft_targets(data_config: DataConfig, options: Options) -> tuple[SoftTargetSource, Verify | None]:
     """What gives the soft targets, and a function that looks at the training files for it, or None."""
     if options.kd_cache:
-        cached = CachedTeacher(
-            data_config, paired=options.kd_cache, teachers=options.teachers(), ensemble=options.kd_ensemble
-        )
+        cached = CachedTeacher(data_config, _origin(options.kd_cache, options))
         return cached, cached.verify
     if reads_cache(data_config):
         raise InputError("the data config reads the soft targets of a cache: name its paired.yaml with -o kd_cache")
     ensemble = load_ensemble(options.teachers(), data_config, options.kd_ensemble, options.kd_embed_weight > 0)
     return (RememberingTeacher(ensemble, options.kd_memory * 1e6) if options.kd_memory > 0 else ensemble), None
+
+
+def _origin(kd_cache: str, options: Options) -> Source | Blend:
+    return read_blend(kd_cache) if options.blended else Source(kd_cache, options.teachers(), options.kd_ensemble)
 
 
 def _student_module(options: Options) -> ModuleType:
