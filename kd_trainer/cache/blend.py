@@ -39,6 +39,9 @@ def main(args: argparse.Namespace) -> int:
     """Write a blend, or look at one."""
     check_arguments(args)
     weights = weights_of(args.blend)
+    for folder in weights:
+        if folder.resolve() == args.output.resolve():
+            raise InputError(f"{folder} is a member of the blend: give another --output")
     stored = {folder: fingerprints_of(folder) for folder in weights}
     check_same_files(stored)
     members = [

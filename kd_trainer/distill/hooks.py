@@ -88,7 +88,7 @@ def get_train_fn(
     except InputError as error:
         return loud(_refuse_to_train(error))  # a prediction needs neither teacher nor labels
     teacher, verify = _soft_targets(data_config, options) if options.taught else (None, None)
-    return trains(loop.train_fn(teacher, options.student), functools.partial(loop.check_setup, verify))
+    return trains(loop.train_fn(teacher, options.student), functools.partial(_check_setup, options, verify))
 
 
 @hook(Options)
@@ -97,11 +97,6 @@ def get_evaluate_fn(data_config: DataConfig, options: Options, student_options: 
 
     def teacher_for(loader: Loader) -> SoftTargetSource:
         config = loader.dataset.config
-        if not reads_cache(config) and options.blended:
-            raise InputError(
-                "a blend has no teacher that could stand in for the labels of the validation: give --data-config-val a "
-                "config with labels, or a blend of the validation files and its cached.yaml"
-            )
         if not reads_cache(config):
             teacher, _ = _soft_targets(config, dataclasses.replace(options, kd_cache=None))
             return teacher
@@ -121,6 +116,16 @@ def _check_training(data_config: DataConfig, options: Options) -> None:
         raise InputError("the data config has no labels, so that all is learnt from a teacher: give -o kd_alpha 1.0")
     if options.taught:
         teacher_view(data_config)
+
+
+def _check_setup(options: Options, verify: Verify | None, train_loader: Loader, extra_args: dict[str, Any]) -> None:
+    loop.check_setup(verify, train_loader, extra_args)
+    config = extra_args["val_loader"].dataset.config
+    if options.blended and is_unlabelled(config.labels) and not reads_cache(config):
+        raise InputError(
+            "a blend has no teacher that could stand in for the labels of the validation: "
+            "give --data-config-val the student's data config with labels"
+        )
 
 
 def _soft_targets(data_config: DataConfig, options: Options) -> tuple[SoftTargetSource, Verify | None]:
