@@ -270,6 +270,7 @@ def test_columns_are_equal_nan_for_nan():
             "`labels` of",
         ),
         (lambda paired: paired | {"observers": ["jet_pt"]}, "`observers` of"),
+        (lambda paired: paired | {"labels": paired["labels"] | {"teacher": {}, "groups": {}}}, " now: config was "),
     ],
 )
 def test_another_student_is_refused(folder, originals, monkeypatch, change, message):
