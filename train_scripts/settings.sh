@@ -27,6 +27,8 @@ if [[ $LABELS == no ]]; then # the best epoch is then the one that agrees best w
     validation=paired.yaml unlabelled=(--unlabelled) kd_alpha=1.0
 fi
 read -ra data_unlabelled <<<"$UNLABELLED"
+read -ra blend <<<"$BLEND"
+if [[ $BLEND && ! $CACHE ]]; then fail "BLEND needs a CACHE of its own: name its folder"; fi
 
 teacher_name() { echo "${DATASET}_${TEACHER}_${TEACHER_TIER}_seed$1$COMMENT"; } # teacher_name SEED
 student_name() { echo "${RUN:-${DATASET}_${1}_${TIER}_${2}_seed$3$COMMENT}"; }  # student_name STUDENT kd|baseline SEED
@@ -65,6 +67,11 @@ own_data() { # own_data CONFIG: the data config of the run on labels, with sampl
 }
 
 paired_data() { # paired_data FOLDER: student.yaml, and paired.yaml with the inputs of the teacher; the same in unlabelled/
+    if [[ $BLEND ]]; then
+        check "$student_config"
+        run "${kd[@]}" pair --student "$student_config" --weights "${WEIGHTS:-$teacher_config}" -o "$1"
+        return
+    fi
     for weights in "${teachers[@]}"; do
         [[ $dry_run || -f $weights ]] ||
             fail "there is no teacher at $weights: train one (./train_kd.sh teacher) or name one (TEACHER_WEIGHTS=...)"
@@ -81,6 +88,11 @@ pair_with_teacher() { # pair_with_teacher [arguments...]
 }
 
 soft_targets() { # soft_targets FOLDER [arguments...]: make those of the teachers with its paired configs, or look at them
+    if [[ $BLEND ]]; then
+        run "${kd[@]}" cache --blend "${blend[@]}" --output "$CACHE" "${@:2}"
+        [[ ! $UNLABELLED ]] || run "${kd[@]}" cache --blend "${blend[@]/=/_unlabelled=}" --output "${CACHE}_unlabelled" "${@:2}"
+        return
+    fi
     local members=()
     for weights in "${teachers[@]}"; do members+=(--network "$teacher_network" --weights "$weights" "${teacher_options[@]}"); done
     local cache=("${kd[@]}" cache "${members[@]}" --ensemble "$KD_ENSEMBLE" "${@:2}")
@@ -97,21 +109,20 @@ in_cache() { # in_cache CACHE PATTERN...: those of the files there which kd_trai
     done
 }
 
-taught_data() { # sets `config`, and `taught`, more arguments: the soft targets of CACHE, if they are there, else the teacher
-    local made=training/$name files
-    config=$made/paired.yaml taught=()
+soft_target_data() { # sets `config` and adds to `taught`: the soft targets of CACHE, if they are there, else the teacher
+    local labelled=training/$name/paired.yaml without=training/$name/unlabelled/paired.yaml files
+    config=$labelled
+    if [[ $BLEND ]]; then taught=() labelled=$CACHE/blend.yaml without=${CACHE}_unlabelled/blend.yaml; fi
     files=("${data_unlabelled[@]}")
-    if [[ $UNLABELLED ]]; then taught=(-o kd_unlabelled_config "$(quoted "$made/unlabelled/paired.yaml")"); fi
-    if [[ -f $CACHE/cached.yaml ]]; then
-        soft_targets "$made" --check ||
+    if [[ $BLEND || -f $CACHE/cached.yaml ]]; then
+        soft_targets "training/$name" --check ||
             fail "the soft targets in $CACHE are not those of this teacher and these files: ./train_kd.sh cache, or CACHE=none"
         mapfile -t files < <(in_cache "$CACHE" "${data_train[@]}")
-        config=$CACHE/cached.yaml taught=(-o kd_cache "$(quoted "$made/paired.yaml")" --data-train "${files[@]}")
+        config=$CACHE/cached.yaml taught+=(-o kd_cache "$(quoted "$labelled")" --data-train "${files[@]}")
         mapfile -t files < <(in_cache "${CACHE}_unlabelled" "${data_unlabelled[@]}")
-        if [[ $UNLABELLED ]]; then
-            taught+=(-o kd_unlabelled_config "$(quoted "${CACHE}_unlabelled/cached.yaml")"
-                -o kd_unlabelled_cache "$(quoted "$made/unlabelled/paired.yaml")")
-        fi
+        if [[ $UNLABELLED ]]; then taught+=(-o kd_unlabelled_cache "$(quoted "$without")"); fi
+        without=${CACHE}_unlabelled/cached.yaml
     fi
-    if [[ $UNLABELLED ]]; then taught+=(-o kd_unlabelled "$(quoted "${files[@]}")" -o kd_unlabelled_fraction "$UNLABELLED_FRACTION"); fi
+    [[ ! $UNLABELLED ]] || taught+=(-o kd_unlabelled "$(quoted "${files[@]}")" -o kd_unlabelled_config "$(quoted "$without")"
+        -o kd_unlabelled_fraction "$UNLABELLED_FRACTION")
 }

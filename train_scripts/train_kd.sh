@@ -26,7 +26,7 @@ set -euo pipefail
 source "$(dirname "$(readlink -f "$0")")/common.sh"
 start "make_weight teacher pretrain finetune cache train baseline test report convert quantise latency demo" "$@"
 paths_of_caller DATADIR TEACHER_CONFIG CLASSES PRETRAINED WEIGHTS VENV
-lists_of_caller TRAIN_FILES UNLABELLED TEACHER_WEIGHTS
+lists_of_caller TRAIN_FILES UNLABELLED TEACHER_WEIGHTS BLEND
 if [[ ${CACHE:-} != none ]]; then paths_of_caller CACHE; fi
 if [[ $mode == demo ]]; then DATASET=demo; fi
 
@@ -44,6 +44,7 @@ STUDENT=${STUDENT:-PFN}               # PFN, InteractionNet, dense or another of
 SEED=${SEED:-1}                       # seed of the student, or several: "1 2 3"
 TIER=${TIER:-l1}                      # data config of the student: l1, hlt, kin, kinpid, full
 CACHE=${CACHE:-}                      # folder of the soft targets; cache/<teacher>_<TIER>, none for none
+BLEND=${BLEND:-}                      # instead of a teacher, caches of several with their weights: "cache/A=0.8 cache/B=0.2"
 UNLABELLED=${UNLABELLED:-}            # more training files, without labels: all is learnt from the teacher; as TRAIN_FILES
 UNLABELLED_FRACTION=${UNLABELLED_FRACTION:-0.9} # of each batch that is of these files
 LABELS=${LABELS:-yes}                 # no: files without labels, all is learnt from the teacher
@@ -124,13 +125,13 @@ case $mode in
         ;;
     train)
         called "$student_run"
+        taught=(-o teacher "$(quoted "$teacher_network")" -o teacher_options "$(as_dict "${teacher_options[@]}")"
+            -o teacher_weights "$(quoted "${teachers[@]}")" -o kd_ensemble "'$KD_ENSEMBLE'")
         paired_data "training/$name"
-        taught_data
+        soft_target_data
         train "${weaver_student[@]}" "${outputs[@]}" --data-config "$config" --data-config-val "training/$name/$validation" \
             --data-config-test "$student_config" --network-config networks/distill.py -o student "${student_model[@]}" \
-            -o teacher "$(quoted "$teacher_network")" -o teacher_options "$(as_dict "${teacher_options[@]}")" \
-            -o teacher_weights "$(quoted "${teachers[@]}")" -o kd_ensemble "'$KD_ENSEMBLE'" -o kd_alpha "${KD_ALPHA:-$kd_alpha}" \
-            -o kd_temperature "${KD_TEMPERATURE:-$kd_temperature}" "${taught[@]}" "$@"
+            -o kd_alpha "${KD_ALPHA:-$kd_alpha}" -o kd_temperature "${KD_TEMPERATURE:-$kd_temperature}" "${taught[@]}" "$@"
         ;;
     baseline)
         called "$(student_name "$STUDENT" baseline "$SEED")"

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import torch
 from weaver.utils.dataset import DataConfig
@@ -12,12 +11,12 @@ from weaver.utils.logger import _logger
 from kd_trainer import configs
 from kd_trainer.cache import fingerprint
 from kd_trainer.cache.columns import LOGITS, TOP_LOGITS, Layout
+from kd_trainer.cache.origin import Blend, Source
 from kd_trainer.classes import names_of
 from kd_trainer.configs import PREFIX
 from kd_trainer.errors import InputError
 from kd_trainer.teacher.precision import PRECISIONS
 from kd_trainer.teacher.soft_targets import SoftTargets
-from kd_trainer.teacher.spec import TeacherSpec
 
 COMPARED = ("new_variables", "inputs", "preprocess", "labels", "weights")  # a selection may go on selecting
 
@@ -34,38 +33,31 @@ class CachedTeacher:
     ----------
     data_config : DataConfig
         The one in training: `cached.yaml`.
-    paired : str
-        Path of the paired config that the cache was made with.
-    teachers : list of spec.TeacherSpec
-        The cache must be theirs.
-    ensemble : str
-        What of several teachers is averaged.
+    origin : Source or Blend
+        What the cache must have been made from.
 
     Raises
     ------
     InputError
-        If the data config does not read a cache, or another one than the paired config's.
+        If the data config does not read a cache, or another one than that of the origin, or if the teachers of a blend
+        are not what they were.
     """
 
-    def __init__(
-        self, data_config: DataConfig, *, paired: str, teachers: Sequence[TeacherSpec], ensemble: str = "probabilities"
-    ) -> None:
+    def __init__(self, data_config: DataConfig, origin: Source | Blend) -> None:
         if not reads_cache(data_config):
             raise InputError(
-                f"-o kd_cache {paired} is given, but the data config reads no cached soft targets: use cached.yaml"
+                f"-o kd_cache {origin.name} is given, but the data config reads no cached soft targets: use cached.yaml"
             )
-        self.paired = configs.load(paired)
         groups = {name: spec for name, spec in data_config.inputs.items() if name.startswith(PREFIX)}
-        expected = DataConfig(print_info=False, **configs.cached(self.paired, groups))
+        expected = DataConfig(print_info=False, **configs.cached(origin.options(), groups))
         for key in COMPARED:
             if fingerprint.canonical(expected.options[key]) != fingerprint.canonical(data_config.options[key]):
                 raise InputError(
-                    f"`{key}` of the data config is not that of {paired}: run cache again (complete files are kept)"
+                    f"`{key}` of the data config is not that of {origin.name}: "
+                    "run cache again (complete files are kept)"
                 )
-        self.made_by = fingerprint.of_teachers(teachers, ensemble)
-        self.description = " and ".join(
-            f"{network}, weights {weights} (SHA-256 {fingerprint.sha256(weights)})" for network, weights, _ in teachers
-        )
+        self.made_of = origin.made_of()
+        self.description = origin.description
         self.groups = groups
         self.classes = len(names_of(data_config.labels))
         self.layout: Layout | None = None
@@ -83,7 +75,7 @@ class CachedTeacher:
         layout = next(iter(stored.values()))["layout"]
         if layout["classes"] != self.classes:
             raise InputError(f"the cache has {layout['classes']} classes, the data config has {self.classes}")
-        expected = fingerprint.of_cache(teacher=self.made_by, paired=self.paired, layout=layout)
+        expected = fingerprint.of_files(self.made_of, layout)
         bad = {path: fingerprint.serious(one, expected) for path, one in stored.items()}
         bad = {path: texts for path, texts in bad.items() if texts}
         if bad:
@@ -95,8 +87,12 @@ class CachedTeacher:
         self.layout = columns = Layout(**layout)
         if columns.groups() != self.groups:
             raise InputError("the data config reads other columns than the cache has: use its own cached.yaml")
-        self._check_inputs(stored)
-        precisions = {one.get("precision", PRECISIONS[0]) for one in stored.values()}
+        gone = fingerprint.check_inputs(stored.values())
+        if gone:
+            _logger.info("%d of %d input files of the cache are not here, so they cannot be compared with it",
+                         gone, len(stored))  # fmt: skip
+        computed = [entry for one in stored.values() for entry in (one, *one.get("members", {}).values())]
+        precisions = {entry.get("precision", PRECISIONS[0]) for entry in computed}
         approximate = [f"computed in {name}" for name in sorted(precisions - {PRECISIONS[0]})]
         folders = sorted({str(Path(path).parent.parent) for path in paths})
         loose = {text for one in stored.values() for text in fingerprint.differences(one, expected).values()}
@@ -107,23 +103,6 @@ class CachedTeacher:
         )
         if loose:
             _logger.warning("The cache was written with another %s", "; ".join(sorted(loose)))
-
-    def _check_inputs(self, stored: Mapping[str, dict[str, Any]]) -> None:
-        gone, changed = [], []
-        for one in stored.values():
-            path = one["input"]["path"]
-            if not Path(path).exists():
-                gone.append(path)
-            elif fingerprint.of_input(path) != one["input"]:
-                changed.append(path)
-        if changed:
-            raise InputError(
-                f"{len(changed)} input files have changed since their soft targets were computed: "
-                f"{', '.join(changed[:3])}{', ...' if changed[3:] else ''}; run cache again"
-            )
-        if gone:
-            _logger.info("%d of %d input files of the cache are not here, so they cannot be compared with it",
-                         len(gone), len(stored))  # fmt: skip
 
     def __call__(self, X: Mapping[str, torch.Tensor], device: torch.device | str) -> SoftTargets:
         """Soft targets in fp32 for a batch X, on `device`."""

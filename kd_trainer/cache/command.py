@@ -12,10 +12,12 @@ from tqdm import tqdm
 from weaver.utils.dataset import DataConfig
 
 from kd_trainer import configs
-from kd_trainer.cache import fingerprint
+from kd_trainer.cache import blend, fingerprint
 from kd_trainer.cache.columns import DTYPES, Layout
-from kd_trainer.cache.compute import Production, is_complete
-from kd_trainer.cache.paths import Target, as_arguments, targets_of
+from kd_trainer.cache.compute import Production, check, is_complete
+from kd_trainer.cache.origin import CONFIG as CONFIG  # for study/
+from kd_trainer.cache.origin import Source, write_beside
+from kd_trainer.cache.paths import targets_of
 from kd_trainer.cache.ranks import rank_and_size, share
 from kd_trainer.cache.reader import Reader
 from kd_trainer.classes import names_of
@@ -26,8 +28,6 @@ from kd_trainer.teacher.frozen import Teacher
 from kd_trainer.teacher.precision import PRECISIONS, InBfloat16
 from kd_trainer.teacher.spec import ENSEMBLES, AddTeacher, check_complete
 
-CONFIG = "cached.yaml"
-
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Arguments, checked."""
@@ -36,9 +36,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         description="Run the teacher once over input files and write, for each of them, a parquet file with the "
         "branches that the student reads and the teacher's soft targets, and DIR/cached.yaml that reads them.",
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="as for weaver's --data-train: [GROUP:]PATTERN")
-    parser.add_argument("--paired", required=True, metavar="CFG", help="paired.yaml, as `pair` has written it")
-    teacher: Any = dict(action=AddTeacher, dest="teachers", required=True)
+    computed = not any(word.partition("=")[0] == "--blend" for word in argv)  # and not blended
+    parser.add_argument("files", nargs="+" if computed else "*", metavar="FILE", help="as for weaver's --data-train: "
+                        "[GROUP:]PATTERN")  # fmt: skip
+    parser.add_argument("--blend", nargs="+", metavar="DIR=WEIGHT", help="instead of files and teachers: caches of the "
+                        "same files, whose probabilities are averaged with these weights")  # fmt: skip
+    parser.add_argument("--paired", required=computed, metavar="CFG", help="paired.yaml, as `pair` has written it")
+    teacher: Any = dict(action=AddTeacher, dest="teachers", required=computed)
     parser.add_argument("--network", metavar="NET.py", **teacher, help="network file of the teacher; the three "
                         "again for each member of an ensemble")  # fmt: skip
     parser.add_argument("--weights", metavar="W.pt", **teacher, help="its checkpoint")
@@ -59,13 +63,15 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--check", action="store_true", help="compute nothing: print the files of the cache as "
                         "arguments of weaver if all are there and match, else fail")  # fmt: skip
     args = parser.parse_args(argv)
-    check_complete(args.teachers)
+    check_complete(args.teachers or [])
     return args
 
 
 def main(argv: Sequence[str]) -> int:
     """Write a cache, or look at one."""
     args = parse(argv)
+    if args.blend:
+        return blend.main(args)
     paired = configs.load(args.paired)
     config = DataConfig(print_info=False, **copy.deepcopy(paired))
     configs.teacher_view(config)  # which there must be
@@ -73,25 +79,27 @@ def main(argv: Sequence[str]) -> int:
         raise InputError("the data config does not name its classes (`names` in `labels`), which a cache needs")
     asked = {key: value for key, value in (("top", args.top), ("dtype", args.dtype)) if value is not None}
     layout = Layout(len(names_of(config.labels)), **asked)
-    teachers = fingerprint.of_teachers(args.teachers, args.ensemble)
+    source = Source(args.paired, args.teachers, args.ensemble)
     compared = {"classes": layout.classes, **asked} if args.check else vars(layout)
-    origin = fingerprint.of_cache(teacher=teachers, paired=paired, layout=compared)
+    origin = fingerprint.of_files(source.made_of(), compared)
     if args.precision or not args.check:
         origin["precision"] = args.precision or PRECISIONS[0]
     targets = targets_of(args.files, args.output)
     if args.check:
-        return check(targets, origin)
+        return check(targets, {path: {**origin, "input": fingerprint.of_input(path)} for path in targets})
 
     rank, size = rank_and_size(args.rank, args.world_size)
     mine = share({path: fingerprint.of_input(path)["size"] for path in targets}, rank, size)
     work = {
         path: targets[path].output
         for path in mine
-        if not is_complete(path, targets[path].output, origin, overwrite=args.overwrite)
+        if not is_complete(
+            targets[path].output, {**origin, "input": fingerprint.of_input(path)}, overwrite=args.overwrite
+        )
     }
     print(f"rank {rank} of {size}: {len(mine)} of {len(targets)} files, {len(mine) - len(work)} of them complete")
     if rank == 0:
-        write_config(paired, layout, args.output)
+        write_beside(args.output, paired, layout, source)
     trouble = compute(work, config, args, layout, origin)
     if trouble:
         raise InputError(f"{len(trouble)} of {len(mine)} files have no soft targets: {'; '.join(trouble)}")
@@ -130,25 +138,6 @@ def compute(
         jets, more = production.write_all({path: work[path] for path in rows}, rows, bar)
     print(f"{jets} of {sum(rows.values())} jets were selected and written")
     return trouble + more
-
-
-def check(targets: Mapping[str, Target], origin: dict[str, Any]) -> int:
-    """Print the files of a cache as arguments of weaver, if they all match."""
-    for path, target in targets.items():
-        if not is_complete(path, target.output, origin):
-            raise InputError(f"the cache is not complete: there is no {target.output}")
-    print("\n".join(as_arguments(targets)))
-    return 0
-
-
-def write_config(paired: dict[str, Any], layout: Layout, folder: Path) -> None:
-    """Write the data config that reads the cache; what weaver has derived from an older one goes."""
-    try:
-        for derived in folder.glob(f"{Path(CONFIG).stem}.*.auto.yaml"):
-            derived.unlink()
-        configs.write(configs.cached(paired, layout.groups()), folder / CONFIG, "reads the soft targets of a cache")
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror or error}") from None
 
 
 def default_device() -> str:

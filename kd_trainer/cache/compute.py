@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from kd_trainer.cache import fingerprint
 from kd_trainer.cache.columns import Layout
+from kd_trainer.cache.paths import Target, as_arguments
 from kd_trainer.cache.reader import Reader, ahead
 from kd_trainer.cache.writer import FULL, Writer, whole_file
 from kd_trainer.errors import InputError, StopError
@@ -108,15 +109,18 @@ class Production:
             except InputError as error:
                 trouble.append(str(error))
             except OSError as error:
-                reason = error.strerror or error
-                if error.errno in FULL:
-                    reason = "the disk is full (complete files are kept)"
-                raise InputError(f"{output} cannot be written: {reason}") from None
+                raise not_written(output, error) from None
         return jets, trouble
 
 
-def is_complete(path: str, output: Path, origin: dict[str, Any], *, overwrite: bool = False) -> bool:
-    """Whether the soft targets of an input file are there.
+def not_written(output: Path, error: OSError) -> InputError:
+    """The error for a file that could not be written."""
+    reason = "the disk is full (complete files are kept)" if error.errno in FULL else error.strerror or error
+    return InputError(f"{output} cannot be written: {reason}")
+
+
+def is_complete(output: Path, expected: dict[str, Any], *, overwrite: bool = False) -> bool:
+    """Whether a file of soft targets is there, with the fingerprint that it should have.
 
     Raises
     ------
@@ -126,7 +130,7 @@ def is_complete(path: str, output: Path, origin: dict[str, Any], *, overwrite: b
     if not output.exists():
         return False
     try:
-        different = fingerprint.serious(fingerprint.read(output), {**origin, "input": fingerprint.of_input(path)})
+        different = fingerprint.serious(fingerprint.read(output), expected)
         if different:
             raise InputError(f"{output} was made from something else ({'; '.join(different)})")
     except InputError as error:
@@ -134,3 +138,12 @@ def is_complete(path: str, output: Path, origin: dict[str, Any], *, overwrite: b
             return False
         raise InputError(f"{error}; give --overwrite to replace such files, or another --output") from None
     return True
+
+
+def check(targets: Mapping[str, Target], expected: Mapping[str, dict[str, Any]]) -> int:
+    """Print the files of a cache as arguments of weaver, if they all have the fingerprints that they should have."""
+    for name, target in targets.items():
+        if not is_complete(target.output, expected[name]):
+            raise InputError(f"the cache is not complete: there is no {target.output}")
+    print("\n".join(as_arguments(targets)))
+    return 0

@@ -11,6 +11,7 @@ from torch import nn
 from weaver.utils.dataset import DataConfig
 
 from kd_trainer.cache.cached_teacher import CachedTeacher, reads_cache
+from kd_trainer.cache.origin import Blend, Source, read_blend
 from kd_trainer.classes import is_unlabelled, names_of
 from kd_trainer.configs import has_teacher, load, student_view, teacher_view
 from kd_trainer.distill import loop
@@ -62,7 +63,7 @@ def get_loss(data_config: DataConfig, options: Options, student_options: dict[st
     """The distillation loss around the task loss of the student's network file, if it has one."""
     student = _student_module(options)
     task_loss = student.get_loss(student_view(data_config), **student_options) if hasattr(student, "get_loss") else None
-    if options.teacher is not None:
+    if options.taught:
         check_classes(options.kd_loss, student_options.get("num_classes", len(names_of(data_config.labels))))
     return DistillationLoss(
         alpha=options.kd_alpha,
@@ -73,7 +74,7 @@ def get_loss(data_config: DataConfig, options: Options, student_options: dict[st
         embed_loss=options.kd_embed_loss,
         task_loss=task_loss,
         label_smoothing=options.kd_label_smoothing,
-        needs_teacher=options.teacher is not None,
+        needs_teacher=options.taught,
     )
 
 
@@ -88,9 +89,9 @@ def get_train_fn(
         _check_training(data_config, options)
     except InputError as error:
         return loud(_refuse_to_train(error))  # a prediction needs neither teacher nor labels
-    teacher, verify = _soft_targets(data_config, options) if options.teacher is not None else (None, None)
+    teacher, verify = _soft_targets(data_config, options) if options.taught else (None, None)
     looks = {"train": verify, UNLABELLED: _verify_unlabelled(options)}
-    check = functools.partial(loop.check_setup, {name: look for name, look in looks.items() if look})
+    check = functools.partial(_check_setup, options, {name: look for name, look in looks.items() if look})
     train = loop.train_fn(teacher, options.student, options.kd_ema)
     return trains(train, check, functools.partial(_with_unlabelled, options))
 
@@ -118,16 +119,26 @@ init_opt = init_opt_of(Options)
 def _check_training(data_config: DataConfig, options: Options) -> None:
     if is_unlabelled(data_config.labels) and min(Schedule("kd_alpha", options.kd_alpha).values()) < 1:
         raise InputError("the data config has no labels, so that all is learnt from a teacher: give -o kd_alpha 1.0")
-    if options.teacher is not None:
+    if options.taught:
         teacher_view(data_config)
+
+
+def _check_setup(
+    options: Options, verify: dict[str, Verify], train_loader: Loader | Mixture, extra_args: dict[str, Any]
+) -> None:
+    loop.check_setup(verify, train_loader, extra_args)
+    config = extra_args["val_loader"].dataset.config
+    if options.blended and is_unlabelled(config.labels) and not reads_cache(config):
+        raise InputError(
+            "a blend has no teacher that could stand in for the labels of the validation: "
+            "give --data-config-val the student's data config with labels"
+        )
 
 
 def _soft_targets(data_config: DataConfig, options: Options) -> tuple[SoftTargetSource, Verify | None]:
     """What gives the soft targets, and a function that looks at the training files for it, or None."""
     if options.kd_cache:
-        cached = CachedTeacher(
-            data_config, paired=options.kd_cache, teachers=options.teachers(), ensemble=options.kd_ensemble
-        )
+        cached = CachedTeacher(data_config, _origin(options.kd_cache, options))
         return cached, cached.verify
     if reads_cache(data_config):
         raise InputError("the data config reads the soft targets of a cache: name its paired.yaml with -o kd_cache")
@@ -161,6 +172,10 @@ def _width_of_teacher(data_config: DataConfig, options: Options) -> int:
     (teacher,) = options.teachers()
     network, _ = build_teacher(teacher.network, teacher_view(data_config), teacher.options)
     return output_layer(network, "the teacher")[1].in_features
+
+
+def _origin(kd_cache: str, options: Options) -> Source | Blend:
+    return read_blend(kd_cache) if options.blended else Source(kd_cache, options.teachers(), options.kd_ensemble)
 
 
 def _student_module(options: Options) -> ModuleType:

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any, ClassVar
 
+from kd_trainer.cache.origin import is_blend
 from kd_trainer.distill.losses import EMBED_LOSSES, soft_target_loss
 from kd_trainer.distill.mixture import check_fraction
 from kd_trainer.distill.schedule import Schedule
@@ -51,7 +52,8 @@ class Options(HookOptions):
     kd_memory : float
         Megabytes of soft targets to keep, so that the teacher is asked once for each jet; 0 asks it every time.
     kd_cache : str or None
-        The paired data config that a cache was made with; the soft targets are then read from its files.
+        The paired data config that a cache was made with; the soft targets are then read from its files. Or the
+        `blend.yaml` of a blend of caches, which names its teachers itself.
     kd_unlabelled : str or list of str, or None
         `[GROUP:]PATTERN` of files whose jets teach without labels, see `mixture`.
     kd_unlabelled_config : str or None
@@ -108,7 +110,7 @@ class Options(HookOptions):
             if getattr(self, name) not in valid:
                 raise InputError(f"{name} is {getattr(self, name)!r}: valid are {', '.join(valid)}")
         self._check_unlabelled()
-        if self.teacher is None:
+        if not self.taught:
             self._check_without_teacher(max(alphas))
         else:
             self._check_with_teacher()
@@ -119,13 +121,24 @@ class Options(HookOptions):
             if self.kd_unlabelled_config or self.kd_unlabelled_cache:
                 raise InputError("kd_unlabelled_config and kd_unlabelled_cache go with kd_unlabelled, the files")
             return
-        if self.teacher is None:
+        if not self.taught:
             raise InputError("kd_unlabelled: without a teacher nothing is learnt from jets without labels")
         if not self.kd_unlabelled_config:
             raise InputError("kd_unlabelled: name the data config of these files with -o kd_unlabelled_config "
                              "(python -m kd_trainer pair --unlabelled writes one)")  # fmt: skip
-        if bool(self.kd_cache) != bool(self.kd_unlabelled_cache):
+        if bool(self.kd_cache) != bool(self.kd_unlabelled_cache) or is_blend(self.kd_unlabelled_cache) != self.blended:
             raise InputError("kd_cache and kd_unlabelled_cache: give both or none, so that one teacher teaches all")
+
+
+    @property
+    def blended(self) -> bool:
+        """Whether the soft targets are those of a blend."""
+        return is_blend(self.kd_cache)
+
+    @property
+    def taught(self) -> bool:
+        """Whether there are soft targets to learn from."""
+        return self.teacher is not None or self.blended
 
     def _check_without_teacher(self, alpha: float) -> None:
         if alpha > 0 or self.kd_embed_weight > 0:
@@ -135,14 +148,20 @@ class Options(HookOptions):
             )
 
     def _check_with_teacher(self) -> None:
-        if self.teacher_weights is None:
+        if self.blended and (self.teacher or self.teacher_weights or self.teacher_options):
+            raise InputError(
+                f"-o kd_cache {self.kd_cache} is a blend, which names its teachers itself: leave out teacher, "
+                "teacher_weights and teacher_options"
+            )
+        if self.blended and self.kd_ensemble != ENSEMBLES[0]:
+            raise InputError("kd_ensemble is for teachers given with -o teacher: a blend averages probabilities")
+        if self.teacher_weights is None and not self.blended:
             raise InputError("the teacher has no weights: name its checkpoint with -o teacher_weights \"'model.pt'\"")
-        teachers = self.teachers()
         if self.kd_loss == "none" and not self.kd_embed_weight:
             raise InputError("with kd_loss 'none' nothing is learnt from the teacher: give a kd_embed_weight")
         if self.kd_embed_weight and self.kd_cache:
             raise InputError(EMBEDDING_WITH_CACHE)
-        if self.kd_embed_weight and len(teachers) > 1:
+        if not self.blended and len(self.teachers()) > 1 and self.kd_embed_weight:
             raise InputError("an ensemble has no embedding of its own: give one teacher, or set kd_embed_weight to 0")
 
     def teachers(self) -> list[TeacherSpec]:

@@ -7,7 +7,7 @@ import glob
 from collections.abc import Callable, Iterable, Mapping
 
 from kd_trainer.study import scripts
-from kd_trainer.study.step import CHECKPOINT, PREDICTION, RECORD, Files, Step, network_files, settle
+from kd_trainer.study.step import CHECKPOINT, PREDICTION, RECORD, Files, Step, network_files
 
 PROGRAM = "train_scripts/train_ssl.sh"
 SHARED = ("MODEL", "TIER", "COMMENT", "DDP_NGPUS")
@@ -53,7 +53,7 @@ def of_settings(
                 jets = [f"training/{step.run}/unlabelled_{size}.json" for step in before[:1]]  # numbers, of `subset`
                 jets.append(f"training/{after[0].run}/labelled_{fraction}.json")
                 points[":".join([mode, *jets])] = [f"training/{step.run}/{PREDICTION}" for step in after]
-    return settle([*steps.values(), scan.report(points)])
+    return [*steps.values(), scan.report(points)]
 
 
 class _Scan:

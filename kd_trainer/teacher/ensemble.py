@@ -25,7 +25,23 @@ def combined(logits: Sequence[torch.Tensor], what: str) -> torch.Tensor:
     """
     if what == "logits":
         return torch.stack([z - z.mean(dim=1, keepdim=True) for z in logits]).mean(dim=0)
-    return torch.stack([z.log_softmax(dim=1) for z in logits]).logsumexp(dim=0) - math.log(len(logits))
+    return mixture(logits, [1 / len(logits)] * len(logits))
+
+
+def mixture(logits: Sequence[torch.Tensor], weights: Sequence[float]) -> torch.Tensor:
+    """Log of the weighted mean of the probabilities at temperature 1: log sum_k w_k softmax(z_k), (N, K).
+
+    The gradient of KL(mixture || student) is the weighted sum of those of KL(teacher k || student), at temperature 1.
+
+    Parameters
+    ----------
+    logits : list of (N, K) tensors
+    weights : list of float
+        Above 0, their sum 1.
+    """
+    return torch.stack([z.log_softmax(dim=1) + math.log(w) for z, w in zip(logits, weights, strict=True)]).logsumexp(
+        dim=0
+    )
 
 
 def grouped(logits: torch.Tensor, groups: Sequence[Sequence[int]]) -> torch.Tensor:

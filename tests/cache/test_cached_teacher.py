@@ -16,6 +16,7 @@ from weaver.utils.dataset import DataConfig, SimpleIterDataset
 from kd_trainer import configs as data_configs
 from kd_trainer.cache import fingerprint
 from kd_trainer.cache.cached_teacher import CachedTeacher
+from kd_trainer.cache.origin import Source
 from kd_trainer.configs import teacher_view
 from kd_trainer.distill import hooks
 from kd_trainer.errors import InputError
@@ -45,7 +46,7 @@ def data_config(folder, name="cache/cached.yaml"):
 
 def source(folder, weights, *, config=None, **changes):
     member = TeacherSpec(NETWORK, str(weights), TEACHER)._replace(**changes)
-    return CachedTeacher(config or data_config(folder), paired=str(folder / "paired.yaml"), teachers=[member])
+    return CachedTeacher(config or data_config(folder), Source(str(folder / "paired.yaml"), [member]))
 
 
 def batch(folder, name="cache/cached.yaml", path=None):

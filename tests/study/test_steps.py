@@ -6,6 +6,7 @@ from helpers import ROOT
 from kd_trainer.errors import InputError
 from kd_trainer.study import plan as plans
 from kd_trainer.study import step, steps
+from kd_trainer.study.step import TRAININGS
 
 PUBLIC = {"PUBLIC_JETS": "public.parquet", "PUBLIC_TEACHER": "published.pt"}
 
@@ -62,7 +63,7 @@ def test_what_is_told_later_overrides(content):
                                      "settings": {"KD_ALPHA": 0.4}}},
     )  # fmt: skip
     plan = plans.parse(study, "mini.yaml", {"DATADIR": "jets"}, ("--num-epochs", "6"))
-    found = {step.run: step for step in steps.of_plan(plan, lambda pattern: [pattern]) if step.kind in steps.TRAININGS}
+    found = {step.run: step for step in steps.of_plan(plan, lambda pattern: [pattern]) if step.kind in TRAININGS}
     epochs = {run: [b for a, b in zip(s.arguments, s.arguments[1:]) if a == "--num-epochs"] for run, s in found.items()}
     assert epochs["study_mini/PFN_l1_full_seed1"] == ["1", "3", "5", "6"]
     assert epochs["study_mini/ParT_kin_seed1"] == ["1", "4", "6"]
@@ -181,7 +182,7 @@ def test_the_demo_has_the_names_of_the_modes(tmp_path):
     assert kinds == {"train", "test"} and ("teacher", "demo_ParT-small_full_seed1_small") in found
     assert ("cache", "demo_ParT-small_full_seed1_small_hlt") in found
     assert "training/demo_latency_ParT-small_full_PFN_dense_hlt_small/latency.json" in report.inputs
-    arguments = {step.run: " ".join(step.arguments) for step in found.values() if step.kind in steps.TRAININGS}
+    arguments = {step.run: " ".join(step.arguments) for step in found.values() if step.kind in TRAININGS}
     assert arguments["demo_PFN_hlt_kd_seed1_small"].endswith("--num-epochs 30 --num-epochs 15")
     assert arguments["demo_ParT-small_full_seed1_small"].startswith(
         "--samples-per-epoch 400 --samples-per-epoch-val 80"
