@@ -40,7 +40,8 @@ def network_options(command):
 def test_help():
     result = train_kd("--help")
     assert result.returncode == 0
-    for word in (*MODES, "DATASET", "DATADIR", "COMMENT", "DDP_NGPUS", "TEACHER_WEIGHTS", "STUDENT", "TIER", "RESTART"):
+    for word in (*MODES, "DATASET", "DATADIR", "COMMENT", "DDP_NGPUS", "TEACHER_WEIGHTS", "STUDENT", "TIER", "RESTART",
+                 "BLEND", "UNLABELLED", "UNLABELLED_FRACTION"):  # fmt: skip
         assert word in result.stdout
     assert "(default: JetClassII)" in result.stdout
 
@@ -61,6 +62,14 @@ def test_help():
         ("train", {"SEED": "-1"}, "SEED is '-1': it must be a whole number"),
         ("train", {"RESTART": "maybe"}, "RESTART is 'maybe': it must be one of: no yes changed"),
         ("train", {"LABELS": "none"}, "LABELS is 'none': it must be one of: no yes"),
+        ("cache", {"LABELS": "no", "UNLABELLED": "a.parquet"}, "LABELS is no: all training files are without labels"),
+        ("train", {"UNLABELLED_FRACTION": "1"}, "UNLABELLED_FRACTION is '1': it must lie between 0 and 1, as 0.9"),
+        ("train", {"UNLABELLED_FRACTION": "0.0"}, "UNLABELLED_FRACTION is '0.0': it must lie between 0 and 1"),
+        ("train", {"UNLABELLED_FRACTION": "most"}, "UNLABELLED_FRACTION is 'most': it must lie between 0 and 1"),
+        ("cache", {"BLEND": "a=1 b=1"}, "BLEND needs a CACHE of its own: name its folder"),
+        ("train", {"BLEND": "a=1 b=1", "CACHE": "none"}, "BLEND needs a CACHE of its own: name its folder"),
+        ("train", {"BLEND": "a=1 b=1", "CACHE": "c", "TEACHER_WEIGHTS": "a.pt"}, "leave out TEACHER_WEIGHTS"),
+        ("train", {"BLEND": "a=1 b=1", "CACHE": "c", "LABELS": "no"}, "LABELS is no: a blend cannot stand in for"),
         ("train", {"CLASSES": "/no/such.yaml"}, "there is no file at CLASSES=/no/such.yaml"),
         ("baseline", {"RUN": "one", "SEED": "1 2"}, "RUN=one is one run, SEED='1 2' are several"),
         ("finetune", {}, "name it with PRETRAINED="),
@@ -142,6 +151,86 @@ def test_commands_without_labels():
     assert value(weaver, "--data-config-val").endswith("/paired.yaml")
     _, _, complexity = dry_run("test", DATASET="TopLandscape", LABELS="no", PREDICT="kd")[-3:]
     assert value(complexity, "--data-config") == "data/TopLandscape/TopLandscape_l1.yaml"
+
+
+BESIDE = {"DATASET": "TopLandscape", "DATADIR": "/jets", "UNLABELLED": "a/*.parquet b.parquet"}
+TRAINED = "training/TopLandscape_PFN_l1_kd_seed1"
+MEMBERS = {"BLEND": "cache/A=0.8 cache/B=0.2", "CACHE": "cache/C"}
+
+
+def made(command):
+    """What a command of `kd_trainer cache` reads and writes: paired config, folder, files."""
+    start = command.index("--output")
+    return value(command, "--paired"), command[start + 1], command[start + 2 :]
+
+
+def test_commands_with_unlabelled_files_and_a_live_teacher():
+    *_, pair, again, _, weaver = dry_run("train", **BESIDE, UNLABELLED_FRACTION="0.75")
+    assert "--unlabelled" not in pair and value(pair, "-o") == TRAINED
+    assert "--unlabelled" in again and value(again, "-o") == f"{TRAINED}/unlabelled"
+    assert pair[:-1] == [word for word in again[:-1] if word != "--unlabelled"]
+    options = network_options(weaver)
+    files = [f"{ROOT}/a/*.parquet", f"{ROOT}/b.parquet"]  # of the caller
+    assert options["kd_unlabelled"] == str(files).replace(" ", "")
+    assert options["kd_unlabelled_config"] == f"'{TRAINED}/unlabelled/paired.yaml'"
+    assert options["kd_unlabelled_fraction"] == "0.75" and not {"kd_cache", "kd_unlabelled_cache"} & options.keys()
+    assert value(weaver, "--data-config") == f"{TRAINED}/paired.yaml" and float(options["kd_alpha"]) < 1
+    assert value(weaver, "--data-config-val") == f"{TRAINED}/student.yaml"  # their labels are read
+
+
+def test_commands_with_unlabelled_files_and_a_cache(tmp_path):
+    cache = tmp_path / "soft targets"
+    *_, pair, labelled, without = dry_run("cache", **BESIDE, CACHE=cache)
+    assert value(pair, "-o") == f"{cache}/unlabelled"
+    assert made(labelled) == (f"{cache}/paired.yaml", str(cache), ["/jets/train_file.parquet"])
+    files = [f"{ROOT}/a/*.parquet", f"{ROOT}/b.parquet"]
+    assert made(without) == (f"{cache}/unlabelled/paired.yaml", f"{cache}_unlabelled", files)
+
+    cache.mkdir()
+    (cache / "cached.yaml").touch()
+    settings = BESIDE | {"UNLABELLED": "a/*.parquet g:b.root"}
+    *_, check, check_without, _, weaver = dry_run("train", **settings, CACHE=cache)
+    assert "--check" in check and made(check)[:2] == (f"{TRAINED}/paired.yaml", str(cache))
+    assert "--check" in check_without
+    assert made(check_without)[:2] == (f"{TRAINED}/unlabelled/paired.yaml", f"{cache}_unlabelled")
+    options = network_options(weaver)
+    assert value(weaver, "--data-config") == f"{cache}/cached.yaml"
+    assert options["kd_cache"] == f"'{TRAINED}/paired.yaml'"
+    assert options["kd_unlabelled_cache"] == f"'{TRAINED}/unlabelled/paired.yaml'"
+    assert options["kd_unlabelled_config"] == f"'{cache}_unlabelled/cached.yaml'"
+    stored = f"['{cache}_unlabelled/a/*.parquet','g:{cache}_unlabelled/g/b.parquet']"
+    assert options["kd_unlabelled"] == stored and options["kd_unlabelled_fraction"] == "0.9"
+    *_, weaver = dry_run("train", **settings, CACHE="none")
+    assert "kd_cache" not in network_options(weaver)
+
+
+def test_commands_with_a_blend():
+    settings = {"DATASET": "TopLandscape", "DATADIR": "/jets", **MEMBERS}
+    words = ["--blend", f"{ROOT}/cache/A=0.8", f"{ROOT}/cache/B=0.2", "--output", f"{ROOT}/cache/C"]
+    *_, pair, blend = dry_run("cache", "--overwrite", **settings)
+    assert "--teacher" not in pair and blend[3:] == ["cache", *words, "--overwrite"]
+    *_, check, _, weaver = dry_run("train", **settings)
+    assert check[3:] == ["cache", *words, "--check"]
+    options = network_options(weaver)
+    assert not {"teacher", "teacher_weights", "teacher_options", "kd_ensemble", "kd_unlabelled"} & options.keys()
+    assert options["kd_cache"] == f"'{ROOT}/cache/C/blend.yaml'"
+    assert value(weaver, "--data-config") == f"{ROOT}/cache/C/cached.yaml"
+    assert value(weaver, "--data-config-val") == f"{TRAINED}/student.yaml"
+    assert value(weaver, "--data-train") == f"{ROOT}/cache/C/jets/train_file.parquet"
+
+
+def test_commands_with_a_blend_and_unlabelled_files():
+    *_, blend, without = dry_run("cache", **BESIDE, **MEMBERS)
+    assert value(blend, "--output") == f"{ROOT}/cache/C"
+    members = [f"{ROOT}/cache/A_unlabelled=0.8", f"{ROOT}/cache/B_unlabelled=0.2"]
+    assert without[4:] == ["--blend", *members, "--output", f"{ROOT}/cache/C_unlabelled"]
+    *_, check, check_without, _, weaver = dry_run("train", **BESIDE, **MEMBERS)
+    assert [check, check_without] == [[*blend, "--check"], [*without, "--check"]]
+    options = network_options(weaver)
+    assert options["kd_unlabelled_cache"] == f"'{ROOT}/cache/C_unlabelled/blend.yaml'"
+    assert options["kd_unlabelled_config"] == f"'{ROOT}/cache/C_unlabelled/cached.yaml'"
+    stored = [f"{ROOT}/cache/C_unlabelled/{path}" for path in ("a/*.parquet", f"{ROOT.name}/b.parquet")]
+    assert options["kd_unlabelled"] == str(stored).replace(" ", "")
 
 
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="without setpriv children outlive a script that is killed")

@@ -98,6 +98,13 @@ need_numbers() { # need_numbers SETTING...: each one or several whole numbers
     done
 }
 
+need_fraction() { # need_fraction SETTING...: each a decimal number between 0 and 1
+    local name
+    for name in "$@"; do
+        [[ ${!name} =~ ^0?\.[0-9]*[1-9][0-9]*$ ]] || fail "$name is '${!name}': it must lie between 0 and 1, as 0.9"
+    done
+}
+
 need_choice() { # need_choice SETTING WORD...
     [[ " ${*:2} " == *" ${!1} "* ]] || fail "$1 is '${!1}': it must be one of: ${*:2}"
 }

@@ -5,6 +5,7 @@ need_numbers DDP_NGPUS WEIGHT_BITS JETS SEED TEACHER_SEED
 need_choice RESTART no yes changed
 need_choice LABELS no yes
 need_choice KD_ENSEMBLE probabilities logits
+need_fraction UNLABELLED_FRACTION
 need_files TEACHER_CONFIG CLASSES PRETRAINED WEIGHTS
 case $mode in
     train | baseline | convert | quantise) once_for_each STUDENT SEED ;;
@@ -28,7 +29,11 @@ if [[ $LABELS == no ]]; then # the best epoch is then the one that agrees best w
 fi
 read -ra data_unlabelled <<<"$UNLABELLED"
 read -ra blend <<<"$BLEND"
-if [[ $BLEND && ! $CACHE ]]; then fail "BLEND needs a CACHE of its own: name its folder"; fi
+if [[ $BLEND ]]; then
+    [[ $CACHE && $CACHE != none ]] || fail "BLEND needs a CACHE of its own: name its folder"
+    [[ ! $TEACHER_WEIGHTS ]] || fail "BLEND names the caches of its teachers: leave out TEACHER_WEIGHTS"
+    [[ $LABELS == yes ]] || fail "LABELS is no: a blend cannot stand in for the labels of the validation, give one teacher"
+fi
 
 teacher_name() { echo "${DATASET}_${TEACHER}_${TEACHER_TIER}_seed$1$COMMENT"; } # teacher_name SEED
 student_name() { echo "${RUN:-${DATASET}_${1}_${TIER}_${2}_seed$3$COMMENT}"; }  # student_name STUDENT kd|baseline SEED
@@ -89,14 +94,14 @@ pair_with_teacher() { # pair_with_teacher [arguments...]
 
 soft_targets() { # soft_targets FOLDER [arguments...]: make those of the teachers with its paired configs, or look at them
     if [[ $BLEND ]]; then
-        run "${kd[@]}" cache --blend "${blend[@]}" --output "$CACHE" "${@:2}"
+        run "${kd[@]}" cache --blend "${blend[@]}" --output "$CACHE" "${@:2}" || return
         [[ ! $UNLABELLED ]] || run "${kd[@]}" cache --blend "${blend[@]/=/_unlabelled=}" --output "${CACHE}_unlabelled" "${@:2}"
         return
     fi
     local members=()
     for weights in "${teachers[@]}"; do members+=(--network "$teacher_network" --weights "$weights" "${teacher_options[@]}"); done
     local cache=("${kd[@]}" cache "${members[@]}" --ensemble "$KD_ENSEMBLE" "${@:2}")
-    run "${cache[@]}" --paired "$1/paired.yaml" --output "$CACHE" "${data_train[@]}"
+    run "${cache[@]}" --paired "$1/paired.yaml" --output "$CACHE" "${data_train[@]}" || return
     [[ ! $UNLABELLED ]] || run "${cache[@]}" --paired "$1/unlabelled/paired.yaml" --output "${CACHE}_unlabelled" "${data_unlabelled[@]}"
 }
 
@@ -109,14 +114,30 @@ in_cache() { # in_cache CACHE PATTERN...: those of the files there which kd_trai
     done
 }
 
+need_in_blend() { # need_in_blend CACHE PATTERN...: all of these files; those of its members may be fewer
+    local pattern group path files=() IFS=''
+    for pattern in "${@:2}"; do
+        group=''
+        if [[ $pattern == *:* ]]; then group=${pattern%%:*}:; fi
+        for path in ${pattern#"$group"}; do files+=("$group$path"); done
+    done
+    while read -r path; do
+        [[ $dry_run || -f ${path#*:} ]] || fail "the blend has no ${path#*:}: make the caches of its members of all files"
+    done < <(in_cache "$1" "${files[@]}")
+}
+
 soft_target_data() { # sets `config` and adds to `taught`: the soft targets of CACHE, if they are there, else the teacher
-    local labelled=training/$name/paired.yaml without=training/$name/unlabelled/paired.yaml files
+    local labelled=training/$name/paired.yaml without=training/$name/unlabelled/paired.yaml live=', or CACHE=none'
+    local files=("${data_unlabelled[@]}")
     config=$labelled
-    if [[ $BLEND ]]; then taught=() labelled=$CACHE/blend.yaml without=${CACHE}_unlabelled/blend.yaml; fi
-    files=("${data_unlabelled[@]}")
+    if [[ $BLEND ]]; then taught=() live='' labelled=$CACHE/blend.yaml without=${CACHE}_unlabelled/blend.yaml; fi
     if [[ $BLEND || -f $CACHE/cached.yaml ]]; then
         soft_targets "training/$name" --check ||
-            fail "the soft targets in $CACHE are not those of this teacher and these files: ./train_kd.sh cache, or CACHE=none"
+            fail "the soft targets in $CACHE are not those of this teacher and these files: ./train_kd.sh cache$live"
+        if [[ $BLEND ]]; then
+            need_in_blend "$CACHE" "${data_train[@]}"
+            need_in_blend "${CACHE}_unlabelled" "${data_unlabelled[@]}"
+        fi
         mapfile -t files < <(in_cache "$CACHE" "${data_train[@]}")
         config=$CACHE/cached.yaml taught+=(-o kd_cache "$(quoted "$labelled")" --data-train "${files[@]}")
         mapfile -t files < <(in_cache "${CACHE}_unlabelled" "${data_unlabelled[@]}")

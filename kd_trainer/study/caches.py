@@ -50,8 +50,8 @@ def caches_for(plan: Plan, run: Cell, files: Files) -> list[Step]:
     steps = [_cache(plan, member, files) for member in _of_members(plan, run)]
     if not plan.teachers[str(run.teacher)].blend:
         return steps
-    inputs = [path for step in steps for path in step.outputs]
-    return [*steps, _step(plan, run, cache_of(plan, run), inputs, _samples(plan, [run.teacher], cache_of(plan, run)))]
+    cache, inputs = cache_of(plan, run), [path for step in steps for path in step.outputs]
+    return [*steps, _step(plan, run, cache, inputs, _samples(plan, cache))]
 
 
 def on_test(plan: Plan, run: Cell) -> str:
@@ -96,10 +96,15 @@ def _teacher_files(plan: Plan, of: Teacher) -> list[str]:
     return [*_weights_of(plan, of), *described, of.config, *([of.classes] if of.classes else [])]
 
 
-def _samples(plan: Plan, teachers: Iterable[str | None], cache: str) -> dict[str, str]:
-    """The training files of all students that take a cache, directly or in a blend of these teachers."""
-    taught = [cell for cell in plan.cells if cell.teacher in teachers]
-    users = [cell for cell in taught if cache in {cache_of(plan, c) for c in (cell, *_of_members(plan, cell))}]
+def _samples(plan: Plan, cache: str) -> dict[str, str]:
+    """The training files of all students that take a cache or one that is blended with it: members have the same files."""
+    taught = [cell for cell in plan.cells if cell.teacher]
+    taken = [(cell, {cache_of(plan, each) for each in (cell, *_of_members(plan, cell))}) for cell in taught]
+    linked, before = {cache}, set[str]()
+    while linked != before:
+        before = linked
+        linked = before.union(*(caches for _, caches in taken if caches & before))
+    users = [cell for cell, caches in taken if caches & linked]
     patterns = dict.fromkeys(pattern for cell in users for pattern in plan.samples[cell.sample])
     return training_files(plan, patterns) | without_labels(plan, [cell.unlabelled for cell in users])
 
@@ -107,7 +112,7 @@ def _samples(plan: Plan, teachers: Iterable[str | None], cache: str) -> dict[str
 def _cache(plan: Plan, run: Cell, files: Files) -> Step:
     """The soft targets of one teacher for a student."""
     cache = cache_of(plan, run)
-    sample = _samples(plan, list(plan.teachers), cache)
+    sample = _samples(plan, cache)
     used = [sample.get("TRAIN_FILES", " ".join(plan.dataset.train)), sample.get("UNLABELLED", "")]
     jets = files(" ".join(used).split())
     return _step(plan, run, cache, [*jets, plan.dataset.path, plan.config(run.tier), *made_from(plan, run)], sample)

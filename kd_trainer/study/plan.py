@@ -233,7 +233,7 @@ def _check_references(plan: Plan, arms: dict) -> None:
             raise InputError(f"{where}: unknown {kind} '{name}'; there are: {', '.join(known[kind]) or 'none'}")
 
     for name, of in plan.teachers.items():
-        need("sample", of.sample.removeprefix(SAME), f"teacher {name}")
+        need("sample", "" if of.sample == SAME else of.sample, f"teacher {name}")
         need("arm", of.arm, f"teacher {name}")
         for member, _ in of.blend:
             need("teacher", member, f"teacher {name}")
@@ -245,6 +245,8 @@ def _check_references(plan: Plan, arms: dict) -> None:
         need("teacher", cell.teacher, f"arm {cell.arm}")
     need("arm", plan.baseline, "baseline")
     need("teacher", plan.ceiling, "ceiling")
+    if plan.ceiling and plan.teachers[plan.ceiling].blend:
+        raise InputError(f"ceiling: {plan.ceiling} is a blend, which is no tagger: name one of its teachers")
     _check_comparisons(plan)
     for tier in {cell.tier for cell in plan.cells} | {t.tier for t in plan.teachers.values() if t.tier}:
         if not Path(plan.config(tier)).is_file():
@@ -276,6 +278,8 @@ def _check_comparisons(plan: Plan) -> None:
             raise InputError(f"arm {cell.arm}: unlabelled jets are for a teacher, besides jets with labels")
         if not cell.labelled and alpha != 1:
             raise InputError(f"arm {cell.arm}: without labels all is learnt from a teacher: name it, and kd_alpha: 1.0")
+        if not cell.labelled and plan.teachers[str(cell.teacher)].blend:
+            raise InputError(f"arm {cell.arm}: a blend cannot stand in for the labels of the validation")
 
 
 def slug(name: str) -> str:
