@@ -129,7 +129,6 @@ class Options(HookOptions):
         if bool(self.kd_cache) != bool(self.kd_unlabelled_cache) or is_blend(self.kd_unlabelled_cache) != self.blended:
             raise InputError("kd_cache and kd_unlabelled_cache: give both or none, so that one teacher teaches all")
 
-
     @property
     def blended(self) -> bool:
         """Whether the soft targets are those of a blend."""

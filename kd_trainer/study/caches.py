@@ -97,7 +97,7 @@ def _teacher_files(plan: Plan, of: Teacher) -> list[str]:
 
 
 def _samples(plan: Plan, cache: str) -> dict[str, str]:
-    """The training files of all students that take a cache or one that is blended with it: members have the same files."""
+    """The training files of all students that take a cache or another one of its blend: they have the same files."""
     taught = [cell for cell in plan.cells if cell.teacher]
     taken = [(cell, {cache_of(plan, each) for each in (cell, *_of_members(plan, cell))}) for cell in taught]
     linked, before = {cache}, set[str]()

@@ -1,0 +1,79 @@
+"""Jets without labels and blends, as a user of train_kd.sh has them."""
+
+import os
+import re
+
+import awkward as ak
+import pytest
+import torch
+from helpers import ROOT, random_jets, script
+from weaver.utils.dataset import DataConfig
+from weaver.utils.import_tools import import_module
+
+TINY = ("--num-epochs", 1, "--samples-per-epoch", 40, "--samples-per-epoch-val", 40, "--batch-size", 20,
+        "--num-workers", 0)  # fmt: skip
+STALE = "are not those of this teacher and these files: ./train_kd.sh cache"
+STUDENT = "TopLandscape_PFN-1k_l1_kd_seed1"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Jets of two classes, others without branches for labels, and an untrained teacher of the hlt tier."""
+    folder = tmp_path_factory.mktemp("jets")
+    for i, name in enumerate(("train/jets", "val/jets", "more/a", "more/b")):
+        jets = random_jets(number=64, particles=30, seed=i)
+        if name.startswith("more"):
+            jets = jets[[field for field in jets.fields if "label" not in field]]
+        (folder / name).parent.mkdir(exist_ok=True)
+        ak.to_parquet(jets, folder / f"{name}.parquet")
+    config = DataConfig.load(str(ROOT / "data" / "TopLandscape" / "TopLandscape_hlt.yaml"))
+    network = import_module(str(ROOT / "networks" / "PFN.py"))
+    model, _ = network.get_model(config, phi_dims=[16, 16], rho_dims=[16])
+    torch.save(model.state_dict(), folder / "hlt.pt")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def train_kd(clone, folder):
+    """train_kd(mode, *arguments, **settings), called from the folder with the jets."""
+
+    def call(mode, *args, check=True, **settings):
+        settings = {"DATASET": "TopLandscape", "DATADIR": folder, "TEACHER": "PFN-1k", "STUDENT": "PFN-1k", **settings}
+        return script(clone / "train_kd.sh", mode, *args, check=check, cwd=folder, env=settings)
+
+    return call
+
+
+def test_jets_without_labels_beside_others_then_a_blend(clone, folder, train_kd):
+    beside = {"UNLABELLED": "more/*.parquet", "UNLABELLED_FRACTION": "0.75"}
+    train_kd("teacher", *TINY)
+    train_kd("cache", CACHE="kin")
+    missing = train_kd("train", *TINY, check=False, CACHE="kin", **beside)
+    assert missing.returncode == 1 and f"there is no {folder}/kin_unlabelled/more/a.parquet" in missing.stderr
+    assert STALE in missing.stderr.splitlines()[-1] and not (clone / "training" / STUDENT / "net_record.json").exists()
+
+    train_kd("cache", CACHE="kin", **beside)
+    train_kd("train", *TINY, CACHE="kin", **beside)
+    log = (clone / "logs" / STUDENT / "train.log").read_text()
+    assert "5 of 20 jets of a batch have labels" in log and "ERROR" not in log
+    assert "soft targets from the cache" in log
+    assert len(re.findall(r"Epoch #0 distillation: task_loss [\d.]+, kd_loss [\d.]+", log)) == 1
+
+    for path in (folder / "more" / "b.parquet", folder / "train" / "jets.parquet"):
+        before = path.stat().st_mtime_ns
+        os.utime(path, ns=(before, before + 10**10))
+        stale = train_kd("train", *TINY, check=False, CACHE="kin", **beside)
+        assert stale.returncode == 1 and STALE in stale.stderr.splitlines()[-1]
+        os.utime(path, ns=(before, before))
+
+    train_kd("cache", CACHE="hlt", TEACHER_TIER="hlt", TEACHER_WEIGHTS="hlt.pt", **beside)
+    blend = {"BLEND": "kin=0.8 hlt=0.2", "CACHE": "both", "RUN": "blended"}
+    missing = train_kd("train", *TINY, check=False, **blend, **beside)
+    assert missing.returncode == 1 and "the cache is not complete" in missing.stderr
+    assert missing.stderr.splitlines()[-1].endswith(STALE)  # no teacher that could be asked instead
+    train_kd("cache", **blend, **beside)
+    train_kd("train", *TINY, "-o", "kd_temperature", 1.0, **blend, **beside)
+    log = (clone / "logs" / "blended" / "train.log").read_text()
+    assert "5 of 20 jets of a batch have labels" in log and "ERROR" not in log
+    more = train_kd("train", *TINY, check=False, **blend, TRAIN_FILES="train/*.parquet val/*.parquet")
+    assert f"the blend has no {folder}/both/val/jets.parquet" in more.stderr.splitlines()[-1]
