@@ -55,6 +55,82 @@ def test_what_a_teacher_leaves_open_is_the_students(content):
     assert runs.run_name(plan, twin) == "study_study/PFN_l1_few_labels_seed1"
 
 
+SAMPLES = {"few": ["$DATADIR/few.parquet"], "half": ["$DATADIR/half.parquet"], "more": ["$DATADIR/m/*.parquet"]}
+
+
+def test_an_arm_for_each_sample_without_labels(content):
+    beside = {"teacher": "self", "unlabelled": ["half", "more"], "grid": {"kd_alpha": [0.5, 1.0]}}
+    arms = {"labels": {}, "beside": beside, "one": {"teacher": "self", "unlabelled": ["more"]}}
+    plan = parse(content(samples=SAMPLES, seeds=[1], arms=arms))
+    found = {cell.arm: cell for cell in plan.cells if cell.teacher}
+    assert list(found) == [
+        *("beside, half without labels, kd_alpha 0.5", "beside, half without labels, kd_alpha 1.0"),
+        *("beside, more without labels, kd_alpha 0.5", "beside, more without labels, kd_alpha 1.0", "one"),
+    ]
+    assert [cell.unlabelled for cell in found.values()] == ["half", "half", "more", "more", "more"]
+    assert all(cell.sample == "few" and cell.labelled for cell in found.values())
+    cell = found["beside, more without labels, kd_alpha 1.0"]
+    assert cell.point == {"kd_alpha": 1.0}
+    name = runs.run_name(plan, cell.runs[0])
+    assert name == "study_study/PFN_l1_few_beside-more-without-labels-kd_alpha-1.0_seed1"
+    assert runs.run_name(plan, found["one"].runs[0]) == "study_study/PFN_l1_few_one_seed1"
+
+
+def test_a_teacher_of_the_students_own_sample(content):
+    """`sample: same`; a sample may have a name that begins so."""
+    samples = {"few": ["few.parquet"], "same10k": ["same10k.parquet"]}
+    teachers = {name: {"model": "dense", "sample": name} for name in ("same", "same10k")} | {"self": {}}
+    arms = {"labels": {"samples": list(samples)}}
+    arms |= {name: {"teacher": name, "samples": list(samples)} for name in teachers}
+    plan = parse(content(samples=samples, teachers=teachers, arms=arms))
+    of = {(c.arm, c.sample): runs.settled(plan, c).sample for c in plan.cells if c.teacher}
+    assert of == {
+        ("same", "few"): "few", ("same", "same10k"): "same10k", ("same10k", "few"): "same10k",
+        ("same10k", "same10k"): "same10k", ("self", "few"): "few", ("self", "same10k"): "same10k",
+    }  # fmt: skip
+    cells = runs.teacher_cells(plan)
+    assert [cell.sample for cell in cells["same"]] == ["few", "same10k"]
+    assert [cell.sample for cell in cells["same10k"]] == ["same10k"]
+
+
+def chain(**teacher):
+    """Changes of a study in which the student of the arm `big` teaches those of the arm `chain`."""
+    return {
+        "students": ["PFN", "dense"],
+        "seeds": [1, 2],
+        "teachers": {"self": {}, "assistant": {"model": "dense", "arm": "big", "seeds": [1, 2], **teacher}},
+        "arms": {"labels": {}, "big": {"students": ["dense"], "teacher": "self"}, "chain": {"teacher": "assistant"}},
+    }
+
+
+def test_a_student_that_teaches(content):
+    plan = parse(content(**chain()))
+    student = next(cell for cell in plan.cells if cell.arm == "chain" and cell.student == "PFN")
+    of = runs.settled(plan, student)
+    assert of[:4] == ("dense", "l1", "all", (1, 2)) and of.arm == "big"
+    trained = runs.trained(plan, of)
+    assert [runs.run_name(plan, run) for run in trained] == [f"study_study/dense_l1_big_seed{i}" for i in (1, 2)]
+    assert runs.teacher_name(plan, of) == "study_study/dense_l1_big_seed1+2"
+    teachers, students = runs.stages(plan)
+    assert not teachers and all(students.count(run) == 1 for run in trained)
+    assert [cell.arm for cell in runs.teacher_cells(plan)["assistant"]] == ["big"]
+
+
+@pytest.mark.parametrize(
+    "teacher, what",
+    [
+        ({"model": "PFN"}, r"PFN on l1 inputs, sample all, with the seeds \(1, 2\)"),
+        ({"tier": "hlt"}, "dense on hlt inputs, sample all"),
+        ({"seeds": [1, 3]}, r"with the seeds \(1, 3\) of a teacher"),
+    ],
+)
+def test_a_teacher_that_its_arm_does_not_train(content, teacher, what):
+    plan = parse(content(**chain(**teacher)))
+    with pytest.raises(InputError, match=f"^the arm big does not train .*{what}") as error:
+        runs.stages(plan)
+    assert "\n" not in str(error.value)
+
+
 def test_variables():
     variables = {"JETS": "1000", "NAME": "a b"}
     entry = {"x": ["--jets ${JETS/3} --more ${JETS*4}", "$NAME/${NAME}"], "y": 2}
@@ -86,6 +162,14 @@ def test_models_and_datasets_are_those_of_the_scripts(tmp_path):
     assert jets.config == "data/TopLandscape/TopLandscape" and jets.test == (f"{tmp_path}/test/*.parquet",)
 
 
+def arm(**entry):
+    return {"arms": {"labels": {}, "x": entry}}
+
+
+def teacher(more=(), **entry):
+    return {"teachers": {"self": {}, "u": {"model": "PFN"}, "t": entry, **dict(more)}, **arm(teacher="self")}
+
+
 BAD = {
     "arms: nameless": ({"arms": {"labels": {}, "x": {"teacher": "Hinton"}}}, "arm x: unknown teacher 'Hinton'"),
     "unknown key of the study": ({"seed": [1]}, "the study: unknown entry 'seed'; valid are: title"),
@@ -111,14 +195,37 @@ BAD = {
     "list of arms": ({"arms": ["labels"]}, "arms has to be a mapping from names"),
     "arguments": ({"weaver": "--log 'x"}, "cannot be split"),
     "weights": ({"teachers": {"self": {"weights": "a.pt"}}}, "weights go with a model and a tier"),
+    "unlabelled, no teacher": (arm(unlabelled=["all"]), "arm x: unlabelled jets are for a teacher, besides jets with"),
+    "unlabelled, no labels": (arm(teacher="self", unlabelled=["all"], labelled=False, options={"kd_alpha": 1.0}),
+                              "arm x: unlabelled jets are for a teacher, besides jets with labels"),
+    "unlabelled baseline": ({"arms": {"labels": {"unlabelled": ["all"]}}}, "arm labels: unlabelled jets are for a"),
+    "unknown unlabelled": (arm(teacher="self", unlabelled=["half"]), "arm x: unknown sample 'half'; there are: all"),
+    "unlabelled twice": (arm(teacher="self", unlabelled=["all", "all"]), "x: unlabelled has to be a list, not empty"),
+    "no unlabelled": (arm(teacher="self", unlabelled=[]), "x: unlabelled has to be a list, not empty and without"),
+    "sample of a teacher": (teacher(model="PFN", sample="half"), "teacher t: unknown sample 'half'; there are: all"),
+    "arm of a teacher": (teacher(model="PFN", arm="y"), "teacher t: unknown arm 'y'; there are: labels, x"),
+    "arm without model": (teacher(arm="x"), "teacher t: it is a student of the arm x: say which with model"),
+    "blend of one": (teacher(blend={"self": 1}), "teacher t: blend has to name at least two teachers, each with a w"),
+    "blend without weight": (teacher(blend={"self": 1, "u": 0}), "teacher t: blend has to name at least two teachers"),
+    "blend of words": (teacher(blend={"self": 1, "u": "half"}), "teacher t: blend has to name at least two teachers"),
+    "blend of a list": (teacher(blend=["self", "u"]), "teacher t: blend has to be a mapping from names"),
+    "blend of unknown": (teacher(blend={"self": 1, "v": 1}), "teacher t: unknown teacher 'v'; there are: self, u, t"),
+    "blend of a blend": (teacher(blend={"self": 1, "u": 1}, more={"w": {"blend": {"t": 1, "self": 1}}}),
+                         "teacher w: t is a blend itself: name its members"),
+    "blend and model": (teacher(blend={"self": 1, "u": 1}, model="PFN"), "a blend is made of other teachers: it has"),
+    "blend and sample": (teacher(blend={"self": 1, "u": 1}, sample="same"), "teacher t: a blend is made of other"),
+    "ceiling of a blend": (teacher(blend={"self": 1, "u": 1}) | {"ceiling": "t"}, "ceiling: t is a blend, which is no"),
+    "blend without labels": (teacher(blend={"self": 1, "u": 1}) | arm(teacher="t", labelled=False,
+                             options={"kd_alpha": 1.0}), "arm x: a blend cannot stand in for the labels of the val"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_refused(name, content):
     changes, message = BAD[name]
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as error:
         parse(content(**changes))
+    assert "\n" not in str(error.value)
 
 
 def test_an_entry_that_is_needed(content):

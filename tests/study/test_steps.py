@@ -96,6 +96,104 @@ def test_ensembles_samples_and_arms_without_labels(content):
     assert found["train", "study_mini/PFN_l1_few_two_seed1"].settings["TRAIN_FILES"] == "jets/few.parquet"
 
 
+SAMPLES = {name: [f"jets/{name}.parquet"] for name in ("few", "more", "most")}
+CHECKPOINT = "net_best_epoch_state.pt"
+
+
+def test_jets_without_labels(content):
+    """A training has those of its arm, a cache those of all students that take it."""
+    arms = {
+        "labels": {"samples": ["few", "more"]},
+        "beside": {"teacher": "large", "unlabelled": ["more", "most"], "settings": {"UNLABELLED_FRACTION": 0.75}},
+        "plain": {"teacher": "large", "samples": ["more"]},
+        "other": {"teacher": "same", "samples": ["few", "more"]},
+    }
+    teachers = {"large": {"model": "ParT"}, "same": {"model": "dense", "sample": "same"}}
+    found = of_plan(content(samples=SAMPLES, teachers=teachers, seeds=[1], arms=arms))
+    assert count(found) == {"teacher": 3, "baseline": 2, "train": 5, "cache": 3, "test": 10, "report": 1}
+    student = found["train", "study_mini/PFN_l1_few_beside-most-without-labels_seed1"]
+    wanted = ("jets/few.parquet", "jets/most.parquet", "0.75")
+    assert tuple(student.settings[x] for x in ("TRAIN_FILES", "UNLABELLED", "UNLABELLED_FRACTION")) == wanted
+    assert {"jets/few.parquet", "jets/most.parquet"} <= set(
+        student.inputs
+    ) and "jets/more.parquet" not in student.inputs
+    plain = found["train", "study_mini/PFN_l1_more_plain_seed1"]
+    cache = found["cache", "study_mini/ParT_l1_few_seed1_l1"]
+    assert "UNLABELLED" not in plain.settings and plain.settings["CACHE"] == student.settings["CACHE"]
+    assert cache.settings["TRAIN_FILES"] == "jets/few.parquet jets/more.parquet"
+    assert cache.settings["UNLABELLED"] == "jets/more.parquet jets/most.parquet"
+    assert "UNLABELLED_FRACTION" not in cache.settings
+    assert {f"jets/{name}.parquet" for name in SAMPLES} <= set(cache.inputs)
+    for sample in ("few", "more"):  # each has a teacher of its own
+        other = found["train", f"study_mini/PFN_l1_{sample}_other_seed1"]
+        name = f"study_mini/dense_l1_{sample}_seed1"
+        assert other.settings["TEACHER_WEIGHTS"] == f"training/{name}/{CHECKPOINT}"
+        assert found["teacher", name].settings["TRAIN_FILES"] == f"jets/{sample}.parquet"
+        own = found["cache", f"{name}_l1"].settings
+        assert own["TRAIN_FILES"] == f"jets/{sample}.parquet" and "UNLABELLED" not in own
+
+
+def test_a_student_that_teaches_is_trained_once(content):
+    arms = {
+        "labels": {},
+        "big": {"students": ["dense"], "teacher": "large", "unlabelled": ["most"]},
+        "chain": {"teacher": "assistant", "students": ["PFN"], "unlabelled": ["more"]},
+    }
+    teachers = {"large": {"model": "ParT"}, "assistant": {"model": "dense", "arm": "big", "seeds": [1, 2]}}
+    study = content(samples=SAMPLES, students=["PFN", "dense"], teachers=teachers, arms=arms, ceiling="assistant")
+    found = of_plan(study)
+    assert count(found) == {"teacher": 1, "baseline": 4, "train": 4, "cache": 2, "test": 9, "report": 1}
+    assistants = [found["train", f"study_mini/dense_l1_few_big_seed{seed}"] for seed in (1, 2)]
+    weights = [assistant.outputs[0] for assistant in assistants]
+    assert all(path.endswith(CHECKPOINT) for path in weights)
+    cache = found["cache", "study_mini/dense_l1_few_big_seed1+2_l1"]
+    assert cache.settings["TEACHER_WEIGHTS"] == " ".join(weights) and set(weights) <= set(cache.inputs)
+    assert cache.settings["UNLABELLED"] == "jets/more.parquet"
+    student = found["train", "study_mini/PFN_l1_few_chain_seed1"]
+    assert {*cache.outputs, *weights} <= set(student.inputs)
+    first = found["cache", "study_mini/ParT_l1_few_seed1_l1"]
+    assert set(first.outputs) <= set(assistants[0].inputs) and first.settings["UNLABELLED"] == "jets/most.parquet"
+
+
+def blended(**arms):
+    teachers = {"full": {"model": "ParT", "tier": "kin"}, "large": {"model": "ParT", "seeds": [1, 2]}}
+    teachers |= {"both": {"blend": {"large": 0.8, "full": 0.2}}}
+    entries = {"labels": {"samples": ["few", "more"]}, "both": {"teacher": "both", "unlabelled": ["most"]}, **arms}
+    return {"samples": SAMPLES, "seeds": [1], "teachers": teachers, "arms": entries}
+
+
+FULL, LARGE, BOTH = (f"cache/study_mini/{x}_l1" for x in ("ParT_kin_few_seed1", "ParT_l1_few_seed1+2", "both_few"))
+
+
+def test_a_blend_is_made_of_the_caches_of_its_members(content):
+    found = of_plan(content(**blended()))
+    assert count(found) == {"teacher": 3, "baseline": 2, "train": 1, "cache": 3, "test": 6, "report": 1}
+    blend, *members = (found["cache", path.removeprefix("cache/")] for path in (BOTH, FULL, LARGE))
+    assert blend.settings["BLEND"] == f"{LARGE}=0.8 {FULL}=0.2" and blend.settings["CACHE"] == BOTH
+    assert not {"TEACHER", "TEACHER_WEIGHTS", "LABELS"} & blend.settings.keys() and blend.arguments == ("--overwrite",)
+    assert blend.inputs == (f"{LARGE}/cached.yaml", f"{FULL}/cached.yaml")
+    for member in members:
+        assert "BLEND" not in member.settings and member.settings["UNLABELLED"] == "jets/most.parquet"
+    assert members[0].settings["TEACHER_TIER"] == "kin" and members[1].settings["TEACHER_WEIGHTS"].count(".pt") == 2
+    student = found["train", "study_mini/PFN_l1_few_both_seed1"]
+    wanted = {"BLEND": blend.settings["BLEND"], "CACHE": BOTH, "UNLABELLED": "jets/most.parquet"}
+    assert {name: student.settings[name] for name in wanted} == wanted
+    assert not {"TEACHER", "TEACHER_WEIGHTS"} & student.settings.keys()
+    checkpoints = [step.outputs[0] for step in found.values() if step.kind == "teacher"]
+    assert {*blend.outputs, *checkpoints} <= set(student.inputs)
+
+
+def test_members_of_a_blend_have_the_same_files(content):
+    """Whatever other students take one of them for: a blend of caches of different files is refused."""
+    alone = {"teacher": "large", "samples": ["more"]}, {"teacher": "large", "unlabelled": ["more"]}
+    found = of_plan(content(**blended(alone=alone[0], beside=alone[1])))
+    for path in (BOTH, FULL, LARGE):
+        settings = found["cache", path.removeprefix("cache/")].settings
+        assert settings["TRAIN_FILES"] == "jets/few.parquet jets/more.parquet"
+        assert settings["UNLABELLED"] == "jets/most.parquet jets/more.parquet"
+    assert found["train", "study_mini/PFN_l1_few_both_seed1"].settings["UNLABELLED"] == "jets/most.parquet"
+
+
 def test_the_cache_knows_of_an_ensemble(content):
     study = content(arms={"labels": {}, "self": {"teacher": "self", "options": {"kd_ensemble": "logits"}}})
     with pytest.raises(InputError, match="arm self: the cache has to know it, too: give it as settings"):
