@@ -189,7 +189,7 @@ def ceiling_of(plan: Plan, cell: Cell, samples: dict) -> dict | None:
     if plan.ceiling is None:
         return None
     of = runs.settled(plan, cell, plan.ceiling)
-    keys = [("ceiling", *of[:3], ""), ("student", *of[:3], plan.baseline)]
+    keys = [("ceiling", *of[:3], ""), ("student", *of[:3], of.arm or plan.baseline)]
     return next((samples[key] for key in keys if key in samples), None)
 
 

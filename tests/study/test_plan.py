@@ -5,7 +5,7 @@ from helpers import ROOT
 
 from kd_trainer.errors import InputError
 from kd_trainer.study import plan as plans
-from kd_trainer.study import runs, scripts
+from kd_trainer.study import report, runs, scripts
 from kd_trainer.study.variables import expand
 
 STUDIES = ROOT / "train_scripts" / "studies"
@@ -114,6 +114,9 @@ def test_a_student_that_teaches(content):
     teachers, students = runs.stages(plan)
     assert not teachers and all(students.count(run) == 1 for run in trained)
     assert [cell.arm for cell in runs.teacher_cells(plan)["assistant"]] == ["big"]
+    samples = {("student", "dense", "l1", "all", arm): {"accuracy": arm} for arm in ("labels", "big")}
+    ceiling = report.ceiling_of(plan._replace(ceiling="assistant"), student, samples)
+    assert ceiling == {"accuracy": "big"}  # not the twin on labels alone
 
 
 @pytest.mark.parametrize(
