@@ -151,6 +151,7 @@ def describe(plan: Plan, key: tuple, cells: dict, samples: dict) -> dict:
         "sample": cell.sample,
         "arm": cell.arm if role == "student" else role,
         "teacher": cell.teacher,
+        "unlabelled": cell.unlabelled,
         "grid": cell.point,
         "options": options_of(plan, cell) if role == "student" else {},
         "seeds": [run.seed for run in found],
@@ -179,8 +180,10 @@ def gains(plan: Plan, key: tuple, cells: dict, samples: dict) -> dict:
     }
     ceiling = ceiling_of(plan, cell, samples)
     if ceiling:
-        names = [n for n in ("accuracy", "auc", *figures.EFFICIENCIES) if n in mine]
-        entry["recovered"] = {n: figures.recovered(mine[n], twin[n], ceiling[n]) for n in names}
+        plain = {n: (mine[n], twin[n], ceiling[n]) for n in ("accuracy", "auc") if n in mine}
+        logs = {f"log_{n}": tuple(map(figures.logarithm, (mine[n], twin[n], ceiling[n])))
+                for n in figures.EFFICIENCIES if n in mine}  # fmt: skip
+        entry["recovered"] = {n: figures.recovered(*samples) for n, samples in (plain | logs).items()}
     return entry
 
 

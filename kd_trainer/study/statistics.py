@@ -88,6 +88,11 @@ def restrict(sample: compare.Sample, seeds: list[int]) -> compare.Sample:
     return compare.Sample(sample.values[seeds], sample.replicas[seeds])
 
 
+def logarithm(sample: compare.Sample) -> compare.Sample:
+    """The sample of the logarithm of a figure, as of a rejection."""
+    return compare.Sample(np.log(sample.values), np.log(sample.replicas))
+
+
 def paired_ratio(first: compare.Sample, second: compare.Sample) -> dict:
     """Geometric mean over seeds of the ratio of two samples with the same seeds, for rejections."""
     logs = np.log(first.values / second.values)
