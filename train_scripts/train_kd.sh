@@ -157,14 +157,14 @@ case $mode in
         [[ $predicted ]] || fail "there is nothing to test: train a teacher and a student first"
         ;;
     report)
-        taggers=() pairs=()
-        if [[ -f training/$teacher_run/pred.root ]]; then taggers=("teacher=training/$teacher_run/pred.root"); fi
+        taggers=() pairs=() more=()
+        if [[ -f training/$teacher_run/pred.root ]]; then taggers=("teacher=training/$teacher_run/pred.root") more=(--ceiling teacher); fi
         for student in $STUDENT; do
             taggers+=("$student distilled=$(predictions "$student" kd)" "$student baseline=$(predictions "$student" baseline)")
             pairs+=("$student distilled=$student baseline")
         done
-        if [[ -f training/$latency_run/latency.json ]]; then taggers+=(--latency "training/$latency_run/latency.json"); fi
-        run "${kd[@]}" report "${taggers[@]}" --compare "${pairs[@]}" --data-config "$student_config" \
+        if [[ -f training/$latency_run/latency.json ]]; then more+=(--latency "training/$latency_run/latency.json"); fi
+        run "${kd[@]}" report "${taggers[@]}" "${more[@]}" --compare "${pairs[@]}" --data-config "$student_config" \
             -o "training/${RUN:-${DATASET}_report$COMMENT}" "$@"
         ;;
     convert)
