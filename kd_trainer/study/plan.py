@@ -217,7 +217,7 @@ def _cells(name: str, entry: dict, defaults: dict[str, Any]) -> list[Cell]:
     cells = []
     for more, *values in itertools.product(unlabelled, *scanned):
         point = dict(zip(grid, values))
-        varied = [f"{more} without labels"] if len(unlabelled) > 1 else []
+        varied = [f"{more} without labels"] if isinstance(entry.get("unlabelled"), list) else []  # of a scan
         arm = ", ".join([name, *varied, *(f"{key} {value}" for key, value in point.items())])
         told |= {"unlabelled": more, "options": options | point, "point": point}
         cells += [Cell(*of, arm, seeds, **told) for of in itertools.product(students, tiers, samples)]

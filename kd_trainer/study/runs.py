@@ -19,7 +19,8 @@ def teacher_name(plan: Plan, of: Teacher) -> str:
 
 
 def _parts(plan: Plan, model: str, tier: str, sample: str, arm: str = "") -> str:
-    return slug("_".join(filter(None, [model, tier, sample if len(plan.samples) > 1 else "", arm])))
+    several = len({cell.sample for cell in plan.cells}) > 1
+    return slug("_".join(filter(None, [model, tier, sample if several else "", arm])))
 
 
 def settled(plan: Plan, cell: Cell, name: str | None = None) -> Teacher:
