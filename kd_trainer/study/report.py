@@ -151,6 +151,7 @@ def describe(plan: Plan, key: tuple, cells: dict, samples: dict) -> dict:
         "sample": cell.sample,
         "arm": cell.arm if role == "student" else role,
         "teacher": cell.teacher,
+        **({"pretrained": cell.pretrained} if cell.pretrained else {}),
         "grid": cell.point,
         "options": options_of(plan, cell) if role == "student" else {},
         "seeds": [run.seed for run in found],
