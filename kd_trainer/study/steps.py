@@ -1,7 +1,7 @@
 """What a study does, as steps: each one command, with the files that it reads and leaves.
 
-The rules of train_scripts/Snakefile have the names of the kinds: simulate, teacher, pretrain, finetune, baseline, cache,
-train, test, latency, report.
+The rules of train_scripts/Snakefile have the names of the kinds: simulate, teacher, pretrain, finetune, baseline,
+cache, train, test, latency, report.
 """
 
 import glob
