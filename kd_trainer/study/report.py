@@ -153,6 +153,7 @@ def describe(plan: Plan, key: tuple, cells: dict, samples: dict) -> dict:
         "arm": cell.arm if role == "student" else role,
         "teacher": cell.teacher,
         "unlabelled": cell.unlabelled,
+        **({"pretrained": cell.pretrained} if cell.pretrained else {}),
         "grid": cell.point,
         "options": options_of(plan, cell) if role == "student" else {},
         "seeds": [run.seed for run in found],

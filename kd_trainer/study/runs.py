@@ -23,6 +23,18 @@ def _parts(plan: Plan, model: str, tier: str, sample: str, arm: str = "") -> str
     return slug("_".join(filter(None, [model, tier, sample if several else "", arm])))
 
 
+def pretraining_seed(plan: Plan, run: Cell) -> int:
+    """Seed of the pre-training that a training begins from: its own if there is one, else the first."""
+    seeds = plan.pretrainings[run.pretrained].seeds
+    return run.seed if run.seed in seeds else seeds[0]
+
+
+def pretraining_name(plan: Plan, run: Cell) -> str:
+    """Name of that pre-training."""
+    parts = slug(f"{run.student}_{run.tier}_pretraining_{run.pretrained}")
+    return f"{plan.names}{parts}_seed{pretraining_seed(plan, run)}{plan.comment}"
+
+
 def settled(plan: Plan, cell: Cell, name: str | None = None) -> Teacher:
     """The teacher of a student, or the one of that name; what the plan leaves open is the student's."""
     of = plan.teachers[name or str(cell.teacher)]

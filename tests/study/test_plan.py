@@ -110,6 +110,19 @@ BAD = {
     "no arms": ({"arms": {}}, "baseline: unknown arm"),
     "list of arms": ({"arms": ["labels"]}, "arms has to be a mapping from names"),
     "arguments": ({"weaver": "--log 'x"}, "cannot be split"),
+    "unknown pretraining": ({"arms": {"labels": {}, "x": {"pretrained": "c"}}}, "arm x: unknown pretraining 'c'"),
+    "sample of a pretraining": ({"pretrainings": {"c": {"sample": "x"}}}, "pretraining c: unknown sample 'x'; there"),
+    "no sample": ({"pretrainings": {"c": {}}}, "pretraining c: name the sample that it learns from"),
+    "unknown key of a pretraining": ({"pretrainings": {"c": {"tier": "l1"}}}, "pretraining c: unknown entry 'tier'"),
+    "pretrained baseline": (
+        {"pretrainings": {"c": {"sample": "all"}}, "arms": {"labels": {"pretrained": "c"}}},
+        "neither teacher nor options nor pretrained",
+    ),
+    "fine-tuning with options of a distillation": (
+        {"pretrainings": {"c": {"sample": "all"}},
+         "arms": {"labels": {}, "x": {"pretrained": "c", "options": {"kd_ema": 0.9}}}},
+        "arm x: fine-tuned without a teacher it has no options kd_",
+    ),
     "weights": ({"teachers": {"self": {"weights": "a.pt"}}}, "weights go with a model and a tier"),
 }  # fmt: skip
 

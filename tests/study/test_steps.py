@@ -96,6 +96,48 @@ def test_ensembles_samples_and_arms_without_labels(content):
     assert found["train", "study_mini/PFN_l1_few_two_seed1"].settings["TRAIN_FILES"] == "jets/few.parquet"
 
 
+def test_pretraining_then_labels_or_a_teacher(content):
+    study = content(
+        samples={"few": ["jets/few.parquet"], "many": ["jets/*.parquet"]},
+        pretrainings={"contrast": {"sample": "many", "weaver": "--num-epochs 9", "settings": {"DDP_NGPUS": 2}}},
+        arms={
+            "labels": {},
+            "pretrained": {"pretrained": "contrast", "weaver": "--start-lr 1e-3", "settings": {"HEAD_RATE": 10}},
+            "both": {"pretrained": "contrast", "teacher": "self", "unlabelled": "many", "options": {"kd_alpha": 1.0}},
+        },
+    )
+    found = of_plan(study)
+    assert count(found) == {"pretrain": 1, "baseline": 2, "finetune": 2, "train": 2, "cache": 1, "test": 6, "report": 1}
+    before = found["pretrain", "study_mini/PFN_l1_pretraining_contrast_seed1"]
+    sizes = "--batch-size 64 --samples-per-epoch 400 --samples-per-epoch-val 100 --num-workers 0 --start-lr 1e-2"
+    assert before.command == (
+        "DATASET=TopLandscape DATADIR=jets TEACHER=PFN-1k TEACHER_TIER=l1 TEACHER_SEED=1 TIER=l1 "
+        "TRAIN_FILES='jets/*.parquet' DDP_NGPUS=2 RUN=study_mini/PFN_l1_pretraining_contrast_seed1 RESTART=changed "
+        f"./train_kd.sh pretrain --num-epochs 1 {sizes} --num-epochs 9"
+    )
+    weights = before.outputs[0]
+    tuned = found["finetune", "study_mini/PFN_l1_few_pretrained_seed2"]
+    assert weights in tuned.inputs and tuned.command == (
+        "DATASET=TopLandscape DATADIR=jets TEACHER=PFN-1k TEACHER_TIER=l1 TEACHER_SEED=2 TIER=l1 "
+        f"TRAIN_FILES=jets/few.parquet HEAD_RATE=10 PRETRAINED={weights} "
+        "RUN=study_mini/PFN_l1_few_pretrained_seed2 RESTART=changed "
+        f"./train_kd.sh finetune --num-epochs 1 {sizes} --start-lr 1e-3"
+    )
+    both = found["train", "study_mini/PFN_l1_few_both_seed2"]
+    assert both.settings["PRETRAINED"] == weights in both.inputs and both.settings["UNLABELLED"] == "jets/*.parquet"
+    test = found["test", tuned.run]
+    assert (test.settings["PREDICT"], test.settings["TEACHER_WEIGHTS"]) == ("teacher", tuned.outputs[0])
+    assert found["test", both.run].settings["PREDICT"] == "kd"
+
+    study["pretrainings"]["contrast"]["seeds"] = [2, 3]  # a training of another seed begins with the first
+    found = of_plan(study)
+    assert [run for kind, run in found if kind == "pretrain"] == ["study_mini/PFN_l1_pretraining_contrast_seed2"]
+    study["pretrainings"]["contrast"]["seeds"] = [1, 2]
+    found = of_plan(study)
+    starts = [found["train", f"study_mini/PFN_l1_few_both_seed{seed}"].settings["PRETRAINED"] for seed in (1, 2)]
+    assert starts == [weights, weights.replace("seed1", "seed2")] and count(found)["pretrain"] == 2
+
+
 def test_the_cache_knows_of_an_ensemble(content):
     study = content(arms={"labels": {}, "self": {"teacher": "self", "options": {"kd_ensemble": "logits"}}})
     with pytest.raises(InputError, match="arm self: the cache has to know it, too: give it as settings"):
