@@ -73,6 +73,8 @@ def test_help():
         ("train", {"CLASSES": "/no/such.yaml"}, "there is no file at CLASSES=/no/such.yaml"),
         ("baseline", {"RUN": "one", "SEED": "1 2"}, "RUN=one is one run, SEED='1 2' are several"),
         ("finetune", {}, "name it with PRETRAINED="),
+        ("train", {"PRETRAINED": "/no/such.pt"}, "there is no file at PRETRAINED=/no/such.pt"),
+        ("finetune", {"HEAD_RATE": "0"}, "HEAD_RATE is '0': it must be a number above 0"),
         ("cache", {"CACHE": "none"}, "CACHE is none: name a folder for the soft targets"),
         ("convert", {"COMMENT": "_none"}, "the training JetClassII_PFN_l1_kd_seed1_none is not complete"),
     ],
@@ -142,6 +144,18 @@ def test_commands_of_many(tmp_path):
     both = [f"training/JetClassII_Sophon_full_seed{seed}/net_best_epoch_state.pt" for seed in (1, 2)]
     assert network_options(weaver)["teacher_weights"] == str(both).replace(" ", "")
     assert weaver[1:5] == ["--data-train", "/a/*.root", "b:/c.root", "--data-val"]
+
+
+def test_commands_that_begin_with_pretrained_weights(tmp_path):
+    (weights := tmp_path / "pre trained.pt").write_text("")
+    for mode in ("train", "baseline", "finetune"):
+        *_, weaver = [words for words in dry_run(mode, PRETRAINED=weights, HEAD_RATE=10) if words[0] == "weaver"]
+        assert network_options(weaver)["pretrained"] == f"'{weights}'"
+    assert weaver[weaver.index("lr_mult") + 1] == "('mod.fc.1.*', 10)"  # of Sophon
+    (weaver,) = (words for words in dry_run("train") if words[0] == "weaver")
+    assert "pretrained" not in network_options(weaver)
+    again = [words for words in dry_run("quantise", PRETRAINED=weights) if "networks/distill.py" in words]
+    assert again and "pretrained" not in again[0]  # its student is trained already
 
 
 def test_commands_without_labels():

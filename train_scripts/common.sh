@@ -105,6 +105,10 @@ need_fraction() { # need_fraction SETTING...: each a decimal number between 0 an
     done
 }
 
+need_positive() { # need_positive SETTING
+    [[ ${!1} =~ ^[0-9]*\.?[0-9]+$ && ${!1} =~ [1-9] ]] || fail "$1 is '${!1}': it must be a number above 0"
+}
+
 need_choice() { # need_choice SETTING WORD...
     [[ " ${*:2} " == *" ${!1} "* ]] || fail "$1 is '${!1}': it must be one of: ${*:2}"
 }
@@ -135,7 +139,7 @@ split_options() { # split_options ARGUMENTS...: sets `net_options`, those of the
         if [[ $1 != -o && $1 != --network-option ]]; then
             others+=("$1") && shift
         else
-            [[ $2 =~ ^(kd_.*|teacher.*|seed|restart|student|network|weight_bits|activation_bits)$ ]] || net_options+=(-o "$2" "$3")
+            [[ $2 =~ ^(kd_.*|teacher.*|pretrained|seed|restart|student|network|weight_bits|activation_bits)$ ]] || net_options+=(-o "$2" "$3")
             shift 3
         fi
     done

@@ -7,6 +7,7 @@ need_choice LABELS no yes
 need_choice KD_ENSEMBLE probabilities logits
 need_fraction UNLABELLED_FRACTION
 need_files TEACHER_CONFIG CLASSES PRETRAINED WEIGHTS
+need_positive HEAD_RATE
 case $mode in
     train | baseline | convert | quantise) once_for_each STUDENT SEED ;;
     teacher | pretrain | finetune) once_for_each TEACHER_SEED ;;
@@ -48,6 +49,7 @@ if [[ ! $TEACHER_WEIGHTS ]]; then for seed in $TEACHER_SEED; do teachers+=("$(be
 
 prepare
 teacher_model=("$(quoted "$teacher_network")" "${teacher_options[@]}") student_model=("$(quoted "$network")" "${options[@]}")
+from_pretrained=(${PRETRAINED:+-o pretrained "$(quoted "$PRETRAINED")"})
 weaver_teacher=("${weaver[@]}" "${sample[@]}" "${teacher_training[@]}" "${teacher_cuda[@]}" "${seeded[@]}" "$TEACHER_SEED")
 weaver_student=("${weaver[@]}" "${sample[@]}" "${training[@]}" "${cuda[@]}" "${seeded[@]}" "$SEED")
 

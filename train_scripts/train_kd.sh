@@ -7,7 +7,7 @@
 #   pretrain     train TEACHER on the training files without their labels (contrastive)
 #   finetune     train a teacher from the weights PRETRAINED of another dataset, with a new output layer
 #   cache        run the teacher once over the training files; train then reads its soft targets from CACHE
-#   train        train the student with the teacher's soft targets
+#   train        train the student with the teacher's soft targets, from PRETRAINED if that is given
 #   baseline     train the identical student on the labels alone
 #   test         predict the test files with the teacher and the students
 #   report       compare the predictions: tables and plots
@@ -39,7 +39,8 @@ TEACHER_SEED=${TEACHER_SEED:-1}       # seed of the teacher; several, "1 2 3", a
 TEACHER_WEIGHTS=${TEACHER_WEIGHTS:-}  # a checkpoint to use as teacher; several are an ensemble
 TEACHER_CONFIG=${TEACHER_CONFIG:-}    # data config of that teacher, if it is of another dataset
 CLASSES=${CLASSES:-}                  # YAML: the classes of that teacher for each class of the student
-PRETRAINED=${PRETRAINED:-}            # the checkpoint that finetune starts from
+PRETRAINED=${PRETRAINED:-}            # the checkpoint of TEACHER that finetune starts from; of STUDENT for train and baseline
+HEAD_RATE=${HEAD_RATE:-50}            # learning rate of the output layer in finetune, in rates of the rest
 STUDENT=${STUDENT:-PFN}               # PFN, InteractionNet, dense or another of train_scripts/models/*.sh, or several
 SEED=${SEED:-1}                       # seed of the student, or several: "1 2 3"
 TIER=${TIER:-l1}                      # data config of the student: l1, hlt, kin, kinpid, full
@@ -109,12 +110,12 @@ case $mode in
             --network-config networks/contrastive.py -o encoder "${teacher_model[@]}" "$@"
         echo "to go on with labels: PRETRAINED=$(best "$name") ./train_kd.sh finetune"
         ;;
-    finetune) # rates and epochs of arXiv 2407.08682: the new output layer learns 50 times faster than the rest
+    finetune) # rates and epochs of arXiv 2407.08682
         [[ $PRETRAINED ]] || fail "finetune starts from a checkpoint: name it with PRETRAINED=..."
         called "${RUN:-${teacher_run}_finetuned}"
         own_data "$teacher_config"
         train "${weaver_teacher[@]}" "${outputs[@]}" --data-config "training/$name/student.yaml" --num-epochs 20 --lr-scheduler none \
-            --start-lr 1.6e-4 --optimizer-option lr_mult "('$teacher_head', 50)" --network-config networks/finetune.py \
+            --start-lr 1.6e-4 --optimizer-option lr_mult "('$teacher_head', $HEAD_RATE)" --network-config networks/finetune.py \
             -o encoder "${teacher_model[@]}" -o pretrained "$(quoted "$PRETRAINED")" "$@"
         echo "to teach with it: TEACHER_WEIGHTS=$(best "$name")"
         ;;
@@ -131,13 +132,13 @@ case $mode in
         soft_target_data
         train "${weaver_student[@]}" "${outputs[@]}" --data-config "$config" --data-config-val "training/$name/$validation" \
             --data-config-test "$student_config" --network-config networks/distill.py -o student "${student_model[@]}" \
-            -o kd_alpha "${KD_ALPHA:-$kd_alpha}" -o kd_temperature "${KD_TEMPERATURE:-$kd_temperature}" "${taught[@]}" "$@"
+            "${from_pretrained[@]}" -o kd_alpha "${KD_ALPHA:-$kd_alpha}" -o kd_temperature "${KD_TEMPERATURE:-$kd_temperature}" "${taught[@]}" "$@"
         ;;
     baseline)
         called "$(student_name "$STUDENT" baseline "$SEED")"
         own_data "$student_config"
         train "${weaver_student[@]}" "${outputs[@]}" --data-config "training/$name/student.yaml" --network-config networks/distill.py \
-            -o student "${student_model[@]}" -o kd_alpha 0.0 "$@"
+            -o student "${student_model[@]}" "${from_pretrained[@]}" -o kd_alpha 0.0 "$@"
         ;;
     test) # arguments -o are those of the students
         run "${kd[@]}" check --data-config "$student_config" --data-config "$teacher_config" "${data_test[@]}"
@@ -157,14 +158,14 @@ case $mode in
         [[ $predicted ]] || fail "there is nothing to test: train a teacher and a student first"
         ;;
     report)
-        taggers=() pairs=()
-        if [[ -f training/$teacher_run/pred.root ]]; then taggers=("teacher=training/$teacher_run/pred.root"); fi
+        taggers=() pairs=() more=()
+        if [[ -f training/$teacher_run/pred.root ]]; then taggers=("teacher=training/$teacher_run/pred.root") more=(--ceiling teacher); fi
         for student in $STUDENT; do
             taggers+=("$student distilled=$(predictions "$student" kd)" "$student baseline=$(predictions "$student" baseline)")
             pairs+=("$student distilled=$student baseline")
         done
-        if [[ -f training/$latency_run/latency.json ]]; then taggers+=(--latency "training/$latency_run/latency.json"); fi
-        run "${kd[@]}" report "${taggers[@]}" --compare "${pairs[@]}" --data-config "$student_config" \
+        if [[ -f training/$latency_run/latency.json ]]; then more+=(--latency "training/$latency_run/latency.json"); fi
+        run "${kd[@]}" report "${taggers[@]}" "${more[@]}" --compare "${pairs[@]}" --data-config "$student_config" \
             -o "training/${RUN:-${DATASET}_report$COMMENT}" "$@"
         ;;
     convert)
@@ -174,7 +175,7 @@ case $mode in
         tuned=${student_run}_quantised$(if ((WEIGHT_BITS != 7)); then echo "_${WEIGHT_BITS}bit"; fi)
         split_options "$@"
         RUN=$student_run again convert "${net_options[@]}"
-        RUN=$tuned again train -o student "'networks/quantised.py'" -o network "$(quoted "$network")" -o weight_bits "$WEIGHT_BITS" \
+        RUN=$tuned PRETRAINED='' again train -o student "'networks/quantised.py'" -o network "$(quoted "$network")" -o weight_bits "$WEIGHT_BITS" \
             --load-model-weights "$(best "$student_run")" --num-epochs 5 --start-lr 1e-3 "$@"
         RUN=$tuned again convert "${net_options[@]}"
         run "${kd[@]}" quantise "training/$tuned" "${data_train[@]}" --before "training/$student_run" --test "${data_test[@]}" \

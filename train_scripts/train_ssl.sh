@@ -55,8 +55,7 @@ for f in $FRACTION $PRETRAIN_FRACTION; do
     awk -v f="$f" 'BEGIN { exit !(f ~ /^[0-9.]+(e-?[0-9]+)?$/ && f > 0 && f <= 1) }' ||
         fail "FRACTION or PRETRAIN_FRACTION is '$f': it must be above 0, and 1 at most"
 done
-[[ $HEAD_RATE =~ ^[0-9]*\.?[0-9]+$ && $HEAD_RATE =~ [1-9] ]] ||
-    fail "HEAD_RATE is '$HEAD_RATE': it must be a number above 0"
+need_positive HEAD_RATE
 for name in FRACTION PRETRAIN_FRACTION SEED; do
     [[ $mode == scan || ${!name} != *' '* ]] || fail "$name=${!name} names several: that is for scan"
 done

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 from weaver.utils.dataset import DataConfig
+from weaver.utils.logger import _logger
 
 from kd_trainer.cache.cached_teacher import CachedTeacher, reads_cache
 from kd_trainer.cache.origin import Blend, Source, read_blend
@@ -39,6 +40,7 @@ from kd_trainer.weaver_hooks import (
     loud,
     output_layer,
     seed_network,
+    take_over,
     trains,
 )
 
@@ -51,6 +53,9 @@ def get_model(
     module = _student_module(options)
     seed_network(options.seed)
     student, model_info = module.get_model(student_view(data_config), **student_options)
+    if options.pretrained is not None and "for_inference" not in student_options:
+        take_over(student, options.pretrained)  # a training that goes on loads its own weights after this
+        _logger.info("The student %s begins with the weights %s", options.student, options.pretrained)
     if options.kd_embed_weight and "for_inference" not in student_options and has_teacher(data_config):
         if reads_cache(data_config):
             raise InputError(EMBEDDING_WITH_CACHE)

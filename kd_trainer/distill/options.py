@@ -25,6 +25,8 @@ class Options(HookOptions):
     ----------
     student : str
         Network file of the student.
+    pretrained : str or None
+        Checkpoint from which the student takes all but its output layer; None for random weights.
     teacher : str, list of str or None
         Network file of the teacher; may be left out only with `kd_alpha` 0, training on labels alone.
     teacher_weights : str, list of str or None
@@ -65,6 +67,7 @@ class Options(HookOptions):
     """
 
     student: str
+    pretrained: str | None = None
     teacher: str | list[str] | None = None
     teacher_weights: str | list[str] | None = None
     teacher_options: dict[str, Any] | list[dict[str, Any]] = dataclasses.field(default_factory=dict)
@@ -84,7 +87,7 @@ class Options(HookOptions):
     kd_unlabelled_fraction: float = 0.9
     kd_unlabelled_cache: str | None = None
 
-    PREFIXES: ClassVar = ("kd_", "teacher")
+    PREFIXES: ClassVar = ("kd_", "teacher", "pretrained")
     PATTERNS: ClassVar = ("kd_unlabelled",)
     NETWORK: ClassVar = "student"
     EXAMPLE: ClassVar = "networks/PFN.py"

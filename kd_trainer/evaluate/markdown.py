@@ -37,9 +37,18 @@ def conclusion(results: Mapping[str, Any], comparison: Mapping[str, Any]) -> str
         lead = "With the teacher," if ratio["value"] > 1 else "The student is worse with the teacher:"
         lead = lead if seen else "No gain is seen with the teacher:"
         fact = f"the background rejection of the student ({first}) is {plus_minus(ratio)} times that of"
-        return f"{lead} {fact} the same student trained on labels alone ({second}); {basis}."
+        return f"{lead} {fact} the same student trained on labels alone ({second}); {basis}.{_of_the_way(comparison)}"
     lead = "The" if seen else "No difference is seen: the"
-    return f"{lead} background rejection of {first} is {plus_minus(ratio)} times that of {second}; {basis}."
+    fact = f"background rejection of {first} is {plus_minus(ratio)} times that of {second}"
+    return f"{lead} {fact}; {basis}.{_of_the_way(comparison)}"
+
+
+def _of_the_way(comparison: Mapping[str, Any]) -> str:
+    """A sentence on the fraction of the way to the ceiling, '' without one or if that is not better than the twin."""
+    way = comparison.get("recovered", {})
+    labels = {"auc": "AUC", "log_rejection": "the logarithm of the rejection"}
+    texts = [f"{plus_minus(way[key])} in {label}" for key, label in labels.items() if way.get(key)]
+    return f" Of the way from there to {way['ceiling']} it goes {' and '.join(texts)}." if texts else ""
 
 
 def explain_uncertainties(results: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import compare, latency, markdown, plots, published, style, tables
 from kd_trainer.evaluate.predictions import SIDECAR_KEYS, Prediction, check_same_jets, class_names, read, sidecar
+from kd_trainer.evaluate.recovered import logarithm, recovered
 from kd_trainer.evaluate.task import Task, make_task
 from kd_trainer.files import write_json, write_text
 from kd_trainer.jet_files import files_of
@@ -59,8 +60,12 @@ def evaluate(
     title: str,
     replicas: int,
     reference: Mapping[str, Any] | None = None,
+    ceiling: str | None = None,
 ) -> dict[str, Any]:
-    """Everything that report.json holds, as nested dicts of plain numbers; `reference` from `published.select`."""
+    """Everything that report.json holds, as nested dicts of plain numbers; `reference` from `published.select`.
+
+    `ceiling` is the model to which a gain is compared.
+    """
     samples, rejections = compare.collect(task, models, replicas)
     averaged = compare.well_measured(*rejections.values())
     points = [point.key for point in task.points]
@@ -93,8 +98,26 @@ def evaluate(
             "distilled_over_baseline": DISTILLED in first and BASELINE in second,
             **compare.compare(samples[first], samples[second], points, together),
         }
+        if ceiling not in (None, first, second):
+            shared = compare.well_measured(*(rejections[name] for name in (first, second, ceiling)))
+            comparison["recovered"] = of_the_way([samples[name] for name in (first, second, ceiling)], shared, ceiling)
         results["comparisons"].append({**comparison, "conclusion": markdown.conclusion(results, comparison)})
     return results
+
+
+def of_the_way(models: Sequence[compare.Samples], points: Sequence[str], ceiling: str) -> dict[str, Any]:
+    """Fractions of the way to a ceiling, of the samples of student, twin and ceiling; None for what is not known.
+
+    For the AUC, and for the logarithm of the rejection (geometric mean over working points).
+    """
+    aucs = [samples["auc"] for samples in models if "auc" in samples]
+    means = [compare.mean_over_points(samples, points) for samples in models]
+    logs = [logarithm(mean) for mean in means if mean]
+    return {
+        "ceiling": ceiling,
+        "auc": recovered(*aucs) if len(aucs) == len(models) else None,
+        "log_rejection": recovered(*logs) if len(logs) == len(models) else None,
+    }
 
 
 def add_latencies(results: dict[str, Any], path: Path) -> None:
@@ -137,6 +160,9 @@ def main(argv: Sequence[str]) -> None:
         "--compare", nargs="+", action="extend", metavar="A=B", help="ratios of A over B (default: distilled=baseline)"
     )
     parser.add_argument(
+        "--ceiling", metavar="NAME", help="a larger model: quote what part of the way to it each comparison goes"
+    )
+    parser.add_argument(
         "--published",
         default="auto",
         choices=["auto", "none", *published.load()],
@@ -159,7 +185,11 @@ def main(argv: Sequence[str]) -> None:
     task = make_task(predictions, class_names(predictions, args.data_config), args.background, args.signals)
     reference = published.select(args.published, task.names)
     pairs = pairs_to_compare(args.compare, list(models))
-    results = evaluate(task, models, pairs, title=args.title, replicas=args.replicas, reference=reference)
+    if args.ceiling and args.ceiling not in models:
+        raise InputError(f"--ceiling {args.ceiling} is not among the models given ({', '.join(models)})")
+    results = evaluate(
+        task, models, pairs, title=args.title, replicas=args.replicas, reference=reference, ceiling=args.ceiling
+    )
     if args.latency:
         add_latencies(results, args.latency)
     drawn = None if args.published == "auto" else reference

@@ -12,9 +12,7 @@ import torch.nn.functional as F
 from torch import distributed, nn
 from weaver.utils.nn.tools import AllGather
 
-from kd_trainer.weaver_hooks import output_layer
-
-CONTRAST = "contrast"  # name of the projection in an encoder, and of its weights in a checkpoint
+from kd_trainer.weaver_hooks import CONTRAST, output_layer
 
 
 def similarities(views: torch.Tensor, everyone: torch.Tensor, *, first: int, temperature: float) -> torch.Tensor:

@@ -13,6 +13,9 @@ from kd_trainer.study import plots
 
 NAMES = {"accuracy": "accuracy", "auc": "AUC", "rej30": "Rej 30 %", "rej50": "Rej 50 %", "ece": "ECE"}
 
+RECOVERED = {name: NAMES[name] for name in ("accuracy", "auc", "rej30", "rej50")}
+RECOVERED |= {f"log_{name}": f"log {NAMES[name]}" for name in ("rej30", "rej50")}
+
 
 def write_document(paths: list[Path], output: Path) -> int:
     """Write the blocks of results into a Markdown file, and their figures beside the results.
@@ -69,7 +72,7 @@ def tables(results: dict, links: list[str]) -> str:
 
 GAINS = (
     "Against the twin trained on labels alone: the ratio of the rejections and the differences, paired by seed and by "
-    "test jet; the recovered fraction (student - twin) / (ceiling - twin)."
+    "test jet; the recovered fraction (student - twin) / (ceiling - twin), of the logarithm for log Rej."
 )
 
 
@@ -127,6 +130,8 @@ def gain_table(results: dict) -> str:
         for cell in results["cells"]
         if cell["role"] == "student" and cell["arm"] == results["baseline"]
     }
+    found = {name for cell in results["cells"] for name in cell.get("recovered", {})}
+    ways = {name: label for name, label in RECOVERED.items() if name in found}
     rows = []
     for cell in results["cells"]:
         if "ratio" not in cell:
@@ -138,9 +143,9 @@ def gain_table(results: dict) -> str:
              *(plus_minus(cell["ratio"].get(name)) for name in ("rej30", "rej50")),
              *(plus_minus(cell["difference"].get(name)) for name in ("accuracy", "auc")),
              f"{twin['ece']['value']:.3f} → {cell['ece']['value']:.3f}",
-             *(plus_minus(recovered.get(name)) for name in ("accuracy", "auc", "rej30", "rej50"))]
+             *(plus_minus(recovered.get(name)) for name in ways)]
         )  # fmt: skip
     names = ["Rej 30 % ratio", "Rej 50 % ratio", "accuracy", "AUC", "ECE"]
-    names += ["recovered (accuracy)", "(AUC)", "(Rej 30 %)", "(Rej 50 %)"]
+    names += [f"recovered ({label})" for label in ways.values()]
     table = tabulate(rows, [*_header(results), "seeds", *names], tablefmt="github", disable_numparse=True)
     return table if rows else f"({ABSENT} no arm besides {results['baseline']} is trained yet)"

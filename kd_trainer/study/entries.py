@@ -66,17 +66,20 @@ def weights(value: Any, where: str) -> tuple[tuple[str, float], ...]:
 READERS: dict[str, dict[str, Callable[[Any, str], Any]]] = {
     "study": {
         "title": text, "dataset": text, "settings": settings, "simulate": mapping, "samples": mapping, "weaver": words,
-        "models": mapping, "students": names, "tiers": names, "seeds": seeds, "teachers": mapping, "arms": mapping,
-        "baseline": text, "ceiling": text, "background": text, "names": text, "latency": words, "report": words,
+        "models": mapping, "students": names, "tiers": names, "seeds": seeds, "pretrainings": mapping,
+        "teachers": mapping, "arms": mapping, "baseline": text, "ceiling": text, "background": text, "names": text,
+        "latency": words, "report": words,
     },
+    "pretraining": {"sample": text, "seeds": seeds, "weaver": words, "settings": settings},
     "model": {"model": text, "weaver": words, "settings": settings},
     "teacher": {
         "model": text, "tier": text, "sample": text, "seeds": seeds, "weights": text, "config": text,
         "classes": text, "arm": text, "blend": weights, "weaver": words, "settings": settings,
     },
     "arm": {
-        "teacher": text, "labelled": true_or_false, "unlabelled": names, "options": mapping, "grid": mapping,
-        "students": names, "tiers": names, "seeds": seeds, "samples": names, "weaver": words, "settings": settings,
+        "teacher": text, "pretrained": text, "labelled": true_or_false, "unlabelled": names, "options": mapping,
+        "grid": mapping, "students": names, "tiers": names, "seeds": seeds, "samples": names, "weaver": words,
+        "settings": settings,
     },
 }  # fmt: skip
 

@@ -46,6 +46,15 @@ class Teacher(NamedTuple):
     settings: dict = {}  # of train_kd.sh
 
 
+class Pretraining(NamedTuple):
+    """A contrastive training of a student's own model and tier, on the jets of a sample without their labels."""
+
+    sample: str
+    seeds: tuple = (1,)  # a training with one of them begins with that one, others with the first
+    weaver: tuple = ()  # arguments
+    settings: dict = {}  # of train_kd.sh
+
+
 class Cell(NamedTuple):
     """A student in an arm, trained with several seeds; with one of them it is one training."""
 
@@ -59,6 +68,7 @@ class Cell(NamedTuple):
     point: dict = {}  # those of the options that come from a grid
     labelled: bool = True  # whether the labels of the training and validation jets are read
     unlabelled: str = ""  # sample that is learnt from without labels besides
+    pretrained: str = ""  # the pre-training that it begins from
     weaver: tuple = ()  # arguments
     settings: dict = {}  # of train_kd.sh
 
@@ -88,6 +98,7 @@ class Plan(NamedTuple):
     weaver: tuple  # arguments of every training
     extra: tuple  # the same, of the command line: they override
     models: dict  # name: Model
+    pretrainings: dict  # name: Pretraining
     teachers: dict  # name: Teacher
     cells: list
     baseline: str  # the arm on labels alone
@@ -172,6 +183,7 @@ def parse(content: Any, path: str | Path, environment: Mapping[str, str], argume
         weaver=study.get("weaver", ()),
         extra=tuple(arguments),
         models={name: _model(name, models.get(name, {})) for name in dict.fromkeys(used)},
+        pretrainings={name: _pretraining(name, of) for name, of in study.get("pretrainings", {}).items()},
         teachers=teachers,
         cells=cells,
         baseline=study["baseline"],
@@ -193,6 +205,13 @@ def _parts(entry: Any) -> list:
 def _model(name: str, entry: dict | str) -> Model:
     told = entries.read("model", f"model {name}", {"weaver": entry} if isinstance(entry, str) else entry)
     return Model(scripts.model(told.pop("model", name)), **told)
+
+
+def _pretraining(name: str, entry: dict) -> Pretraining:
+    told = entries.read("pretraining", f"pretraining {name}", entry)
+    if "sample" not in told:
+        raise InputError(f"pretraining {name}: name the sample that it learns from")
+    return Pretraining(**told)
 
 
 def _teacher(name: str, entry: dict) -> Teacher:
@@ -217,7 +236,7 @@ def _cells(name: str, entry: dict, defaults: dict[str, Any]) -> list[Cell]:
     cells = []
     for more, *values in itertools.product(unlabelled, *scanned):
         point = dict(zip(grid, values))
-        varied = [f"{more} without labels"] if len(unlabelled) > 1 else []
+        varied = [f"{more} without labels"] if isinstance(entry.get("unlabelled"), list) else []  # of a scan
         arm = ", ".join([name, *varied, *(f"{key} {value}" for key, value in point.items())])
         told |= {"unlabelled": more, "options": options | point, "point": point}
         cells += [Cell(*of, arm, seeds, **told) for of in itertools.product(students, tiers, samples)]
@@ -226,7 +245,7 @@ def _cells(name: str, entry: dict, defaults: dict[str, Any]) -> list[Cell]:
 
 def _check_references(plan: Plan, arms: dict) -> None:
     """Raise InputError for a name that stands for nothing, or a comparison that cannot be made."""
-    known = {"sample": plan.samples, "teacher": plan.teachers, "arm": arms}
+    known = {"sample": plan.samples, "teacher": plan.teachers, "arm": arms, "pretraining": plan.pretrainings}
 
     def need(kind: str, name: str | None, where: str) -> None:
         if name and name not in known[kind]:
@@ -239,10 +258,13 @@ def _check_references(plan: Plan, arms: dict) -> None:
             need("teacher", member, f"teacher {name}")
             if plan.teachers[member].blend:
                 raise InputError(f"teacher {name}: {member} is a blend itself: name its members")
+    for name, before in plan.pretrainings.items():
+        need("sample", before.sample, f"pretraining {name}")
     for cell in plan.cells:
         need("sample", cell.sample, f"arm {cell.arm}")
         need("sample", cell.unlabelled, f"arm {cell.arm}")
         need("teacher", cell.teacher, f"arm {cell.arm}")
+        need("pretraining", cell.pretrained, f"arm {cell.arm}")
     need("arm", plan.baseline, "baseline")
     need("teacher", plan.ceiling, "ceiling")
     if plan.ceiling and plan.teachers[plan.ceiling].blend:
@@ -264,8 +286,10 @@ def _check_comparisons(plan: Plan) -> None:
     twins = {cell[:3]: cell for cell in plan.cells if cell.arm == plan.baseline}
     for cell in plan.cells:
         twin = twins.get(cell[:3])
-        if cell.arm == plan.baseline and (cell.teacher or cell.options):
-            raise InputError(f"arm {cell.arm} is the baseline, on labels alone: it has neither teacher nor options")
+        if cell.arm == plan.baseline and (cell.teacher or cell.options or cell.pretrained):
+            raise InputError(
+                f"arm {cell.arm} is the baseline, on labels alone: it has neither teacher nor options nor pretrained"
+            )
         if twin is None or set(cell.seeds) - set(twin.seeds):
             raise InputError(
                 f"arm {cell.arm}: {cell.student} on {cell.tier} inputs, sample {cell.sample}, has no twin with the "
@@ -274,6 +298,8 @@ def _check_comparisons(plan: Plan) -> None:
         alpha = cell.options.get("kd_alpha", 0 if cell.teacher is None else None)
         if cell.teacher is None and alpha != 0:
             raise InputError(f"arm {cell.arm}: kd_alpha is {alpha}, but there is no teacher")
+        if cell.pretrained and cell.teacher is None and any(name.startswith("kd_") for name in cell.options):
+            raise InputError(f"arm {cell.arm}: fine-tuned without a teacher it has no options kd_*")
         if cell.unlabelled and (cell.teacher is None or not cell.labelled):
             raise InputError(f"arm {cell.arm}: unlabelled jets are for a teacher, besides jets with labels")
         if not cell.labelled and alpha != 1:

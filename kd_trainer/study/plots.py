@@ -1,4 +1,7 @@
-"""Figures of a study from its results: the gain on labels alone against size, training jets, temperature and alpha."""
+"""Figures of a study from its results: the gain on labels alone against size, training jets, temperature and alpha.
+
+And the rejection against the number of jets without labels, for studies that have such jets.
+"""
 
 import textwrap
 from collections.abc import Callable
@@ -8,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kd_trainer.evaluate.style import COLOURS, legend, load_style
-from kd_trainer.files import replacing
+from kd_trainer.files import replacing, si
 
 MARKERS = "osD^vP*X"
 AXES = {
@@ -101,16 +104,71 @@ def apart(x: np.ndarray, steps: float, scale: str) -> np.ndarray:
     return x * 1.02**steps if scale == "log" else x + 0.006 * steps * np.ptp(x)
 
 
+def unlabelled_lines(results: dict, student: str) -> dict[str, list[tuple[int, dict]]]:
+    """{teacher: [(jets without labels, cell), ...]} of a student on the first sample: the most seeds of two."""
+    found: dict[str, dict[int, dict]] = {}
+    taught = [cell for cell in results["cells"] if cell["student"] == student and cell.get("ratio") and cell["teacher"]]
+    teachers = {cell["teacher"] for cell in taught if cell.get("unlabelled")}
+    for cell in taught:
+        plain = not set(cell["options"]) - {"kd_alpha", "kd_temperature"} and not cell["grid"]
+        if cell["teacher"] in teachers and plain and _main_sample(results, cell) and not cell.get("pretrained"):
+            x = results["training_jets"][cell["unlabelled"]] if cell["unlabelled"] else 0
+            others = found.setdefault(cell["teacher"], {})
+            if x not in others or len(cell["seeds"]) > len(others[x]["seeds"]):
+                others[x] = cell
+    return {teacher: sorted(cells.items()) for teacher, cells in found.items()}
+
+
+def draw_unlabelled(plt: Any, results: dict) -> Any:
+    """Rejection at 50 % against the number of jets without labels: a panel a student; twin and ceiling as bands."""
+    lines = {cell["student"]: unlabelled_lines(results, cell["student"]) for cell in results["cells"]}
+    lines = {student: found for student, found in lines.items() if any(len(points) > 1 for points in found.values())}
+    if not lines:
+        return None
+    numbers = sorted({x for found in lines.values() for points in found.values() for x, _ in points})
+    teachers = list(dict.fromkeys(teacher for found in lines.values() for teacher in found))
+    figure, panels = plt.subplots(
+        1, len(lines), sharey=True, squeeze=False, figsize=(1 + 4.5 * len(lines), 5.5), layout="constrained"
+    )
+    for ax, (student, found) in zip(panels[0], lines.items()):
+        for role, label, colour in (("student", "labels alone", "0.45"), ("ceiling", "large model on labels", "black")):
+            for cell in results["cells"]:
+                own = cell["student"] == student and cell["arm"] == results["baseline"]
+                if cell["role"] == role and _main_sample(results, cell) and (role == "ceiling" or own):
+                    value, error = cell["rej50"]["value"], cell["rej50"]["total"]
+                    ax.axhline(value, color=colour, linestyle="--", label=label)
+                    ax.axhspan(value - error, value + error, color=colour, alpha=0.12, linewidth=0)
+        for teacher, points in found.items():
+            i = teachers.index(teacher)
+            x = [numbers.index(n) + 0.05 * (i - len(teachers) / 2) for n, _ in points]
+            y, error = zip(*((cell["rej50"]["value"], cell["rej50"]["total"]) for _, cell in points))
+            colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+            ax.errorbar(x, y, error, label=f"taught by {teacher}", color=colour, marker=marker, linewidth=1.5)
+        ax.set_xticks(range(len(numbers)), [si(n) for n in numbers])
+        parameters = next(cell["parameters"] for cell in results["cells"] if cell["student"] == student)
+        ax.set_title(f"{student}, {si(parameters)} parameters", loc="right", fontsize="medium")
+        ax.set_xlabel("Training jets without labels")
+        ax.margins(x=0.08, y=0.08)
+    (first, jets), *_ = results["training_jets"].items()
+    panels[0][0].set_ylabel("Rejection at 50 %")
+    title = {"title": f"{si(jets)} jets with labels"}
+    legend(figure, panels[0][0], title, 3)
+    return figure
+
+
 def draw_all(results: dict, folder: Path, stem: str) -> list[Path]:
     """Draw what the results allow: paths of the files `<stem>_<axis>.png` and `.pdf`."""
     plt, style = load_style()
     written = []
     with plt.style.context(style):
-        for axis in AXES:
-            lines = series(results, axis)
-            if not lines:
+        for axis in ("unlabelled", *AXES):
+            if axis == "unlabelled":
+                figure = draw_unlabelled(plt, results)
+            else:
+                lines = series(results, axis)
+                figure = draw(plt, results, axis, lines) if lines else None
+            if figure is None:
                 continue
-            figure = draw(plt, results, axis, lines)
             figure.draw_without_rendering()
             figure.set_layout_engine("none")  # the layout found stays, to be computed once for both kinds
             for kind in ("png", "pdf"):

@@ -12,6 +12,7 @@ from kd_trainer.errors import InputError
 from kd_trainer.evaluate import compare, style
 from kd_trainer.evaluate.complexity import complexity
 from kd_trainer.evaluate.predictions import check_same_jets, class_names, read
+from kd_trainer.evaluate.recovered import logarithm, recovered
 from kd_trainer.files import write_json
 from kd_trainer.jet_files import contents
 from kd_trainer.study import caches, runs, steps
@@ -151,6 +152,8 @@ def describe(plan: Plan, key: tuple, cells: dict, samples: dict) -> dict:
         "sample": cell.sample,
         "arm": cell.arm if role == "student" else role,
         "teacher": cell.teacher,
+        "unlabelled": cell.unlabelled,
+        **({"pretrained": cell.pretrained} if cell.pretrained else {}),
         "grid": cell.point,
         "options": options_of(plan, cell) if role == "student" else {},
         "seeds": [run.seed for run in found],
@@ -179,8 +182,10 @@ def gains(plan: Plan, key: tuple, cells: dict, samples: dict) -> dict:
     }
     ceiling = ceiling_of(plan, cell, samples)
     if ceiling:
-        names = [n for n in ("accuracy", "auc", *figures.EFFICIENCIES) if n in mine]
-        entry["recovered"] = {n: figures.recovered(mine[n], twin[n], ceiling[n]) for n in names}
+        plain = {n: (mine[n], twin[n], ceiling[n]) for n in ("accuracy", "auc") if n in mine}
+        logs = {f"log_{n}": tuple(map(logarithm, (mine[n], twin[n], ceiling[n])))
+                for n in figures.EFFICIENCIES if n in mine}  # fmt: skip
+        entry["recovered"] = {n: recovered(*samples) for n, samples in (plain | logs).items()}
     return entry
 
 

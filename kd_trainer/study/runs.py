@@ -19,7 +19,20 @@ def teacher_name(plan: Plan, of: Teacher) -> str:
 
 
 def _parts(plan: Plan, model: str, tier: str, sample: str, arm: str = "") -> str:
-    return slug("_".join(filter(None, [model, tier, sample if len(plan.samples) > 1 else "", arm])))
+    several = len({cell.sample for cell in plan.cells}) > 1
+    return slug("_".join(filter(None, [model, tier, sample if several else "", arm])))
+
+
+def pretraining_seed(plan: Plan, run: Cell) -> int:
+    """Seed of the pre-training that a training begins from: its own if there is one, else the first."""
+    seeds = plan.pretrainings[run.pretrained].seeds
+    return run.seed if run.seed in seeds else seeds[0]
+
+
+def pretraining_name(plan: Plan, run: Cell) -> str:
+    """Name of that pre-training."""
+    parts = slug(f"{run.student}_{run.tier}_pretraining_{run.pretrained}")
+    return f"{plan.names}{parts}_seed{pretraining_seed(plan, run)}{plan.comment}"
 
 
 def settled(plan: Plan, cell: Cell, name: str | None = None) -> Teacher:

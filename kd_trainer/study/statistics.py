@@ -14,12 +14,11 @@ from kd_trainer.evaluate.bootstrap import accuracy_statistic, bootstrap
 from kd_trainer.evaluate.calibration import balanced_weights, ece_statistic
 from kd_trainer.evaluate.predictions import Prediction
 from kd_trainer.evaluate.task import Task, make_task, measure
-from kd_trainer.evaluate.uncertainties import figure, in_quadrature, standard_error
+from kd_trainer.evaluate.uncertainties import figure, standard_error
 from kd_trainer.evaluate.working_points import WorkingPoint
 
 EFFICIENCIES = {"rej30": 0.3, "rej50": 0.5}
 FIGURES = ("accuracy", "auc", *EFFICIENCIES, "ece")
-MEASURED = 2.0  # standard deviations that the ceiling has to be above the student, for a fraction of the way to exist
 
 
 def study_task(predictions: list[Prediction], names: list[str], background: str | None = None) -> Task:
@@ -102,38 +101,3 @@ def paired_difference(first: compare.Sample, second: compare.Sample) -> dict:
     differences = first.values - second.values
     statistical = np.std((first.replicas - second.replicas).mean(axis=0), ddof=1)
     return figure(differences.mean(), statistical, standard_error(differences))
-
-
-def recovered(distilled: compare.Sample, twin: compare.Sample, ceiling: compare.Sample) -> dict | None:
-    """How much of the way from the label-only student to a large model with the same inputs distillation goes:
-    (distilled - twin) / (ceiling - twin).
-
-    Parameters
-    ----------
-    distilled, twin : compare.Sample with the same seeds
-    ceiling : compare.Sample
-
-    Returns
-    -------
-    dict, or None when the ceiling is not above the twin by two standard deviations
-
-    Uncertainties are propagated to first order; the part of the seeds keeps distilled and twin paired.
-    """
-    kd, ce, top = (sample.values.mean() for sample in (distilled, twin, ceiling))
-    way = top - ce
-    if way <= MEASURED * _uncertainty_of_way(twin, ceiling):
-        return None
-    slopes = 1 / way, (kd - top) / way**2, (ce - kd) / way**2  # derivatives by kd, ce and top
-    means = [sample.replicas.mean(axis=0) for sample in (distilled, twin, ceiling)]
-    statistical = np.std(sum(slope * mean for slope, mean in zip(slopes, means)), ddof=1)
-    errors = [
-        standard_error(slopes[0] * distilled.values + slopes[1] * twin.values),
-        standard_error(slopes[2] * ceiling.values),
-    ]
-    return figure((kd - ce) / way, statistical, in_quadrature(errors))
-
-
-def _uncertainty_of_way(twin: compare.Sample, ceiling: compare.Sample) -> float:
-    """Standard deviation of the distance between two samples of independent seeds on the same test jets."""
-    statistical = np.std(ceiling.replicas.mean(axis=0) - twin.replicas.mean(axis=0), ddof=1)
-    return in_quadrature([statistical, *(standard_error(sample.values) for sample in (twin, ceiling))]) or 0.0

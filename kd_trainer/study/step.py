@@ -10,13 +10,13 @@ from typing import NamedTuple
 from kd_trainer.errors import InputError
 from kd_trainer.study.scripts import Dataset, Script
 
-TRAININGS = ("teacher", "baseline", "train")
+TRAININGS = ("teacher", "pretrain", "finetune", "baseline", "train")
 CHECKPOINT, RECORD, PREDICTION = "net_best_epoch_state.pt", "net_record.json", "pred.root"
 TAKEN = "net_record.taken.json"  # a copy of the record, made when a step has ended
 # of train_kd.sh, what a step says itself: one that the caller has set besides must not change it
 SETTINGS = (
     "DATASET", "DATADIR", "TRAIN_FILES", "TEACHER", "TEACHER_TIER", "TEACHER_SEED", "TEACHER_WEIGHTS", "TEACHER_CONFIG",
-    "CLASSES", "PRETRAINED", "STUDENT", "SEED", "TIER", "CACHE", "UNLABELLED", "UNLABELLED_FRACTION",
+    "CLASSES", "PRETRAINED", "HEAD_RATE", "STUDENT", "SEED", "TIER", "CACHE", "UNLABELLED", "UNLABELLED_FRACTION",
     "BLEND", "LABELS", "WEIGHTS", "KD_ALPHA", "KD_TEMPERATURE",
     "KD_ENSEMBLE", "WEIGHT_BITS", "PREDICT", "RUN", "COMMENT", "RESTART", "DDP_NGPUS", "JETS",
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """What a study does, as steps: each one command, with the files that it reads and leaves.
 
-The rules of train_scripts/Snakefile have the names of the kinds: simulate, teacher, baseline, cache, train, test,
-latency, report.
+The rules of train_scripts/Snakefile have the names of the kinds: simulate, teacher, pretrain, finetune, baseline,
+cache, train, test, latency, report.
 """
 
 import glob
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from kd_trainer.study import caches, together
 from kd_trainer.study.plan import Cell, Plan
-from kd_trainer.study.runs import run_name, stages, taught_by_checkpoints
+from kd_trainer.study.runs import pretraining_name, pretraining_seed, run_name, stages, taught_by_checkpoints
 from kd_trainer.study.step import CACHED, CHECKPOINT, RECORD, Files, Step, description, predicted, settle
 
 
@@ -31,17 +31,18 @@ def of_plan(plan: Plan, find: Callable[[str], Iterable[str]] = glob.glob) -> lis
     teachers, students = stages(plan)
     runs, given = [*teachers, *students], taught_by_checkpoints(plan)
     trainings = [_training(plan, run, files) for run in runs]
+    pretrainings = [_pretraining(plan, run, files) for run in runs if run.pretrained]
     soft_targets = [step for run in students if run.teacher for step in caches.caches_for(plan, run, files)]
     tests = [_test(plan, run, files) for run in runs]
     if plan.report is None:
         asked = [caches.of_test(plan, run, files) for run in given]
-        steps = [*simulated, *trainings, *soft_targets, *asked, *tests]
+        steps = [*simulated, *pretrainings, *trainings, *soft_targets, *asked, *tests]
         return settle([*steps, _study_report(plan, steps)])
     script = together.settings_of(plan)
     tests += [together.test_given(plan, script, files) for _ in given[:1]]
     latency = [] if plan.latency is None else [together.latency(plan, script, trainings, files)]
     report = together.report(plan, script, [*tests, *latency])
-    return settle([*simulated, *trainings, *soft_targets, *tests, *latency, report])
+    return settle([*simulated, *pretrainings, *trainings, *soft_targets, *tests, *latency, report])
 
 
 def _simulate(plan: Plan, folder: str, commands: tuple[tuple[str, ...], ...]) -> Step:
@@ -59,15 +60,37 @@ def _settings(plan: Plan, model: str, more: Mapping[str, str]) -> dict[str, str]
 
 def kind_of(run: Cell) -> str:
     """The mode of train_kd.sh that trains it."""
-    return "train" if run.teacher else "baseline" if run.arm else "teacher"
+    if run.teacher:
+        return "train"
+    return "finetune" if run.pretrained else "baseline" if run.arm else "teacher"
 
 
 def _whose(plan: Plan, run: Cell) -> dict[str, str]:
     """Settings that say which model is meant: the teacher, or a student."""
     name = plan.models[run.student].name
-    if kind_of(run) == "teacher":
-        return {"TEACHER": name, "TEACHER_TIER": run.tier, "TEACHER_SEED": str(run.seed), "TIER": run.tier}
+    if kind_of(run) in ("teacher", "finetune"):
+        return _as_teacher(plan, run, run.seed)
     return {"STUDENT": name, "TIER": run.tier, "SEED": str(run.seed), **caches.labels(run)}
+
+
+def _as_teacher(plan: Plan, run: Cell, seed: int) -> dict[str, str]:
+    model = plan.models[run.student].name
+    return {"TEACHER": model, "TEACHER_TIER": run.tier, "TEACHER_SEED": str(seed), "TIER": run.tier}
+
+
+def _pretraining(plan: Plan, run: Cell, files: Files) -> Step:
+    """The pre-training that a training begins from."""
+    name, of, model = pretraining_name(plan, run), plan.pretrainings[run.pretrained], plan.models[run.student]
+    patterns = plan.samples[of.sample]
+    settings = _as_teacher(plan, run, pretraining_seed(plan, run)) | caches.training_files(plan, patterns) | of.settings
+    settings = _settings(plan, run.student, settings) | {"RUN": name, "RESTART": "changed"}
+    inputs = (*files([*patterns, *plan.dataset.val]), *_described(plan, run))
+    return Step("pretrain", name, settings, (*plan.weaver, *model.weaver, *of.weaver, *plan.extra), inputs, _left(name))
+
+
+def _left(name: str) -> tuple[str, str]:
+    """The files that a training leaves."""
+    return f"training/{name}/{CHECKPOINT}", f"training/{name}/{RECORD}"
 
 
 def _training(plan: Plan, run: Cell, files: Files) -> Step:
@@ -80,15 +103,18 @@ def _training(plan: Plan, run: Cell, files: Files) -> Step:
     if run.teacher:
         settings |= caches.teaching(plan, run)
         inputs += [f"{caches.cache_of(plan, run)}/{CACHED}", *caches.made_from(plan, run)]
+    if run.pretrained:
+        settings["PRETRAINED"] = f"training/{pretraining_name(plan, run)}/{CHECKPOINT}"
+        inputs.append(settings["PRETRAINED"])
     settings = _settings(plan, run.student, settings) | {"RUN": name, "RESTART": "changed"}
-    outputs = (f"training/{name}/{CHECKPOINT}", f"training/{name}/{RECORD}")
     options = [word for option, value in run.options.items() for word in ("-o", option, repr(value))]
     arguments = (*plan.weaver, *model.weaver, *run.weaver, *options, *plan.extra)  # later ones override
-    return Step(kind_of(run), name, settings, arguments, tuple(inputs), outputs)
+    return Step(kind_of(run), name, settings, arguments, tuple(inputs), _left(name))
 
 
 def _test(plan: Plan, run: Cell, files: Files) -> Step:
-    name, mode = run_name(plan, run), kind_of(run).replace("train", "kd")
+    name, kind = run_name(plan, run), kind_of(run)
+    mode = {"train": "kd", "finetune": "teacher"}.get(kind, kind)
     checkpoint = f"training/{name}/{CHECKPOINT}"
     settings = _settings(plan, run.student, _whose(plan, run)) | {"RUN": name, "PREDICT": mode}
     settings |= {"TEACHER_WEIGHTS": checkpoint} if mode == "teacher" else {}

@@ -12,10 +12,11 @@ from kd_trainer.weaver_hooks.hook import (
     output_layer,
 )
 from kd_trainer.weaver_hooks.inputs import Loader, check_files, collate, files_of, loaders_of
+from kd_trainer.weaver_hooks.pretrained import CONTRAST, take_over
 from kd_trainer.weaver_hooks.seeds import seed_network
 
 __all__ = [
-    "HookOptions", "Loader", "as_list", "check_files", "check_numbers", "collate", "evaluates", "files_of", "hook",
-    "init_opt_of", "is_number", "load_network", "loaders_of", "loud", "output_layer", "seed_network", "training_of",
-    "trains",
+    "CONTRAST", "HookOptions", "Loader", "as_list", "check_files", "check_numbers", "collate", "evaluates", "files_of",
+    "hook", "init_opt_of", "is_number", "load_network", "loaders_of", "loud", "output_layer", "seed_network",
+    "take_over", "training_of", "trains",
 ]  # fmt: skip

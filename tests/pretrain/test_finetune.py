@@ -8,6 +8,7 @@ from weaver.utils.import_tools import import_module
 from kd_trainer.errors import InputError
 from kd_trainer.pretrain import finetune
 from kd_trainer.pretrain.contrastive import as_contrastive
+from kd_trainer.weaver_hooks import take_over
 
 PFN = str(ROOT / "networks" / "PFN.py")
 
@@ -38,7 +39,7 @@ def test_everything_but_the_output_layer_is_taken_over(config, encoder, tmp_path
     torch.save(encoder, tmp_path / "encoder.pt")
     model = tagger(config)
     head = model.mod.fc.weight.clone()
-    finetune.take_over(model, tmp_path / "encoder.pt")
+    take_over(model, tmp_path / "encoder.pt")
     kept = {name: value for name, value in model.state_dict().items() if not name.startswith("mod.fc.")}
     assert len(kept) > 8 and all(torch.equal(value, encoder[name]) for name, value in kept.items())
     assert torch.equal(model.mod.fc.weight, head)
@@ -46,7 +47,7 @@ def test_everything_but_the_output_layer_is_taken_over(config, encoder, tmp_path
 
 def test_output_layer_of_other_classes_is_left_out(config, tmp_path):
     torch.save(tagger(config, num_classes=10).state_dict(), tmp_path / "tagger.pt")
-    finetune.take_over(tagger(config, num_classes=2), tmp_path / "tagger.pt")
+    take_over(tagger(config, num_classes=2), tmp_path / "tagger.pt")
 
 
 @pytest.mark.parametrize("frozen", [True, False])
@@ -90,15 +91,15 @@ def test_loss_that_is_no_number_stops_the_training(config):
 def test_weights_of_something_else(change, message, config, encoder, tmp_path):
     torch.save(change(encoder), tmp_path / "x.pt")
     with pytest.raises(InputError, match=message):
-        finetune.take_over(tagger(config), tmp_path / "x.pt")
+        take_over(tagger(config), tmp_path / "x.pt")
 
 
 def test_unreadable_weights(config, tmp_path):
     with pytest.raises(InputError, match="the pre-trained weights .* do not exist"):
-        finetune.take_over(tagger(config), tmp_path / "absent.pt")
+        take_over(tagger(config), tmp_path / "absent.pt")
     (tmp_path / "short.pt").write_bytes(b"PK")
     with pytest.raises(InputError, match="cannot be read: the file is truncated"):
-        finetune.take_over(tagger(config), tmp_path / "short.pt")
+        take_over(tagger(config), tmp_path / "short.pt")
 
 
 @pytest.mark.parametrize(

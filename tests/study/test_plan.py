@@ -60,7 +60,7 @@ SAMPLES = {"few": ["$DATADIR/few.parquet"], "half": ["$DATADIR/half.parquet"], "
 
 def test_an_arm_for_each_sample_without_labels(content):
     beside = {"teacher": "self", "unlabelled": ["half", "more"], "grid": {"kd_alpha": [0.5, 1.0]}}
-    arms = {"labels": {}, "beside": beside, "one": {"teacher": "self", "unlabelled": ["more"]}}
+    arms = {"labels": {}, "beside": beside, "one": {"teacher": "self", "unlabelled": "more"}}
     plan = parse(content(samples=SAMPLES, seeds=[1], arms=arms))
     found = {cell.arm: cell for cell in plan.cells if cell.teacher}
     assert list(found) == [
@@ -72,8 +72,8 @@ def test_an_arm_for_each_sample_without_labels(content):
     cell = found["beside, more without labels, kd_alpha 1.0"]
     assert cell.point == {"kd_alpha": 1.0}
     name = runs.run_name(plan, cell.runs[0])
-    assert name == "study_study/PFN_l1_few_beside-more-without-labels-kd_alpha-1.0_seed1"
-    assert runs.run_name(plan, found["one"].runs[0]) == "study_study/PFN_l1_few_one_seed1"
+    assert name == "study_study/PFN_l1_beside-more-without-labels-kd_alpha-1.0_seed1"
+    assert runs.run_name(plan, found["one"].runs[0]) == "study_study/PFN_l1_one_seed1"
 
 
 def test_a_teacher_of_the_students_own_sample(content):
@@ -197,12 +197,25 @@ BAD = {
     "no arms": ({"arms": {}}, "baseline: unknown arm"),
     "list of arms": ({"arms": ["labels"]}, "arms has to be a mapping from names"),
     "arguments": ({"weaver": "--log 'x"}, "cannot be split"),
+    "unknown pretraining": ({"arms": {"labels": {}, "x": {"pretrained": "c"}}}, "arm x: unknown pretraining 'c'"),
+    "sample of a pretraining": ({"pretrainings": {"c": {"sample": "x"}}}, "pretraining c: unknown sample 'x'; there"),
+    "no sample": ({"pretrainings": {"c": {}}}, "pretraining c: name the sample that it learns from"),
+    "unknown key of a pretraining": ({"pretrainings": {"c": {"tier": "l1"}}}, "pretraining c: unknown entry 'tier'"),
+    "pretrained baseline": (
+        {"pretrainings": {"c": {"sample": "all"}}, "arms": {"labels": {"pretrained": "c"}}},
+        "neither teacher nor options nor pretrained",
+    ),
+    "fine-tuning with options of a distillation": (
+        {"pretrainings": {"c": {"sample": "all"}},
+         "arms": {"labels": {}, "x": {"pretrained": "c", "options": {"kd_ema": 0.9}}}},
+        "arm x: fine-tuned without a teacher it has no options kd_",
+    ),
     "weights": ({"teachers": {"self": {"weights": "a.pt"}}}, "weights go with a model and a tier"),
-    "unlabelled, no teacher": (arm(unlabelled=["all"]), "arm x: unlabelled jets are for a teacher, besides jets with"),
-    "unlabelled, no labels": (arm(teacher="self", unlabelled=["all"], labelled=False, options={"kd_alpha": 1.0}),
+    "unlabelled, no teacher": (arm(unlabelled="all"), "arm x: unlabelled jets are for a teacher, besides jets with"),
+    "unlabelled, no labels": (arm(teacher="self", unlabelled="all", labelled=False, options={"kd_alpha": 1.0}),
                               "arm x: unlabelled jets are for a teacher, besides jets with labels"),
-    "unlabelled baseline": ({"arms": {"labels": {"unlabelled": ["all"]}}}, "arm labels: unlabelled jets are for a"),
-    "unknown unlabelled": (arm(teacher="self", unlabelled=["half"]), "arm x: unknown sample 'half'; there are: all"),
+    "unlabelled baseline": ({"arms": {"labels": {"unlabelled": "all"}}}, "arm labels: unlabelled jets are for a"),
+    "unknown unlabelled": (arm(teacher="self", unlabelled="half"), "arm x: unknown sample 'half'; there are: all"),
     "unlabelled twice": (arm(teacher="self", unlabelled=["all", "all"]), "x: unlabelled has to be a list, not empty"),
     "no unlabelled": (arm(teacher="self", unlabelled=[]), "x: unlabelled has to be a list, not empty and without"),
     "sample of a teacher": (teacher(model="PFN", sample="half"), "teacher t: unknown sample 'half'; there are: all"),

@@ -1,4 +1,4 @@
-"""Calibration, paired gains and the recovered fraction, against closed forms."""
+"""Calibration and paired gains, against closed forms."""
 
 import numpy as np
 import pytest
@@ -78,31 +78,3 @@ def test_ratio_is_paired_by_seed_and_jet():
 def test_difference_is_paired_by_seed():
     found = figures.paired_difference(sample(0.6, 0.7, 0.5), sample(0.5, 0.6, 0.4))
     assert (found["value"], found["seed_error"]) == (pytest.approx(0.1), pytest.approx(0))
-
-
-def test_recovered_fraction():
-    twin, distilled, ceiling = sample(0.50, 0.52), sample(0.56, 0.58), sample(0.58, 0.60, 0.62)
-    found = figures.recovered(distilled, twin, ceiling)
-    assert found["value"] == pytest.approx(0.06 / 0.09)
-    # Gain (0.06) is the same for both seeds; the way (0.09) and the ceiling are not.
-    by_kd, by_ce, by_top = 1 / 0.09, (0.57 - 0.60) / 0.09**2, -0.06 / 0.09**2
-    students = by_kd * distilled.values + by_ce * twin.values
-    expected = np.hypot(students.std(ddof=1) / np.sqrt(2), by_top * 0.02 / np.sqrt(3))
-    assert found["seed_error"] == pytest.approx(expected, rel=1e-6) and found["statistical"] == pytest.approx(0)
-
-
-def test_recovered_fraction_agrees_with_a_simulation():
-    rng = np.random.default_rng(4)
-    twins, gains, tops = 0.5 + 0.01 * rng.normal(size=(500, 5)), 0.01 * rng.normal(size=(500, 5)), rng.normal(
-        0.7, 0.01, size=(500, 3))  # fmt: skip
-    studies = [
-        figures.recovered(sample(*(t + 0.1 + g)), sample(*t), sample(*top)) for t, g, top in zip(twins, gains, tops)
-    ]
-    scatter = np.std([study["value"] for study in studies])
-    assert scatter == pytest.approx(np.sqrt(np.mean([study["seed_error"] ** 2 for study in studies])), rel=0.15)
-
-
-def test_no_fraction_without_a_way_to_go():
-    twin, ceiling = sample(0.60, 0.62), sample(0.60, 0.64)
-    assert figures.recovered(sample(0.61, 0.63), twin, ceiling) is None
-    assert figures.recovered(sample(0.61, 0.63), sample(0.7, 0.7), sample(0.6, 0.6)) is None

@@ -136,29 +136,29 @@ def test_jets_without_labels(content):
 def test_a_student_that_teaches_is_trained_once(content):
     arms = {
         "labels": {},
-        "big": {"students": ["dense"], "teacher": "large", "unlabelled": ["most"]},
-        "chain": {"teacher": "assistant", "students": ["PFN"], "unlabelled": ["more"]},
+        "big": {"students": ["dense"], "teacher": "large", "unlabelled": "most"},
+        "chain": {"teacher": "assistant", "students": ["PFN"], "unlabelled": "more"},
     }
     teachers = {"large": {"model": "ParT"}, "assistant": {"model": "dense", "arm": "big", "seeds": [1, 2]}}
     study = content(samples=SAMPLES, students=["PFN", "dense"], teachers=teachers, arms=arms, ceiling="assistant")
     found = of_plan(study)
     assert count(found) == {"teacher": 1, "baseline": 4, "train": 4, "cache": 2, "test": 9, "report": 1}
-    assistants = [found["train", f"study_mini/dense_l1_few_big_seed{seed}"] for seed in (1, 2)]
+    assistants = [found["train", f"study_mini/dense_l1_big_seed{seed}"] for seed in (1, 2)]
     weights = [assistant.outputs[0] for assistant in assistants]
     assert all(path.endswith(CHECKPOINT) for path in weights)
-    cache = found["cache", "study_mini/dense_l1_few_big_seed1+2_l1"]
+    cache = found["cache", "study_mini/dense_l1_big_seed1+2_l1"]
     assert cache.settings["TEACHER_WEIGHTS"] == " ".join(weights) and set(weights) <= set(cache.inputs)
     assert cache.settings["UNLABELLED"] == "jets/more.parquet"
-    student = found["train", "study_mini/PFN_l1_few_chain_seed1"]
+    student = found["train", "study_mini/PFN_l1_chain_seed1"]
     assert {*cache.outputs, *weights} <= set(student.inputs)
-    first = found["cache", "study_mini/ParT_l1_few_seed1_l1"]
+    first = found["cache", "study_mini/ParT_l1_seed1_l1"]
     assert set(first.outputs) <= set(assistants[0].inputs) and first.settings["UNLABELLED"] == "jets/most.parquet"
 
 
 def blended(**arms):
     teachers = {"full": {"model": "ParT", "tier": "kin"}, "large": {"model": "ParT", "seeds": [1, 2]}}
     teachers |= {"both": {"blend": {"large": 0.8, "full": 0.2}}}
-    entries = {"labels": {"samples": ["few", "more"]}, "both": {"teacher": "both", "unlabelled": ["most"]}, **arms}
+    entries = {"labels": {"samples": ["few", "more"]}, "both": {"teacher": "both", "unlabelled": "most"}, **arms}
     return {"samples": SAMPLES, "seeds": [1], "teachers": teachers, "arms": entries}
 
 
@@ -185,13 +185,55 @@ def test_a_blend_is_made_of_the_caches_of_its_members(content):
 
 def test_members_of_a_blend_have_the_same_files(content):
     """Whatever other students take one of them for: a blend of caches of different files is refused."""
-    alone = {"teacher": "large", "samples": ["more"]}, {"teacher": "large", "unlabelled": ["more"]}
+    alone = {"teacher": "large", "samples": ["more"]}, {"teacher": "large", "unlabelled": "more"}
     found = of_plan(content(**blended(alone=alone[0], beside=alone[1])))
     for path in (BOTH, FULL, LARGE):
         settings = found["cache", path.removeprefix("cache/")].settings
         assert settings["TRAIN_FILES"] == "jets/few.parquet jets/more.parquet"
         assert settings["UNLABELLED"] == "jets/most.parquet jets/more.parquet"
     assert found["train", "study_mini/PFN_l1_few_both_seed1"].settings["UNLABELLED"] == "jets/most.parquet"
+
+
+def test_pretraining_then_labels_or_a_teacher(content):
+    study = content(
+        samples={"few": ["jets/few.parquet"], "many": ["jets/*.parquet"]},
+        pretrainings={"contrast": {"sample": "many", "weaver": "--num-epochs 9", "settings": {"DDP_NGPUS": 2}}},
+        arms={
+            "labels": {},
+            "pretrained": {"pretrained": "contrast", "weaver": "--start-lr 1e-3", "settings": {"HEAD_RATE": 10}},
+            "both": {"pretrained": "contrast", "teacher": "self", "unlabelled": "many", "options": {"kd_alpha": 1.0}},
+        },
+    )
+    found = of_plan(study)
+    assert count(found) == {"pretrain": 1, "baseline": 2, "finetune": 2, "train": 2, "cache": 1, "test": 6, "report": 1}
+    before = found["pretrain", "study_mini/PFN_l1_pretraining_contrast_seed1"]
+    sizes = "--batch-size 64 --samples-per-epoch 400 --samples-per-epoch-val 100 --num-workers 0 --start-lr 1e-2"
+    assert before.command == (
+        "DATASET=TopLandscape DATADIR=jets TEACHER=PFN-1k TEACHER_TIER=l1 TEACHER_SEED=1 TIER=l1 "
+        "TRAIN_FILES='jets/*.parquet' DDP_NGPUS=2 RUN=study_mini/PFN_l1_pretraining_contrast_seed1 RESTART=changed "
+        f"./train_kd.sh pretrain --num-epochs 1 {sizes} --num-epochs 9"
+    )
+    weights = before.outputs[0]
+    tuned = found["finetune", "study_mini/PFN_l1_pretrained_seed2"]
+    assert weights in tuned.inputs and tuned.command == (
+        "DATASET=TopLandscape DATADIR=jets TEACHER=PFN-1k TEACHER_TIER=l1 TEACHER_SEED=2 TIER=l1 "
+        f"TRAIN_FILES=jets/few.parquet HEAD_RATE=10 PRETRAINED={weights} "
+        "RUN=study_mini/PFN_l1_pretrained_seed2 RESTART=changed "
+        f"./train_kd.sh finetune --num-epochs 1 {sizes} --start-lr 1e-3"
+    )
+    both = found["train", "study_mini/PFN_l1_both_seed2"]
+    assert both.settings["PRETRAINED"] == weights in both.inputs and both.settings["UNLABELLED"] == "jets/*.parquet"
+    test = found["test", tuned.run]
+    assert (test.settings["PREDICT"], test.settings["TEACHER_WEIGHTS"]) == ("teacher", tuned.outputs[0])
+    assert found["test", both.run].settings["PREDICT"] == "kd"
+
+    study["pretrainings"]["contrast"]["seeds"] = [2, 3]  # a training of another seed begins with the first
+    found = of_plan(study)
+    assert [run for kind, run in found if kind == "pretrain"] == ["study_mini/PFN_l1_pretraining_contrast_seed2"]
+    study["pretrainings"]["contrast"]["seeds"] = [1, 2]
+    found = of_plan(study)
+    starts = [found["train", f"study_mini/PFN_l1_both_seed{seed}"].settings["PRETRAINED"] for seed in (1, 2)]
+    assert starts == [weights, weights.replace("seed1", "seed2")] and count(found)["pretrain"] == 2
 
 
 def test_the_cache_knows_of_an_ensemble(content):

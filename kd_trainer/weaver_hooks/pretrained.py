@@ -1,0 +1,35 @@
+"""Weights of a pre-training, from which a training begins."""
+
+from torch import nn
+
+from kd_trainer.checkpoints import read_weights
+from kd_trainer.errors import InputError, one_line
+from kd_trainer.weaver_hooks.hook import output_layer
+
+CONTRAST = "contrast"  # name of the projection in an encoder, and of its weights in a checkpoint
+
+
+def take_over(model: nn.Module, path: str) -> None:
+    """Give a tagger the weights of a checkpoint, but for the output layer; a projection in it is left out.
+
+    Raises
+    ------
+    InputError
+        If the checkpoint cannot be read, or is of another network.
+    """
+    head, _ = output_layer(model)
+    weights = read_weights(path, "the pre-trained weights")
+    state = {k: v for k, v in weights.items() if not k.startswith((f"{head}.", f"{CONTRAST}."))}
+    try:
+        missing, unexpected = model.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        problems = "; ".join(one_line(line) for line in str(error).splitlines()[1:3])
+        raise InputError(f"the pre-trained weights {path} do not fit: {problems}") from None
+    missing = [name for name in missing if not name.startswith(f"{head}.")]
+    for names, what in ((missing, "lack"), (unexpected, "have, unlike the network,")):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise InputError(
+                f"the pre-trained weights {path} {what} {', '.join(names[:3])}{more}: they are of another network, "
+                "or of the same with other options (-o)"
+            )
