@@ -11,10 +11,10 @@ from kd_trainer.evaluate.tables import ABSENT, plus_minus
 from kd_trainer.files import si, write_text
 from kd_trainer.study import plots
 
-NAMES = {"accuracy": "accuracy", "auc": "AUC", "rej30": "Rej 30 %", "rej50": "Rej 50 %", "ece": "ECE"}
-
+REJECTIONS = {"rejection": "Rej", "rej30": "Rej 30 %", "rej50": "Rej 50 %"}
+NAMES = {"accuracy": "accuracy", "auc": "AUC", **REJECTIONS, "ece": "ECE"}
 RECOVERED = {name: NAMES[name] for name in ("accuracy", "auc", "rej30", "rej50")}
-RECOVERED |= {f"log_{name}": f"log {NAMES[name]}" for name in ("rej30", "rej50")}
+RECOVERED |= {f"log_{name}": f"log {NAMES[name]}" for name in REJECTIONS}
 
 
 def write_document(paths: list[Path], output: Path) -> int:
@@ -95,7 +95,8 @@ def introduction(results: dict) -> str:
 
 def _listed(averaged: dict) -> str:
     points = {name: len(points) for name, points in averaged.items()}
-    return " and ".join(f"{count} signal{'s' * (count != 1)} at {name[3:]} %" for name, count in points.items())
+    own = [f"{points.pop('rejection')} working points of the benchmark (Rej)"] if "rejection" in points else []
+    return ", ".join([*own, *(f"{count} signal{'s' * (count != 1)} at {name[3:]} %" for name, count in points.items())])
 
 
 def _order(results: dict) -> list[dict]:
@@ -114,12 +115,13 @@ def _header(results: dict) -> list[str]:
 
 def merit_table(results: dict) -> str:
     """A row a cell: size and figures of merit."""
+    names = {name: label for name, label in NAMES.items() if any(name in cell for cell in results["cells"])}
     rows = [
         [*_who(results, cell), len(cell["seeds"]) or ABSENT, si(cell["parameters"]), si(cell["flops"]),
-         *(plus_minus(cell.get(name)) for name in NAMES)]
+         *(plus_minus(cell.get(name)) for name in names)]
         for cell in _order(results)
     ]  # fmt: skip
-    header = [*_header(results), "seeds", "parameters", "FLOPs", *NAMES.values()]
+    header = [*_header(results), "seeds", "parameters", "FLOPs", *names.values()]
     return tabulate(rows, header, tablefmt="github", disable_numparse=True)
 
 
@@ -132,6 +134,7 @@ def gain_table(results: dict) -> str:
     }
     found = {name for cell in results["cells"] for name in cell.get("recovered", {})}
     ways = {name: label for name, label in RECOVERED.items() if name in found}
+    ratios = [name for name in REJECTIONS if any(name in cell.get("ratio", ()) for cell in results["cells"])]
     rows = []
     for cell in results["cells"]:
         if "ratio" not in cell:
@@ -140,12 +143,12 @@ def gain_table(results: dict) -> str:
         recovered = cell.get("recovered", {})
         rows.append(
             [*_who(results, cell), len(cell["paired_seeds"]),
-             *(plus_minus(cell["ratio"].get(name)) for name in ("rej30", "rej50")),
+             *(plus_minus(cell["ratio"].get(name)) for name in ratios),
              *(plus_minus(cell["difference"].get(name)) for name in ("accuracy", "auc")),
              f"{twin['ece']['value']:.3f} → {cell['ece']['value']:.3f}",
              *(plus_minus(recovered.get(name)) for name in ways)]
         )  # fmt: skip
-    names = ["Rej 30 % ratio", "Rej 50 % ratio", "accuracy", "AUC", "ECE"]
+    names = [*(f"{NAMES[name]} ratio" for name in ratios), "accuracy", "AUC", "ECE"]
     names += [f"recovered ({label})" for label in ways.values()]
     table = tabulate(rows, [*_header(results), "seeds", *names], tablefmt="github", disable_numparse=True)
     return table if rows else f"({ABSENT} no arm besides {results['baseline']} is trained yet)"

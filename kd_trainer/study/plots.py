@@ -120,13 +120,14 @@ def unlabelled_lines(results: dict, student: str) -> dict[str, list[tuple[int, d
 
 
 def draw_unlabelled(plt: Any, results: dict) -> Any:
-    """Rejection at 50 % against the number of jets without labels: a panel a student; twin and ceiling as bands."""
+    """Rejection against the number of jets without labels: a panel a student; twin and ceiling as bands."""
     lines = {cell["student"]: unlabelled_lines(results, cell["student"]) for cell in results["cells"]}
     lines = {student: found for student, found in lines.items() if any(len(points) > 1 for points in found.values())}
     if not lines:
         return None
     numbers = sorted({x for found in lines.values() for points in found.values() for x, _ in points})
     teachers = list(dict.fromkeys(teacher for found in lines.values() for teacher in found))
+    measured = "rejection" if all("rejection" in cell for cell in results["cells"]) else "rej50"
     figure, panels = plt.subplots(
         1, len(lines), sharey=True, squeeze=False, figsize=(1 + 4.5 * len(lines), 5.5), layout="constrained"
     )
@@ -135,13 +136,13 @@ def draw_unlabelled(plt: Any, results: dict) -> Any:
             for cell in results["cells"]:
                 own = cell["student"] == student and cell["arm"] == results["baseline"]
                 if cell["role"] == role and _main_sample(results, cell) and (role == "ceiling" or own):
-                    value, error = cell["rej50"]["value"], cell["rej50"]["total"]
+                    value, error = cell[measured]["value"], cell[measured]["total"]
                     ax.axhline(value, color=colour, linestyle="--", label=label)
                     ax.axhspan(value - error, value + error, color=colour, alpha=0.12, linewidth=0)
         for teacher, points in found.items():
             i = teachers.index(teacher)
             x = [numbers.index(n) + 0.05 * (i - len(teachers) / 2) for n, _ in points]
-            y, error = zip(*((cell["rej50"]["value"], cell["rej50"]["total"]) for _, cell in points))
+            y, error = zip(*((cell[measured]["value"], cell[measured]["total"]) for _, cell in points))
             colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
             ax.errorbar(x, y, error, label=f"taught by {teacher}", color=colour, marker=marker, linewidth=1.5)
         ax.set_xticks(range(len(numbers)), [si(n) for n in numbers])
@@ -150,7 +151,7 @@ def draw_unlabelled(plt: Any, results: dict) -> Any:
         ax.set_xlabel("Training jets without labels")
         ax.margins(x=0.08, y=0.08)
     (first, jets), *_ = results["training_jets"].items()
-    panels[0][0].set_ylabel("Rejection at 50 %")
+    panels[0][0].set_ylabel("Background rejection" if measured == "rejection" else "Rejection at 50 %")
     title = {"title": f"{si(jets)} jets with labels"}
     legend(figure, panels[0][0], title, 3)
     return figure

@@ -64,8 +64,8 @@ def evaluate(plan: Plan, replicas: int) -> dict:
     for other in every:
         check_same_jets(every[0], other)
     config = plan.config(plan.cells[0].tier)
-    task = figures.study_task(every, class_names(every, config), plan.background)
-    samples, averaged = figures.collect(task, predictions, replicas)
+    task, means = figures.study_task(every, class_names(every, config), plan.background)
+    samples, averaged = figures.collect(task, means, predictions, replicas)
     jets = np.bincount(task.labels, minlength=len(task.names)).tolist()
     work = [step for step in steps.of_plan(plan) if step.kind in WORK]
     done = [step for step in work if all(map(Path.is_file, map(Path, step.outputs)))]
@@ -158,7 +158,7 @@ def describe(plan: Plan, key: tuple, cells: dict, samples: dict) -> dict:
         "options": options_of(plan, cell) if role == "student" else {},
         "seeds": [run.seed for run in found],
         **size_of(plan, cell, found),
-        **{name: compare.mean(sample, positive=name in figures.EFFICIENCIES) for name, sample in samples[key].items()},
+        **{name: compare.mean(sample, positive=name in figures.REJECTIONS) for name, sample in samples[key].items()},
     }
     if role == "student" and cell.arm != plan.baseline:
         entry |= gains(plan, key, cells, samples)
@@ -177,14 +177,14 @@ def gains(plan: Plan, key: tuple, cells: dict, samples: dict) -> dict:
     twin = {n: figures.restrict(s, [of_twin.index(c) for c in common]) for n, s in samples[twin_key].items()}
     entry = {
         "paired_seeds": common,
-        "ratio": {n: figures.paired_ratio(mine[n], twin[n]) for n in figures.EFFICIENCIES if n in mine},
+        "ratio": {n: figures.paired_ratio(mine[n], twin[n]) for n in figures.REJECTIONS if n in mine},
         "difference": {n: figures.paired_difference(mine[n], twin[n]) for n in ("accuracy", "auc", "ece") if n in mine},
     }
     ceiling = ceiling_of(plan, cell, samples)
     if ceiling:
         plain = {n: (mine[n], twin[n], ceiling[n]) for n in ("accuracy", "auc") if n in mine}
         logs = {f"log_{n}": tuple(map(logarithm, (mine[n], twin[n], ceiling[n])))
-                for n in figures.EFFICIENCIES if n in mine}  # fmt: skip
+                for n in figures.REJECTIONS if n in mine}  # fmt: skip
         entry["recovered"] = {n: recovered(*samples) for n, samples in (plain | logs).items()}
     return entry
 

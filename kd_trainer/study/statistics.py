@@ -18,23 +18,34 @@ from kd_trainer.evaluate.uncertainties import figure, standard_error
 from kd_trainer.evaluate.working_points import WorkingPoint
 
 EFFICIENCIES = {"rej30": 0.3, "rej50": 0.5}
-FIGURES = ("accuracy", "auc", *EFFICIENCIES, "ece")
+REJECTIONS = ("rejection", *EFFICIENCIES)  # the first at the working points of the benchmark, as `report` has it
+FIGURES = ("accuracy", "auc", *REJECTIONS, "ece")
 
 
-def study_task(predictions: list[Prediction], names: list[str], background: str | None = None) -> Task:
-    """The task of `evaluate.task`, with the rejections at 30 and 50 % for every signal."""
+def study_task(
+    predictions: list[Prediction], names: list[str], background: str | None = None
+) -> tuple[Task, dict[str, list[WorkingPoint]]]:
+    """The task of `evaluate.task`, with the rejections at 30 and 50 % for every signal besides its own.
+
+    And the working points that each of REJECTIONS is the mean over.
+    """
     task = make_task(predictions, names, background)
     signals = list(dict.fromkeys((point.signal, point.background, point.label) for point in task.points))
-    points = [WorkingPoint(signal, of, e, label) for signal, of, label in signals for e in EFFICIENCIES.values()]
-    return task._replace(points=points)
+    means = {"rejection": list(task.points)}
+    for name, efficiency in EFFICIENCIES.items():
+        means[name] = [WorkingPoint(signal, of, efficiency, label) for signal, of, label in signals]
+    points = {point.key: point for of in means.values() for point in of}
+    return task._replace(points=list(points.values())), means
 
 
-def collect(task: Task, cells: dict, replicas: int) -> tuple[dict, dict]:
+def collect(
+    task: Task, means: dict[str, list[WorkingPoint]], cells: dict, replicas: int
+) -> tuple[dict, dict]:
     """Measure all taggers and resample the test jets once for all.
 
     Parameters
     ----------
-    task : task.Task
+    task, means : of `study_task`
     cells : {key: [predictions.Prediction, one a seed]}
     replicas : number of bootstrap replicas
 
@@ -42,7 +53,7 @@ def collect(task: Task, cells: dict, replicas: int) -> tuple[dict, dict]:
     -------
     samples : {key: {figure: compare.Sample}}; accuracy and ece with classes weighted alike, rejections as geometric
         means over the signals.
-    averaged : {rej30, rej50: the working points in the mean, those at which every tagger leaves enough jets}
+    averaged : {one of REJECTIONS: the working points in the mean, those at which every tagger leaves enough jets}
     """
     weights = balanced_weights(task.labels)
     measured = {(key, seed): measure(task, p.scores) for key, found in cells.items() for seed, p in enumerate(found)}
@@ -57,11 +68,10 @@ def collect(task: Task, cells: dict, replicas: int) -> tuple[dict, dict]:
     averaged = {
         name: [
             point.key
-            for point in task.points
-            if point.efficiency == efficiency
-            and all(m.rejections[point.key].passed >= metrics.FEW_JETS for m in measured.values())
+            for point in points
+            if all(m.rejections[point.key].passed >= metrics.FEW_JETS for m in measured.values())
         ]
-        for name, efficiency in EFFICIENCIES.items()
+        for name, points in means.items()
     }
     samples = {}
     for key, found in cells.items():
@@ -69,15 +79,15 @@ def collect(task: Task, cells: dict, replicas: int) -> tuple[dict, dict]:
         values = {"auc": [measured[key, seed].values.get("auc") for seed in seeds]}
         for name in ("accuracy", "ece"):
             values[name] = [statistics[key, seed, name](nominal)[0] for seed in seeds]
-        for point in (p for points in averaged.values() for p in points):
+        for point in dict.fromkeys(p for points in averaged.values() for p in points):
             values[point] = [measured[key, seed].rejections[point].value for seed in seeds]
         known = {
             name: compare.Sample(np.array(found), np.stack([drawn[key, seed, name] for seed in seeds]))
             for name, found in values.items()
             if None not in found
         }
-        means = {name: compare.mean_over_points(known, points) for name, points in averaged.items()}
-        samples[key] = {name: known.get(name, means.get(name)) for name in FIGURES}
+        mean = {name: compare.mean_over_points(known, points) for name, points in averaged.items()}
+        samples[key] = {name: known.get(name, mean.get(name)) for name in FIGURES}
         samples[key] = {name: sample for name, sample in samples[key].items() if sample is not None}
     return samples, averaged
 
