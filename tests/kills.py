@@ -41,7 +41,7 @@ from helpers import copy_repository, random_jets, run
 
 MARK = "KILLS_OF"  # in the environment of all that is started here
 PATIENCE = 10  # seconds until nothing may be left
-SETTINGS = {"JETS": "40", "COMMENT": "_kills", "STUDENT": "dense", "SEED": "1", "DATASET": "demo"}
+SETTINGS = {"JETS": "12", "COMMENT": "_kills", "STUDENT": "dense", "SEED": "1", "DATASET": "demo"}
 TARGETS = ("top", "group", "one", "all")
 APART = {"__pycache__", ".snakemake", "runs", "attempts"}  # folders whose files have times in their names
 TRAINING = ("--num-epochs", "8", "--batch-size", "64", "--samples-per-epoch", "6400", "--samples-per-epoch-val", "640")

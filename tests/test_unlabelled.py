@@ -47,6 +47,12 @@ def train_kd(clone, folder):
 def test_jets_without_labels_beside_others_then_a_blend(clone, folder, train_kd):
     beside = {"UNLABELLED": "more/*.parquet", "UNLABELLED_FRACTION": "0.75"}
     train_kd("teacher", *TINY)
+    (record,) = (clone / "training").glob("TopLandscape_PFN-1k_*_seed1/net_record.json")
+    hidden = record.rename(record.with_name("hidden.json"))
+    named = {"TEACHER_WEIGHTS": record.with_name("net_best_epoch_state.pt")}
+    unfinished = train_kd("cache", check=False, CACHE="kin", **named)
+    assert unfinished.returncode == 1 and f"the training {record.parent.name} is not complete" in unfinished.stderr
+    hidden.rename(record)
     train_kd("cache", CACHE="kin")
     missing = train_kd("train", *TINY, check=False, CACHE="kin", **beside)
     assert missing.returncode == 1 and f"there is no {folder}/kin_unlabelled/more/a.parquet" in missing.stderr

@@ -58,8 +58,9 @@ predictions() { # predictions STUDENT kd|baseline: those of all seeds
 }
 
 need_whole() { # need_whole CHECKPOINT: if a training here made it, that has to be complete
-    local made=${1#training/}
-    if [[ $made != "$1" ]]; then need_trained "${made%/*}"; fi
+    local path=${1#"$PWD/"}
+    local made=${path#training/}
+    if [[ $made != "$path" ]]; then need_trained "${made%/*}"; fi
 }
 
 reuse() { # reuse RUN CHECKPOINT [arguments...]: before a command that reads it; sets `net_options` and `others`
