@@ -29,6 +29,7 @@ if [[ $LABELS == no ]]; then # the best epoch is then the one that agrees best w
     validation=paired.yaml unlabelled=(--unlabelled) kd_alpha=1.0
 fi
 read -ra data_unlabelled <<<"$UNLABELLED"
+if [[ $UNLABELLED ]]; then kd_alpha=1.0 kd_temperature=1.0; fi # what docs/results.md finds best
 read -ra blend <<<"$BLEND"
 if [[ $BLEND ]]; then
     [[ $CACHE && $CACHE != none ]] || fail "BLEND needs a CACHE of its own: name its folder"
