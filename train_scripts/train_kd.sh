@@ -59,7 +59,7 @@ RUN=${RUN:-}                          # name of the run; <DATASET>_<model>_<tier
 COMMENT=${COMMENT:-}                  # suffix of the names of runs
 RESTART=${RESTART:-no}                # yes: train from scratch; changed: if the settings are not those of the run
 DDP_NGPUS=${DDP_NGPUS:-1}             # number of GPUs for DDP training
-JETS=${JETS:-1000}                    # training jets of each class in the demo
+JETS=${JETS:-300}                     # jets of each class with labels in the demo; ten times as many are without
 export VENV=${VENV:-$PWD/.venv}       # where to install weaver if the active environment has none
 
 # shellcheck source=train_scripts/settings.sh
