@@ -91,7 +91,7 @@ def test_ensembles_samples_and_arms_without_labels(content):
     assert cache.settings["TRAIN_FILES"] == "jets/*.parquet jets/few.parquet"  # of all students that take it
     assert cache.settings["TEACHER_WEIGHTS"].count("net_best_epoch_state.pt") == 2
     assert found["cache", "study_mini/ParT_kin_all_seed1+2_l1_logits"].settings["KD_ENSEMBLE"] == "logits"
-    assert found["cache", "study_mini/ParT_kin_all_seed1+2_l1_unlabelled"].settings["LABELS"] == "no"
+    assert found["cache", "study_mini/ParT_kin_all_seed1+2_l1_nolabels"].settings["LABELS"] == "no"
     assert found["train", "study_mini/PFN_l1_all_blind_seed1"].settings["LABELS"] == "no"
     assert found["train", "study_mini/PFN_l1_few_two_seed1"].settings["TRAIN_FILES"] == "jets/few.parquet"
 
@@ -287,7 +287,7 @@ def test_a_training_by_other_means_is_found_out(content, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "name, numbers",
     [
-        ("demo", {"simulate": 3, "teacher": 1, "baseline": 2, "train": 2, "cache": 1, "test": 5, "latency": 1}),
+        ("demo", {"simulate": 4, "teacher": 1, "baseline": 2, "train": 2, "cache": 1, "test": 5, "latency": 1}),
         ("jetclass", {"simulate": 3, "teacher": 6, "baseline": 32, "train": 80, "cache": 6, "test": 118}),
         ("top", {"simulate": 3, "teacher": 5, "baseline": 30, "train": 58, "cache": 5, "test": 93}),
         ("public", {"simulate": 2, "baseline": 10, "train": 10, "cache": 4, "test": 20}),
@@ -303,7 +303,7 @@ def test_shipped_studies(name, numbers, tmp_path):
 
 def test_a_published_teacher(tmp_path):
     found = shipped("public", tmp_path, **PUBLIC)
-    cache = found["cache", "study_public/ParticleNet_JetClass_kin_published.pt_l1_unlabelled"]
+    cache = found["cache", "study_public/ParticleNet_JetClass_kin_published.pt_l1_nolabels"]
     assert cache.settings["TEACHER_CONFIG"] == "data/JetClass/JetClass_kin.yaml" and cache.settings["LABELS"] == "no"
     assert cache.settings["CLASSES"].endswith("top_and_qcd.yaml") and cache.settings["PUBLIC_JETS"] == "public.parquet"
     asked = found["cache", "study_public/ParticleNet_JetClass_kin_published.pt_l1_test"]
