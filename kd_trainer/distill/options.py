@@ -67,7 +67,6 @@ class Options(HookOptions):
     """
 
     student: str
-    pretrained: str | None = None
     teacher: str | list[str] | None = None
     teacher_weights: str | list[str] | None = None
     teacher_options: dict[str, Any] | list[dict[str, Any]] = dataclasses.field(default_factory=dict)
@@ -86,6 +85,7 @@ class Options(HookOptions):
     kd_unlabelled_config: str | None = None
     kd_unlabelled_fraction: float = 0.9
     kd_unlabelled_cache: str | None = None
+    pretrained: str | None = None
 
     PREFIXES: ClassVar = ("kd_", "teacher", "pretrained")
     PATTERNS: ClassVar = ("kd_unlabelled",)
