@@ -35,4 +35,4 @@ def test_copy_in_docs_is_executed():
     assert "500 QCD jets, 500 top jets" in text and "flagged: 0" in text and pictures == 1
     assert "/tmp" not in text and "/root" not in text
     demo = (ROOT / "train_scripts" / "studies" / "demo.yaml").read_text()
-    assert "STUDENT: dense\n" in demo and "training/demo_dense_l1_kd_seed1" in NOTEBOOK.read_text()
+    assert "STUDENT: InteractionNet\n" in demo and "training/demo_InteractionNet_l1_kd_seed1" in NOTEBOOK.read_text()
