@@ -119,6 +119,21 @@ def test_compare_names_the_pairs(models, tmp_path, capsys, no_plots):
     assert second["conclusion"].startswith("No difference is seen: the")
 
 
+def test_the_gap_to_a_larger_model(models, tmp_path, capsys, no_plots):
+    run(*models, "-o", tmp_path / "out", "--ceiling", "teacher")
+    (comparison,) = results_of(tmp_path / "out")["comparisons"]
+    found = results_of(tmp_path / "out")["models"]
+    aucs = [found[name]["auc"]["value"] for name in ("distilled", "baseline", "teacher")]
+    way = comparison["recovered"]
+    assert way["ceiling"] == "teacher" and way["auc"]["value"] == pytest.approx(
+        (aucs[0] - aucs[1]) / (aucs[2] - aucs[1])
+    )
+    assert 0 < way["log_rejection"]["value"] < 1 and way["log_rejection"]["total"] > 0
+    assert "(AUC) and " in comparison["conclusion"] and " of the gap to teacher." in comparison["conclusion"]
+    run(*models, "-o", tmp_path / "without")
+    assert "recovered" not in results_of(tmp_path / "without")["comparisons"][0]
+
+
 def test_without_a_pair_no_ratio(models, tmp_path, capsys, no_plots):
     assert run(*models[:2], "-o", tmp_path / "r", "--replicas", 20) == 0
     assert results_of(tmp_path / "r")["comparisons"] == []
@@ -256,6 +271,7 @@ def test_hundreds_of_classes_under_other_names(tmp_path, write):
         (["x={a},{shuffled}"], "a.root and {tmp}/shuffled.root do not hold the same jets"),
         (["x={no_hbb}"], "no_hbb.root has no test jets of class Hbb"),
         (["x={a}", "--compare", "x=y"], "--compare x=y: 'y' is not among the models given (x)"),
+        (["x={a}", "--ceiling", "y"], "--ceiling y is not among the models given (x)"),
         (["x={a}", "--compare", "x"], "--compare x: '' is not among the models given (x)"),
         (["x={a}", "--background", "jj"], "no class has 'jj' in its name: give --background with one of QCD, Hbb"),
         (["x={a}", "--signals", "Hxx"], "--signals Hxx: no class is called 'Hxx'"),
