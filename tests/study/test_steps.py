@@ -323,7 +323,7 @@ def test_the_demo_has_the_names_of_the_modes(tmp_path):
     assert ("cache", "demo_ParT-small_l1_seed1_small_hlt") in found
     assert "training/demo_latency_ParT-small_l1_PFN_dense_hlt_small/latency.json" in report.inputs
     arguments = {step.run: " ".join(step.arguments) for step in found.values() if step.kind in TRAININGS}
-    assert arguments["demo_PFN_hlt_kd_seed1_small"].endswith("--num-epochs 40 --samples-per-epoch 4000 --num-epochs 20")
+    assert arguments["demo_PFN_hlt_kd_seed1_small"].endswith("--num-epochs 40 --samples-per-epoch 4000 --num-epochs 40")
     assert arguments["demo_ParT-small_l1_seed1_small"].startswith(
         "--samples-per-epoch 800 --samples-per-epoch-val 200"
     )
