@@ -70,10 +70,15 @@ lists_of_caller() { # lists_of_caller SETTING...: the same for `PATTERN NAME:PAT
         read -ra words <<<"${!name:-}"
         if [[ -f $(absolute "${!name:-}") ]]; then words=() list=" $(absolute "${!name}")"; fi # its path may have spaces
         for word in "${words[@]}"; do
+            [[ ${word#*:} == /* || $caller != *' '* ]] || fail "the folder $caller has a space: give absolute paths in $name"
             if [[ $word == *:* ]]; then list+=" ${word%%:*}:$(absolute "${word#*:}")"; else list+=" $(absolute "$word")"; fi
         done
         printf -v "$name" %s "${list# }"
     done
+}
+
+words_of() { # words_of TEXT: sets `words`; a file whose path has spaces is one word
+    if [[ -f $1 ]]; then words=("$1"); else read -ra words <<<"$1"; fi
 }
 
 again() { # again MODE [arguments...]: this script, with the settings as they are here

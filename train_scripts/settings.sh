@@ -18,7 +18,7 @@ TEACHER=${TEACHER:-$default_teacher} TEACHER_TIER=${TEACHER_TIER:-$default_teach
 need_tier "$TIER" "$DATASET"
 need_tier "$TEACHER_TIER" "$DATASET"
 student_config=${data_config}_$TIER.yaml teacher_config=${TEACHER_CONFIG:-${data_config}_$TEACHER_TIER.yaml}
-if [[ $TRAIN_FILES ]]; then read -ra data_train <<<"$TRAIN_FILES"; fi
+if [[ $TRAIN_FILES ]]; then words_of "$TRAIN_FILES" && data_train=("${words[@]}"); fi
 choose models "$TEACHER" TEACHER
 teacher_network=$network teacher_head=$head
 teacher_options=("${options[@]}") teacher_training=("${training[@]}") teacher_cuda=("${cuda[@]}")
@@ -28,11 +28,19 @@ if [[ $LABELS == no ]]; then # the best epoch is then the one that agrees best w
     [[ ! $UNLABELLED ]] || fail "LABELS is no: all training files are without labels, UNLABELLED is for more of them"
     validation=paired.yaml unlabelled=(--unlabelled) kd_alpha=1.0
 fi
-read -ra data_unlabelled <<<"$UNLABELLED"
-read -ra blend <<<"$BLEND"
-if [[ $BLEND ]]; then
+words_of "$UNLABELLED" && data_unlabelled=("${words[@]}")
+if [[ $UNLABELLED ]]; then kd_alpha=1.0 kd_temperature=1.0; fi # what docs/results.md finds best
+CACHE=${CACHE%/} blend=() blend_unlabelled=()
+for member in $BLEND; do # FOLDER=WEIGHT
+    folder=${member%=*}
+    blend+=("$member") blend_unlabelled+=("${folder%/}_unlabelled=${member##*=}")
+done
+if [[ $BLEND && $mode =~ ^(cache|train|quantise)$ ]]; then
     [[ $CACHE && $CACHE != none ]] || fail "BLEND needs a CACHE of its own: name its folder"
-    [[ ! $TEACHER_WEIGHTS ]] || fail "BLEND names the caches of its teachers: leave out TEACHER_WEIGHTS"
+    for name in TEACHER_WEIGHTS CLASSES; do
+        [[ ! ${!name} ]] || fail "BLEND names the caches of its teachers: leave out $name"
+    done
+    [[ $KD_ENSEMBLE == probabilities ]] || fail "KD_ENSEMBLE is $KD_ENSEMBLE: a blend averages probabilities"
     [[ $LABELS == yes ]] || fail "LABELS is no: a blend cannot stand in for the labels of the validation, give one teacher"
 fi
 
@@ -43,8 +51,7 @@ teacher_run=${RUN:-$(teacher_name "${TEACHER_SEED%% *}")}
 student_run=$(student_name "$STUDENT" kd "$SEED")
 latency_run=${DATASET}_latency_${TEACHER}_${TEACHER_TIER}_${STUDENT// /_}_$TIER$COMMENT
 CACHE=${CACHE:-cache/$(teacher_name "${TEACHER_SEED// /+}")_$TIER}
-read -ra teachers <<<"$TEACHER_WEIGHTS" # their checkpoints
-if [[ -f $TEACHER_WEIGHTS ]]; then teachers=("$TEACHER_WEIGHTS"); fi # its path may have spaces
+words_of "$TEACHER_WEIGHTS" && teachers=("${words[@]}") # their checkpoints
 if [[ ! $TEACHER_WEIGHTS ]]; then for seed in $TEACHER_SEED; do teachers+=("$(best "$(teacher_name "$seed")")"); done; fi
 
 prepare
@@ -69,12 +76,16 @@ reuse() { # reuse RUN CHECKPOINT [arguments...]: before a command that reads it;
     split_options "${@:3}"
 }
 
+need_pretrained() { if [[ $PRETRAINED ]]; then need_whole "$PRETRAINED"; fi; }
+
 own_data() { # own_data CONFIG: the data config of the run on labels, with sampling weights: student.yaml
+    need_pretrained
     check "$1"
     run "${kd[@]}" pair --student "$1" --weights "${WEIGHTS:-$teacher_config}" -o "training/$name"
 }
 
 paired_data() { # paired_data FOLDER: student.yaml, and paired.yaml with the inputs of the teacher; the same in unlabelled/
+    need_pretrained
     if [[ $BLEND ]]; then
         check "$student_config"
         run "${kd[@]}" pair --student "$student_config" --weights "${WEIGHTS:-$teacher_config}" -o "$1"
@@ -98,7 +109,7 @@ pair_with_teacher() { # pair_with_teacher [arguments...]
 soft_targets() { # soft_targets FOLDER [arguments...]: make those of the teachers with its paired configs, or look at them
     if [[ $BLEND ]]; then
         run "${kd[@]}" cache --blend "${blend[@]}" --output "$CACHE" "${@:2}" || return
-        [[ ! $UNLABELLED ]] || run "${kd[@]}" cache --blend "${blend[@]/=/_unlabelled=}" --output "${CACHE}_unlabelled" "${@:2}"
+        [[ ! $UNLABELLED ]] || run "${kd[@]}" cache --blend "${blend_unlabelled[@]}" --output "${CACHE}_unlabelled" "${@:2}"
         return
     fi
     local members=()
@@ -125,7 +136,7 @@ need_in_blend() { # need_in_blend CACHE PATTERN...: all of these files; those of
         for path in ${pattern#"$group"}; do files+=("$group$path"); done
     done
     while read -r path; do
-        [[ $dry_run || -f ${path#*:} ]] || fail "the blend has no ${path#*:}: make the caches of its members of all files"
+        [[ $dry_run || -f ${path#*:} ]] || fail "the blend has no ${path#*:}: run ./train_kd.sh cache for each member with all of these files, then for the blend"
     done < <(in_cache "$1" "${files[@]}")
 }
 
@@ -143,9 +154,11 @@ soft_target_data() { # sets `config` and adds to `taught`: the soft targets of C
         fi
         mapfile -t files < <(in_cache "$CACHE" "${data_train[@]}")
         config=$CACHE/cached.yaml taught+=(-o kd_cache "$(quoted "$labelled")" --data-train "${files[@]}")
-        mapfile -t files < <(in_cache "${CACHE}_unlabelled" "${data_unlabelled[@]}")
-        if [[ $UNLABELLED ]]; then taught+=(-o kd_unlabelled_cache "$(quoted "$without")"); fi
-        without=${CACHE}_unlabelled/cached.yaml
+        if [[ $UNLABELLED ]]; then
+            mapfile -t files < <(in_cache "${CACHE}_unlabelled" "${data_unlabelled[@]}")
+            taught+=(-o kd_unlabelled_cache "$(quoted "$without")")
+            without=${CACHE}_unlabelled/cached.yaml
+        fi
     fi
     [[ ! $UNLABELLED ]] || taught+=(-o kd_unlabelled "$(quoted "${files[@]}")" -o kd_unlabelled_config "$(quoted "$without")"
         -o kd_unlabelled_fraction "$UNLABELLED_FRACTION")

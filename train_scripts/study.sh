@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: train_scripts/study.sh MODE STUDY [--dry-run] [snakemake arguments...]
 #
-# STUDY is demo, jetclass, top or public (train_scripts/studies/*.yaml), or a file
+# STUDY is demo, unlabelled, jetclass, top or public (train_scripts/studies/*.yaml), or a file
 #
 # modes
 #   simulate  make the jets of the study

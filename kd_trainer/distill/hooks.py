@@ -15,6 +15,7 @@ from kd_trainer.cache.cached_teacher import CachedTeacher, reads_cache
 from kd_trainer.cache.origin import Blend, Source, read_blend
 from kd_trainer.classes import is_unlabelled, names_of
 from kd_trainer.configs import has_teacher, load, student_view, teacher_view
+from kd_trainer.digests import canonical
 from kd_trainer.distill import loop
 from kd_trainer.distill.embedding import attach
 from kd_trainer.distill.loop import Verify
@@ -108,7 +109,7 @@ def get_evaluate_fn(data_config: DataConfig, options: Options, student_options: 
     def teacher_for(loader: Loader) -> SoftTargetSource:
         config = loader.dataset.config
         if not reads_cache(config):
-            teacher, _ = _soft_targets(config, dataclasses.replace(options, kd_cache=None))
+            teacher, _ = _soft_targets(config, options.asked_live())
             return teacher
         teacher, verify = _soft_targets(config, options)
         if verify:
@@ -169,6 +170,8 @@ def _verify_unlabelled(options: Options) -> Verify | None:
     if not options.kd_unlabelled_cache:
         return None
     config = DataConfig(print_info=False, **load(str(options.kd_unlabelled_config)))
+    if options.blended:
+        _check_blends(read_blend(str(options.kd_cache)), read_blend(options.kd_unlabelled_cache))
     as_cache = dataclasses.replace(options, kd_cache=options.kd_unlabelled_cache)
     return _soft_targets(config, as_cache)[1]
 
@@ -177,6 +180,13 @@ def _width_of_teacher(data_config: DataConfig, options: Options) -> int:
     (teacher,) = options.teachers()
     network, _ = build_teacher(teacher.network, teacher_view(data_config), teacher.options)
     return output_layer(network, "the teacher")[1].in_features
+
+
+def _check_blends(first: Blend, second: Blend) -> None:
+    """Raise InputError unless the jets with labels and those without have the same teachers, with the same weights."""
+    ours, theirs = ([(one.weight, one.fingerprint["teacher"]) for one in blend.members] for blend in (first, second))
+    if canonical(ours) != canonical(theirs):
+        raise InputError(f"{first.name} and {second.name} are blends of other teachers, or with other weights")
 
 
 def _origin(kd_cache: str, options: Options) -> Source | Blend:

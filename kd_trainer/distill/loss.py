@@ -158,7 +158,7 @@ class DistillationLoss(nn.Module):
             )
         labelled = torch.ones(len(logits), dtype=torch.bool) if labelled is None else labelled
         if len(labelled) != len(logits):
-            raise InputError(f"which jets have labels is known of {len(labelled)} jets, the batch has {len(logits)}")
+            raise InputError(f"labels are marked for {len(labelled)} jets, but the batch has {len(logits)}")
         embedding = None if targets.embedding is None else targets.embedding.float()
         return SoftTargets(targets.logits.float(), embedding), labelled
 

@@ -4,6 +4,7 @@ What is without labels is read with a data config that reads none, so that no je
 """
 
 import argparse
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -84,15 +85,16 @@ def mixed(loader: Loader, args: argparse.Namespace, *, files: Sequence[str], con
     if args.steps_per_epoch is None:
         raise InputError("with jets without labels an epoch has no natural end: give --samples-per-epoch")
     sizes = split(args.batch_size, fraction)
-    groups: dict[str, list[str]] = {}
-    for group, path in named_files(files):
-        groups.setdefault(group or "_", []).append(path)
+    if args.copy_inputs:
+        raise InputError("kd_unlabelled does not go with --copy-inputs: copy the files before the training")
     without = SimpleIterDataset(
-        groups,
+        groups_of(files, args.local_rank),
         config,
         batch_size=sizes[1],
         for_training=True,
+        extra_selection=args.extra_selection_train,
         remake_weights=False,
+        file_fraction=args.file_fraction,
         load_range_and_fraction=((0, 1), args.data_fraction, args.data_split_num),
         fetch_by_files=args.fetch_by_files,
         fetch_step=args.fetch_step,
@@ -103,14 +105,36 @@ def mixed(loader: Loader, args: argparse.Namespace, *, files: Sequence[str], con
     check_configs(loader.dataset.config, without.config, config)
     loader.dataset._sampler_options["batch_size"] = sizes[0]
     labelled, unlabelled = (
-        _loader_of(dataset, size, loader) for dataset, size in zip((loader.dataset, without), sizes)
+        _loader_of(dataset, size, loader, args.num_workers) for dataset, size in zip((loader.dataset, without), sizes)
     )
     _logger.info("%d of %d jets of a batch have labels", sizes[0], sum(sizes), color="bold")
     return Mixture(labelled, unlabelled)
 
 
-def _loader_of(dataset: SimpleIterDataset, batch_size: int, like: Loader) -> Loader:
-    workers = min(like.num_workers, sum(map(len, dataset._init_file_dict.values())))
+def groups_of(files: Sequence[str], local_rank: int | None) -> dict[str, list[str]]:
+    """{group: paths} of `[GROUP:]PATTERN`, each file once; of these the part of one process of DDP, as weaver does it.
+
+    Raises
+    ------
+    InputError
+        If a file is in two groups, or if a process has none of a group.
+    """
+    owners: dict[str, str] = {}
+    for group, path in named_files(files):
+        if owners.setdefault(path, group or "_") != (group or "_"):
+            raise InputError(f"kd_unlabelled: {path} is in two groups, {owners[path]} and {group or '_'}")
+    size = 1 if local_rank is None else int(os.environ["LOCAL_WORLD_SIZE"])
+    groups: dict[str, list[str]] = {}
+    for path, group in owners.items():
+        groups.setdefault(group, []).append(path)
+    for group, paths in groups.items():
+        if len(paths) < size:
+            raise InputError(f"kd_unlabelled: {len(paths)} files of {group} cannot be shared by {size} processes")
+    return {group: paths[local_rank or 0 :: size] for group, paths in groups.items()}
+
+
+def _loader_of(dataset: SimpleIterDataset, batch_size: int, like: Loader, workers: int) -> Loader:
+    workers = min(workers, *map(len, dataset._init_file_dict.values()))  # each has a file of every group
     return DataLoader(
         dataset,
         batch_size=batch_size,

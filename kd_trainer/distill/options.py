@@ -67,7 +67,6 @@ class Options(HookOptions):
     """
 
     student: str
-    pretrained: str | None = None
     teacher: str | list[str] | None = None
     teacher_weights: str | list[str] | None = None
     teacher_options: dict[str, Any] | list[dict[str, Any]] = dataclasses.field(default_factory=dict)
@@ -86,6 +85,7 @@ class Options(HookOptions):
     kd_unlabelled_config: str | None = None
     kd_unlabelled_fraction: float = 0.9
     kd_unlabelled_cache: str | None = None
+    pretrained: str | None = None
 
     PREFIXES: ClassVar = ("kd_", "teacher", "pretrained")
     PATTERNS: ClassVar = ("kd_unlabelled",)
@@ -129,7 +129,9 @@ class Options(HookOptions):
         if not self.kd_unlabelled_config:
             raise InputError("kd_unlabelled: name the data config of these files with -o kd_unlabelled_config "
                              "(python -m kd_trainer pair --unlabelled writes one)")  # fmt: skip
-        if bool(self.kd_cache) != bool(self.kd_unlabelled_cache) or is_blend(self.kd_unlabelled_cache) != self.blended:
+        if is_blend(self.kd_unlabelled_cache) != self.blended:
+            raise InputError("kd_cache and kd_unlabelled_cache: both must be blends, or neither")
+        if bool(self.kd_cache) != bool(self.kd_unlabelled_cache):
             raise InputError("kd_cache and kd_unlabelled_cache: give both or none, so that one teacher teaches all")
 
     @property
@@ -165,6 +167,12 @@ class Options(HookOptions):
             raise InputError(EMBEDDING_WITH_CACHE)
         if not self.blended and len(self.teachers()) > 1 and self.kd_embed_weight:
             raise InputError("an ensemble has no embedding of its own: give one teacher, or set kd_embed_weight to 0")
+
+    def asked_live(self) -> "Options":
+        """The same, for a teacher that is asked: without caches and the jets beside."""
+        return dataclasses.replace(
+            self, kd_cache=None, kd_unlabelled=None, kd_unlabelled_config=None, kd_unlabelled_cache=None
+        )
 
     def teachers(self) -> list[TeacherSpec]:
         """The teachers: list of `spec.TeacherSpec`."""

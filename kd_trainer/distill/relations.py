@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 TINY = 1e-8  # shorter vectors have no direction
-ANGLED = 64  # jets of a batch between which angles are compared, the first ones: all of 512 would have 512^3 angles
+ANGLED = 64  # jets of a batch between which angles are compared, evenly spread: all of 512 would have 512^3 angles
 
 
 def relational_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
@@ -22,12 +22,13 @@ def distance_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
 
 
 def angle_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Huber loss between cosines of the angles of triplets, those of the first `ANGLED` jets (of the same paper).
+    """Huber loss between cosines of the angles of triplets, those of `ANGLED` jets of the batch (of the same paper).
 
     Mean over triplets of different jets.
     """
-    ours, theirs = (_cosines(x[:ANGLED]) for x in (student, teacher))
-    jets = len(ours)
+    jets = min(len(student), ANGLED)
+    rows = torch.arange(jets, device=student.device) * len(student) // max(jets, 1)
+    ours, theirs = (_cosines(x[rows]) for x in (student, teacher))
     return F.smooth_l1_loss(ours, theirs, reduction="sum") / max(jets * (jets - 1) * (jets - 2), 1)
 
 

@@ -46,9 +46,9 @@ def conclusion(results: Mapping[str, Any], comparison: Mapping[str, Any]) -> str
 def _of_the_way(comparison: Mapping[str, Any]) -> str:
     """A sentence on the fraction of the way to the ceiling, '' without one or if that is not better than the twin."""
     way = comparison.get("recovered", {})
-    labels = {"auc": "AUC", "log_rejection": "the logarithm of the rejection"}
-    texts = [f"{plus_minus(way[key])} in {label}" for key, label in labels.items() if way.get(key)]
-    return f" Of the way from there to {way['ceiling']} it goes {' and '.join(texts)}." if texts else ""
+    labels = {"auc": "(AUC)", "log_rejection": "(logarithm of the rejection)"}
+    texts = [f"{plus_minus(way[key])} {label}" for key, label in labels.items() if way.get(key)]
+    return f" It closes {' and '.join(texts)} of the gap to {way['ceiling']}." if texts else ""
 
 
 def explain_uncertainties(results: Mapping[str, Any]) -> str:

@@ -36,10 +36,12 @@ def cache_of(plan: Plan, run: Cell) -> str:
     """Folder of the soft targets for a student."""
     if "kd_ensemble" in run.options:
         raise InputError(f"arm {run.arm}: the cache has to know it, too: give it as settings: {{KD_ENSEMBLE: ...}}")
-    more = ["" if run.labelled else "unlabelled", run.settings.get("KD_ENSEMBLE", "")]
+    more = ["" if run.labelled else "nolabels", run.settings.get("KD_ENSEMBLE", "")]
     name = str(run.teacher)
     if plan.teachers[name].blend:
-        teacher = f"{plan.names}{slug(name)}_{slug(run.sample)}{plan.comment}"
+        own = any(not plan.teachers[member].model for member in members(plan, name))
+        parts = [name, *([run.student] if own else []), run.sample]
+        teacher = f"{plan.names}{'_'.join(map(slug, parts))}{plan.comment}"
     else:
         teacher = teacher_name(plan, settled(plan, run))
     return f"cache/{teacher}_{'_'.join(filter(None, [slug(run.tier), *more]))}"

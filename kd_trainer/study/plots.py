@@ -63,7 +63,8 @@ def _by_option(name: str) -> Callable[[dict, dict], tuple]:
         if cell["teacher"] is None or not _main_sample(results, cell):
             return None, None
         x = options.pop(name)
-        rest = ", ".join(f"{key.removeprefix('kd_')} {value}" for key, value in sorted(options.items()))
+        more = [cell[key] for key in ("unlabelled", "pretrained") if cell.get(key)]
+        rest = ", ".join([*more, *(f"{key.removeprefix('kd_')} {value}" for key, value in sorted(options.items()))])
         return f"{cell['student']}, {cell['tier']}, {cell['teacher']}, {rest}", x
 
     return position
@@ -104,24 +105,34 @@ def apart(x: np.ndarray, steps: float, scale: str) -> np.ndarray:
     return x * 1.02**steps if scale == "log" else x + 0.006 * steps * np.ptp(x)
 
 
-def unlabelled_lines(results: dict, student: str) -> dict[str, list[tuple[int, dict]]]:
-    """{teacher: [(jets without labels, cell), ...]} of a student on the first sample: the most seeds of two."""
+def unlabelled_lines(results: dict, student: str, tier: str) -> dict[str, list[tuple[int, dict]]]:
+    """{teacher: [(jets without labels, cell), ...]} of a student on the first sample; of two cells the first."""
     found: dict[str, dict[int, dict]] = {}
-    taught = [cell for cell in results["cells"] if cell["student"] == student and cell.get("ratio") and cell["teacher"]]
+    own = [cell for cell in results["cells"] if (cell["student"], cell["tier"]) == (student, tier)]
+    taught = [cell for cell in own if cell.get("ratio") and cell["teacher"] and not cell.get("pretrained")]
     teachers = {cell["teacher"] for cell in taught if cell.get("unlabelled")}
     for cell in taught:
         plain = not set(cell["options"]) - {"kd_alpha", "kd_temperature"} and not cell["grid"]
-        if cell["teacher"] in teachers and plain and _main_sample(results, cell) and not cell.get("pretrained"):
+        if cell["teacher"] in teachers and plain and _main_sample(results, cell):
             x = results["training_jets"][cell["unlabelled"]] if cell["unlabelled"] else 0
-            others = found.setdefault(cell["teacher"], {})
-            if x not in others or len(cell["seeds"]) > len(others[x]["seeds"]):
-                others[x] = cell
+            found.setdefault(cell["teacher"], {}).setdefault(x, cell)
     return {teacher: sorted(cells.items()) for teacher, cells in found.items()}
+
+
+def levels(results: dict, lines: dict[str, list[tuple[int, dict]]]) -> dict[str, dict]:
+    """The cells that a student's lines are drawn between: its twin on labels alone, and the ceiling."""
+    cell = next(iter(lines.values()))[0][1]
+    keys = {"labels alone": ["student", cell["student"], cell["tier"], cell["sample"], results["baseline"]]}
+    keys |= {"large model on labels": cell["ceiling"]} if "ceiling" in cell else {}
+    parts = ("role", "student", "tier", "sample", "arm")
+    cells = {tuple(other[part] for part in parts): other for other in results["cells"]}
+    return {label: cells[tuple(key)] for label, key in keys.items() if tuple(key) in cells}
 
 
 def draw_unlabelled(plt: Any, results: dict) -> Any:
     """Rejection against the number of jets without labels: a panel a student; twin and ceiling as bands."""
-    lines = {cell["student"]: unlabelled_lines(results, cell["student"]) for cell in results["cells"]}
+    students = dict.fromkeys((cell["student"], cell["tier"]) for cell in results["cells"])
+    lines = {student: unlabelled_lines(results, *student) for student in students}
     lines = {student: found for student, found in lines.items() if any(len(points) > 1 for points in found.values())}
     if not lines:
         return None
@@ -131,14 +142,11 @@ def draw_unlabelled(plt: Any, results: dict) -> Any:
     figure, panels = plt.subplots(
         1, len(lines), sharey=True, squeeze=False, figsize=(1 + 4.5 * len(lines), 5.5), layout="constrained"
     )
-    for ax, (student, found) in zip(panels[0], lines.items()):
-        for role, label, colour in (("student", "labels alone", "0.45"), ("ceiling", "large model on labels", "black")):
-            for cell in results["cells"]:
-                own = cell["student"] == student and cell["arm"] == results["baseline"]
-                if cell["role"] == role and _main_sample(results, cell) and (role == "ceiling" or own):
-                    value, error = cell[measured]["value"], cell[measured]["total"]
-                    ax.axhline(value, color=colour, linestyle="--", label=label)
-                    ax.axhspan(value - error, value + error, color=colour, alpha=0.12, linewidth=0)
+    for ax, ((student, tier), found) in zip(panels[0], lines.items()):
+        for (label, cell), colour in zip(levels(results, found).items(), ("0.45", "black")):
+            value, error = cell[measured]["value"], cell[measured]["total"]
+            ax.axhline(value, color=colour, linestyle="--", label=label)
+            ax.axhspan(value - error, value + error, color=colour, alpha=0.12, linewidth=0)
         for teacher, points in found.items():
             i = teachers.index(teacher)
             x = [numbers.index(n) + 0.05 * (i - len(teachers) / 2) for n, _ in points]
@@ -147,14 +155,17 @@ def draw_unlabelled(plt: Any, results: dict) -> Any:
             ax.errorbar(x, y, error, label=f"taught by {teacher}", color=colour, marker=marker, linewidth=1.5)
         ax.set_xticks(range(len(numbers)), [si(n) for n in numbers])
         parameters = next(cell["parameters"] for cell in results["cells"] if cell["student"] == student)
-        ax.set_title(f"{student}, {si(parameters)} parameters", loc="right", fontsize="medium")
+        ax.set_title(f"{student}, {tier} inputs, {si(parameters)} parameters", loc="right", fontsize="medium")
         ax.set_xlabel("Training jets without labels")
         ax.margins(x=0.08, y=0.08)
     (first, jets), *_ = results["training_jets"].items()
     panels[0][0].set_ylabel("Background rejection" if measured == "rejection" else "Rejection at 50 %")
-    title = {"title": f"{si(jets)} jets with labels"}
-    legend(figure, panels[0][0], title, 3)
+    legend(figure, _most_labels(panels[0]), {"title": f"{si(jets)} jets with labels"}, 3)
     return figure
+
+
+def _most_labels(panels: Any) -> Any:
+    return max(panels, key=lambda ax: len(ax.get_legend_handles_labels()[1]))
 
 
 def draw_all(results: dict, folder: Path, stem: str) -> list[Path]:

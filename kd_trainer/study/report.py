@@ -180,8 +180,10 @@ def gains(plan: Plan, key: tuple, cells: dict, samples: dict) -> dict:
         "ratio": {n: figures.paired_ratio(mine[n], twin[n]) for n in figures.REJECTIONS if n in mine},
         "difference": {n: figures.paired_difference(mine[n], twin[n]) for n in ("accuracy", "auc", "ece") if n in mine},
     }
-    ceiling = ceiling_of(plan, cell, samples)
-    if ceiling:
+    found = ceiling_of(plan, cell, samples)
+    if found:
+        (role, *of, arm), ceiling = found, samples[found]
+        entry["ceiling"] = [role, *of, arm if role == "student" else role]  # as in `describe`
         plain = {n: (mine[n], twin[n], ceiling[n]) for n in ("accuracy", "auc") if n in mine}
         logs = {f"log_{n}": tuple(map(logarithm, (mine[n], twin[n], ceiling[n])))
                 for n in figures.REJECTIONS if n in mine}  # fmt: skip
@@ -189,13 +191,13 @@ def gains(plan: Plan, key: tuple, cells: dict, samples: dict) -> dict:
     return entry
 
 
-def ceiling_of(plan: Plan, cell: Cell, samples: dict) -> dict | None:
-    """The samples of the large model with the inputs of a student, if it is trained."""
+def ceiling_of(plan: Plan, cell: Cell, samples: dict) -> tuple | None:
+    """The key of the large model with the inputs of a student, if it is trained."""
     if plan.ceiling is None:
         return None
     of = runs.settled(plan, cell, plan.ceiling)
     keys = [("ceiling", *of[:3], ""), ("student", *of[:3], of.arm or plan.baseline)]
-    return next((samples[key] for key in keys if key in samples), None)
+    return next((key for key in keys if key in samples), None)
 
 
 def options_of(plan: Plan, cell: Cell) -> dict:

@@ -55,6 +55,9 @@ def trained(plan: Plan, of: Teacher) -> list[Cell]:
         return _of_arm(plan, of)
     own = Cell(*of[:3], "", of.seeds, weaver=of.weaver, settings=of.settings)
     twins = [cell for cell in plan.cells if cell.arm == plan.baseline and cell[:3] == of[:3]]
+    if twins and (of.weaver or of.settings):
+        what = f"{of.model} on {of.tier} inputs, sample {of.sample}"
+        raise InputError(f"a teacher is {what} of the arm {plan.baseline}: give weaver and settings there, not to it")
     return [*twins, own][0]._replace(seeds=of.seeds).runs
 
 

@@ -59,14 +59,15 @@ def trains(
     `check` looks at what the training needs, before anything of an earlier one is removed. `feed` makes of weaver's
     loader, which has not begun, the one to train with; `loaders_of` says of which it is made.
     """
-    fed: dict[int, Loader] = {}  # by the id of weaver's
+    fed: list[Loader] = []
 
     @functools.wraps(train)
     def wrapped(*args: Any, extra_args: dict[str, Any], **kwargs: Any) -> None:
         *before, weavers, dev, epoch = args  # before: model, loss, optimiser, scheduler
         training, validation = training_of(extra_args), extra_args["val_loader"]
-        first = id(weavers) not in fed
-        loader = fed[id(weavers)] if not first else fed.setdefault(id(weavers), feed(weavers, extra_args["args"]))
+        if first := not fed:
+            fed.append(feed(weavers, extra_args["args"]))
+        (loader,) = fed
         loaders = loaders_of(loader)
         if first:
             for part in loaders.values():

@@ -14,7 +14,7 @@ from weaver.utils.dataset import DataConfig
 
 from kd_trainer.distill.loop import StudentView
 from kd_trainer.distill.loss import DistillationLoss
-from kd_trainer.distill.mixture import LABELLED, Mixture, check_configs, check_fraction, split
+from kd_trainer.distill.mixture import LABELLED, Mixture, check_configs, check_fraction, groups_of, split
 from kd_trainer.distill.options import Options
 from kd_trainer.errors import InputError
 from kd_trainer.teacher.soft_targets import SoftTargets
@@ -60,7 +60,7 @@ def test_labels_of_jets_without_do_not_enter():
 def test_a_mask_of_another_batch_is_refused():
     loss_func = DistillationLoss(alpha=0.4, temperature=1.0)
     loss_func.soft_targets, loss_func.labelled = SoftTargets(torch.zeros(4, 3)), torch.ones(5, dtype=torch.bool)
-    with pytest.raises(InputError, match="which jets have labels is known of 5 jets, the batch has 4"):
+    with pytest.raises(InputError, match="labels are marked for 5 jets, but the batch has 4"):
         loss_func(torch.zeros(4, 3), torch.zeros(4, dtype=torch.long))
 
 
@@ -113,6 +113,7 @@ def test_parts_of_a_batch():
         ({"kd_unlabelled_config": None}, "name the data config of these files with -o kd_unlabelled_config"),
         ({"kd_unlabelled": None}, "kd_unlabelled_config and kd_unlabelled_cache go with kd_unlabelled"),
         ({"kd_cache": "p.yaml"}, "kd_cache and kd_unlabelled_cache: give both or none"),
+        ({"kd_cache": "p.yaml", "kd_unlabelled_cache": "blend.yaml"}, "both must be blends, or neither"),
         ({"kd_unlabelled_cache": "p.yaml"}, "kd_cache and kd_unlabelled_cache: give both or none"),
         ({"kd_unlabelled_fraction": 1.0}, "it must lie between 0 and 1"),
     ],
@@ -226,3 +227,19 @@ def test_refused_in_weaver(jets, configs, teacher, unlabelled, tmp_path, args, m
     result, _ = distillation(jets, configs, teacher, tmp_path / "refused", *steps, *given, check=False)
     assert result.returncode and message in result.stderr
     assert not list(tmp_path.glob("refused_epoch*"))
+
+
+def test_files_of_groups_and_processes(tmp_path, monkeypatch):
+    paths = [tmp_path / f"{name}.parquet" for name in "abcd"]
+    for path in paths:
+        path.touch()
+    a, b, c, d = map(str, paths)
+    assert groups_of([f"{tmp_path}/*.parquet", a], None) == {"_": [a, b, c, d]}  # each once
+    assert groups_of([f"x:{a}", f"y:{tmp_path}/[bcd].parquet"], None) == {"x": [a], "y": [b, c, d]}
+    with pytest.raises(InputError, match="a.parquet is in two groups, x and _"):
+        groups_of([f"x:{a}", a], None)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    parts = [groups_of([f"{tmp_path}/*.parquet"], rank)["_"] for rank in (0, 1)]
+    assert parts == [[a, c], [b, d]]
+    with pytest.raises(InputError, match="1 files of x cannot be shared by 2 processes"):
+        groups_of([f"x:{a}", f"y:{tmp_path}/[bcd].parquet"], 1)

@@ -116,7 +116,13 @@ def test_a_student_that_teaches(content):
     assert [cell.arm for cell in runs.teacher_cells(plan)["assistant"]] == ["big"]
     samples = {("student", "dense", "l1", "all", arm): {"accuracy": arm} for arm in ("labels", "big")}
     ceiling = report.ceiling_of(plan._replace(ceiling="assistant"), student, samples)
-    assert ceiling == {"accuracy": "big"}  # not the twin on labels alone
+    assert ceiling == ("student", "dense", "l1", "all", "big")  # not the twin on labels alone
+
+
+def test_a_teacher_that_is_a_twin_has_no_arguments_of_its_own(content):
+    plan = parse(content(teachers={"self": {"seeds": [1], "weaver": "--num-epochs 7"}}))
+    with pytest.raises(InputError, match="a teacher is PFN on l1 inputs, sample all of the arm labels: give weaver"):
+        runs.stages(plan)
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_ensembles_samples_and_arms_without_labels(content):
     assert cache.settings["TRAIN_FILES"] == "jets/*.parquet jets/few.parquet"  # of all students that take it
     assert cache.settings["TEACHER_WEIGHTS"].count("net_best_epoch_state.pt") == 2
     assert found["cache", "study_mini/ParT_kin_all_seed1+2_l1_logits"].settings["KD_ENSEMBLE"] == "logits"
-    assert found["cache", "study_mini/ParT_kin_all_seed1+2_l1_unlabelled"].settings["LABELS"] == "no"
+    assert found["cache", "study_mini/ParT_kin_all_seed1+2_l1_nolabels"].settings["LABELS"] == "no"
     assert found["train", "study_mini/PFN_l1_all_blind_seed1"].settings["LABELS"] == "no"
     assert found["train", "study_mini/PFN_l1_few_two_seed1"].settings["TRAIN_FILES"] == "jets/few.parquet"
 
@@ -287,7 +287,7 @@ def test_a_training_by_other_means_is_found_out(content, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "name, numbers",
     [
-        ("demo", {"simulate": 3, "teacher": 1, "baseline": 2, "train": 2, "cache": 1, "test": 5, "latency": 1}),
+        ("demo", {"simulate": 4, "teacher": 1, "baseline": 2, "train": 2, "cache": 1, "test": 5, "latency": 1}),
         ("jetclass", {"simulate": 3, "teacher": 6, "baseline": 32, "train": 80, "cache": 6, "test": 118}),
         ("top", {"simulate": 3, "teacher": 5, "baseline": 30, "train": 58, "cache": 5, "test": 93}),
         ("public", {"simulate": 2, "baseline": 10, "train": 10, "cache": 4, "test": 20}),
@@ -303,7 +303,7 @@ def test_shipped_studies(name, numbers, tmp_path):
 
 def test_a_published_teacher(tmp_path):
     found = shipped("public", tmp_path, **PUBLIC)
-    cache = found["cache", "study_public/ParticleNet_JetClass_kin_published.pt_l1_unlabelled"]
+    cache = found["cache", "study_public/ParticleNet_JetClass_kin_published.pt_l1_nolabels"]
     assert cache.settings["TEACHER_CONFIG"] == "data/JetClass/JetClass_kin.yaml" and cache.settings["LABELS"] == "no"
     assert cache.settings["CLASSES"].endswith("top_and_qcd.yaml") and cache.settings["PUBLIC_JETS"] == "public.parquet"
     asked = found["cache", "study_public/ParticleNet_JetClass_kin_published.pt_l1_test"]
@@ -315,25 +315,27 @@ def test_the_demo_has_the_names_of_the_modes(tmp_path):
     found = shipped("demo", tmp_path, STUDENT="PFN dense", SEED="1", TIER="hlt", JETS="40", COMMENT="_small")
     report = found["report", "demo_report_small"]
     assert report.command.endswith(
-        "TEACHER=ParT-small TEACHER_TIER=full TEACHER_SEED=1 STUDENT='PFN dense' SEED=1 TIER=hlt COMMENT=_small "
+        "TEACHER=ParT-small TEACHER_TIER=l1 TEACHER_SEED=1 STUDENT='PFN dense' SEED=1 TIER=hlt COMMENT=_small "
         "./train_kd.sh report --title 'weaver-kd demo: hlt students'"
     )
     kinds = {kind for kind, run in found if run == "demo_PFN_hlt_kd_seed1_small"}
-    assert kinds == {"train", "test"} and ("teacher", "demo_ParT-small_full_seed1_small") in found
-    assert ("cache", "demo_ParT-small_full_seed1_small_hlt") in found
-    assert "training/demo_latency_ParT-small_full_PFN_dense_hlt_small/latency.json" in report.inputs
+    assert kinds == {"train", "test"} and ("teacher", "demo_ParT-small_l1_seed1_small") in found
+    assert ("cache", "demo_ParT-small_l1_seed1_small_hlt") in found
+    assert "training/demo_latency_ParT-small_l1_PFN_dense_hlt_small/latency.json" in report.inputs
     arguments = {step.run: " ".join(step.arguments) for step in found.values() if step.kind in TRAININGS}
-    assert arguments["demo_PFN_hlt_kd_seed1_small"].endswith("--num-epochs 30 --num-epochs 15")
-    assert arguments["demo_ParT-small_full_seed1_small"].startswith(
-        "--samples-per-epoch 400 --samples-per-epoch-val 80"
+    assert arguments["demo_PFN_hlt_kd_seed1_small"].endswith("--num-epochs 40 --samples-per-epoch 4000 --num-epochs 20")
+    assert arguments["demo_ParT-small_l1_seed1_small"].startswith(
+        "--samples-per-epoch 800 --samples-per-epoch-val 200"
     )
-    assert "Hqql=40" in found["simulate", "test"].command
+    student = found["train", "demo_PFN_hlt_kd_seed1_small"]
+    assert student.settings["UNLABELLED"].endswith("/unlabelled/*.parquet") and "TRAIN_FILES" in student.settings
+    assert "Hqql=160" in found["simulate", "test"].command
 
 
 def test_the_demo_with_a_given_teacher(tmp_path):
     found = shipped("demo", tmp_path, TEACHER="ParT", TEACHER_WEIGHTS="given.pt")
     assert "teacher" not in count(found) and count(found)["test"] == 5
-    test = found["test", "demo_ParT_full_seed1"]
+    test = found["test", "demo_ParT_l1_seed1"]
     assert test.settings["TEACHER_WEIGHTS"] == "given.pt" and test.outputs[0] in found["report", "demo_report"].inputs
 
 
