@@ -211,8 +211,12 @@ def test_tag_runs_nothing_of_a_foreign_folder(tmp_path):
     program = f"__import__('os').mkdir({str(tmp_path / 'evil')!r})"
     for change in ({"selection": program}, {"observers": [], "test_time_selection": program}):
         folder = foreign_model(tmp_path / "model", **change)
-        for command, name in (("tag", "p.parquet"), ("variables", "p.txt")):
-            result = kd_trainer(command, folder, tmp_path / "jets.parquet", "-o", tmp_path / name, check=False)
+        for command, *output in (
+            ("tag", "-o", tmp_path / "p.parquet"),
+            ("variables", "-o", tmp_path / "p"),
+            ("parity",),
+        ):
+            result = kd_trainer(command, folder, tmp_path / "jets.parquet", *output, check=False)
             assert result.returncode == 1 and "`__import__` is not let through" in result.stderr
         shutil.rmtree(folder)
     assert not (tmp_path / "evil").exists() and not (tmp_path / "p.parquet").exists()
