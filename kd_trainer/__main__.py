@@ -1,10 +1,12 @@
 """python -m kd_trainer <command>: each command is the `main` of one module."""
 
+import contextlib
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 
+from kd_trainer.arguments import trusting
 from kd_trainer.errors import InputError
 
 COMMANDS = {
@@ -29,12 +31,15 @@ COMMANDS = {
     "hls": ("kd_trainer.deploy.hls", "an exported student as FPGA firmware, by hls4ml"),
     "report": ("kd_trainer.evaluate.report", "compare taggers from weaver's prediction files"),
 }
+WITHOUT_CONFIGS = {"init", "simulate", "convert", "download", "efficiency"}
+TRUST = "--trust"
+TRUST_HELP = f"{TRUST}, for all that read a data config: it may hold any expression, which is run as a program"
 
 
 def usage() -> str:
     """The text of --help."""
     lines = [f"  {name:<12}{text}" for name, (_, text) in COMMANDS.items()]
-    return "\n".join(["usage: python -m kd_trainer COMMAND [--help] ...", "", "commands:", *lines])
+    return "\n".join(["usage: python -m kd_trainer COMMAND [--help] ...", "", "commands:", *lines, "", TRUST_HELP])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,8 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command not in COMMANDS:
         print(f"kd_trainer: unknown command '{command}'; valid are: {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
+    trusts = TRUST in rest and command not in WITHOUT_CONFIGS
+    if trusts:
+        rest = [word for word in rest if word != TRUST]
     try:
-        return importlib.import_module(COMMANDS[command][0]).main(rest) or 0
+        with trusting() if trusts else contextlib.nullcontext():
+            return importlib.import_module(COMMANDS[command][0]).main(rest) or 0
     except InputError as error:
         print(f"kd_trainer {command}: {error}", file=sys.stderr)
         return 1

@@ -1,12 +1,16 @@
-"""What the arguments of several commands have in common: options of a network, least values, a file of results."""
+"""What the arguments of several commands have in common: options of a network, least values, results, trust."""
 
 import argparse
 import ast
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kd_trainer.errors import InputError
 from kd_trainer.files import write_json
+
+TRUST = "KD_TRUST"  # environment variable: 1 to let data configs hold any expression
 
 
 def parse_options(pairs: Iterable[Sequence[str]]) -> dict[str, Any]:
@@ -34,3 +38,21 @@ def write_output(args: argparse.Namespace, results: Mapping[str, Any]) -> None:
     if args.output:
         write_json(args.output, results)
         print(args.output)
+
+
+@contextlib.contextmanager
+def trusting() -> Iterator[None]:
+    """Let data configs hold any expression, in what this process and those that it starts do meanwhile."""
+    before = os.environ.get(TRUST)
+    os.environ[TRUST] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(TRUST)
+        if before is not None:
+            os.environ[TRUST] = before
+
+
+def is_trusted() -> bool:
+    """Whether data configs may hold any expression, see `expressions`."""
+    return os.environ.get(TRUST, "0") not in ("", "0")

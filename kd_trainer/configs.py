@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from weaver.utils.dataset import DataConfig
 
-from kd_trainer import classes
+from kd_trainer import classes, expressions
 from kd_trainer.errors import InputError, one_line
 from kd_trainer.files import write_text
 
@@ -32,7 +32,7 @@ def load(path: str | Path) -> Options:
     Raises
     ------
     InputError
-        If the file is missing or is not a data config.
+        If the file is missing, is not a data config, or has an expression that is refused, see `expressions`.
     """
     path = Path(path)
     if not path.is_file():
@@ -46,6 +46,7 @@ def load(path: str | Path) -> Options:
         raise InputError(f"data config {path} is not valid YAML: {one_line(error)}") from None
     if not isinstance(options, dict) or not options.get("inputs") or not options.get("labels"):
         raise InputError(f"{path} is not a weaver data config: it has no inputs or no labels")
+    expressions.check(options, path)
     return options
 
 

@@ -13,6 +13,7 @@ import awkward as ak
 import pyarrow.parquet
 import uproot
 
+from kd_trainer import hdf5
 from kd_trainer.errors import InputError, one_line
 
 if TYPE_CHECKING:
@@ -92,11 +93,8 @@ def contents(path: str | Path, treename: str | None = None) -> tuple[set[str], i
             tree = _tree(file, treename)
             return set(tree.keys(recursive=False)), tree.num_entries
     if extension == ".h5":
-        import tables
-
-        with tables.open_file(str(path)) as file:
-            nodes = {node.name: node.nrows for node in file.root}
-            return set(nodes), next(iter(nodes.values()), 0)
+        with hdf5.arrays(path) as arrays:
+            return set(arrays), len(next(iter(arrays.values()), ()))
     raise ValueError("is not a parquet, ROOT or HDF5 file")
 
 
@@ -121,15 +119,11 @@ def first_rows(
     if extension == ".root":
         with uproot.open(path) as file:
             return _tree(file, treename).arrays(branches, entry_stop=rows)
-    import tables
-
-    with tables.open_file(str(path)) as file:
-        return ak.Array({name: file.root[name][:rows] for name in branches})
+    with hdf5.arrays(path) as arrays:
+        return hdf5.table(arrays, branches, stop=rows)
 
 
-def chunks(
-    path: str | Path, branches: Iterable[str], rows: int, treename: str | None = None
-) -> Iterator[ak.Array]:
+def chunks(path: str | Path, branches: Iterable[str], rows: int, treename: str | None = None) -> Iterator[ak.Array]:
     """Yield all rows of a file, a number of them at a time, as awkward record arrays of the branches."""
     branches = sorted(branches)
     extension = Path(path).suffix
@@ -142,11 +136,9 @@ def chunks(
             tree = _tree(file, treename)
             yield from tree.iterate(filter_name=branches, step_size=rows)  # keeps what it has decompressed
     else:
-        import tables
-
-        with tables.open_file(str(path)) as file:
-            for start in range(0, len(file.root[branches[0]]), rows):
-                yield ak.Array({name: file.root[name][start : start + rows] for name in branches})
+        with hdf5.arrays(path) as arrays:
+            for start in range(0, len(arrays[branches[0]]), rows):
+                yield hdf5.table(arrays, branches, start, start + rows)
 
 
 def inspect(path: str | Path, branches: Iterable[str], treename: str | None = None) -> Found:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kd_trainer.datasets.placing import is_placed, place, unpack
+from kd_trainer.datasets.placing import is_placed, place, plain, unpack
 from kd_trainer.datasets.repositories import dataset_size, fetch_dataset, record_files
 from kd_trainer.datasets.transfer import fetch, matches, part_of, remote_size
 from kd_trainer.directories import make_directory
@@ -109,15 +109,15 @@ def fetch_parts(parts: Iterable[Mapping[str, Any]], directory: Path) -> None:
 
 
 def items_of(part: Mapping[str, Any], directory: Path) -> Sequence[File | Dataset]:
-    """The files or the dataset of a part: list of File or Dataset."""
+    """The files or the dataset of a part: list of File or Dataset; InputError for names that are not those of files."""
     folder = directory / part["to"]
     if "hub" in part:
-        return [Dataset(part["hub"], folder, part["name"], part["files"], part.get("endpoint"))]
+        return [Dataset(part["hub"], folder, plain(part["name"]), part["files"], part.get("endpoint"))]
     if "doi" in part:
         files = record_files(part["doi"], part["files"])
-        return [File(url, folder / name, check) for name, (url, check) in files.items()]
+        return [File(url, folder / plain(name), check) for name, (url, check) in files.items()]
     kind = "md5" if "md5" in part else "git_blob"
-    return [File(part["url"], folder / part["name"], f"{kind}:{part[kind]}", part.get("unpack"))]
+    return [File(part["url"], folder / plain(part["name"]), f"{kind}:{part[kind]}", part.get("unpack"))]
 
 
 def check_space(items: Sequence[File | Dataset], directory: Path) -> None:

@@ -4,7 +4,8 @@ import json
 import shutil
 import tarfile
 from collections.abc import Iterable
-from pathlib import Path
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
 
 from kd_trainer.errors import InputError, one_line
 
@@ -46,12 +47,12 @@ def place(staging: Path, folder: Path, name: str, check: str, patterns: Iterable
 
 
 def unpack(archive: Path, check: str, pattern: str) -> None:
-    """Unpack an archive into its own folder and remove it; members that point outside are refused.
+    """Unpack the files of an archive that match, without its folders, into its own folder, and remove it.
 
     Raises
     ------
     InputError
-        If it is damaged or malicious.
+        If it is damaged or has members that could be written elsewhere. Nothing of it is written then.
     OSError
         If its files cannot be written.
     """
@@ -59,13 +60,46 @@ def unpack(archive: Path, check: str, pattern: str) -> None:
     shutil.rmtree(staging, ignore_errors=True)
     try:
         with tarfile.open(archive) as file:
-            file.extractall(staging, filter="data")
+            wanted = _wanted(file.getmembers(), archive, pattern)
+            staging.mkdir()
+            for name, member in wanted.items():
+                _extract(file, member, staging / name)
         place(staging, archive.parent, archive.name, check, [pattern])
         archive.unlink()
     except (tarfile.TarError, EOFError) as error:
         raise InputError(f"{archive} cannot be unpacked: {one_line(error)}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def plain(name: str) -> str:
+    """The name of a file that comes from elsewhere; InputError if it is more than that, or that of a hidden file."""
+    if not name or name.startswith(".") or any(character in "/\\\0" for character in name):
+        raise InputError(f"{name!r} is not the name of a file")
+    return name
+
+
+def _wanted(members: Iterable[tarfile.TarInfo], archive: Path, pattern: str) -> dict[str, tarfile.TarInfo]:
+    """The files that match a pattern, by name; InputError unless all members are files and folders inside."""
+    found: dict[str, tarfile.TarInfo] = {}
+    for member in members:
+        path = PurePosixPath(member.name)
+        if path.is_absolute() or ".." in path.parts:
+            raise InputError(f"{archive} cannot be unpacked: {member.name} would be outside")
+        if not (member.isfile() or member.isdir()):  # links would have to be followed to know where
+            raise InputError(f"{archive} cannot be unpacked: {member.name} is neither a file nor a folder")
+        if member.isfile() and fnmatchcase(path.name, pattern):
+            if path.name in found:
+                raise InputError(f"{archive} holds two files of the same name, {path.name}")
+            found[plain(path.name)] = member
+    return found
+
+
+def _extract(file: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
+    source = file.extractfile(member)
+    assert source  # of a file
+    with source, target.open("xb") as out:
+        shutil.copyfileobj(source, out)
 
 
 def _note(folder: Path, name: str) -> Path:

@@ -7,8 +7,6 @@ that many rows. No reader unpickles anything: PyTables and pandas would, already
 from __future__ import annotations
 
 import contextlib
-import io
-import pickle
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count, takewhile
@@ -19,6 +17,7 @@ import awkward as ak
 import numpy as np
 import uproot
 
+from kd_trainer import hdf5
 from kd_trainer.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,21 +38,13 @@ def top(path: Path) -> Iterator[Opened]:
     (int, function)
         Rows are records px, py, pz, energy (variable) in GeV, label.
     """
-    try:
+    with hdf5.opened(path) as file:
         import h5py
-    except ImportError:
-        raise InputError("h5py is not installed; pip install 'weaver-kd[convert]'") from None
-    with contextlib.suppress(ImportError):
-        import hdf5plugin  # noqa: F401  kinds of compression that h5py has not
 
-    with h5py.File(path) as file:
         table = file.get("table/table")
         if not isinstance(table, h5py.Dataset) or table.dtype.names is None or table.ndim != 1:
             raise InputError(f"{path} has no pandas table 'table'")
-        pipeline = table.id.get_create_plist()
-        for code, _, _, name in map(pipeline.get_filter, range(pipeline.get_nfilters())):
-            if not h5py.h5z.filter_avail(code):
-                raise InputError(f"{path} is compressed with {name.decode()}: pip install hdf5plugin")
+        hdf5.check_compression(table)
         places = _places(table)
         particles = sum(1 for _ in takewhile(lambda i: f"E_{i}" in places, count()))
         wanted = {x: [f"{x}_{i}" for i in range(max(particles, 1))] for x in ("PX", "PY", "PZ", "E")}
@@ -78,7 +69,11 @@ def _places(table: h5py.Dataset) -> dict[str, tuple[str, int | None]]:
     for field in table.dtype.names:
         names = table.attrs.get(f"{field}_kind")
         if table.dtype[field].shape and isinstance(names, bytes):
-            places |= {name: (field, i) for i, name in enumerate(_Strings(names).load())}
+            try:
+                columns = hdf5.PlainUnpickler(names).load()
+            except InputError as error:
+                raise InputError(f"a list of column names {error}: not a file of this benchmark") from None
+            places |= {name: (field, i) for i, name in enumerate(columns)}
         else:
             places[field] = (field, None)
     return places
@@ -87,16 +82,6 @@ def _places(table: h5py.Dataset) -> dict[str, tuple[str, int | None]]:
 def _column(rows: np.ndarray, place: tuple[str, int | None]) -> np.ndarray:
     field, i = place
     return rows[field] if i is None else rows[field][:, i]
-
-
-class _Strings(pickle.Unpickler):
-    """Reads a pickled list of strings, which needs no class and no function, and refuses any."""
-
-    def __init__(self, content: bytes) -> None:
-        super().__init__(io.BytesIO(content), encoding="latin1")
-
-    def find_class(self, module: str, name: str) -> Any:
-        raise InputError(f"a list of column names asks for {module}.{name}: not a file of this benchmark")
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from kd_trainer.datasets.placing import plain
 from kd_trainer.errors import InputError, one_line
 
 TIMEOUT = 60  # seconds
@@ -51,7 +52,7 @@ def dataset_size(repository: str, patterns: Sequence[str], staging: Path, endpoi
     Raises
     ------
     InputError
-        If there is no such dataset or no answer.
+        If there is no such dataset or no answer, or if a path in it leads elsewhere.
     """
     import huggingface_hub
 
@@ -62,9 +63,13 @@ def dataset_size(repository: str, patterns: Sequence[str], staging: Path, endpoi
 
     try:
         entries = huggingface_hub.HfApi(endpoint).list_repo_tree(repository, repo_type="dataset", recursive=True)
-        return sum(entry.size for entry in entries if wanted(entry))
+        sizes = {entry.path: entry.size for entry in entries if wanted(entry)}
     except Exception as error:  # of four libraries: those for HTTP, for large files, for locks, and its own
         raise InputError(f"the dataset {repository} cannot be read: {one_line(error)}") from error
+    for path in sizes:  # of what will be fetched into the directory
+        for name in path.split("/"):
+            plain(name)
+    return sum(sizes.values())
 
 
 def fetch_dataset(repository: str, patterns: Sequence[str], staging: Path, endpoint: str | None = None) -> None:

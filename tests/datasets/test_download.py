@@ -18,7 +18,9 @@ import pytest
 import yaml
 from helpers import kd_trainer
 
-from kd_trainer.datasets import download, transfer
+from kd_trainer.datasets import download, placing, transfer
+from kd_trainer.datasets.fetching import items_of
+from kd_trainer.errors import InputError
 
 CONTENT = np.random.default_rng(3).bytes(300_000)
 Request = namedtuple("Request", "method path range")
@@ -274,11 +276,12 @@ class TestArchives:
 
     def test_interrupted_unpacking_is_done_again(self, server, offer, folder, monkeypatch):
         offer("val.tar", archive(self.FILES), unpack="*.root")
+
         def extract(*args, **kwargs):
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(tarfile.TarFile, "extractall", extract)
+            patch.setattr(placing, "_extract", extract)
             assert kd_trainer("download", "val.tar", "-d", folder, check=False).returncode == 130
         (folder / "there" / ".val.tar.unpacked").mkdir()  # as a killed process leaves it
         server.requests.clear()
@@ -289,7 +292,7 @@ class TestArchives:
     @pytest.mark.parametrize(
         "members, message",
         [
-            ({"../evil.root": b"x", "a.root": b"a"}, "would be extracted to .*evil.root.*outside the destination"),
+            ({"../evil.root": b"x", "a.root": b"a"}, r"val.tar cannot be unpacked: \.\./evil.root would be outside"),
             ({"a.parquet": b"x"}, r"val.tar holds no files \*.root"),
             ({"x/a.root": b"1", "y/a.root": b"2"}, "val.tar holds two files of the same name"),
         ],
@@ -300,14 +303,47 @@ class TestArchives:
         assert [path.name for path in (folder / "there").iterdir()] == ["val.tar"]
         assert not list(folder.rglob("evil.root"))
 
-    def test_link_that_points_outside(self, offer, folder, tmp_path):
+    @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+    def test_links_and_devices(self, offer, folder, tmp_path, kind):
+        """What comes before them is not written either."""
+        (tmp_path / "mine").write_text("mine")
+        out = io.BytesIO(archive({"first.root": b"x"}))
+        with tarfile.open(fileobj=out, mode="a") as file:
+            member = tarfile.TarInfo("a.root")
+            member.type, member.linkname = kind, str(tmp_path / "mine")
+            file.addfile(member)
+            member = tarfile.TarInfo("a.root")  # through the link
+            member.size = 4
+            file.addfile(member, io.BytesIO(b"evil"))
+        offer("val.tar", out.getvalue(), unpack="*.root")
+        assert "val.tar cannot be unpacked: a.root is neither a file nor a folder" in fails(folder, "val.tar")
+        assert (tmp_path / "mine").read_text() == "mine"
+        assert [path.name for path in (folder / "there").iterdir()] == ["val.tar"]
+
+    def test_escape_of_the_filter_of_tarfile(self, offer, folder, tmp_path):
+        """CVE-2025-4517: a chain of links too long to resolve, which the filter `data` took to be inside."""
+        step, steps = "d" * 247, "abcdefghijklmnop"
         out = io.BytesIO()
         with tarfile.open(fileobj=out, mode="w") as file:
-            member = tarfile.TarInfo("a.root")
-            member.type, member.linkname = tarfile.SYMTYPE, str(tmp_path / "table.yaml")
-            file.addfile(member)
+
+            def add(name, kind, target="", content=b""):
+                member = tarfile.TarInfo(name)
+                member.type, member.linkname, member.size = kind, target, len(content)
+                file.addfile(member, io.BytesIO(content))
+
+            path = ""
+            for name in steps:
+                add(f"{path}{step}", tarfile.DIRTYPE)
+                add(f"{path}{name}", tarfile.SYMTYPE, step)
+                path += f"{step}/"
+            link = "/".join(steps) + "/" + "l" * 254
+            add(link, tarfile.SYMTYPE, "../" * len(steps))
+            add("escape", tarfile.SYMTYPE, f"{link}/../../..")
+            add("escape/mine.root", tarfile.REGTYPE, content=b"evil")
+        (tmp_path / "mine.root").write_text("mine")
         offer("val.tar", out.getvalue(), unpack="*.root")
-        assert "val.tar cannot be unpacked: " in fails(folder, "val.tar")
+        assert "val.tar cannot be unpacked: a is neither" in fails(folder, "val.tar")
+        assert (tmp_path / "mine.root").read_text() == "mine" and len(list(folder.rglob("*"))) == 2
 
     def test_not_an_archive(self, offer, folder):
         offer("val.tar", unpack="*.root")
@@ -343,6 +379,13 @@ class TestRecords:
         server.files["/QG_jets_1.npz"] += b"x"
         assert "QG_jets_1.npz: what arrived has not the checksum md5:" in fails(folder, "qg")
         assert [path.name for path in (folder / "qg").iterdir()] == ["QG_jets.npz"]
+
+    @pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/b", "..", ".qg.json", "", "a\\b"])
+    def test_names_that_lead_elsewhere(self, folder, monkeypatch, name):
+        monkeypatch.setattr("kd_trainer.datasets.fetching.record_files", lambda *_: {name: ("http://x", "md5:0")})
+        assert f"{name!r} is not the name of a file" in fails(folder, "qg")
+        with pytest.raises(InputError, match="is not the name of a file"):
+            items_of({"url": "http://x/y", "to": "z", "md5": "0", "name": name}, folder)
 
     def test_no_such_record_or_file(self, folder):
         assert "the record 10.5281/zenodo.1234567 cannot be read: " in fails(folder, "gone")
@@ -385,6 +428,12 @@ class TestDatasets:
     def test_disk_too_small(self, folder, monkeypatch):
         monkeypatch.setattr(shutil, "disk_usage", lambda path: namedtuple("usage", "free")(149))
         assert "150B are needed" in fails(folder, "JetClassII")
+
+    def test_path_that_leads_elsewhere(self, server, folder):
+        entries = [{"type": "file", "path": "../../QCD_0.parquet", "size": 4, "oid": "0" * 40}]
+        server.files["/api/datasets/jets/two/tree/main"] = json.dumps(entries).encode()
+        assert "'..' is not the name of a file" in fails(folder, "QCD")
+        assert not list(folder.rglob("*.parquet"))
 
     def test_no_such_dataset_or_file(self, server, folder):
         assert "the dataset jets/three cannot be read: " in fails(folder, "gone")
