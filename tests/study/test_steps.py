@@ -315,16 +315,16 @@ def test_the_demo_has_the_names_of_the_modes(tmp_path):
     found = shipped("demo", tmp_path, STUDENT="PFN dense", SEED="1", TIER="hlt", JETS="40", COMMENT="_small")
     report = found["report", "demo_report_small"]
     assert report.command.endswith(
-        "TEACHER=ParT-small TEACHER_TIER=l1 TEACHER_SEED=1 STUDENT='PFN dense' SEED=1 TIER=hlt COMMENT=_small "
+        "TEACHER=ParT-small TEACHER_TIER=full TEACHER_SEED=1 STUDENT='PFN dense' SEED=1 TIER=hlt COMMENT=_small "
         "./train_kd.sh report --title 'weaver-kd demo: hlt students'"
     )
     kinds = {kind for kind, run in found if run == "demo_PFN_hlt_kd_seed1_small"}
-    assert kinds == {"train", "test"} and ("teacher", "demo_ParT-small_l1_seed1_small") in found
-    assert ("cache", "demo_ParT-small_l1_seed1_small_hlt") in found
-    assert "training/demo_latency_ParT-small_l1_PFN_dense_hlt_small/latency.json" in report.inputs
+    assert kinds == {"train", "test"} and ("teacher", "demo_ParT-small_full_seed1_small") in found
+    assert ("cache", "demo_ParT-small_full_seed1_small_hlt") in found
+    assert "training/demo_latency_ParT-small_full_PFN_dense_hlt_small/latency.json" in report.inputs
     arguments = {step.run: " ".join(step.arguments) for step in found.values() if step.kind in TRAININGS}
     assert arguments["demo_PFN_hlt_kd_seed1_small"].endswith("--num-epochs 40 --samples-per-epoch 4000 --num-epochs 40")
-    assert arguments["demo_ParT-small_l1_seed1_small"].startswith(
+    assert arguments["demo_ParT-small_full_seed1_small"].startswith(
         "--samples-per-epoch 800 --samples-per-epoch-val 200"
     )
     student = found["train", "demo_PFN_hlt_kd_seed1_small"]
@@ -335,7 +335,7 @@ def test_the_demo_has_the_names_of_the_modes(tmp_path):
 def test_the_demo_with_a_given_teacher(tmp_path):
     found = shipped("demo", tmp_path, TEACHER="ParT", TEACHER_WEIGHTS="given.pt")
     assert "teacher" not in count(found) and count(found)["test"] == 5
-    test = found["test", "demo_ParT_l1_seed1"]
+    test = found["test", "demo_ParT_full_seed1"]
     assert test.settings["TEACHER_WEIGHTS"] == "given.pt" and test.outputs[0] in found["report", "demo_report"].inputs
 
 

@@ -2,7 +2,6 @@
 # Jets simulated here (./train_kd.sh demo), in the format of JetClass.
 data_config=data/JetClass/JetClass # + _$TIER.yaml
 default_teacher=ParT-small
-default_teacher_tier=l1 # as in studies/demo.yaml
 
 data_train=("$DATADIR/train/*.parquet")
 data_val=("$DATADIR/val/*.parquet")
