@@ -10,7 +10,7 @@ from helpers import ROOT
 ROOMS = (
     "__main__", "study", "bench", "deploy", "pretrain", "distill", "supervised", "cache", "teacher", "simulate",
     "datasets", "evaluate", "weaver_hooks", "digests", "configs", "classes", "init", "requirements", "resources",
-    "checkpoints", "jet_files", "machine", "timing", "arguments", "directories", "files", "errors",
+    "checkpoints", "jet_labels", "jet_files", "machine", "timing", "arguments", "directories", "files", "errors",
 )  # fmt: skip
 HOOKS = {"Sophon", "contrastive", "distill", "finetune", "supervised"}  # through which weaver trains the others
 
