@@ -18,6 +18,7 @@ from kd_trainer.jet_files import contents
 from kd_trainer.weaver_hooks.hook import loud
 
 READERS = ("_read_hdf5", "_read_parquet", "_read_root")  # of weaver; arguments: path, branches, ...
+AT_ONCE = "_read_hdf5"  # reads all, and what else is in such a file may have another length
 ROWS: dict[str, int] = {}  # jets of files, by the path; what is known of them in this process
 
 
@@ -65,10 +66,9 @@ def _counting(read: Callable[..., Any]) -> Callable[..., Any]:
     def counting(path: str, branches: list[str], load_range: tuple[float, float] | None = None, **kwargs: Any) -> Any:
         try:
             table = read(path, branches, load_range=load_range, **kwargs)
-            rows = _rows_of(path, kwargs.get("treename"))
+            expected = len(table) if read.__name__ == AT_ONCE else promised(_rows_of(path, **kwargs), load_range)
         except Exception as error:
             raise Unread(f"{path} cannot be read whole: {one_line(error)}") from None
-        expected = promised(rows, load_range)
         if len(table) != expected:
             raise Unread(f"{path} cannot be read whole: it gave {len(table)} of {expected} jets")
         return table
@@ -88,7 +88,7 @@ def _naming(read: Callable[..., Any]) -> Callable[..., Any]:
     return naming
 
 
-def _rows_of(path: str, treename: str | None) -> int:
+def _rows_of(path: str, treename: str | None = None, **_: Any) -> int:
     if path not in ROWS:
         ROWS[path] = contents(path, treename)[1]
     return ROWS[path]
