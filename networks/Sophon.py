@@ -10,7 +10,7 @@ from weaver.utils.import_tools import import_module
 from weaver.utils.nn.tools import train_classification
 
 from kd_trainer.supervised import evaluate_fn
-from kd_trainer.weaver_hooks import evaluates, loud
+from kd_trainer.weaver_hooks import evaluates, loud, reads_whole
 
 part = import_module(str(Path(__file__).with_name("ParT.py")), "_part")
 get_loss = part.get_loss
@@ -22,7 +22,7 @@ def get_model(data_config, **kwargs):
 
 @loud
 def get_train_fn(data_config, **kwargs):
-    return train_classification  # without this function, weaver would not look at the next
+    return reads_whole(train_classification)
 
 
 @loud

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import awkward as ak
 import numpy as np
+import pyarrow.parquet as pq
 
 from kd_trainer.__main__ import main
 
@@ -116,3 +117,18 @@ def random_jets(number=40, particles=100, seed=5):
     record["jet_label"] = np.arange(number) % 188
     record["label"] = np.arange(number) % 2
     return ak.Array(record)
+
+
+def damage_page(path, branch, group=0, value=False):
+    """Flip bits of a branch's data page in a row group of a parquet file: of its header, or of a value.
+
+    The metadata of the file stay. Values show it only if the page has a checksum.
+    """
+    chunks = pq.ParquetFile(path).metadata.row_group(group)
+    (chunk,) = (c for c in map(chunks.column, range(chunks.num_columns)) if c.path_in_schema.split(".")[0] == branch)
+    content = bytearray(Path(path).read_bytes())
+    start = chunk.data_page_offset + value * chunk.total_compressed_size // 2
+    for i in range(start, start + (2 if value else 12)):
+        content[i] ^= 0xFF
+    Path(path).write_bytes(content)
+    assert pq.read_metadata(path).num_rows

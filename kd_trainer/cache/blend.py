@@ -58,7 +58,7 @@ def main(args: argparse.Namespace) -> int:
     expected = {name: {**origin, "input": one["input"]} for name, one in files.items()}
     targets = targets_of(list(files), args.output)
     if args.check:
-        return check(targets, expected)
+        return check(targets, expected, read_all=args.all)
 
     rank, size = rank_and_size(args.rank, args.world_size)
     mine = share({name: one["input"]["size"] for name, one in files.items()}, rank, size)
@@ -81,7 +81,7 @@ def check_arguments(args: argparse.Namespace) -> None:
     ensemble = args.ensemble != ENSEMBLES[0]
     given = {"files": args.files, "--paired": args.paired, "--network, --weights or -o": args.teachers,
              "--ensemble": ensemble, "--top": args.top is not None, "--precision": args.precision,
-             "--device": args.device}  # fmt: skip
+             "--device": args.device, "--allow-nan": args.allow_nan}  # fmt: skip
     wrong = [name for name, value in given.items() if value]
     if wrong:
         raise InputError(f"--blend takes caches that have been made: leave out {', '.join(wrong)}")
@@ -210,7 +210,7 @@ def write(
 
 def _batches(path: Path) -> Iterator[pa.RecordBatch]:
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield from file.iter_batches(JETS)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path} cannot be read: {one_line(error)}") from None

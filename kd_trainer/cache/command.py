@@ -61,9 +61,14 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--world-size", type=int, help="number of processes that share the files")
     parser.add_argument("--overwrite", action="store_true", help="replace files that were made from something else")
     parser.add_argument("--check", action="store_true", help="compute nothing: print the files of the cache as "
-                        "arguments of weaver if all are there and match, else fail")  # fmt: skip
+                        "arguments of weaver if all are there and match, else fail (data are not read)")  # fmt: skip
+    parser.add_argument("--all", action="store_true", help="with --check: read every page, which has a checksum")
+    parser.add_argument("--allow-nan", action="store_true", help="compute soft targets of jets with NaN among the "
+                        "teacher's inputs as well, with 0 there (default: such a file is an error)")  # fmt: skip
     args = parser.parse_args(argv)
     check_complete(args.teachers or [])
+    if args.all and not args.check:
+        raise InputError("--all is for --check: give both, or neither")
     return args
 
 
@@ -86,7 +91,8 @@ def main(argv: Sequence[str]) -> int:
         origin["precision"] = args.precision or PRECISIONS[0]
     targets = targets_of(args.files, args.output)
     if args.check:
-        return check(targets, {path: {**origin, "input": fingerprint.of_input(path)} for path in targets})
+        expected = {path: {**origin, "input": fingerprint.of_input(path)} for path in targets}
+        return check(targets, expected, read_all=args.all)
 
     rank, size = rank_and_size(args.rank, args.world_size)
     mine = share({path: fingerprint.of_input(path)["size"] for path in targets}, rank, size)
@@ -133,10 +139,13 @@ def compute(
         return trouble
     teacher = load(args, config)
     print(f"teacher {teacher.description}")
-    production = Production(reader, teacher, layout, origin, torch.device(args.device or default_device()))
+    production = Production(reader, teacher, layout, origin, torch.device(args.device or default_device()),
+                            args.allow_nan)  # fmt: skip
     with tqdm(total=sum(rows.values()), unit="jet", smoothing=0.05) as bar:
-        jets, more = production.write_all({path: work[path] for path in rows}, rows, bar)
+        jets, nan, more = production.write_all({path: work[path] for path in rows}, rows, bar)
     print(f"{jets} of {sum(rows.values())} jets were selected and written")
+    if nan:
+        print(f"{nan} of them have NaN among the teacher's inputs: their soft targets are those of 0 in its place")
     return trouble + more
 
 

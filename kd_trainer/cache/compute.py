@@ -1,6 +1,7 @@
 """From input files to files of soft targets."""
 
 import dataclasses
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from kd_trainer.cache.columns import Layout
 from kd_trainer.cache.paths import Target, as_arguments
 from kd_trainer.cache.reader import Reader, ahead
 from kd_trainer.cache.writer import FULL, Writer, whole_file
-from kd_trainer.errors import InputError, StopError
+from kd_trainer.errors import InputError, StopError, one_line
 from kd_trainer.teacher.soft_targets import SoftTargets
 
 JETS = 4096  # that are read and sorted together
@@ -34,6 +35,8 @@ class Production:
     origin : dict
         The fingerprint, but for the input file.
     device : torch.device
+    allow_nan : bool
+        Whether jets with NaN among the teacher's inputs get soft targets.
     """
 
     reader: Reader
@@ -41,8 +44,11 @@ class Production:
     layout: Layout
     origin: dict[str, Any]
     device: torch.device
+    allow_nan: bool = False
 
-    def write(self, path: str, output: Path, rows: int, progress: Callable[[int], object] = lambda jets: None) -> int:
+    def write(
+        self, path: str, output: Path, rows: int, progress: Callable[[int], object] = lambda jets: None
+    ) -> tuple[int, int]:
         """Write the soft targets of one input file.
 
         Parameters
@@ -55,21 +61,22 @@ class Production:
 
         Returns
         -------
-        int
-            Number of jets written.
+        int, int
+            Number of jets written, and how many of them have NaN among the teacher's inputs.
 
         Raises
         ------
         InputError
-            If the file cannot be read, has no jets that pass the selection, or changes while it is read.
+            If the file cannot be read, has no jets that pass the selection, has jets with NaN that are not allowed, or
+            changes while it is read.
         """
         before = fingerprint.of_input(path)
-        read = selected = 0
+        read = selected = nan = 0
         with whole_file(output) as file:
             with Writer(file, {**self.origin, "input": before}) as writer:
                 for chunk in ahead(self.reader.read(path, JETS)):
-                    read += chunk.rows
-                    if chunk.table is not None:
+                    read, nan = read + chunk.rows, nan + chunk.nan
+                    if chunk.table is not None and (self.allow_nan or not nan):
                         table = chunk.table
                         logits = self.teacher(chunk.X, self.device).logits.cpu()
                         for name, column in self.layout.columns(logits).items():
@@ -79,14 +86,17 @@ class Production:
                     progress(chunk.rows)
             if fingerprint.of_input(path) != before:
                 raise InputError(f"{path} changed while it was read")
+            if nan and not self.allow_nan:
+                raise InputError(f"{path}: {nan} of {read} jets have NaN among the teacher's inputs, where weaver "
+                                 "would put 0: repair the file, or give --allow-nan")  # fmt: skip
             if not selected:
                 raise InputError(f"{path} has no jets that pass the selection ({read} read)")
             stored = pq.read_metadata(file.name).num_rows
             if read != rows or stored != selected:
                 raise InputError(f"{path}: {read} of {rows} jets were read, {stored} of {selected} selected written")
-        return selected
+        return selected, nan
 
-    def write_all(self, work: Mapping[str, Path], rows: Mapping[str, int], bar: tqdm) -> tuple[int, list[str]]:
+    def write_all(self, work: Mapping[str, Path], rows: Mapping[str, int], bar: tqdm) -> tuple[int, int, list[str]]:
         """Write many files; those that cannot be written because of their input do not stop the others.
 
         Parameters
@@ -97,20 +107,22 @@ class Production:
 
         Returns
         -------
-        int, list of str
-            Number of jets written, and what is wrong with the files left out.
+        int, int, list of str
+            Number of jets written, how many of them have NaN among the teacher's inputs, and what is wrong with the
+            files left out.
         """
-        jets, trouble = 0, []
+        jets, nan, trouble = 0, 0, []
         for path, output in work.items():
             try:
-                jets += self.write(path, output, rows[path], bar.update)
+                written = self.write(path, output, rows[path], bar.update)
+                jets, nan = jets + written[0], nan + written[1]
             except StopError:
                 raise
             except InputError as error:
                 trouble.append(str(error))
             except OSError as error:
                 raise not_written(output, error) from None
-        return jets, trouble
+        return jets, nan, trouble
 
 
 def not_written(output: Path, error: OSError) -> InputError:
@@ -140,10 +152,30 @@ def is_complete(output: Path, expected: dict[str, Any], *, overwrite: bool = Fal
     return True
 
 
-def check(targets: Mapping[str, Target], expected: Mapping[str, dict[str, Any]]) -> int:
-    """Print the files of a cache as arguments of weaver, if they all have the fingerprints that they should have."""
+def read_pages(path: Path) -> None:
+    """Read all of a file of soft targets; InputError if it is damaged."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            rows = sum(len(batch) for batch in file.iter_batches(JETS))
+            if rows == file.metadata.num_rows:
+                return
+            reason = f"{rows} of {file.metadata.num_rows} jets were read"
+    except (OSError, pa.ArrowException) as error:
+        reason = one_line(error)
+    raise InputError(f"{path} is damaged ({reason}): remove it and run cache again")
+
+
+def check(targets: Mapping[str, Target], expected: Mapping[str, dict[str, Any]], *, read_all: bool = False) -> int:
+    """Print the files of a cache as arguments of weaver, if they all have the fingerprints that they should have.
+
+    With `read_all` every page of them is read and compared with its checksum.
+    """
     for name, target in targets.items():
         if not is_complete(target.output, expected[name]):
             raise InputError(f"the cache is not complete: there is no {target.output}")
+        if read_all:
+            read_pages(target.output)
+    pages = "every page was read" if read_all else "their data were not read (--all reads them)"
+    print(f"the metadata of {len(targets)} files match; {pages}", file=sys.stderr)
     print("\n".join(as_arguments(targets)))
     return 0

@@ -1,11 +1,12 @@
 """Jets for a cache: read in chunks, and selected and preprocessed by weaver's own functions."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import awkward as ak
+import numpy as np
 import pyarrow as pa
 import torch
 from weaver.utils.data.preprocess import _apply_selection, _build_new_variables
@@ -28,11 +29,14 @@ class Chunk(NamedTuple):
         file, down to what may be null: awkward cannot sort a list that may be.
     X : dict of name -> (N, ...) tensor
         The teacher's inputs of these.
+    nan : int
+        How many of these have NaN among the variables of X, where weaver puts 0.
     """
 
     rows: int
     table: pa.Table | None
     X: dict[str, torch.Tensor]
+    nan: int = 0
 
 
 class Reader:
@@ -95,8 +99,21 @@ class Reader:
         table = _build_new_variables(table, self.config.train_var_funcs)
         if self.config.label_type == "simple":
             _check_labels(table)
+        nan = with_nan([table[name] for names in self.config.input_dicts.values() for name in names])
         inputs = _finalize_inputs(table, self.config)
-        return Chunk(rows, kept, {name: torch.from_numpy(inputs["_" + name]) for name in self.config.input_names})
+        X = {name: torch.from_numpy(inputs["_" + name]) for name in self.config.input_names}
+        return Chunk(rows, kept, X, nan)
+
+
+def with_nan(columns: Sequence[ak.Array]) -> int:
+    """Number of jets with NaN in a column, which may hold lists."""
+    found = np.zeros(len(columns[0]), dtype=bool)
+    for column in columns:
+        nan = np.isnan(column)
+        while nan.ndim > 1:
+            nan = ak.any(nan, axis=-1)
+        found |= ak.to_numpy(nan)
+    return int(found.sum())
 
 
 def ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:

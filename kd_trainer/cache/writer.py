@@ -99,7 +99,8 @@ class Writer:
         """Append a table."""
         if self.parquet is None:
             schema = table.schema.with_metadata(self.metadata)
-            self.parquet = pq.ParquetWriter(self.file, schema, compression="lz4", **encodings(schema))
+            self.parquet = pq.ParquetWriter(self.file, schema, compression="lz4", write_page_checksum=True,
+                                             **encodings(schema))  # fmt: skip
         self.parquet.write_table(table.cast(self.parquet.schema), row_group_size=ROW_GROUP)
 
     def __enter__(self) -> Self:

@@ -1,12 +1,13 @@
 """python -m kd_trainer check: look at the input files before a long training.
 
 Metadata of every file (does it open, has it the branches that the data configs read, how many jets), labels of the
-first rows of every file, NaN and infinity in the first rows of some.
+first rows of every file, NaN, infinity and lists that do not fit in the first rows of some; `--all` reads every value.
 """
 
 import argparse
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -15,16 +16,17 @@ import awkward as ak
 import numpy as np
 import tabulate
 import tqdm
-from weaver.utils.data.eval_utils import _get_data_var_names
-from weaver.utils.data.preprocess import _apply_selection, _build_new_variables
 from weaver.utils.dataset import DataConfig
 
 from kd_trainer.classes import names_of, shown
 from kd_trainer.configs import load
-from kd_trainer.errors import InputError
-from kd_trainer.jet_files import Found, first_rows, inspect_all, named_files, needed_branches
+from kd_trainer.errors import InputError, one_line
+from kd_trainer.jet_files import Found, chunks, first_rows, inspect_all, named_files, needed_branches
+from kd_trainer.jet_labels import classes_in, plan
 
 MANY_CLASSES = 12  # above it the table has one column for all classes
+CHUNK = 20_000  # rows in memory at once
+SAMPLED = 20  # files of which values are read
 
 
 def by_group(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
@@ -35,44 +37,56 @@ def by_group(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     return groups
 
 
-def label_plan(config: DataConfig) -> tuple[set[str], dict[str, str]]:
-    """What to read and to compute for the labels: (branches, {variable: expression})."""
-    wanted, needed, branches = [config.label_names[0]], set(), set(_get_data_var_names(config.selection or "True"))
-    wanted += sorted(branches)
-    branches = set()
-    while wanted:
-        name = wanted.pop()
-        if name in config.var_funcs and name not in needed:
-            needed.add(name)
-            wanted += _get_data_var_names(config.var_funcs[name])
-        elif name not in needed:
-            branches.add(name)
-    return branches, {k: v for k, v in config.var_funcs.items() if k in needed}
+def tables(path: str, branches: Collection[str], rows: int | None, treename: str | None) -> Iterator[ak.Array]:
+    """The first rows of a file as one table; for None all, in tables of `CHUNK` rows."""
+    if rows is None:
+        yield from chunks(path, branches, CHUNK, treename)
+    else:
+        yield first_rows(path, branches, rows, treename)
 
 
 def labels(path: str, config: DataConfig, rows: int | None = None) -> np.ndarray:
-    """Class indices of the selected jets among the first rows of a file; -1 for a jet in no class or in several."""
-    branches, functions = label_plan(config)
-    table = first_rows(path, branches, rows, config.treename)
-    table = _apply_selection(table, config.selection, funcs=config.var_funcs)
-    table = _build_new_variables(table, functions)
-    values = ak.to_numpy(table[config.label_names[0]]).astype(int)
-    if config.label_type == "simple":
-        flags = np.stack([ak.to_numpy(table[name]) for name in config.label_value], axis=1)
-        values = np.where(flags.sum(axis=1) == 1, values, -1)
-    return values
+    """Class indices of the selected jets among the first rows of a file (all for None), as in `classes_in`."""
+    found = [classes_in(table, config) for table in tables(path, plan(config)[0], rows, config.treename)]
+    return np.concatenate(found or [np.zeros(0, dtype=int)])
 
 
-def non_finite(path: str, branches: Iterable[str], rows: int | None, treename: str | None = None) -> list[str]:
-    """Names of the branches with NaN or infinity in the first rows of a file."""
-    table = first_rows(path, branches, rows, treename)
-    return [name for name in sorted(branches) if not np.isfinite(ak.to_numpy(ak.flatten(table[name], axis=None))).all()]
+def defects(path: str, branches: Collection[str], rows: int | None, treename: str | None = None) -> list[str]:
+    """What is wrong with the values of the branches in the first rows of a file (all for None)."""
+    not_finite: Counter[str] = Counter()
+    ragged: Counter[str] = Counter()
+    empty: Counter[str] = Counter()
+    for table in tables(path, branches, rows, treename):
+        lengths: dict[str, np.ndarray] = {}  # of the lists, by the prefix of their names
+        for name in sorted(branches):
+            finite = np.isfinite(table[name])
+            while finite.ndim > 1:
+                finite = ak.all(finite, axis=-1)
+            if table[name].ndim > 1:
+                length, prefix = ak.to_numpy(ak.num(table[name], axis=1)), name.partition("_")[0]
+                first = lengths.setdefault(prefix, length)
+                ragged[name] += int((length != first).sum())
+                empty[prefix] += int((length == 0).sum()) if first is length else 0
+            not_finite[name] += int((~ak.to_numpy(ak.fill_none(finite, False))).sum())
+    texts = [f"has NaN or infinity in {', '.join(names)} ({most} jets)" for names, most in _worst(not_finite)]
+    texts += [f"has other numbers of particles in {', '.join(names)} than in the branches before ({most} jets)"
+              for names, most in _worst(ragged)]  # fmt: skip
+    return texts + [f"has {most} jets without anything in {', '.join(names)}_*" for names, most in _worst(empty)]
+
+
+def _worst(counts: Counter[str]) -> list[tuple[list[str], int]]:
+    """Names with jets that are counted, and the largest of their counts; an empty list if there are none."""
+    names = [name for name, count in sorted(counts.items()) if count]
+    return [(names, max(counts.values()))] if names else []
 
 
 def check(
-    groups: Mapping[str, Sequence[str]], configs: Sequence[DataConfig], rows: int, allow_missing_classes: bool = False
+    groups: Mapping[str, Sequence[str]],
+    configs: Sequence[DataConfig],
+    rows: int | None,
+    allow_missing_classes: bool = False,
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Look at the files of all groups.
+    """Look at the files of all groups; `rows` of each, and the values of some; None reads all.
 
     Returns
     -------
@@ -90,19 +104,36 @@ def check(
 
     names = [shown(name) for name in names_of(configs[0].labels)]
     with ThreadPoolExecutor(4) as pool:
-        found = dict(zip(good, pool.map(lambda path: labels(path, configs[0], rows), good)))
-        some = good[:: max(1, len(good) // 20)]
-        scans = pool.map(lambda path: non_finite(path, trained_on, rows, treename), some)
-        for path, bad in zip(some, scans):
-            if bad:
-                troubles.append(f"{path} has NaN or infinity in {', '.join(bad)}")
+        read = list(pool.map(or_trouble(lambda path: labels(path, configs[0], rows)), good))
+        found = {path: values for path, values in zip(good, read) if not isinstance(values, str)}
+        troubles += [f"{path} {trouble}" for path, trouble in zip(good, read) if isinstance(trouble, str)]
+        some = list(found) if rows is None else sampled(list(found))
+        for path, texts in zip(some, pool.map(or_trouble(lambda x: defects(x, trained_on, rows, treename)), some)):
+            troubles += [f"{path} {text}" for text in ([texts] if isinstance(texts, str) else texts)]
     troubles += [f"{path} has jets in no class or in several" for path, values in found.items() if (values < 0).any()]
     if names and not allow_missing_classes:
-        missing = missing_classes(good, found, configs[0], len(names))
+        missing = missing_classes(list(found), found, configs[0], len(names))
         if missing:
             first = ", ".join(names[i] for i in missing[:10])
             troubles.append(f"no jets of {len(missing)} of the {len(names)} classes: {first}")
     return [summary(name, group, metadata, found, names) for name, group in groups.items()], troubles
+
+
+def sampled(paths: Sequence[str]) -> Sequence[str]:
+    """Some of many files."""
+    return paths[:: max(1, len(paths) // SAMPLED)]
+
+
+def or_trouble(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Let a function of a path return what is wrong with a file that cannot be read."""
+
+    def reading(path: str) -> Any:
+        try:
+            return read(path)
+        except Exception as error:
+            return f"cannot be read whole: {one_line(error)}"
+
+    return reading
 
 
 def missing_classes(
@@ -113,7 +144,10 @@ def missing_classes(
     for path in paths:
         if seen.issuperset(range(num_classes)):
             break
-        seen |= set(np.unique(labels(path, config)).tolist())
+        values = or_trouble(lambda path: labels(path, config))(path)
+        if isinstance(values, str):
+            raise InputError(f"{path} {values}")
+        seen |= set(np.unique(values).tolist())
     return [i for i in range(num_classes) if i not in seen]
 
 
@@ -139,19 +173,28 @@ def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="kd_trainer check",
         description="Look at input files before a long training: that each opens, has the branches that the data "
-        "configs read, and jets of every class; and NaN or infinity in a sample. Exit code 1 on trouble.",
+        "configs read, and jets of every class; that values are finite and lists of a jet equally long in a sample, or "
+        "in all. Exit code 1 on trouble.",
     )
     parser.add_argument("--data-config", required=True, action="append", metavar="CFG", help="can be repeated")
     parser.add_argument("--rows", type=int, default=1000, help="rows of each file to read labels from (default 1000)")
+    parser.add_argument("--all", action="store_true", help="read every value of every file: damaged pages, NaN, lists "
+                        "that do not fit (default: a sample)")  # fmt: skip
     parser.add_argument("--allow-missing-classes", action="store_true", help="a class without jets is no trouble")
     parser.add_argument("files", nargs="+", metavar="FILES", help="paths, patterns or name:pattern, as for weaver")
     args = parser.parse_args(argv)
     if args.rows < 1:
         raise InputError(f"--rows is {args.rows}: it must be at least 1")
     configs = [DataConfig(print_info=False, **load(path)) for path in args.data_config]
-    rows, troubles = check(by_group(named_files(args.files)), configs, args.rows, args.allow_missing_classes)
-    print(tabulate.tabulate(rows, headers="keys", floatfmt="g"))
-    print(f"(classes: among the first {args.rows} rows of each file)")
+    named = named_files(args.files)
+    table, troubles = check(by_group(named), configs, None if args.all else args.rows, args.allow_missing_classes)
+    print(tabulate.tabulate(table, headers="keys", floatfmt="g"))
+    if args.all:
+        print("(all values of all files were read)")
+    else:
+        number = len(sampled(sorted({path for _, path in named})))
+        print(f"(classes: among the first {args.rows} rows of each file; values: those of {number} files. "
+              "--all reads everything)")  # fmt: skip
     if troubles:
         more = f" (and {len(troubles) - 20} more)" if len(troubles) > 20 else ""
         raise InputError(f"{len(troubles)} troubles: " + "; ".join(troubles[:20]) + more)

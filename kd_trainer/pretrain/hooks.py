@@ -39,7 +39,7 @@ def get_loss(data_config: DataConfig, options: Options, encoder_options: dict[st
 @hook(Options)
 def get_train_fn(data_config: DataConfig, options: Options, encoder_options: dict[str, Any]) -> Callable[..., None]:
     """The training function."""
-    return trains(loop.train_fn(_views(data_config, options), options.encoder), loop.check)
+    return trains(loop.train_fn(_views(data_config, options), options.encoder), loop.check, labelled=False)
 
 
 @hook(Options)

@@ -1,6 +1,6 @@
 """What all hook files of weaver (`networks/distill.py`, ...) share: options, networks, inputs, trainings that go on."""
 
-from kd_trainer.weaver_hooks.going_on import evaluates, init_opt_of, training_of, trains
+from kd_trainer.weaver_hooks.going_on import evaluates, init_opt_of, reads_whole, training_of, trains
 from kd_trainer.weaver_hooks.hook import (
     HookOptions,
     as_list,
@@ -17,6 +17,6 @@ from kd_trainer.weaver_hooks.seeds import seed_network
 
 __all__ = [
     "CONTRAST", "HookOptions", "Loader", "as_list", "check_files", "check_numbers", "collate", "evaluates", "files_of",
-    "hook", "init_opt_of", "is_number", "load_network", "loaders_of", "loud", "output_layer", "seed_network",
-    "take_over", "training_of", "trains",
+    "hook", "init_opt_of", "is_number", "load_network", "loaders_of", "loud", "output_layer", "reads_whole",
+    "seed_network", "take_over", "training_of", "trains",
 ]  # fmt: skip

@@ -8,8 +8,11 @@ from typing import Any
 
 from torch import nn
 
+from kd_trainer.weaver_hooks import seeds
 from kd_trainer.weaver_hooks.hook import HookOptions, loud, options_in
 from kd_trainer.weaver_hooks.inputs import Loader, check_files, collate, loaders_of
+from kd_trainer.weaver_hooks.labels import check_classes
+from kd_trainer.weaver_hooks.reading import in_workers, read_whole
 from kd_trainer.weaver_hooks.training import Training
 from kd_trainer.weaver_hooks.whole import write_whole
 
@@ -53,20 +56,23 @@ def trains(
     train: Callable[..., None],
     check: Callable[[Loader, dict[str, Any]], None] = lambda train_loader, extra_args: None,
     feed: Callable[[Loader, argparse.Namespace], Loader] = lambda train_loader, args: train_loader,
+    *,
+    labelled: bool = True,
 ) -> Callable[..., None]:
     """Make the training function that weaver gets of one that trains an epoch.
 
     `check` looks at what the training needs, before anything of an earlier one is removed. `feed` makes of weaver's
-    loader, which has not begun, the one to train with; `loaders_of` says of which it is made.
+    loader, which has not begun, the one to train with; `loaders_of` says of which it is made. `labelled` says whether
+    it learns from labels, of which there then have to be all.
     """
     fed: list[Loader] = []
 
     @functools.wraps(train)
     def wrapped(*args: Any, extra_args: dict[str, Any], **kwargs: Any) -> None:
         *before, weavers, dev, epoch = args  # before: model, loss, optimiser, scheduler
-        training, validation = training_of(extra_args), extra_args["val_loader"]
+        training, validation, weaver_args = training_of(extra_args), extra_args["val_loader"], extra_args["args"]
         if first := not fed:
-            fed.append(feed(weavers, extra_args["args"]))
+            fed.append(feed(weavers, weaver_args))
         (loader,) = fed
         loaders = loaders_of(loader)
         if first:
@@ -74,11 +80,27 @@ def trains(
                 _look_at(part, "training")
             _look_at(validation, "validation")
             check(loader, extra_args)
+            if labelled and not weaver_args.regression_mode and seeds.rank() == 0:
+                given = options_in(weaver_args)
+                check_classes(loaders["train"], allowed=given.get("allow_missing_classes", False))
         if training:
             training.start_epoch(epoch, {**loaders, "val": validation}, kwargs.get("grad_scaler"))
         train(*before, loader, dev, epoch, extra_args=extra_args, **kwargs)
-        if training and "val" not in extra_args["args"].run_mode:
+        if training and "val" not in weaver_args.run_mode:
             training.end_epoch(epoch, None)
+
+    return loud(wrapped)
+
+
+def reads_whole(train: Callable[..., None]) -> Callable[..., None]:
+    """Make a training function that has nothing else of ours read whole files."""
+
+    @functools.wraps(train)
+    def wrapped(
+        model: nn.Module, loss: Any, opt: Any, scheduler: Any, loader: Loader, *args: Any, **kwargs: Any
+    ) -> None:
+        _look_at(loader, "training")
+        train(model, loss, opt, scheduler, loader, *args, **kwargs)
 
     return loud(wrapped)
 
@@ -105,7 +127,9 @@ def evaluates(evaluate: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _look_at(loader: Loader, use: str) -> None:
-    """Before the first batch, look into the files and let the loader put jets together as we do."""
+    """Before the first batch, look into the files and let the loader read them whole and put jets together as we do."""
     if loader.collate_fn is not collate:
-        check_files(loader, use)
-        loader.collate_fn = collate  # its workers take it over when they start
+        rows = check_files(loader, use)
+        read_whole(rows)
+        loader.worker_init_fn = in_workers(rows)
+        loader.collate_fn = collate  # its workers take both over when they start

@@ -28,12 +28,18 @@ def loud(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*args, **kwargs)
         except InputError as error:
-            _logger.error("%s", error)
-            raise SystemExit(f"weaver-kd: {error}") from None
+            text = _without_traceback(error)
+            _logger.error("%s", text)
+            raise SystemExit(f"weaver-kd: {text}") from None
         except AttributeError as error:
             raise RuntimeError(f"weaver-kd: {function.__name__} failed: {error}") from error
 
     return wrapped
+
+
+def _without_traceback(error: InputError) -> str:
+    """The line of an error; that of a loader's worker comes with the text of its traceback before it."""
+    return str(error).rpartition(f"{InputError.__module__}.{InputError.__qualname__}: ")[2].strip()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,6 +48,7 @@ class HookOptions:
 
     seed: int | None = None  # of initialisation, shuffling, dropout and augmentations; None draws one
     restart: str = "no"  # "no" goes on with a training, "yes" begins from scratch, "changed" if it was another one
+    allow_missing_classes: bool = False  # a class may have no jets in the training files
 
     PREFIXES: ClassVar[tuple[str, ...]] = ()  # names that begin so are the hook's, or an error
     PATTERNS: ClassVar[tuple[str, ...]] = ()  # names of options that hold patterns of data files
@@ -53,6 +60,8 @@ class HookOptions:
             raise InputError(f"seed is {self.seed!r}: it must be a whole number from 0 to 2^32 - 1")
         if self.restart not in RESTARTS:
             raise InputError(f"restart is {self.restart!r}: valid are {', '.join(RESTARTS)}")
+        if type(self.allow_missing_classes) is not bool:
+            raise InputError(f"allow_missing_classes is {self.allow_missing_classes!r}: it is True or False")
 
     @classmethod
     def split(cls, given: dict[str, Any]) -> tuple[Self, dict[str, Any]]:

@@ -23,14 +23,25 @@ def files_of(loader: Loader) -> list[str]:
     return [path for paths in loader.dataset._init_file_dict.values() for path in paths]
 
 
-def check_files(loader: Loader, use: str) -> None:
-    """Look into every input file of a loader: weaver would skip one that it cannot read; InputError names the first."""
+def check_files(loader: Loader, use: str) -> dict[str, int]:
+    """Look into every input file of a loader: weaver would skip one that it cannot read.
+
+    Returns
+    -------
+    dict of path -> number of jets
+
+    Raises
+    ------
+    InputError
+        Naming the first files that cannot be used.
+    """
     paths, config = files_of(loader), loader.dataset.config
     results = inspect_all(paths, needed_branches(config, training=use != "test"), config.treename)
     bad = [f"{path} {trouble}" for path, (_, trouble) in zip(paths, results) if trouble]
     if bad:
         more = f" (and {len(bad) - 3} more)" if len(bad) > 3 else ""
         raise InputError(f"{len(bad)} of {len(paths)} {use} files cannot be used: {'; '.join(bad[:3])}{more}")
+    return {path: rows for path, (rows, _) in zip(paths, results)}
 
 
 def collate(jets: Sequence[tuple[dict[str, Any], ...]]) -> list[dict[str, torch.Tensor]]:

@@ -26,6 +26,7 @@ LEFT_OUT = {
     "data_config", "data_config_val", "data_train", "data_val", "network_config", "network_option", "run_mode",
     "load_model_weights", "custom_functions",
 }  # fmt: skip
+NO_PART = ("restart", "allow_missing_classes")  # options that decide nothing of the checkpoint
 
 
 def recipe_of(args: argparse.Namespace, options: dict[str, Any], patterns: Collection[str] = ()) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def recipe_of(args: argparse.Namespace, options: dict[str, Any], patterns: Colle
     recipe = {name: value for name, value in vars(args).items() if name not in LEFT_OUT}
     recipe["run_mode"] = [step for step in args.run_mode if step in ("train", "val")]
     recipe["processes"] = seeds.world_size()
-    recipe |= {f"-o {name}": value for name, value in options.items() if name != "restart"}
+    recipe |= {f"-o {name}": value for name, value in options.items() if name not in NO_PART}
     weights = args.load_model_weights or ""
     if weights:
         recipe["load_model_weights"] = weights

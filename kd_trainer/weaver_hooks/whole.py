@@ -11,6 +11,7 @@ import torch
 from weaver.utils.data.config import DataConfig
 
 from kd_trainer.files import replacing
+from kd_trainer.weaver_hooks.reading import read_whole
 
 
 def write_whole() -> None:
@@ -24,7 +25,11 @@ def write_whole() -> None:
 
 
 def write_configs_whole() -> None:
-    """Let weaver write data configs, with the sampling weights that it has derived, under another name first."""
+    """Let weaver write data configs, with the sampling weights that it has derived, under another name first.
+
+    What it derives them from is read whole.
+    """
+    read_whole()
     dump = DataConfig.dump
 
     @functools.wraps(dump)

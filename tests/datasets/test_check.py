@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 import uproot
 import yaml
-from helpers import CLASSES, ROOT, kd_trainer
+from helpers import CLASSES, ROOT, damage_page, kd_trainer
 
 L1 = ROOT / "data" / "JetClass" / "JetClass_l1.yaml"
 FULL = ROOT / "data" / "JetClass" / "JetClass_full.yaml"
@@ -120,3 +120,42 @@ def test_custom_label_without_names(files, tmp_path):
     (tmp_path / "custom.yaml").write_text(yaml.safe_dump(config))
     result = kd_trainer("check", "--data-config", tmp_path / "custom.yaml", f"{files}/*.parquet")
     assert "3 of ?" in result.stdout
+
+
+class TestAll:
+    """What the sample does not see."""
+
+    def all(self, files):
+        return check("--all", "--allow-missing-classes", files / "Hbb_000.parquet")
+
+    @pytest.mark.parametrize(
+        "change, message",
+        [
+            (with_field("part_px", lambda x: x * ak.Array([1.0] * 1499 + [np.nan])), "NaN or infinity in part_px (1 "),
+            (with_field("part_px", lambda x: ak.concatenate([x[:-1], x[-1:, :-1]])),
+             "has other numbers of particles in part_px than in the branches before (1 jets)"),
+            (lambda table: with_particles(table, 1), "has 1 jets without anything in part_*"),
+        ],
+    )  # fmt: skip
+    def test_the_last_jet_of_a_file(self, files, change, message):
+        jets = ak.from_parquet(files / "Hbb_000.parquet")
+        ak.to_parquet(change(jets[np.arange(1500) % len(jets)]), files / "Hbb_000.parquet")
+        sample = check("--allow-missing-classes", files / "Hbb_000.parquet")
+        assert sample.returncode == 0 and "values: those of 1 files. --all reads everything)" in sample.stdout
+        result = self.all(files)
+        assert result.returncode == 1 and message in result.stderr
+
+    def test_a_damaged_page(self, files):
+        damage_page(files / "Hbb_000.parquet", "part_px")
+        result = self.all(files)
+        assert result.returncode == 1 and result.stderr.count("\n") == 1
+        assert f"1 troubles: {files}/Hbb_000.parquet cannot be read whole: " in result.stderr
+
+
+def with_particles(table, without):
+    """The jets, the last ones without particles."""
+    keep = ak.Array(np.arange(len(table)) < len(table) - without)
+    for name in table.fields:
+        if name.startswith("part_"):
+            table[name] = table[name][keep & (table[name] == table[name])]
+    return table
