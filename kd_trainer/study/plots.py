@@ -169,18 +169,18 @@ def _most_labels(panels: Any) -> Any:
 
 
 def draw_all(results: dict, folder: Path, stem: str) -> list[Path]:
-    """Draw what the results allow: paths of the files `<stem>_<axis>.png` and `.pdf`."""
+    """Draw what the results allow: paths of `<stem>_<axis>.png` and `.pdf`.
+
+    With jets without labels that is the figure against their number alone.
+    """
     plt, style = load_style()
     written = []
     with plt.style.context(style):
-        for axis in ("unlabelled", *AXES):
-            if axis == "unlabelled":
-                figure = draw_unlabelled(plt, results)
-            else:
-                lines = series(results, axis)
-                figure = draw(plt, results, axis, lines) if lines else None
-            if figure is None:
-                continue
+        drawn = {"unlabelled": draw_unlabelled(plt, results)}
+        if drawn["unlabelled"] is None:
+            found = {axis: series(results, axis) for axis in AXES}
+            drawn = {axis: draw(plt, results, axis, lines) for axis, lines in found.items() if lines}
+        for axis, figure in drawn.items():
             figure.draw_without_rendering()
             figure.set_layout_engine("none")  # the layout found stays, to be computed once for both kinds
             for kind in ("png", "pdf"):
