@@ -157,8 +157,7 @@ def test_trust(own, tmp_path, monkeypatch):
     ak.to_parquet(random_jets(20), tmp_path / "jets.parquet")
     args = ["check", "--data-config", path, tmp_path / "jets.parquet"]
     monkeypatch.delenv(TRUST, raising=False)
-    with pytest.raises(Exception, match="NoneType|boolean|None"):  # mkdir gives None, which is no selection
-        kd_trainer(*args, "--trust", check=False)
+    kd_trainer(*args, "--trust", check=False)  # mkdir gives None, which is no selection
     assert own.marker.exists()
     assert "`__import__` is not let through" in kd_trainer(*args, check=False).stderr
     monkeypatch.setenv(TRUST, "1")

@@ -249,7 +249,8 @@ def test_dry_run(clone, dataset, pretrain_dataset, tier, model):
         if mode == "scan":
             assert last[0] == "train_scripts/guard.py" and f"MODEL={model}" in last and "SEED=1 2 3" in last
             continue
-        assert [command[0] for command in words[-2:]] == ["python", "weaver"] and last[-2:] == ["--num-epochs", "3"]
+        assert [command[0] for command in words[-3:]] == ["python", "mkdir", "weaver"]
+        assert last[-2:] == ["--num-epochs", "3"]
         run_name = last[last.index("--model-prefix") + 1].split("/")[1]
         start = f"_from_{pretrain_dataset}_1" if mode in ("linear", "finetune") else ""
         name = f"{dataset}_{model}_{tier}_{mode}{start}_0.1_seed1"

@@ -20,7 +20,7 @@ def test_help():
     "args, message",
     [
         (("train", "top"), "unknown mode 'train'"),
-        (("run",), "name a study: demo jetclass public top, or a file"),
+        (("run",), "name a study: demo jetclass public top unlabelled, or a file"),
         (
             ("run", "tops"),
             "there is no study train_scripts/studies/tops.yaml: name a file, or demo jetclass public top",
