@@ -231,6 +231,7 @@ def test_commands_with_a_blend():
     assert value(weaver, "--data-config") == f"{ROOT}/cache/C/cached.yaml"
     assert value(weaver, "--data-config-val") == f"{TRAINED}/student.yaml"
     assert value(weaver, "--data-train") == f"{ROOT}/cache/C/jets/train_file.parquet"
+    assert network_options(weaver)["kd_temperature"] == "1.0"  # at which it is the sum of the losses
 
 
 def test_commands_with_a_blend_and_unlabelled_files():

@@ -30,6 +30,7 @@ if [[ $LABELS == no ]]; then # the best epoch is then the one that agrees best w
 fi
 words_of "$UNLABELLED" && data_unlabelled=("${words[@]}")
 if [[ $UNLABELLED ]]; then kd_alpha=1.0 kd_temperature=1.0; fi # what docs/results.md finds best
+if [[ $BLEND ]]; then kd_temperature=1.0; fi                   # at which a blend is the weighted sum of the losses
 CACHE=${CACHE%/} blend=() blend_unlabelled=()
 for member in $BLEND; do # FOLDER=WEIGHT
     folder=${member%=*}

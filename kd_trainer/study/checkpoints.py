@@ -7,7 +7,7 @@ from weaver.utils.dataset import DataConfig, _load_next
 
 from kd_trainer.cache import fingerprint
 from kd_trainer.cache.columns import Layout
-from kd_trainer.cache.command import CONFIG
+from kd_trainer.cache.origin import CONFIG
 from kd_trainer.cache.paths import targets_of
 from kd_trainer.classes import names_of
 from kd_trainer.evaluate.predictions import Prediction

@@ -1,5 +1,6 @@
 """The figure of rejection against jets without labels, from made-up results."""
 
+import matplotlib.pyplot as plt
 import pytest
 
 from kd_trainer.study import plots
@@ -41,7 +42,6 @@ def test_lines_against_jets_without_labels(results):
 
 
 def test_the_figure_has_twin_ceiling_and_teacher(results, tmp_path):
-    plt = pytest.importorskip("matplotlib.pyplot")
     figure = plots.draw_unlabelled(plt, results)
     (panel,) = figure.axes
     assert panel.get_legend_handles_labels()[1] == ["labels alone", "large model on labels", "taught by large"]
