@@ -214,6 +214,12 @@ def _standardisation(options: Options, whose: str) -> dict[str, Any]:
     return config.preprocess_params
 
 
+def complete(options: Options) -> Options:
+    """Options of a student's config with what it may leave out, as `pair` has them."""
+    preprocess = {"method": "manual", "params": _standardisation(options, "student")}
+    return {**options, "new_variables": options.get("new_variables") or {}, "preprocess": preprocess}
+
+
 def cached(paired: Options, groups: Mapping[str, Any]) -> Options:
     """Options of the config that feeds a student and its loss from files that hold the soft targets.
 

@@ -31,11 +31,8 @@ fi
 words_of "$UNLABELLED" && data_unlabelled=("${words[@]}")
 if [[ $UNLABELLED ]]; then kd_alpha=1.0 kd_temperature=1.0; fi # what docs/results.md finds best
 if [[ $BLEND ]]; then kd_temperature=1.0; fi                   # at which a blend is the weighted sum of the losses
-CACHE=${CACHE%/} blend=() blend_unlabelled=()
-for member in $BLEND; do # FOLDER=WEIGHT
-    folder=${member%=*}
-    blend+=("$member") blend_unlabelled+=("${folder%/}_unlabelled=${member##*=}")
-done
+CACHE=${CACHE%/}
+words_of "${BLEND//\/=/=}" && blend=("${words[@]}") # FOLDER=WEIGHT
 if [[ $BLEND && $mode =~ ^(cache|train|quantise)$ ]]; then
     [[ $CACHE && $CACHE != none ]] || fail "BLEND needs a CACHE of its own: name its folder"
     for name in TEACHER_WEIGHTS CLASSES; do
@@ -57,6 +54,19 @@ if [[ ! $TEACHER_WEIGHTS ]]; then for seed in $TEACHER_SEED; do teachers+=("$(be
 
 prepare
 teacher_model=("$(quoted "$teacher_network")" "${teacher_options[@]}") student_model=("$(quoted "$network")" "${options[@]}")
+paired=paired.yaml cached='' without_labels=()
+taught=(-o teacher "$(quoted "$teacher_network")" -o teacher_options "$(as_dict "${teacher_options[@]}")"
+    -o teacher_weights "$(quoted "${teachers[@]}")" -o kd_ensemble "'$KD_ENSEMBLE'")
+if [[ $BLEND ]]; then paired=student.yaml taught=(); fi
+if [[ $BLEND || -f $CACHE/cached.yaml ]]; then cached=yes taught+=(-o kd_cache "$(quoted "$CACHE")"); fi
+if [[ $UNLABELLED ]]; then
+    without_labels=(-o kd_unlabelled "$(quoted "${data_unlabelled[@]}")" -o kd_unlabelled_fraction "$UNLABELLED_FRACTION")
+    if [[ $cached ]]; then
+        without_labels+=(-o kd_unlabelled_cache "$(quoted "${CACHE}_unlabelled")")
+    else
+        without_labels+=(-o kd_unlabelled_config "$(quoted "training/$student_run/unlabelled/paired.yaml")")
+    fi
+fi
 from_pretrained=(${PRETRAINED:+-o pretrained "$(quoted "$PRETRAINED")"})
 weaver_teacher=("${weaver[@]}" "${sample[@]}" "${teacher_training[@]}" "${teacher_cuda[@]}" "${seeded[@]}" "$TEACHER_SEED")
 weaver_student=("${weaver[@]}" "${sample[@]}" "${training[@]}" "${cuda[@]}" "${seeded[@]}" "$SEED")
@@ -107,60 +117,14 @@ pair_with_teacher() { # pair_with_teacher [arguments...]
         ${CLASSES:+--classes "$CLASSES"} "$@"
 }
 
-soft_targets() { # soft_targets FOLDER [arguments...]: make those of the teachers with its paired configs, or look at them
+soft_targets() { # soft_targets [arguments...]: those of the teachers in CACHE, with its paired configs
+    local cache=("${kd[@]}" cache --ensemble "$KD_ENSEMBLE") with=() with_unlabelled=()
     if [[ $BLEND ]]; then
-        run "${kd[@]}" cache --blend "${blend[@]}" --output "$CACHE" "${@:2}" || return
-        [[ ! $UNLABELLED ]] || run "${kd[@]}" cache --blend "${blend_unlabelled[@]}" --output "${CACHE}_unlabelled" "${@:2}"
-        return
+        with=(--blend "${blend[@]}") with_unlabelled=(--blend "${blend[@]//=/_unlabelled=}")
+    else
+        for weights in "${teachers[@]}"; do cache+=(--network "$teacher_network" --weights "$weights" "${teacher_options[@]}"); done
+        with=(--paired "$CACHE/paired.yaml" "${data_train[@]}") with_unlabelled=(--paired "$CACHE/unlabelled/paired.yaml" "${data_unlabelled[@]}")
     fi
-    local members=()
-    for weights in "${teachers[@]}"; do members+=(--network "$teacher_network" --weights "$weights" "${teacher_options[@]}"); done
-    local cache=("${kd[@]}" cache "${members[@]}" --ensemble "$KD_ENSEMBLE" "${@:2}")
-    run "${cache[@]}" --paired "$1/paired.yaml" --output "$CACHE" "${data_train[@]}" || return
-    [[ ! $UNLABELLED ]] || run "${cache[@]}" --paired "$1/unlabelled/paired.yaml" --output "${CACHE}_unlabelled" "${data_unlabelled[@]}"
-}
-
-in_cache() { # in_cache CACHE PATTERN...: those of the files there which kd_trainer cache makes of these files
-    local pattern name folder group
-    for pattern in "${@:2}"; do
-        name=${pattern##*/} folder=${pattern%/*} group=''
-        if [[ $pattern == *:* ]]; then group=${pattern%%:*}: folder=${pattern%%:*}; fi
-        echo "$group$1/${folder##*/}/${name%.*}.parquet"
-    done
-}
-
-need_in_blend() { # need_in_blend CACHE PATTERN...: all of these files; those of its members may be fewer
-    local pattern group path files=() IFS=''
-    for pattern in "${@:2}"; do
-        group=''
-        if [[ $pattern == *:* ]]; then group=${pattern%%:*}:; fi
-        for path in ${pattern#"$group"}; do files+=("$group$path"); done
-    done
-    while read -r path; do
-        [[ $dry_run || -f ${path#*:} ]] || fail "the blend has no ${path#*:}: run ./train_kd.sh cache for each member with all of these files, then for the blend"
-    done < <(in_cache "$1" "${files[@]}")
-}
-
-soft_target_data() { # sets `config` and adds to `taught`: the soft targets of CACHE, if they are there, else the teacher
-    local labelled=training/$name/paired.yaml without=training/$name/unlabelled/paired.yaml live=', or CACHE=none'
-    local files=("${data_unlabelled[@]}")
-    config=$labelled
-    if [[ $BLEND ]]; then taught=() live='' labelled=$CACHE/blend.yaml without=${CACHE}_unlabelled/blend.yaml; fi
-    if [[ $BLEND || -f $CACHE/cached.yaml ]]; then
-        soft_targets "training/$name" --check ||
-            fail "the soft targets in $CACHE are not those of this teacher and these files: ./train_kd.sh cache$live"
-        if [[ $BLEND ]]; then
-            need_in_blend "$CACHE" "${data_train[@]}"
-            need_in_blend "${CACHE}_unlabelled" "${data_unlabelled[@]}"
-        fi
-        mapfile -t files < <(in_cache "$CACHE" "${data_train[@]}")
-        config=$CACHE/cached.yaml taught+=(-o kd_cache "$(quoted "$labelled")" --data-train "${files[@]}")
-        if [[ $UNLABELLED ]]; then
-            mapfile -t files < <(in_cache "${CACHE}_unlabelled" "${data_unlabelled[@]}")
-            taught+=(-o kd_unlabelled_cache "$(quoted "$without")")
-            without=${CACHE}_unlabelled/cached.yaml
-        fi
-    fi
-    [[ ! $UNLABELLED ]] || taught+=(-o kd_unlabelled "$(quoted "${files[@]}")" -o kd_unlabelled_config "$(quoted "$without")"
-        -o kd_unlabelled_fraction "$UNLABELLED_FRACTION")
+    run "${cache[@]}" "$@" --output "$CACHE" "${with[@]}"
+    if [[ $UNLABELLED ]]; then run "${cache[@]}" "$@" --output "${CACHE}_unlabelled" "${with_unlabelled[@]}"; fi
 }

@@ -122,17 +122,15 @@ case $mode in
     cache)
         [[ $CACHE != none ]] || fail "CACHE is none: name a folder for the soft targets, or leave it to the default"
         paired_data "$CACHE"
-        soft_targets "$CACHE" "$@"
+        soft_targets "$@"
         ;;
     train)
         called "$student_run"
-        taught=(-o teacher "$(quoted "$teacher_network")" -o teacher_options "$(as_dict "${teacher_options[@]}")"
-            -o teacher_weights "$(quoted "${teachers[@]}")" -o kd_ensemble "'$KD_ENSEMBLE'")
         paired_data "training/$name"
-        soft_target_data
-        train "${weaver_student[@]}" "${outputs[@]}" --data-config "$config" --data-config-val "training/$name/$validation" \
+        train "${weaver_student[@]}" "${outputs[@]}" --data-config "training/$name/$paired" --data-config-val "training/$name/$validation" \
             --data-config-test "$student_config" --network-config networks/distill.py -o student "${student_model[@]}" \
-            "${from_pretrained[@]}" -o kd_alpha "${KD_ALPHA:-$kd_alpha}" -o kd_temperature "${KD_TEMPERATURE:-$kd_temperature}" "${taught[@]}" "$@"
+            "${from_pretrained[@]}" -o kd_alpha "${KD_ALPHA:-$kd_alpha}" -o kd_temperature "${KD_TEMPERATURE:-$kd_temperature}" \
+            "${taught[@]}" "${without_labels[@]}" "$@"
         ;;
     baseline)
         called "$(student_name "$STUDENT" baseline "$SEED")"

@@ -111,10 +111,10 @@ def teacher_of(setting: Setting, path: str, jets: int) -> Callable[[], None]:
 
 
 def cached_files(setting: Setting, folder: Path, files: Sequence[str]) -> tuple[Any, ...]:
-    """Make a new cache of files; returns its config and its files."""
+    """Make a new cache of files; returns its folder and its files."""
     cache = folder / "cache"
     shutil.rmtree(cache, ignore_errors=True)
-    return cache / "cached.yaml", *setting.make_cache(cache, *files)
+    return cache, *setting.make_cache(cache, *files)
 
 
 def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:

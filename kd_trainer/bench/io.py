@@ -37,7 +37,7 @@ def sides_of(setting: Setting, events: ak.Array, how: list[Any]) -> tuple[dict[s
     files["cache"] = setting.make_cache(setting.folder / "cache", *files["parquet"])
     sides = {f"student, {kind}": [*setting.plain(*files[kind]), *how] for kind in ("parquet", "root")}
     sides |= {f"student and teacher, {kind}": [*setting.live(*files[kind]), *how] for kind in ("parquet", "root")}
-    sides["student, cache"] = [*setting.cached(setting.folder / "cache" / "cached.yaml", *files["cache"]), *how]
+    sides["student, cache"] = [*setting.cached(setting.folder / "cache", *files["cache"]), *how]
     return sides, files
 
 

@@ -77,9 +77,9 @@ class Setting(NamedTuple):
         """Arguments of weaver for a training on labels, without anything of this package."""
         return [*self._of_student(), "-c", self.config("student"), "-n", self.network, "--data-train", *files]
 
-    def cached(self, config: Path, *files: Any) -> list[Any]:
-        """Arguments of weaver for a training with soft targets from a cache, with its `cached.yaml`."""
-        return [*self._distilled(), "-c", config, "-o", "kd_cache", repr(str(self.config("paired"))),
+    def cached(self, folder: Path, *files: Any) -> list[Any]:
+        """Arguments of weaver for a training with soft targets from a cache, with its `cached.yaml` and files."""
+        return [*self._distilled(), "-c", folder / "cached.yaml", "-o", "kd_cache", repr(str(folder)),
                 "--data-train", *files]  # fmt: skip
 
     def live(self, *files: Any, memory: int = 0) -> list[Any]:

@@ -55,7 +55,7 @@ def measure(setting: Setting, events: ak.Array, args: argparse.Namespace) -> dic
     jets = sample.write(setting.folder / "jets.parquet", events)
     few = sample.write(setting.folder / "few.parquet", events[: args.live_steps * args.batch_size])
     cache = setting.folder / "cache"
-    cached = setting.cached(cache / "cached.yaml", *setting.make_cache(cache, jets))
+    cached = setting.cached(cache, *setting.make_cache(cache, jets))
     seconds, ratios = {}, {}
     for name, in_memory in {"in memory": True, "streamed": False}.items():
         how = loading(args.batch_size, steps=args.steps, in_memory=in_memory)

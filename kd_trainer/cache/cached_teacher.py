@@ -11,8 +11,8 @@ from weaver.utils.logger import _logger
 from kd_trainer import configs
 from kd_trainer.cache import fingerprint
 from kd_trainer.cache.columns import LOGITS, TOP_LOGITS, Layout
-from kd_trainer.cache.origin import Blend, Source
-from kd_trainer.classes import names_of
+from kd_trainer.cache.origin import CONFIG, Blend, Source, read_origin
+from kd_trainer.classes import names_of, of_student
 from kd_trainer.configs import PREFIX
 from kd_trainer.errors import InputError
 from kd_trainer.teacher.precision import PRECISIONS
@@ -31,39 +31,50 @@ class CachedTeacher:
 
     Parameters
     ----------
-    data_config : DataConfig
-        The one in training: `cached.yaml`.
-    origin : Source or Blend
-        What the cache must have been made from.
+    folder : Path
+        Of the cache.
+    origin : Source, Blend or None
+        What the cache must have been made from; None takes what it says of itself.
 
     Raises
     ------
     InputError
-        If the data config does not read a cache, or another one than that of the origin, or if the teachers of a blend
-        are not what they were.
+        If the folder holds no cache, or if the teachers or the paired config are not what they were.
     """
 
-    def __init__(self, data_config: DataConfig, origin: Source | Blend) -> None:
-        if not reads_cache(data_config):
-            raise InputError(
-                f"-o kd_cache {origin.name} is given, but the data config reads no cached soft targets: use cached.yaml"
-            )
-        groups = {name: spec for name, spec in data_config.inputs.items() if name.startswith(PREFIX)}
-        expected = DataConfig(print_info=False, **configs.cached(origin.options(), groups))
-        for key in COMPARED:
-            if fingerprint.canonical(expected.options[key]) != fingerprint.canonical(data_config.options[key]):
-                raise InputError(
-                    f"`{key}` of the data config is not that of {origin.name}: "
-                    "run cache again (complete files are kept)"
-                )
+    def __init__(self, folder: Path, origin: Source | Blend | None = None) -> None:
+        origin = origin or read_origin(folder)
+        self.config = DataConfig(print_info=False, **configs.load(folder / CONFIG))
+        self.groups = {name: spec for name, spec in self.config.inputs.items() if name.startswith(PREFIX)}
+        self.folder = folder
+        self.check(origin.options(), origin.name)
         self.made_of = origin.made_of()
         self.description = origin.description
-        self.groups = groups
-        self.classes = len(names_of(data_config.labels))
+        self.classes = len(names_of(self.config.labels))
         self.layout: Layout | None = None
 
-    def verify(self, paths: Sequence[str]) -> None:
+    def check(self, options: configs.Options, path: str) -> None:
+        """Raise InputError unless a data config, with inputs of a teacher or not, reads the jets as the cache does."""
+        expected = DataConfig(print_info=False, **configs.cached(configs.complete(options), self.groups))
+        ours, theirs = self.config.options, expected.options
+        if not any(name.startswith(PREFIX) for name in options["inputs"]):
+            ours = {**ours, "labels": of_student(ours["labels"])}
+        for key in COMPARED:
+            if fingerprint.canonical(theirs[key]) != fingerprint.canonical(ours[key]):
+                raise InputError(
+                    f"`{key}` of {path} is not that of {self.folder / CONFIG}: run cache again with data configs as "
+                    "they are now (complete files are kept)"
+                )
+
+    def verify(self, paths: Sequence[str], inputs: Sequence[str] = ()) -> None:
         """Look at the fingerprint of each file, and that its input file is what it was.
+
+        Parameters
+        ----------
+        paths : list of str
+            Files of the cache.
+        inputs : list of str
+            Their input files; if there are none, those of the fingerprints, which may be gone.
 
         Raises
         ------
@@ -87,17 +98,18 @@ class CachedTeacher:
         self.layout = columns = Layout(**layout)
         if columns.groups() != self.groups:
             raise InputError("the data config reads other columns than the cache has: use its own cached.yaml")
-        gone = fingerprint.check_inputs(stored.values())
+        moved = [{**one, "input": {**one["input"], "path": str(Path(path).absolute())}}
+                 for one, path in zip(stored.values(), inputs)]  # fmt: skip
+        gone = fingerprint.check_inputs(moved or list(stored.values()))
         if gone:
             _logger.info("%d of %d input files of the cache are not here, so they cannot be compared with it",
                          gone, len(stored))  # fmt: skip
         computed = [entry for one in stored.values() for entry in (one, *one.get("members", {}).values())]
         precisions = {entry.get("precision", PRECISIONS[0]) for entry in computed}
         approximate = [f"computed in {name}" for name in sorted(precisions - {PRECISIONS[0]})]
-        folders = sorted({str(Path(path).parent.parent) for path in paths})
         loose = {text for one in stored.values() for text in fingerprint.differences(one, expected).values()}
         self.description += (
-            f"; soft targets from the cache {', '.join(folders)} ({len(paths)} files, "
+            f"; soft targets from the cache {self.folder} ({len(paths)} files, "
             f"{f'the {columns.top} largest' if columns.top else 'all'} of {self.classes} logits, "
             f"{columns.dtype}{', '.join(['', *approximate])})"
         )

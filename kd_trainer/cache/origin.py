@@ -125,9 +125,14 @@ class Blend:
         return " + ".join(f"{one.weight:g} x ({one.source.description})" for one in self.members)
 
 
-def is_blend(path: str | None) -> bool:
-    """Whether the option `kd_cache` names a blend, and not the paired config of a cache."""
-    return isinstance(path, str) and Path(path).name == BLEND
+def is_blend(folder: str | Path | None) -> bool:
+    """Whether a folder holds a blend of caches."""
+    return folder is not None and Path(folder, BLEND).is_file()
+
+
+def read_origin(folder: Path) -> Source | Blend:
+    """What a cache or a blend was made from; InputError if the folder holds neither."""
+    return read_blend(str(folder / BLEND)) if is_blend(folder) else read_source(folder)
 
 
 def student_side(source: Source) -> Options:

@@ -37,12 +37,17 @@ def targets_of(arguments: Iterable[str], folder: Path) -> dict[str, Target]:
     found: dict[str, Target] = {}
     taken: dict[Path, str] = {}
     for group, path in named_files(arguments):
-        output = folder / (group or Path(path).absolute().parent.name) / f"{Path(path).stem}.parquet"
+        output = output_of(path, group, folder)
         other = taken.setdefault(output, path)
         if other != path:
             raise InputError(f"{other} and {path} would both become {output}: put them into groups of other names")
         found[path] = Target(group, output)
     return found
+
+
+def output_of(path: str, group: str, folder: Path) -> Path:
+    """The file of a cache that is made of an input file."""
+    return folder / (group or Path(path).absolute().parent.name) / f"{Path(path).stem}.parquet"
 
 
 def as_arguments(targets: Mapping[str, Target]) -> list[str]:

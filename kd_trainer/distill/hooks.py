@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -12,21 +13,21 @@ from weaver.utils.dataset import DataConfig
 from weaver.utils.logger import _logger
 
 from kd_trainer.cache.cached_teacher import CachedTeacher, reads_cache
-from kd_trainer.cache.origin import Blend, Source, read_blend
+from kd_trainer.cache.origin import CONFIG, read_source
 from kd_trainer.classes import is_unlabelled, names_of
-from kd_trainer.configs import has_teacher, load, student_view, teacher_view
+from kd_trainer.configs import has_teacher, student_view, teacher_view
 from kd_trainer.digests import canonical
 from kd_trainer.distill import loop
 from kd_trainer.distill.embedding import attach
-from kd_trainer.distill.loop import Verify
+from kd_trainer.distill.loaders import cached, from_cache, groups_of
 from kd_trainer.distill.loss import DistillationLoss
 from kd_trainer.distill.losses import check_classes
-from kd_trainer.distill.mixture import UNLABELLED, Mixture, mixed
+from kd_trainer.distill.mixture import Mixture, mixed
 from kd_trainer.distill.options import EMBEDDING_WITH_CACHE, Options
 from kd_trainer.distill.relations import RELATIONAL
 from kd_trainer.distill.schedule import Schedule
 from kd_trainer.errors import InputError
-from kd_trainer.teacher.ensemble import load_ensemble
+from kd_trainer.teacher.ensemble import Ensemble, load_ensemble
 from kd_trainer.teacher.frozen import build_teacher
 from kd_trainer.teacher.memory import RememberingTeacher
 from kd_trainer.teacher.soft_targets import SoftTargetSource
@@ -95,11 +96,9 @@ def get_train_fn(
         _check_training(data_config, options)
     except InputError as error:
         return loud(_refuse_to_train(error))  # a prediction needs neither teacher nor labels
-    teacher, verify = _soft_targets(data_config, options) if options.taught else (None, None)
-    looks = {"train": verify, UNLABELLED: _verify_unlabelled(options)}
-    check = functools.partial(_check_setup, options, {name: look for name, look in looks.items() if look})
+    teacher = _soft_targets(data_config, options) if options.taught else None
     train = loop.train_fn(teacher, options.student, options.kd_ema)
-    return trains(train, check, functools.partial(_with_unlabelled, options))
+    return trains(train, functools.partial(_check_setup, options), functools.partial(_feed, options, teacher))
 
 
 @hook(Options)
@@ -109,11 +108,9 @@ def get_evaluate_fn(data_config: DataConfig, options: Options, student_options: 
     def teacher_for(loader: Loader) -> SoftTargetSource:
         config = loader.dataset.config
         if not reads_cache(config):
-            teacher, _ = _soft_targets(config, options.asked_live())
-            return teacher
-        teacher, verify = _soft_targets(config, options)
-        if verify:
-            verify(files_of(loader))
+            return _live(config, options)
+        teacher = _cached(options)
+        teacher.verify(files_of(loader))
         return teacher
 
     return evaluates(loop.evaluate_fn(names_of(data_config.labels) or data_config.label_value, teacher_for))
@@ -125,14 +122,12 @@ init_opt = init_opt_of(Options)
 def _check_training(data_config: DataConfig, options: Options) -> None:
     if is_unlabelled(data_config.labels) and min(Schedule("kd_alpha", options.kd_alpha).values()) < 1:
         raise InputError("the data config has no labels, so that all is learnt from a teacher: give -o kd_alpha 1.0")
-    if options.taught:
+    if options.taught and not options.kd_cache:
         teacher_view(data_config)
 
 
-def _check_setup(
-    options: Options, verify: dict[str, Verify], train_loader: Loader | Mixture, extra_args: dict[str, Any]
-) -> None:
-    loop.check_setup(verify, train_loader, extra_args)
+def _check_setup(options: Options, train_loader: Loader | Mixture, extra_args: dict[str, Any]) -> None:
+    loop.check_setup(extra_args)
     config = extra_args["val_loader"].dataset.config
     if options.blended and is_unlabelled(config.labels) and not reads_cache(config):
         raise InputError(
@@ -141,39 +136,49 @@ def _check_setup(
         )
 
 
-def _soft_targets(data_config: DataConfig, options: Options) -> tuple[SoftTargetSource, Verify | None]:
-    """What gives the soft targets, and a function that looks at the training files for it, or None."""
+def _soft_targets(data_config: DataConfig, options: Options) -> SoftTargetSource:
+    """What gives the soft targets of a training: a cache, or teachers that are asked."""
     if options.kd_cache:
-        cached = CachedTeacher(data_config, _origin(options.kd_cache, options))
-        return cached, cached.verify
+        return _cached(options)
     if reads_cache(data_config):
-        raise InputError("the data config reads the soft targets of a cache: name its paired.yaml with -o kd_cache")
-    ensemble = load_ensemble(options.teachers(), data_config, options.kd_ensemble, options.kd_embed_weight > 0)
-    return (RememberingTeacher(ensemble, options.kd_memory * 1e6) if options.kd_memory > 0 else ensemble), None
+        raise InputError("the data config reads the soft targets of a cache: name its folder with -o kd_cache")
+    ensemble = _live(data_config, options)
+    return RememberingTeacher(ensemble, options.kd_memory * 1e6) if options.kd_memory > 0 else ensemble
 
 
-def _with_unlabelled(options: Options, loader: Loader, args: argparse.Namespace) -> Loader | Mixture:
-    """Weaver's training loader, with the jets without labels if there are some."""
-    if not options.kd_unlabelled:
-        return loader
-    return mixed(
-        loader,
-        args,
-        files=as_list(options.kd_unlabelled),
-        config=str(options.kd_unlabelled_config),
-        fraction=options.kd_unlabelled_fraction,
+def _live(data_config: DataConfig, options: Options) -> Ensemble:
+    """The teachers that are given, or else those of the cache."""
+    if options.teacher is None:
+        source = read_source(Path(str(options.kd_cache)))
+        return load_ensemble(source.teachers, data_config, source.ensemble)
+    return load_ensemble(options.teachers(), data_config, options.kd_ensemble, options.kd_embed_weight > 0)
+
+
+def _cached(options: Options, unlabelled: bool = False) -> CachedTeacher:
+    """The soft targets of a cache, from the teachers that are given, if there are some."""
+    folder = Path(str(options.kd_unlabelled_cache if unlabelled else options.kd_cache))
+    if options.teacher is None:
+        return CachedTeacher(folder)
+    source = read_source(folder)
+    return CachedTeacher(
+        folder, dataclasses.replace(source, teachers=options.teachers(), ensemble=options.kd_ensemble)
     )
 
 
-def _verify_unlabelled(options: Options) -> Verify | None:
-    """What looks at the cache of the jets without labels."""
-    if not options.kd_unlabelled_cache:
-        return None
-    config = DataConfig(print_info=False, **load(str(options.kd_unlabelled_config)))
-    if options.blended:
-        _check_blends(read_blend(str(options.kd_cache)), read_blend(options.kd_unlabelled_cache))
-    as_cache = dataclasses.replace(options, kd_cache=options.kd_unlabelled_cache)
-    return _soft_targets(config, as_cache)[1]
+def _feed(
+    options: Options, teacher: SoftTargetSource | None, loader: Loader, args: argparse.Namespace
+) -> Loader | Mixture:
+    """What trains instead of weaver's loader: the files of the cache, and the jets without labels."""
+    if isinstance(teacher, CachedTeacher):
+        loader = from_cache(loader, args, teacher)
+    if not options.kd_unlabelled:
+        return loader
+    files, config = groups_of(as_list(options.kd_unlabelled), args.local_rank), str(options.kd_unlabelled_config)
+    if isinstance(teacher, CachedTeacher):
+        without = _cached(options, unlabelled=True)
+        _check_same_teachers(teacher, without)
+        files, config = cached(files, without), str(without.folder / CONFIG)
+    return mixed(loader, args, files=files, config=config, fraction=options.kd_unlabelled_fraction)
 
 
 def _width_of_teacher(data_config: DataConfig, options: Options) -> int:
@@ -182,15 +187,17 @@ def _width_of_teacher(data_config: DataConfig, options: Options) -> int:
     return output_layer(network, "the teacher")[1].in_features
 
 
-def _check_blends(first: Blend, second: Blend) -> None:
+def _check_same_teachers(ours: CachedTeacher, theirs: CachedTeacher) -> None:
     """Raise InputError unless the jets with labels and those without have the same teachers, with the same weights."""
-    ours, theirs = ([(one.weight, one.fingerprint["teacher"]) for one in blend.members] for blend in (first, second))
-    if canonical(ours) != canonical(theirs):
-        raise InputError(f"{first.name} and {second.name} are blends of other teachers, or with other weights")
+    one, other = (_teachers_of(teacher.made_of) for teacher in (ours, theirs))
+    if canonical(one) != canonical(other):
+        raise InputError(f"the soft targets in {ours.folder} and {theirs.folder} are of other teachers: "
+                         "give two caches of the same")  # fmt: skip
 
 
-def _origin(kd_cache: str, options: Options) -> Source | Blend:
-    return read_blend(kd_cache) if options.blended else Source(kd_cache, options.teachers(), options.kd_ensemble)
+def _teachers_of(made_of: dict[str, Any]) -> list[Any]:
+    members = made_of.get("members", {"1": made_of}).values()
+    return [(member.get("weight"), member["teacher"]) for member in members]
 
 
 def _student_module(options: Options) -> ModuleType:

@@ -20,15 +20,14 @@ from kd_trainer.configs import PREFIX, has_teacher, student_view
 from kd_trainer.distill.averaging import averaging
 from kd_trainer.distill.embedding import matching_of, student_parameters
 from kd_trainer.distill.loss import DistillationLoss
-from kd_trainer.distill.mixture import LABELLED, Mixture
+from kd_trainer.distill.mixture import LABELLED
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate.monitor import epoch_metrics
 from kd_trainer.teacher.memory import RememberingTeacher
 from kd_trainer.teacher.prefetch import with_soft_targets
 from kd_trainer.teacher.soft_targets import SoftTargets, SoftTargetSource
-from kd_trainer.weaver_hooks import Loader, files_of, loaders_of, training_of
+from kd_trainer.weaver_hooks import Loader, training_of
 
-Verify = Callable[[Sequence[str]], None]  # looks at the paths of training files
 TeacherFor = Callable[[Loader], SoftTargetSource]
 
 
@@ -166,16 +165,10 @@ def _instead_of_labels(loader: Loader, for_training: bool, teacher_for: TeacherF
     return None
 
 
-def check_setup(verify: Mapping[str, Verify], train_loader: Loader | Mixture, extra_args: dict[str, Any]) -> None:
-    """Look at everything that a training needs before its first batch; InputError says what is wrong.
-
-    `verify` looks at the files of a loader of the training, by its name in a `Mixture`.
-    """
+def check_setup(extra_args: dict[str, Any]) -> None:
+    """Look at everything that a training needs before its first batch; InputError says what is wrong."""
     if extra_args["args"].regression_mode:
         raise InputError("distillation is for classification: run weaver without --regression-mode")
-    for name, loader in loaders_of(train_loader).items():
-        if name in verify:
-            verify[name](files_of(loader))
     config = extra_args["val_loader"].dataset.config
     if is_unlabelled(config.labels) and not has_teacher(config):
         raise InputError(

@@ -4,19 +4,17 @@ What is without labels is read with a data config that reads none, so that no je
 """
 
 import argparse
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
-from weaver.utils.dataset import DataConfig, SimpleIterDataset
+from weaver.utils.dataset import DataConfig
 from weaver.utils.logger import _logger
 
 from kd_trainer.classes import is_unlabelled, names_of
 from kd_trainer.digests import canonical
+from kd_trainer.distill.loaders import dataset_of, loader_of
 from kd_trainer.errors import InputError
-from kd_trainer.jet_files import named_files
 from kd_trainer.weaver_hooks import Loader, is_number
 
 LABELLED = "kd_labelled"  # in y: (N,) bool
@@ -62,7 +60,9 @@ def check_fraction(fraction: Any) -> None:
         raise InputError(f"kd_unlabelled_fraction is {fraction!r}: it must lie between 0 and 1")
 
 
-def mixed(loader: Loader, args: argparse.Namespace, *, files: Sequence[str], config: str, fraction: float) -> Mixture:
+def mixed(
+    loader: Loader, args: argparse.Namespace, *, files: Mapping[str, list[str]], config: str, fraction: float
+) -> Mixture:
     """Weaver's training loader, and one like it of files without labels, with their parts of its batches.
 
     Parameters
@@ -70,8 +70,8 @@ def mixed(loader: Loader, args: argparse.Namespace, *, files: Sequence[str], con
     loader : DataLoader
         Not begun yet; it is replaced.
     args : of weaver
-    files : list of str
-        `[GROUP:]PATTERN` of the files without labels.
+    files : dict of group -> list of str
+        Paths of the files without labels, see `loaders.groups_of`.
     config : str
         Their data config, which has no labels and the inputs of the loader's.
     fraction : float
@@ -85,65 +85,13 @@ def mixed(loader: Loader, args: argparse.Namespace, *, files: Sequence[str], con
     if args.steps_per_epoch is None:
         raise InputError("with jets without labels an epoch has no natural end: give --samples-per-epoch")
     sizes = split(args.batch_size, fraction)
-    if args.copy_inputs:
-        raise InputError("kd_unlabelled does not go with --copy-inputs: copy the files before the training")
-    without = SimpleIterDataset(
-        groups_of(files, args.local_rank),
-        config,
-        batch_size=sizes[1],
-        for_training=True,
-        extra_selection=args.extra_selection_train,
-        remake_weights=False,
-        file_fraction=args.file_fraction,
-        load_range_and_fraction=((0, 1), args.data_fraction, args.data_split_num),
-        fetch_by_files=args.fetch_by_files,
-        fetch_step=args.fetch_step,
-        infinity_mode=True,
-        in_memory=args.in_memory,
-        name="train_unlabelled",
-    )
+    without = dataset_of(files, config, args, name="train_unlabelled")
     check_configs(loader.dataset.config, without.config, config)
-    loader.dataset._sampler_options["batch_size"] = sizes[0]
     labelled, unlabelled = (
-        _loader_of(dataset, size, loader, args.num_workers) for dataset, size in zip((loader.dataset, without), sizes)
+        loader_of(dataset, size, loader, args) for dataset, size in zip((loader.dataset, without), sizes)
     )
     _logger.info("%d of %d jets of a batch have labels", sizes[0], sum(sizes), color="bold")
     return Mixture(labelled, unlabelled)
-
-
-def groups_of(files: Sequence[str], local_rank: int | None) -> dict[str, list[str]]:
-    """{group: paths} of `[GROUP:]PATTERN`, each file once; of these the part of one process of DDP, as weaver does it.
-
-    Raises
-    ------
-    InputError
-        If a file is in two groups, or if a process has none of a group.
-    """
-    owners: dict[str, str] = {}
-    for group, path in named_files(files):
-        if owners.setdefault(path, group or "_") != (group or "_"):
-            raise InputError(f"kd_unlabelled: {path} is in two groups, {owners[path]} and {group or '_'}")
-    size = 1 if local_rank is None else int(os.environ["LOCAL_WORLD_SIZE"])
-    groups: dict[str, list[str]] = {}
-    for path, group in owners.items():
-        groups.setdefault(group, []).append(path)
-    for group, paths in groups.items():
-        if len(paths) < size:
-            raise InputError(f"kd_unlabelled: {len(paths)} files of {group} cannot be shared by {size} processes")
-    return {group: paths[local_rank or 0 :: size] for group, paths in groups.items()}
-
-
-def _loader_of(dataset: SimpleIterDataset, batch_size: int, like: Loader, workers: int) -> Loader:
-    workers = min(workers, *map(len, dataset._init_file_dict.values()))  # each has a file of every group
-    return DataLoader(
-        dataset,
-        batch_size=batch_size,
-        drop_last=True,
-        pin_memory=like.pin_memory,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        prefetch_factor=like.prefetch_factor if workers else None,
-    )
 
 
 def check_configs(labelled: DataConfig, unlabelled: DataConfig, path: str) -> None:

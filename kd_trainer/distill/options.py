@@ -54,12 +54,12 @@ class Options(HookOptions):
     kd_memory : float
         Megabytes of soft targets to keep, so that the teacher is asked once for each jet; 0 asks it every time.
     kd_cache : str or None
-        The paired data config that a cache was made with; the soft targets are then read from its files. Or the
-        `blend.yaml` of a blend of caches, which names its teachers itself.
+        Folder of a cache of the training files, or of a blend: the soft targets are read from there. It names its
+        teachers; if `teacher` is given, too, it must be theirs.
     kd_unlabelled : str or list of str, or None
         `[GROUP:]PATTERN` of files whose jets teach without labels, see `mixture`.
     kd_unlabelled_config : str or None
-        Their data config, as `kd_trainer pair --unlabelled` writes it, or the `cached.yaml` of their cache.
+        Their data config, as `kd_trainer pair --unlabelled` writes it; with a cache its own.
     kd_unlabelled_fraction : float
         Of each batch that is of these jets, above 0 and below 1.
     kd_unlabelled_cache : str or None
@@ -88,7 +88,7 @@ class Options(HookOptions):
     pretrained: str | None = None
 
     PREFIXES: ClassVar = ("kd_", "teacher", "pretrained")
-    PATTERNS: ClassVar = ("kd_unlabelled",)
+    PATTERNS: ClassVar = {"kd_unlabelled": "", "kd_cache": "/*/*.parquet", "kd_unlabelled_cache": "/*/*.parquet"}
     NETWORK: ClassVar = "student"
     EXAMPLE: ClassVar = "networks/PFN.py"
 
@@ -126,11 +126,9 @@ class Options(HookOptions):
             return
         if not self.taught:
             raise InputError("kd_unlabelled: without a teacher nothing is learnt from jets without labels")
-        if not self.kd_unlabelled_config:
+        if not self.kd_unlabelled_config and not self.kd_unlabelled_cache:
             raise InputError("kd_unlabelled: name the data config of these files with -o kd_unlabelled_config "
                              "(python -m kd_trainer pair --unlabelled writes one)")  # fmt: skip
-        if is_blend(self.kd_unlabelled_cache) != self.blended:
-            raise InputError("kd_cache and kd_unlabelled_cache: both must be blends, or neither")
         if bool(self.kd_cache) != bool(self.kd_unlabelled_cache):
             raise InputError("kd_cache and kd_unlabelled_cache: give both or none, so that one teacher teaches all")
 
@@ -142,7 +140,7 @@ class Options(HookOptions):
     @property
     def taught(self) -> bool:
         """Whether there are soft targets to learn from."""
-        return self.teacher is not None or self.blended
+        return self.teacher is not None or self.kd_cache is not None
 
     def _check_without_teacher(self, alpha: float) -> None:
         if alpha > 0 or self.kd_embed_weight > 0:
@@ -152,27 +150,18 @@ class Options(HookOptions):
             )
 
     def _check_with_teacher(self) -> None:
-        if self.blended and (self.teacher or self.teacher_weights or self.teacher_options):
-            raise InputError(
-                f"-o kd_cache {self.kd_cache} is a blend, which names its teachers itself: leave out teacher, "
-                "teacher_weights and teacher_options"
-            )
-        if self.blended and self.kd_ensemble != ENSEMBLES[0]:
-            raise InputError("kd_ensemble is for teachers given with -o teacher: a blend averages probabilities")
-        if self.teacher_weights is None and not self.blended:
+        if self.blended and self.teacher is not None:
+            raise InputError(f"-o kd_cache {self.kd_cache} is a blend, which names its teachers: leave out teacher")
+        if self.teacher is None and (self.teacher_weights or self.teacher_options or self.kd_ensemble != ENSEMBLES[0]):
+            raise InputError("teacher_weights, teacher_options and kd_ensemble go with teacher, the network file")
+        if self.teacher is not None and self.teacher_weights is None:
             raise InputError("the teacher has no weights: name its checkpoint with -o teacher_weights \"'model.pt'\"")
         if self.kd_loss == "none" and not self.kd_embed_weight:
             raise InputError("with kd_loss 'none' nothing is learnt from the teacher: give a kd_embed_weight")
         if self.kd_embed_weight and self.kd_cache:
             raise InputError(EMBEDDING_WITH_CACHE)
-        if not self.blended and len(self.teachers()) > 1 and self.kd_embed_weight:
+        if self.teacher is not None and len(self.teachers()) > 1 and self.kd_embed_weight:
             raise InputError("an ensemble has no embedding of its own: give one teacher, or set kd_embed_weight to 0")
-
-    def asked_live(self) -> "Options":
-        """The same, for a teacher that is asked: without caches and the jets beside."""
-        return dataclasses.replace(
-            self, kd_cache=None, kd_unlabelled=None, kd_unlabelled_config=None, kd_unlabelled_cache=None
-        )
 
     def teachers(self) -> list[TeacherSpec]:
         """The teachers: list of `spec.TeacherSpec`."""

@@ -51,7 +51,7 @@ class HookOptions:
     allow_missing_classes: bool = False  # a class may have no jets in the training files
 
     PREFIXES: ClassVar[tuple[str, ...]] = ()  # names that begin so are the hook's, or an error
-    PATTERNS: ClassVar[tuple[str, ...]] = ()  # names of options that hold patterns of data files
+    PATTERNS: ClassVar[dict[str, str]] = {}  # options that name data files, and what makes patterns of them: name: end
     NETWORK: ClassVar[str] = "network"  # the option that names the network file
     EXAMPLE: ClassVar[str] = "networks/ParT.py"
 

@@ -5,7 +5,7 @@ import glob
 import hashlib
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,16 @@ LEFT_OUT = {
 NO_PART = ("restart", "allow_missing_classes")  # options that decide nothing of the checkpoint
 
 
-def recipe_of(args: argparse.Namespace, options: dict[str, Any], patterns: Collection[str] = ()) -> dict[str, Any]:
+def recipe_of(args: argparse.Namespace, options: dict[str, Any], patterns: Mapping[str, str]) -> dict[str, Any]:
     """What decides a training, by name: weaver's arguments, the options of the network file, the files they name.
 
-    `patterns` are names of options that hold patterns of data files.
+    `patterns` are the options that name data files: name -> what makes a pattern of their values.
     """
-    of_files = {f"-o {name}": as_list(options[name]) for name in patterns if options.get(name)}
+    of_files = {
+        f"-o {name}": [f"{value}{end}" for value in as_list(options[name])]
+        for name, end in patterns.items()
+        if options.get(name)
+    }
     options = {name: value for name, value in options.items() if f"-o {name}" not in of_files}
     recipe = {name: value for name, value in vars(args).items() if name not in LEFT_OUT}
     recipe["run_mode"] = [step for step in args.run_mode if step in ("train", "val")]

@@ -304,13 +304,13 @@ def data_config(folder, name="blend/cached.yaml"):
 
 def begin(folder, validation=None, **options):
     """What a training does before its first batch."""
-    given = {"student": PFN, "kd_cache": str(folder / "blend" / "blend.yaml"), **options}
+    given = {"student": PFN, "kd_cache": str(folder / "blend"), **options}
     train = hooks.get_train_fn(data_config(folder), **given)
     files = [str(path) for path in sorted((folder / "blend").glob("*/*.parquet"))]
     dataset = SimpleNamespace(config=data_config(folder), _init_file_dict={"_": files})
     loader = SimpleNamespace(dataset=dataset, collate_fn=None)
     validated = SimpleNamespace(dataset=SimpleNamespace(config=validation or dataset.config), collate_fn=collate)
-    args = {"args": SimpleNamespace(regression_mode=False), "val_loader": validated}
+    args = {"args": SimpleNamespace(regression_mode=False, data_config="c.yaml"), "val_loader": validated}
     train(torch.nn.Identity(), None, None, None, loader, torch.device("cpu"), 0, extra_args=args)
 
 
@@ -357,22 +357,23 @@ def test_a_file_that_is_no_blend_is_refused(folder):
     with pytest.raises(SystemExit, match="blend.yaml is not a file that 'cache' has written"):
         begin(folder)
     (folder / "blend" / "blend.yaml").unlink()
-    with pytest.raises(SystemExit, match="blend.yaml cannot be read: No such file"):
+    with pytest.raises(SystemExit, match="blend has no teachers.yaml: run cache again"):
         begin(folder)
 
 
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"teacher": PFN, "teacher_weights": "x.pt"}, "is a blend, which names its teachers itself: leave out teacher"),
-        ({"teacher_weights": "x.pt"}, "is a blend, which names its teachers itself"),
-        ({"kd_ensemble": "logits"}, "a blend averages probabilities"),
+        ({"teacher": PFN, "teacher_weights": "x.pt"}, "is a blend, which names its teachers: leave out teacher"),
+        ({"teacher_weights": "x.pt"}, "teacher_weights, teacher_options and kd_ensemble go with teacher"),
+        ({"kd_ensemble": "logits"}, "teacher_weights, teacher_options and kd_ensemble go with teacher"),
         ({"kd_embed_weight": 1.0}, "a cache holds no embeddings"),
         ({"kd_loss": "none"}, "nothing is learnt from the teacher"),
     ],
 )
-def test_options_that_do_not_go_with_a_blend(change, message):
-    given = {"student": PFN, "kd_cache": "x/blend.yaml"}
+def test_options_that_do_not_go_with_a_blend(tmp_path, change, message):
+    (tmp_path / "blend.yaml").touch()
+    given = {"student": PFN, "kd_cache": str(tmp_path)}
     assert Options.split(given)[0].taught
     with pytest.raises(InputError, match=message):
         Options.split({**given, **change})
@@ -387,10 +388,11 @@ def test_a_blend_does_not_stand_in_for_labels_of_other_files(folder, originals):
 
 
 def test_a_student_is_trained_by_weaver(folder, originals):
-    files = make_blend(folder, "--dtype", "float32") and make_blend(folder, "--check").stdout.split()
-    args = ("-n", "networks/distill.py", "-c", folder / "blend" / "cached.yaml", "--data-train", *files,
+    make_blend(folder, "--dtype", "float32")
+    files = [f"{name}:{originals}/{name}/*.parquet" for name in "ab"]
+    args = ("-n", "networks/distill.py", "-c", originals / "pair_full" / "student.yaml", "--data-train", *files,
             "--data-config-val", originals / "pair_full" / "student.yaml", "--data-val", originals / "a" / "*.parquet",
-            "-o", "student", f"'{PFN}'", *STUDENT, "-o", "kd_cache", f"'{folder}/blend/blend.yaml'",
+            "-o", "student", f"'{PFN}'", *STUDENT, "-o", "kd_cache", f"'{folder}/blend'",
             "-o", "kd_alpha", "1.0", "-o", "kd_temperature", "1.0", "-o", "seed", "1", *TRAINING,
             "--batch-size", "16")  # fmt: skip
     weaver(*args, "-m", folder / "net", "--log-file", folder / "log", "--num-epochs", 2)

@@ -44,9 +44,9 @@ def data_config(folder, name="cache/cached.yaml"):
     return DataConfig(print_info=False, **data_configs.load(folder / name) | {"observers": []})
 
 
-def source(folder, weights, *, config=None, **changes):
+def source(folder, weights, **changes):
     member = TeacherSpec(NETWORK, str(weights), TEACHER)._replace(**changes)
-    return CachedTeacher(config or data_config(folder), Source(str(folder / "paired.yaml"), [member]))
+    return CachedTeacher(folder / "cache", Source(str(folder / "paired.yaml"), [member]))
 
 
 def batch(folder, name="cache/cached.yaml", path=None):
@@ -124,10 +124,10 @@ def test_a_changed_config_is_refused(folder, teacher):
     refused(folder, teacher, "config was")
     changed = yaml.safe_dump(paired, sort_keys=False).replace("2.0", "2.5", 1)
     write(changed)
-    refused(folder, teacher, "of the data config is not that of|config was")
+    refused(folder, teacher, "of .*paired.yaml is not that of .*cached.yaml|config was")
     classes = paired | {"labels": {"type": "simple", "value": paired["labels"]["value"][:9]}}
     write(yaml.safe_dump(classes, sort_keys=False))
-    refused(folder, teacher, "`labels` of the data config is not that of .*paired.yaml: run cache again")
+    refused(folder, teacher, "`labels` of .*paired.yaml is not that of .*cached.yaml: run cache again")
     cached = yaml.safe_load((folder / "cache" / "cached.yaml").read_text())
     (folder / "cache" / "cached.yaml").write_text(
         yaml.safe_dump(cached | {"labels": classes["labels"]}, sort_keys=False)
@@ -145,7 +145,7 @@ def test_old_sampling_weights_are_refused(folder, teacher, make_cache):
         if value == 0.5:
             make_cache(folder / "cache", f"g:{folder}/jets.parquet", "--overwrite", paired=folder / "paired.yaml")
             source(folder, teacher).verify([cached_file(folder)])
-    refused(folder, teacher, "`weights` of the data config is not that of")
+    refused(folder, teacher, "`weights` of .*paired.yaml is not that of")
 
 
 def test_other_files_are_refused(folder, teacher, make_cache):
@@ -157,9 +157,12 @@ def test_other_files_are_refused(folder, teacher, make_cache):
     old = json.loads(table.schema.metadata[b"kd_trainer.cache"]) | {"format": 0}
     pq.write_table(table.replace_schema_metadata({b"kd_trainer.cache": json.dumps(old)}), folder / "old.parquet")
     refused(folder, teacher, "format was 0, is 1", path=str(folder / "old.parquet"))
-    before = data_config(folder)
+    before = (folder / "cache" / "cached.yaml").read_text()
     make_cache(folder / "cache", f"g:{folder}/jets.parquet", "--overwrite", "--top", 2)
-    refused(folder, teacher, "reads other columns than the cache has", config=before)
+    now = (folder / "cache" / "cached.yaml").read_text()
+    (folder / "cache" / "cached.yaml").write_text(before)
+    refused(folder, teacher, "reads other columns than the cache has")
+    (folder / "cache" / "cached.yaml").write_text(now)
     make_cache(folder / "two", f"g:{folder}/jets.parquet")
     with pytest.raises(InputError, match="1 of 2 files .*layout.top was 0, is 2"):
         source(folder, teacher).verify([cached_file(folder), str(folder / "two" / "g" / "jets.parquet")])
@@ -177,18 +180,17 @@ def test_input_files_that_changed_or_are_gone(folder, teacher, monkeypatch):
 
 def options(folder, teacher, **changes):
     given = {"student": "networks/PFN.py", "teacher": NETWORK, "teacher_weights": str(teacher),
-             "teacher_options": TEACHER, "kd_cache": str(folder / "paired.yaml")}  # fmt: skip
+             "teacher_options": TEACHER, "kd_cache": str(folder / "cache")}  # fmt: skip
     return {k: v for k, v in (given | changes).items() if v is not None}
 
 
 def test_the_hook_takes_a_cache_only_when_asked(folder, teacher):
-    with pytest.raises(SystemExit, match="reads the soft targets of a cache: name its paired.yaml with -o kd_cache"):
+    with pytest.raises(SystemExit, match="reads the soft targets of a cache: name its folder with -o kd_cache"):
         hooks.get_train_fn(data_config(folder), **options(folder, teacher, kd_cache=None))
-    with pytest.raises(SystemExit, match="the data config reads no cached soft targets: use cached.yaml"):
-        hooks.get_train_fn(data_config(folder, "paired.yaml"), **options(folder, teacher))
-    with pytest.raises(SystemExit, match="data config none.yaml does not exist"):
-        hooks.get_train_fn(data_config(folder), **options(folder, teacher, kd_cache="none.yaml"))
-    assert callable(hooks.get_train_fn(data_config(folder), **options(folder, teacher)))
+    with pytest.raises(SystemExit, match="there is no cache in nowhere"):
+        hooks.get_train_fn(data_config(folder), **options(folder, teacher, kd_cache="nowhere"))
+    for name in ("cache/cached.yaml", "paired.yaml"):
+        assert callable(hooks.get_train_fn(data_config(folder, name), **options(folder, teacher)))
 
 
 def test_the_files_are_verified_before_the_first_batch(folder, teacher):
@@ -196,7 +198,7 @@ def test_the_files_are_verified_before_the_first_batch(folder, teacher):
     train = hooks.get_train_fn(data_config(folder), **options(folder, teacher))
     dataset = SimpleNamespace(config=data_config(folder), _init_file_dict={"g": [cached_file(folder)]})
     loader = SimpleNamespace(dataset=dataset, collate_fn=None)
-    args = {"args": SimpleNamespace(regression_mode=False), "val_loader": loader}
+    args = {"args": SimpleNamespace(regression_mode=False, data_config="c.yaml"), "val_loader": loader}
     with pytest.raises(SystemExit, match="1 input files have changed since"):
         train(torch.nn.Identity(), None, None, None, loader, torch.device("cpu"), 0, extra_args=args)
 

@@ -5,6 +5,8 @@ import torch
 from distillation import STUDENT, distillation
 from helpers import CLASSES
 
+NO_TEACHER = ("-o", "teacher", "None", "-o", "teacher_weights", "None", "-o", "teacher_options", "{}")
+
 
 @pytest.fixture(scope="module")
 def cache(make_cache, jets, tmp_path_factory):
@@ -18,13 +20,21 @@ def test_cached_and_live_training_give_the_same_student(jets, configs, teacher, 
     folder, files = cache
     same = (*STUDENT, "-o", "seed", 3)
     _, live = distillation(jets, configs, teacher, tmp_path / "live", *same)
-    _, log = distillation(
-        jets, configs, teacher, tmp_path / "cached", *same, "-c", folder / "cached.yaml",
-        "-o", "kd_cache", f"'{configs}/paired.yaml'", "--data-train", *files,
-    )  # fmt: skip
     assert "soft targets from the cache" not in live
-    assert f"soft targets from the cache {folder} (10 files, all of 10 logits, float32)" in log and "ERROR" not in log
-    states = [torch.load(tmp_path / f"{name}_epoch-1_state.pt", weights_only=True) for name in ("live", "cached")]
-    assert states[0].keys() == states[1].keys()
-    for key, value in states[0].items():
-        torch.testing.assert_close(value, states[1][key], rtol=1e-3, atol=1e-4)
+    given = ("-o", "kd_cache", f"'{folder}'")
+    ways = {
+        "paired": given,  # with the data config and the files of the live training
+        "of the student": ("-c", configs / "student.yaml", *given, *NO_TEACHER),
+        "of the cache": ("-c", folder / "cached.yaml", "--data-train", *files, *given),
+    }
+    for name, arguments in ways.items():
+        _, log = distillation(jets, configs, teacher, tmp_path / name, *same, *arguments)
+        assert f"soft targets from the cache {folder} (10 files, all of 10 logits, float32)" in log
+        assert "ERROR" not in log
+    states = [torch.load(tmp_path / f"{name}_epoch-1_state.pt", weights_only=True) for name in ("live", *ways)]
+    for state in states[1:]:
+        assert state.keys() == states[0].keys()
+        for key, value in state.items():
+            torch.testing.assert_close(value, states[0][key], rtol=1e-3, atol=1e-4)
+    for state in states[2:]:
+        assert all(torch.equal(value, states[1][key]) for key, value in state.items())

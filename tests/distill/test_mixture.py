@@ -14,7 +14,8 @@ from weaver.utils.dataset import DataConfig
 
 from kd_trainer.distill.loop import StudentView
 from kd_trainer.distill.loss import DistillationLoss
-from kd_trainer.distill.mixture import LABELLED, Mixture, check_configs, check_fraction, groups_of, split
+from kd_trainer.distill.loaders import groups_of
+from kd_trainer.distill.mixture import LABELLED, Mixture, check_configs, check_fraction, split
 from kd_trainer.distill.options import Options
 from kd_trainer.errors import InputError
 from kd_trainer.teacher.soft_targets import SoftTargets
@@ -112,9 +113,8 @@ def test_parts_of_a_batch():
         ({"teacher": None, "kd_alpha": 0.0}, "without a teacher nothing is learnt from jets without labels"),
         ({"kd_unlabelled_config": None}, "name the data config of these files with -o kd_unlabelled_config"),
         ({"kd_unlabelled": None}, "kd_unlabelled_config and kd_unlabelled_cache go with kd_unlabelled"),
-        ({"kd_cache": "p.yaml"}, "kd_cache and kd_unlabelled_cache: give both or none"),
-        ({"kd_cache": "p.yaml", "kd_unlabelled_cache": "blend.yaml"}, "both must be blends, or neither"),
-        ({"kd_unlabelled_cache": "p.yaml"}, "kd_cache and kd_unlabelled_cache: give both or none"),
+        ({"kd_cache": "c"}, "kd_cache and kd_unlabelled_cache: give both or none"),
+        ({"kd_unlabelled_cache": "c"}, "kd_cache and kd_unlabelled_cache: give both or none"),
         ({"kd_unlabelled_fraction": 1.0}, "it must lie between 0 and 1"),
     ],
 )
@@ -196,20 +196,21 @@ def test_from_caches(jets, configs, teacher, unlabelled, make_cache, tmp_path):
     make_cache(tmp_path / "u", f"{unlabelled}/none/*.parquet", "--dtype", "float32", paired=unlabelled / "paired.yaml")
     files = [f"{name}:{jets}/train/{name}_*.parquet" for name in CLASSES]
     make_cache(tmp_path / "l", *files, "--dtype", "float32")
-    cached = ("-c", tmp_path / "l" / "cached.yaml", "-o", "kd_cache", f"'{configs}/paired.yaml'",
-              "--data-train", *(f"{name}:{tmp_path}/l/{name}/*.parquet" for name in CLASSES),
-              "-o", "kd_unlabelled", f"['{tmp_path}/u/none/*.parquet']", "-o", "kd_unlabelled_config",
-              f"'{tmp_path}/u/cached.yaml'", "-o", "kd_unlabelled_cache", f"'{unlabelled}/paired.yaml'",
-              "-o", "kd_unlabelled_fraction", 0.75)  # fmt: skip
+    cached = ("-o", "kd_cache", f"'{tmp_path}/l'", "-o", "kd_unlabelled", f"['{unlabelled}/none/*.parquet']",
+              "-o", "kd_unlabelled_cache", f"'{tmp_path}/u'", "-o", "kd_unlabelled_fraction", 0.75)  # fmt: skip
     _, log = distillation(jets, configs, teacher, tmp_path / "cached", *STEPS, *cached)
     assert "ERROR" not in log and "soft targets from the cache" in log
     ours, theirs = state(tmp_path / "live"), state(tmp_path / "cached")
     assert all(torch.allclose(ours[k].float(), theirs[k].float(), rtol=1e-3, atol=1e-4) for k in ours)
 
-    make_cache(tmp_path / "u", f"{unlabelled}/wrong/*.parquet", paired=configs / "paired.yaml")
-    wrong = [word.replace("/u/none", "/u/wrong") if isinstance(word, str) else word for word in cached]
+    wrong = [word.replace("/none/", "/wrong/") if isinstance(word, str) else word for word in cached]
     result, _ = distillation(jets, configs, teacher, tmp_path / "other", *STEPS, *wrong, check=False)
-    assert "`labels` of the data config is not that of" in result.stderr  # of a cache that reads labels
+    lacking = f"{tmp_path}/u has no soft targets of 10 of 10 files, {unlabelled}/wrong/"
+    assert lacking in result.stderr and "for one: run cache with all of them" in result.stderr
+    make_cache(tmp_path / "v", f"{unlabelled}/wrong/*.parquet", paired=configs / "paired.yaml")
+    wrong += ["-o", "kd_unlabelled_cache", f"'{tmp_path}/v'"]
+    result, _ = distillation(jets, configs, teacher, tmp_path / "other", *STEPS, *wrong, check=False)
+    assert f"{tmp_path}/v/cached.yaml reads labels" in result.stderr
 
 
 @pytest.mark.parametrize(

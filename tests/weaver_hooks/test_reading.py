@@ -109,9 +109,8 @@ class TestCaches:
         distill = ("-n", "networks/distill.py", "-o", "student", "'networks/PFN.py'", *STUDENT,
                    "-o", "teacher", "'networks/ParT.py'", "-o", "teacher_weights", f"'{teacher}'",
                    "-o", "teacher_options", str(TEACHER))  # fmt: skip
-        train_files = ("--data-train", *(files / "cache" / name / "jets.parquet" for name in "ab"))
-        cached = ("-c", files / "cache" / "cached.yaml", "-o", "kd_cache", f"'{configs}/paired.yaml'",
-                  "--data-config-val", configs / "student.yaml")  # fmt: skip
+        train_files = ("--data-train", *(files / name / "jets.parquet" for name in "ab"))
+        cached = ("-c", configs / "student.yaml", "-o", "kd_cache", f"'{files}/cache'")
         refused(train(files, *distill, *cached, *train_files, check=False), cache)
 
     def test_jets_without_labels(self, files, configs, teacher):

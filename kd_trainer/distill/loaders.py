@@ -1,0 +1,117 @@
+"""Loaders like weaver's own for training, of other files: those of a cache, those without labels."""
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch.utils.data import DataLoader
+from weaver.utils.dataset import SimpleIterDataset
+
+from kd_trainer import configs
+from kd_trainer.cache.cached_teacher import CachedTeacher, reads_cache
+from kd_trainer.cache.origin import CONFIG
+from kd_trainer.cache.paths import output_of
+from kd_trainer.errors import InputError
+from kd_trainer.jet_files import named_files
+from kd_trainer.weaver_hooks import Loader, files_of
+
+Files = Mapping[str, list[str]]  # paths by group, "_" for none
+
+
+def from_cache(loader: Loader, args: argparse.Namespace, teacher: CachedTeacher) -> Loader:
+    """The loader of a cache's files instead of weaver's, which has not begun; files and data config are verified.
+
+    Parameters
+    ----------
+    loader : DataLoader
+        Of the files that the cache was made from. If its data config reads the cache, it stays.
+    args : of weaver
+    teacher : CachedTeacher
+
+    Raises
+    ------
+    InputError
+        If the cache lacks files, was made from something else, or reads jets in another way than the data config.
+    """
+    if reads_cache(loader.dataset.config):
+        teacher.check(loader.dataset.config.options, args.data_config)
+        teacher.verify(files_of(loader))
+        return loader
+    if not args.data_val:
+        raise InputError("kd_cache needs validation files of their own: give --data-val")
+    teacher.check(configs.load(args.data_config), args.data_config)
+    dataset = dataset_of(cached(loader.dataset._init_file_dict, teacher), teacher.folder / CONFIG, args, name="train")
+    return loader_of(dataset, args.batch_size, loader, args)
+
+
+def cached(files: Files, teacher: CachedTeacher) -> dict[str, list[str]]:
+    """The files of a cache that were made from these, verified; InputError if it lacks one."""
+    made = {
+        group: [str(output_of(path, "" if group == "_" else group, teacher.folder)) for path in paths]
+        for group, paths in files.items()
+    }
+    inputs, outputs = ([path for paths in groups.values() for path in paths] for groups in (files, made))
+    lacking = [path for path, output in zip(inputs, outputs) if not Path(output).is_file()]
+    if lacking:
+        raise InputError(f"the cache {teacher.folder} has no soft targets of {len(lacking)} of {len(inputs)} files, "
+                         f"{lacking[0]} for one: run cache with all of them")  # fmt: skip
+    teacher.verify(outputs, inputs)
+    return made
+
+
+def groups_of(files: Sequence[str], local_rank: int | None) -> dict[str, list[str]]:
+    """{group: paths} of `[GROUP:]PATTERN`, each file once; of these the part of one process of DDP, as weaver does it.
+
+    Raises
+    ------
+    InputError
+        If a file is in two groups, or if a process has none of a group.
+    """
+    owners: dict[str, str] = {}
+    for group, path in named_files(files):
+        if owners.setdefault(path, group or "_") != (group or "_"):
+            raise InputError(f"kd_unlabelled: {path} is in two groups, {owners[path]} and {group or '_'}")
+    size = 1 if local_rank is None else int(os.environ["LOCAL_WORLD_SIZE"])
+    groups: dict[str, list[str]] = {}
+    for path, group in owners.items():
+        groups.setdefault(group, []).append(path)
+    for group, paths in groups.items():
+        if len(paths) < size:
+            raise InputError(f"kd_unlabelled: {len(paths)} files of {group} cannot be shared by {size} processes")
+    return {group: paths[local_rank or 0 :: size] for group, paths in groups.items()}
+
+
+def dataset_of(files: Files, config: str | Path, args: argparse.Namespace, name: str) -> SimpleIterDataset:
+    """Weaver's dataset of training files, with the arguments of the training."""
+    if args.copy_inputs:
+        raise InputError("--copy-inputs does not go with kd_cache and kd_unlabelled: copy the files first")
+    return SimpleIterDataset(
+        dict(files),
+        str(config),
+        for_training=True,
+        extra_selection=args.extra_selection_train,
+        remake_weights=False,
+        file_fraction=args.file_fraction,
+        load_range_and_fraction=((0, 1), args.data_fraction, args.data_split_num),
+        fetch_by_files=args.fetch_by_files,
+        fetch_step=args.fetch_step,
+        infinity_mode=args.steps_per_epoch is not None,
+        in_memory=args.in_memory,
+        name=name,
+    )
+
+
+def loader_of(dataset: SimpleIterDataset, batch_size: int, like: Loader, args: argparse.Namespace) -> Loader:
+    """A loader of batches of a dataset, like one of weaver."""
+    dataset._sampler_options["batch_size"] = batch_size
+    workers = min(args.num_workers, *map(len, dataset._init_file_dict.values()))  # each has a file of every group
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        drop_last=True,
+        pin_memory=like.pin_memory,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        prefetch_factor=like.prefetch_factor if workers else None,
+    )
