@@ -12,8 +12,8 @@ from collections.abc import Collection, Mapping
 import torch
 from weaver.utils.dataset import DataConfig
 
+from kd_trainer.augment.constituents import Constituents, axis, from_momenta, to_momenta, wrap
 from kd_trainer.errors import InputError
-from kd_trainer.pretrain.constituents import Constituents, axis, from_momenta, to_momenta, wrap
 
 # feature -> the logarithms whose changes add up to its own (arXiv 2202.03772, table 2; `_scale`: jets scaled to one pT)
 LOGARITHMS = {
