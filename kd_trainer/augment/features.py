@@ -108,6 +108,7 @@ class Inputs:
                     view[group][:, index] = self._standardise(name, values[name])
                 if self.params[name]["pad_mode"] != "wrap":
                     view[group][:, index].masked_fill_(~after.mask, self.params[name]["pad_value"])
+            view[group] = torch.where(before.mask.any(dim=1)[:, None, None], view[group], X[group])  # empty: as it was
         view["pf_mask"] = after.mask[:, None].to(X["pf_mask"].dtype)
         return view
 

@@ -1,7 +1,7 @@
 """Distillation inside weaver's own loop: the loader is wrapped, the loop is not.
 
 weaver's loader --X{pf_*, teacher_pf_*}, y--> StudentView: teacher_* -> Teacher -> soft targets on the loss
-                                                           X{pf_*}, y -> weaver's train_classification
+                                                           X{pf_*}, y -> (augmented) -> weaver's train_classification
 """
 
 import weakref
