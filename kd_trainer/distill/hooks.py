@@ -12,6 +12,8 @@ from torch import nn
 from weaver.utils.dataset import DataConfig
 from weaver.utils.logger import _logger
 
+from kd_trainer.augment.features import Inputs
+from kd_trainer.augment.views import Views
 from kd_trainer.cache.cached_teacher import CachedTeacher, reads_cache
 from kd_trainer.cache.origin import CONFIG, read_source
 from kd_trainer.classes import is_unlabelled, names_of
@@ -94,10 +96,11 @@ def get_train_fn(
         return None  # ONNX export never trains
     try:
         _check_training(data_config, options)
+        views = _views(data_config, options)
     except InputError as error:
         return loud(_refuse_to_train(error))  # a prediction needs neither teacher nor labels
     teacher = _soft_targets(data_config, options) if options.taught else None
-    train = loop.train_fn(teacher, options.student, options.kd_ema)
+    train = loop.train_fn(teacher, options.student, options.kd_ema, views)
     return trains(train, functools.partial(_check_setup, options), functools.partial(_feed, options, teacher))
 
 
@@ -124,6 +127,11 @@ def _check_training(data_config: DataConfig, options: Options) -> None:
         raise InputError("the data config has no labels, so that all is learnt from a teacher: give -o kd_alpha 1.0")
     if options.taught and not options.kd_cache:
         teacher_view(data_config)
+
+
+def _views(data_config: DataConfig, options: Options) -> Views | None:
+    """What augments the student's inputs in training, None if nothing does."""
+    return Views(Inputs(student_view(data_config), options.aug_followers), options) if options.describe() else None
 
 
 def _check_setup(options: Options, train_loader: Loader | Mixture, extra_args: dict[str, Any]) -> None:

@@ -18,9 +18,11 @@ def cache(make_cache, jets, tmp_path_factory):
 
 def test_cached_and_live_training_give_the_same_student(jets, configs, teacher, cache, tmp_path):
     folder, files = cache
-    same = (*STUDENT, "-o", "seed", 3)
+    augmented = ("-o", "aug_smearing", 0.1, "-o", "aug_dropping", 0.3, "-o", "aug_dropping_pt_max", 10)
+    same = (*STUDENT, "-o", "seed", 3, *augmented)  # the student's jets: live targets are those of the jets as they are
     _, live = distillation(jets, configs, teacher, tmp_path / "live", *same)
     assert "soft targets from the cache" not in live
+    assert "; the student sees jets with smearing 0.1, dropping 0.3" in live
     given = ("-o", "kd_cache", f"'{folder}'")
     ways = {
         "paired": given,  # with the data config and the files of the live training
