@@ -55,7 +55,7 @@ def figures(
     dict
         `models`: {name: `compare.summarise`}; `changes`: {"name / reference": `compare.compare`}.
     """
-    predictions = {k: [Prediction(k, list(names), s, truth, SIMPLE_LABEL, None)] for k, s in scores.items()}
+    predictions = {k: [Prediction(k, list(names), s, truth, SIMPLE_LABEL, {})] for k, s in scores.items()}
     task = make_task([p for seeds in predictions.values() for p in seeds], [shown(name) for name in names])
     samples, rejections = compare.collect(task, predictions, replicas)
     points, keys = compare.well_measured(*rejections.values()), [p.key for p in task.points]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kd_trainer.arguments import parse_options
+from kd_trainer.classes import names_of
 from kd_trainer.errors import InputError, one_line
 from kd_trainer.files import si, write_json
 
@@ -118,7 +119,7 @@ def complexity(
 
     Returns
     -------
-    dict with name, network, options, data_config, parameters, flops, particles
+    dict with name, network, options, data_config, classes, parameters, flops, particles; classes without names are None
 
     Raises
     ------
@@ -139,6 +140,7 @@ def complexity(
         "network": str(network),
         "options": options or {},
         "data_config": str(data_config),
+        "classes": names_of(config.labels) or None,
         "parameters": count_parameters(model),
         "flops": flops,
         "particles": max(model_info["input_shapes"][k][-1] for k in model_info["input_names"]),

@@ -43,6 +43,12 @@ def conclusion(results: Mapping[str, Any], comparison: Mapping[str, Any]) -> str
     return f"{lead} {fact}; {basis}.{_of_the_way(comparison)}"
 
 
+def findings(results: Mapping[str, Any]) -> list[str]:
+    """The conclusions of all comparisons, and whether all was on the same jets if that could not be seen."""
+    sentences = [c["conclusion"] for c in results["comparisons"]] or [NO_COMPARISON]
+    return [*sentences, results["caveat"]] if results["caveat"] else sentences
+
+
 def _of_the_way(comparison: Mapping[str, Any]) -> str:
     """A sentence on the fraction of the way to the ceiling, '' without one or if that is not better than the twin."""
     way = comparison.get("recovered", {})
@@ -139,7 +145,7 @@ def document(results: Mapping[str, Any], plot_names: Iterable[str]) -> str:
     spreads = tables.spread_table(results)
     parts = [
         f"# {results['title'] or 'Comparison of taggers'}",
-        *([c["conclusion"] for c in results["comparisons"]] or [NO_COMPARISON]),
+        *findings(results),
         "## Models",
         tables.main_table(results),
         f"FLOPs are multiply-adds for one jet. {auc}",

@@ -1,7 +1,7 @@
 """Reading of weaver's prediction files (ROOT or parquet), and the check that they hold the same jets."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,21 +12,22 @@ from kd_trainer.errors import InputError, one_line
 
 SIMPLE_LABEL = "_label_"  # weaver's name of the label of type `simple`
 SIDECAR_KEYS = ("name", "network", "options", "data_config", "parameters", "flops", "particles")
+NUMERIC = "iufb"  # kinds of dtypes of observers that are compared
 
 
 class Prediction(NamedTuple):
-    """One prediction file. `names` is None for formats that hold none; so is `jet_pt` when not observed."""
+    """One prediction file. `names` is None when neither the file nor its sidecar holds the names of the classes."""
 
     path: str
     names: list[str] | None
     scores: np.ndarray  # (N, K) probabilities
     labels: np.ndarray  # (N,)
     label_name: str
-    jet_pt: np.ndarray | None  # (N,) GeV
+    observers: Mapping[str, np.ndarray]  # {name: (N,)}: every other number that the file holds for each jet
 
 
-# names of the classes, scores, labels, name of the label, jet_pt
-Columns = tuple[list[str] | None, np.ndarray, np.ndarray, str, np.ndarray | None]
+# names of the classes, scores, labels, name of the label, observers
+Columns = tuple[list[str] | None, np.ndarray, np.ndarray, str, dict[str, np.ndarray]]
 
 
 def _columns_of_root(path: str | Path) -> Columns:
@@ -48,26 +49,42 @@ def _columns_of_root(path: str | Path) -> Columns:
             raise InputError(f"{path} has neither branches score_<class> nor 'output': not a prediction file of weaver")
         if label_name not in fields:
             raise InputError(f"{path} has no branch '{label_name}': not a prediction file of weaver")
-        arrays = tree.arrays([*wanted, label_name, *({"jet_pt"} & set(fields))], library="np")
+        columns = [key for key in fields if _is_number(tree[key].interpretation) and key not in {*wanted, *names}]
+        arrays = tree.arrays(list({*wanted, label_name, *columns}), library="np")
+        labels = arrays[label_name]
+        for number, name in enumerate(names if labels.dtype != object else []):
+            if (tree[name].array(library="np") != (labels == number)).any():
+                reason = "were the columns of the classes renamed or reordered?"
+                raise InputError(f"{path}: the column {name} is not class {number} of {label_name}; {reason}")
     scores = np.stack([arrays[name] for name in wanted], axis=1) if names else arrays["output"]
-    return names or None, scores, arrays[label_name], label_name, arrays.get("jet_pt")
+    return names or None, scores, labels, label_name, {key: arrays[key] for key in columns if key != label_name}
+
+
+def _is_number(interpretation: Any) -> bool:
+    """Whether a branch, by uproot's interpretation of it, has one number a jet."""
+    dtype = getattr(interpretation, "to_dtype", None)  # no strings, lists and objects
+    return dtype is not None and not dtype.shape and dtype.kind in NUMERIC
 
 
 def _columns_of_parquet(path: str | Path) -> Columns:
     """Columns that `save_parquet` writes: `scores` without class names."""
     import awkward as ak
     import pyarrow.parquet
+    from pyarrow.types import is_boolean, is_floating, is_integer
 
-    fields = pyarrow.parquet.read_schema(path).names
+    schema = pyarrow.parquet.read_schema(path)
+    fields = schema.names
     if "scores" not in fields:
         raise InputError(f"{path} has no column 'scores': not a prediction file of weaver")
     label_name = _label_after(path, fields, "scores")
-    array = ak.from_parquet(path, columns=["scores", label_name, *({"jet_pt"} & set(fields))])
+    numbers = [f.name for f in schema if is_boolean(f.type) or is_floating(f.type) or is_integer(f.type)]
+    array = ak.from_parquet(path, columns=list({"scores", label_name, *numbers}))
     try:
         columns = {name: ak.to_numpy(array[name]) for name in array.fields}
     except ValueError:
         raise InputError(f"{path}: the scores are not one list of K numbers a jet") from None
-    return None, columns["scores"], columns[label_name], label_name, columns.get("jet_pt")
+    observers = {key: columns[key] for key in numbers if key != label_name}
+    return None, columns["scores"], columns[label_name], label_name, observers
 
 
 def _label_after(path: str | Path, fields: Sequence[str], scores: str) -> str:
@@ -96,7 +113,7 @@ def read(path: str | Path) -> Prediction:
     if not Path(path).is_file():
         raise InputError(f"{path} is not there")
     try:
-        names, scores, labels, label_name, jet_pt = readers[Path(path).suffix](path)
+        names, scores, labels, label_name, observers = readers[Path(path).suffix](path)
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({one_line(error)}); was the test run cut short?") from error
     if len(labels) == 0:
@@ -111,22 +128,63 @@ def read(path: str | Path) -> Prediction:
     if labels.min() < 0 or labels.max() >= scores.shape[1]:
         found = f"{labels.min()} to {labels.max()}"
         raise InputError(f"{path}: {label_name} runs from {found}, but there are scores of {scores.shape[1]} classes")
-    return Prediction(str(path), names, scores, labels, label_name, jet_pt)
+    return Prediction(str(path), names or _beside(path).get("classes"), scores, labels, label_name, observers)
 
 
-def check_same_jets(first: Prediction, second: Prediction) -> None:
-    """Raise InputError unless two predictions hold the same jets in the same order (labels and, when there, jet_pt)."""
+def _differ(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(N,) where two columns differ: integers exactly, others by more than what their precision may do."""
+    if "f" not in first.dtype.kind + second.dtype.kind:
+        return first != second
+    return ~np.isclose(first, second, rtol=1e-5, atol=0, equal_nan=True)
+
+
+def _tells_apart(values: np.ndarray, labels: np.ndarray) -> bool:
+    """Whether most jets have another value (N,) than one jet of their class: constants and labels show no identity."""
+    of_class = np.zeros(labels.max() + 1, values.dtype)
+    of_class[labels] = values
+    return bool(_differ(values, of_class[labels]).mean() > 0.5)
+
+
+def check_same_jets(first: Prediction, second: Prediction) -> bool:
+    """Compare the labels and all observers that two predictions share, jet by jet.
+
+    Returns
+    -------
+    bool
+        Whether one of the observers tells the jets of a class apart. If not, these may be other jets with equal labels.
+
+    Raises
+    ------
+    InputError
+        If they hold other jets, the same in another order, or other classes.
+    """
     advice = "predict with all models on the same test files, in one order (same --data-test and --num-workers)"
     both = f"{first.path} and {second.path}"
-    if first.scores.shape != second.scores.shape:
-        raise InputError(f"{both} differ in jets x classes, {first.scores.shape} and {second.scores.shape}: {advice}")
-    differ = first.labels != second.labels
-    if first.jet_pt is not None and second.jet_pt is not None:
-        differ = differ | ~np.isclose(first.jet_pt, second.jet_pt, rtol=1e-5)
-    if differ.any():
-        raise InputError(f"{both} do not hold the same jets, the first to differ is jet {np.argmax(differ)}: {advice}")
     if first.names and second.names and first.names != second.names:
         raise InputError(f"{both} have their classes in a different order or under different names")
+    if first.scores.shape != second.scores.shape:
+        raise InputError(f"{both} differ in jets x classes, {first.scores.shape} and {second.scores.shape}: {advice}")
+    shared = [name for name in first.observers if name in second.observers]
+    columns = {name: (first.observers[name], second.observers[name]) for name in shared}
+    for name, pair in {"label": (first.labels, second.labels), **columns}.items():
+        differ = _differ(*pair)
+        if differ.any():
+            where = f"the first to differ is jet {np.argmax(differ)} ({name})"
+            raise InputError(f"{both} do not hold the same jets, {where}: {advice}")
+    return any(_tells_apart(first.observers[name], first.labels) for name in shared)
+
+
+def check_all_same_jets(predictions: Sequence[Prediction]) -> str:
+    """`check_same_jets` of all with the one with most observers; a sentence on what could not be compared, or ''."""
+    reference = max(predictions, key=lambda prediction: len(prediction.observers))
+    unknown = [p.path for p in predictions if not check_same_jets(reference, p) and p is not reference]
+    if not unknown:
+        return ""
+    return (
+        f"Caution: that {', '.join(unknown)} hold the same jets as {reference.path} is known from number and labels "
+        "alone, and ratios and their uncertainties need the same jets. Name `observers` (jet_pt) in the data configs: "
+        "they are compared jet by jet."
+    )
 
 
 def class_names(predictions: Sequence[Prediction], data_config: str | Path | None = None) -> list[str]:
@@ -149,19 +207,28 @@ def class_names(predictions: Sequence[Prediction], data_config: str | Path | Non
     return [shown(name) for name in names]
 
 
+def _beside(path: str | Path) -> dict[str, Any]:
+    """What `complexity` wrote beside a prediction file (`pred.root` -> `pred.model.json`), or {}."""
+    beside = Path(path).with_suffix(".model.json")
+    if not beside.is_file():
+        return {}
+    try:
+        content = json.loads(beside.read_text(encoding="utf-8"))
+        classes = content.get("classes")
+        if classes is not None and not all(isinstance(name, str) for name in classes):
+            raise TypeError("classes")
+        return {**{key: content[key] for key in SIDECAR_KEYS}, "classes": classes}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{beside} is not from `kd_trainer complexity` ({error!r}): write it again") from error
+
+
 def sidecar(paths: Iterable[str | Path]) -> dict[str, Any]:
-    """What `complexity` wrote beside prediction files of a model (`pred.root` -> `pred.model.json`), or {}."""
+    """What stands beside the prediction files of the seeds of a model, or {}."""
     found: dict[str, Any] = {}
     for path in paths:
-        beside = Path(path).with_suffix(".model.json")
-        if not beside.is_file():
-            continue
-        try:
-            content = json.loads(beside.read_text(encoding="utf-8"))
-            content = {key: content[key] for key in SIDECAR_KEYS}
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{beside} is not from `kd_trainer complexity` ({error!r}): write it again") from error
-        if found and content["parameters"] != found["parameters"]:
+        content = _beside(path)
+        if found and content and content["parameters"] != found["parameters"]:
+            beside = Path(path).with_suffix(".model.json")
             raise InputError(f"{beside} has another number of parameters than its fellows: not seeds of one model")
-        found = content
+        found = content or found
     return found

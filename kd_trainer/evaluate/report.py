@@ -9,7 +9,7 @@ import numpy as np
 
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import compare, latency, markdown, plots, published, style, tables
-from kd_trainer.evaluate.predictions import SIDECAR_KEYS, Prediction, check_same_jets, class_names, read, sidecar
+from kd_trainer.evaluate.predictions import SIDECAR_KEYS, Prediction, check_all_same_jets, class_names, read, sidecar
 from kd_trainer.evaluate.recovered import logarithm, recovered
 from kd_trainer.evaluate.task import Task, make_task
 from kd_trainer.files import write_json, write_text
@@ -18,8 +18,11 @@ from kd_trainer.jet_files import files_of
 DISTILLED, BASELINE = "distilled", "baseline"  # in names of models: what is compared by default
 
 
-def read_models(arguments: Iterable[str]) -> dict[str, list[Prediction]]:
-    """{name: [Prediction, one a seed]} of the arguments NAME=PRED[,PRED...], all checked to hold the same jets."""
+def read_models(arguments: Iterable[str]) -> tuple[dict[str, list[Prediction]], str]:
+    """{name: [Prediction, one a seed]} of the arguments NAME=PRED[,PRED...], all checked to hold the same jets.
+
+    With them what `check_all_same_jets` says. The observers are not kept: they may need as much memory as the scores.
+    """
     models: dict[str, list[Prediction]] = {}
     for argument in arguments:
         name, equals, patterns = argument.partition("=")
@@ -29,9 +32,8 @@ def read_models(arguments: Iterable[str]) -> dict[str, list[Prediction]]:
             raise InputError(f"the name {name} is given twice; give the seeds of a model as {name}=PRED,PRED")
         paths = files_of(item for item in patterns.split(",") if item)
         models[name] = [read(path) for path in dict.fromkeys(paths)]
-        for prediction in models[name]:
-            check_same_jets(next(iter(models.values()))[0], prediction)
-    return models
+    caveat = check_all_same_jets([prediction for seeds in models.values() for prediction in seeds])
+    return {name: [p._replace(observers={}) for p in seeds] for name, seeds in models.items()}, caveat
 
 
 def pairs_to_compare(wanted: Iterable[str] | None, names: Sequence[str]) -> list[tuple[str, str]]:
@@ -180,7 +182,7 @@ def main(argv: Sequence[str]) -> None:
     if args.output.exists() and not args.output.is_dir():
         raise InputError(f"--output {args.output} is a file; give a folder")
     style.load_style()  # the missing package is named before the work, not after it
-    models = read_models(args.models)
+    models, caveat = read_models(args.models)
     predictions = [p for seeds in models.values() for p in seeds]
     task = make_task(predictions, class_names(predictions, args.data_config), args.background, args.signals)
     reference = published.select(args.published, task.names)
@@ -190,6 +192,7 @@ def main(argv: Sequence[str]) -> None:
     results = evaluate(
         task, models, pairs, title=args.title, replicas=args.replicas, reference=reference, ceiling=args.ceiling
     )
+    results["caveat"] = caveat
     if args.latency:
         add_latencies(results, args.latency)
     drawn = None if args.published == "auto" else reference
@@ -197,7 +200,7 @@ def main(argv: Sequence[str]) -> None:
     write_json(args.output / "report.json", results)
     write_text(args.output / "report.md", markdown.document(results, [path.name for path in written]))
     print(tables.main_table(results, tablefmt="simple"))
-    for sentence in [c["conclusion"] for c in results["comparisons"]] or [markdown.NO_COMPARISON]:
+    for sentence in markdown.findings(results):
         print(f"\n{sentence}")
     if reference:
         print(f"\nPublished results on {reference['benchmark']}, for orientation: see {args.output / 'report.md'}")

@@ -110,6 +110,7 @@ def document(results: Mapping[str, Any]) -> str:
         "starts are compared on the same test jets. The rejection is the geometric mean of the "
         f"{len(results['averaged'])} working points that leave enough background jets everywhere.",
         "",
+        *([results["caveat"], ""] if results["caveat"] else []),
         "![efficiency](efficiency.png)",
         "",
     ])  # fmt: skip
@@ -138,12 +139,14 @@ def main(argv: Sequence[str]) -> None:
         name = with_numbers(name)
         point_of(name)
         named.append(f"{name}{equals}{files}")
-    models = read_models(named)
+    models, caveat = read_models(named)
     predictions = [prediction for seeds in models.values() for prediction in seeds]
     task = make_task(predictions, class_names(predictions, args.data_config), args.background)
     results = evaluate(task, models, reference=args.reference, replicas=args.replicas, title=args.title)
+    results["caveat"] = caveat
     written = draw(results, args.output)
     write_json(args.output / "efficiency.json", results)
     write_text(args.output / "efficiency.md", document(results))
     print(table(results, tablefmt="simple"))
-    print("", args.output / "efficiency.md", args.output / "efficiency.json", *written, sep="\n")
+    lines = [caveat, args.output / "efficiency.md", args.output / "efficiency.json", *written]
+    print("", *filter(None, lines), sep="\n")

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from weaver.utils.dataset import DataConfig, _load_next
 
@@ -10,7 +11,7 @@ from kd_trainer.cache.columns import Layout
 from kd_trainer.cache.origin import CONFIG
 from kd_trainer.cache.paths import targets_of
 from kd_trainer.classes import names_of
-from kd_trainer.evaluate.predictions import Prediction
+from kd_trainer.evaluate.predictions import NUMERIC, Prediction
 
 
 def prediction(folder: Path, patterns: list[str]) -> Prediction:
@@ -34,6 +35,7 @@ def prediction(folder: Path, patterns: list[str]) -> Prediction:
     layout = Layout(**fingerprint.read(files[0])["layout"])
     logits = layout.logits({name: torch.from_numpy(table["_" + name]) for name in layout.groups()})
     label = config.label_names[0]  # "_label_" unless the config has labels of its own, as JetClass-II's
-    jet_pt = table["jet_pt"] if "jet_pt" in config.observer_names else None
+    values = {name: table[name] for name in config.observer_names if isinstance(table[name], np.ndarray)}
+    observers = {name: array for name, array in values.items() if array.ndim == 1 and array.dtype.kind in NUMERIC}
     scores = logits.double().softmax(dim=1).numpy()
-    return Prediction(str(folder), names_of(config.labels), scores, table[label].astype(int), label, jet_pt)
+    return Prediction(str(folder), names_of(config.labels), scores, table[label].astype(int), label, observers)

@@ -90,7 +90,7 @@ def introduction(results: dict) -> str:
     )
     if done["done"] < done["planned"]:
         text += f" {done['planned'] - done['done']} of {done['planned']} were not trained when this was written."
-    return text
+    return f"{text} {results.get('caveat', '')}".rstrip()
 
 
 def _listed(averaged: dict) -> str:

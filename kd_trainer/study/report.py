@@ -11,7 +11,7 @@ from kd_trainer.arguments import parse_options
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import compare, style
 from kd_trainer.evaluate.complexity import complexity
-from kd_trainer.evaluate.predictions import check_same_jets, class_names, read
+from kd_trainer.evaluate.predictions import check_all_same_jets, class_names, read
 from kd_trainer.evaluate.recovered import logarithm, recovered
 from kd_trainer.files import write_json
 from kd_trainer.jet_files import contents
@@ -61,8 +61,7 @@ def evaluate(plan: Plan, replicas: int) -> dict:
     cells |= {key: (cell, []) for key, (cell, _) in given.items()}
     predictions |= {key: [found] for key, (_, found) in (together | given).items()}
     every = [p for found in predictions.values() for p in found]
-    for other in every:
-        check_same_jets(every[0], other)
+    caveat = check_all_same_jets(every)
     config = plan.config(plan.cells[0].tier)
     task, means = figures.study_task(every, class_names(every, config), plan.background)
     samples, averaged = figures.collect(task, means, predictions, replicas)
@@ -75,6 +74,7 @@ def evaluate(plan: Plan, replicas: int) -> dict:
         "test_jets": dict(zip(task.names, jets)),
         "background": task.background_name,
         "averaged": averaged,
+        "caveat": caveat,
         "bootstrap_replicas": replicas,
         "baseline": plan.baseline,
         "ceiling": plan.ceiling,

@@ -29,9 +29,9 @@ def toy():
 def write():
     """write(path, labels, scores, ...): a prediction file with weaver's own writer."""
 
-    def prediction(path, labels, scores, *, classes=None, label_name="_label_", jet_pt=None):
+    def prediction(path, labels, scores, *, classes=None, label_name="_label_", jet_pt=None, **more):
         path.parent.mkdir(parents=True, exist_ok=True)
-        label, observers = {label_name: labels}, {} if jet_pt is None else {"jet_pt": jet_pt}
+        label, observers = {label_name: labels}, more if jet_pt is None else {"jet_pt": jet_pt, **more}
         if path.suffix == ".parquet":
             save_parquet(None, str(path), scores, label, observers)
         elif label_name == "_label_":

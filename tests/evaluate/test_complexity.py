@@ -115,8 +115,8 @@ def test_command(files, tmp_path, capsys):
     assert main(["complexity", *options, "-o", "attention", "True"]) == 0
     assert capsys.readouterr().out.startswith("toy: 338 parameters (338), ")
     content = json.loads(output.read_text())
-    assert list(content) == ["name", "network", "options", "data_config", "parameters", "flops", "particles"]
-    assert content["options"] == {"attention": True}
+    assert list(content) == ["name", "network", "options", "data_config", "classes", "parameters", "flops", "particles"]
+    assert content["options"] == {"attention": True} and content["classes"] == ["label_QCD", "label_top"]
     assert [path.name for path in output.parent.iterdir()] == ["pred.model.json"]
 
 

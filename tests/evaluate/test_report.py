@@ -86,6 +86,7 @@ def test_report(models, tmp_path, capsys):
     assert "the standard error of that mean" in text and "statistical uncertainty only: their spread" in text
     assert all(f"]({name})" in text for name in ("roc.png", "ratio.png", "rejection_vs_flops.png"))
     assert comparison["conclusion"] in shown and str(folder / "roc.png") in shown and "2.14M" in shown
+    assert results["caveat"] == "" and "Caution" not in shown + text
 
 
 def test_the_same_call_gives_the_same_numbers(models, tmp_path, no_plots):
@@ -94,7 +95,7 @@ def test_the_same_call_gives_the_same_numbers(models, tmp_path, no_plots):
     assert (tmp_path / "a" / "report.json").read_text() == (tmp_path / "b" / "report.json").read_text()
 
 
-def test_no_gain_is_said_plainly(tmp_path, toy, write, no_plots):
+def test_no_gain_is_said_plainly(tmp_path, toy, write, no_plots, capsys):
     for name in ("distilled", "baseline"):
         write(tmp_path / f"{name}.root", LABELS, toy(LABELS, 2.0, len(name)))
     pair = [f"PFN {name}={tmp_path}/{name}.root" for name in ("distilled", "baseline")]
@@ -105,7 +106,11 @@ def test_no_gain_is_said_plainly(tmp_path, toy, write, no_plots):
     assert conclusion.startswith(start)
     assert conclusion.endswith("1 seed each, statistical uncertainty only.")
     assert results["models"]["PFN distilled"]["flops"] is None
-    assert "–" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "–" in text
+    paths = [f"{tmp_path}/{name}.root" for name in ("baseline", "distilled")]
+    assert results["caveat"].startswith(f"Caution: that {paths[0]} hold the same jets as {paths[1]} is known")
+    assert results["caveat"] in text and results["caveat"] in capsys.readouterr().out
 
 
 def test_compare_names_the_pairs(models, tmp_path, capsys, no_plots):
@@ -269,6 +274,7 @@ def test_hundreds_of_classes_under_other_names(tmp_path, write):
         (["x={tmp}/none*.root"], "no file matches {tmp}/none*.root"),
         (["x={a}", "y={shuffled}"], "a.root and {tmp}/shuffled.root do not hold the same jets"),
         (["x={a},{shuffled}"], "a.root and {tmp}/shuffled.root do not hold the same jets"),
+        (["x={a}", "y={more}", "z={others}"], "more.root and {tmp}/others.root do not hold the same jets"),
         (["x={no_hbb}"], "no_hbb.root has no test jets of class Hbb"),
         (["x={a}", "--compare", "x=y"], "--compare x=y: 'y' is not among the models given (x)"),
         (["x={a}", "--ceiling", "y"], "--ceiling y is not among the models given (x)"),
@@ -289,6 +295,8 @@ def test_wrong_input_ends_in_one_line(tmp_path, toy, write, capsys, arguments, m
         "tmp": tmp_path,
         "a": write(tmp_path / "a.root", labels, scores),
         "b": write(tmp_path / "b.root", labels, scores),
+        "more": write(tmp_path / "more.root", labels, scores, jet_pt=JET_PT[:300]),
+        "others": write(tmp_path / "others.root", labels, scores, jet_pt=JET_PT[300:600]),
         "shuffled": write(tmp_path / "shuffled.root", labels[::-1].copy(), scores),
         "no_hbb": write(tmp_path / "no_hbb.root", labels[kept], scores[kept]),
         "custom": write(tmp_path / "custom.root", labels, scores, label_name="truth_label"),

@@ -176,6 +176,7 @@ def test_table_of_the_miniature(finished, jets):
     assert distilled["options"] == {"kd_alpha": 0.5, "kd_temperature": 1.0}
     assert results["training_jets"] == {"all": 400} and sum(results["test_jets"].values()) == 200
     assert results["jobs"] == {"done": 5, "planned": 5} and results["minutes"] > 0
+    assert results["caveat"] == ""  # the test jets were compared
     assert labels["parameters"] > 500 and labels["particles"] == 16
     found = [read(clone / RUNS[f"self{seed}"] / "pred.root") for seed in (1, 2)]
     weights = [balanced_weights(p.labels) for p in found]
