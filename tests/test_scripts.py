@@ -109,6 +109,14 @@ def test_no_weights_to_make():
     assert "nothing to do" in train_kd("make_weight", DATASET="demo").stdout
 
 
+@pytest.mark.parametrize("mode", ["make_weight", "pretrain", "finetune"])
+def test_a_dry_run_prints_commands_and_comments_only(mode, tmp_path):
+    (tmp_path / "mine.pt").write_text("")
+    done = train_kd(mode, "--dry-run", DATASET="demo", PRETRAINED=tmp_path / "mine.pt")
+    last = done.stdout.splitlines()[-1]
+    assert done.returncode == 0 and last.startswith("# " if mode == "make_weight" else "weaver ")
+
+
 @pytest.mark.parametrize("dataset, teacher", [("JetClassII", "Sophon"), ("JetClass", "ParT"), ("TopLandscape", "ParT")])
 def test_commands_of_a_distillation(dataset, teacher):
     """What `train` would run, for three datasets: look at the files, pair the data configs, train with weaver."""

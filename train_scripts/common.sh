@@ -8,7 +8,7 @@ fail() {
     exit 1
 }
 
-finish() { echo "$*" && exit; }
+finish() { echo "${dry_run:+# }$*" && exit; } # in what --dry-run prints it is a comment
 
 help() { # the comments at the top of the script, then its settings with their defaults
     local script=train_scripts/${0##*/}

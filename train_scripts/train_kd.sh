@@ -108,7 +108,7 @@ case $mode in
         check "training/$name/unlabelled.yaml"
         train "${weaver_teacher[@]}" "${outputs[@]}" --data-config "training/$name/unlabelled.yaml" \
             --network-config networks/contrastive.py -o encoder "${teacher_model[@]}" "$@"
-        echo "to go on with labels: PRETRAINED=$(best "$name") ./train_kd.sh finetune"
+        [[ $dry_run ]] || echo "to go on with labels: PRETRAINED=$(best "$name") ./train_kd.sh finetune"
         ;;
     finetune) # rates and epochs of arXiv 2407.08682
         [[ $PRETRAINED ]] || fail "finetune starts from a checkpoint: name it with PRETRAINED=..."
@@ -117,7 +117,7 @@ case $mode in
         train "${weaver_teacher[@]}" "${outputs[@]}" --data-config "training/$name/student.yaml" --num-epochs 20 --lr-scheduler none \
             --start-lr 1.6e-4 --optimizer-option lr_mult "('$teacher_head', $HEAD_RATE)" --network-config networks/finetune.py \
             -o encoder "${teacher_model[@]}" -o pretrained "$(quoted "$PRETRAINED")" "$@"
-        echo "to teach with it: TEACHER_WEIGHTS=$(best "$name")"
+        [[ $dry_run ]] || echo "to teach with it: TEACHER_WEIGHTS=$(best "$name")"
         ;;
     cache)
         [[ $CACHE != none ]] || fail "CACHE is none: name a folder for the soft targets, or leave it to the default"

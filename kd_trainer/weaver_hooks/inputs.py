@@ -33,8 +33,14 @@ def check_files(loader: Loader, use: str) -> dict[str, int]:
     Raises
     ------
     InputError
-        Naming the first files that cannot be used.
+        Naming the first files that cannot be used, or a group of fewer files than processes that share them.
     """
+    for group, files in loader.dataset._init_file_dict.items():
+        if len(files) < loader.num_workers:
+            few = f"{len(files)} {use} file{'s' * (len(files) > 1)}{'' if group == '_' else f' of {group}'}"
+            raise InputError(
+                f"{loader.num_workers} processes of the loader cannot share {few}: give --num-workers {len(files)}"
+            )
     paths, config = files_of(loader), loader.dataset.config
     results = inspect_all(paths, needed_branches(config, training=use != "test"), config.treename)
     bad = [f"{path} {trouble}" for path, (_, trouble) in zip(paths, results) if trouble]
