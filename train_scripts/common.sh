@@ -200,6 +200,9 @@ into() { run mkdir -p "training/$1" "logs/$1"; } # into RUN: makes its folders
 
 train() { # train COMMAND...: the run `name`, to the end
     into "$name"
+    if [[ $RESTART != no ]] || ! is_trained "$name"; then # a prediction of an earlier training must not pass as its
+        run rm -f "training/$name/pred.root" "training/$name/pred.model.json"
+    fi
     run "$@"
     need_trained "$name"
 }
