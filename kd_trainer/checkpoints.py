@@ -40,7 +40,7 @@ def read_weights(path: str | Path, what: str = "the weights") -> dict[str, torch
 def check_record(path: str | Path) -> None:
     """Raise InputError if the training that made a checkpoint is not complete, or recorded another one as its best.
 
-    Only what our hooks leave beside it is asked, under the same model prefix; a checkpoint that is alone is not checked.
+    Only what our hooks leave beside it, under the same model prefix, is asked: a checkpoint that is alone is accepted.
     """
     named = re.fullmatch(r"(.*_)(best_epoch|epoch-\d+)_state\.pt", str(path), re.DOTALL)
     if not named:

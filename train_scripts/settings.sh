@@ -65,27 +65,11 @@ predictions() { # predictions STUDENT kd|baseline: those of all seeds
     for seed in $SEED; do echo "training/$(student_name "$1" "$2" "$seed")/pred.root"; done | paste -sd ,
 }
 
-need_whole() { # need_whole CHECKPOINT: a training that made it has to be complete, and to have recorded it
-    local path=${1#"$PWD/"} prefix=${1%_best_epoch_state.pt} sum
-    local made=${path#training/}
-    if [[ $made != "$path" ]]; then need_trained "${made%/*}"; fi
-    if [[ $dry_run || ! -f $1 ]]; then return; fi
-    [[ -f ${prefix}_record.json || ! -f ${prefix}_resume.pt ]] ||
-        fail "$1 is of a training that is not complete: start it again, and it goes on"
-    if grep -qs '"sha256": "' "${prefix}_record.json"; then # weaver would load whatever is there
-        sum=$(sha256sum <"$1")
-        grep -q "\"sha256\": \"${sum%% *}\"" "${prefix}_record.json" ||
-            fail "$1 is not the checkpoint that ${prefix}_record.json names (its SHA-256 differs): put that one back"
-    fi
-}
-
 reuse() { # reuse RUN CHECKPOINT [arguments...]: before a command that reads it; sets `net_options` and `others`
     need_whole "$2"
     into "$1"
     split_options "${@:3}"
 }
-
-need_pretrained() { if [[ $PRETRAINED ]]; then need_whole "$PRETRAINED"; fi; }
 
 own_data() { # own_data CONFIG: the data config of the run on labels, with sampling weights: student.yaml
     need_pretrained

@@ -94,7 +94,7 @@ def test_flipped_bits(own_dir, val_files, tmp_path, name):
         edit(own_dir / name, lambda source: source["options"].update(rho_dims=[32]))
     else:
         flip(own_dir / name)
-    line = f"{own_dir / name} is damaged or was changed: its SHA-256 is not that in SHA256SUMS beside it; copy the folder"
+    line = f"{own_dir / name} is damaged or was changed: its SHA-256 is not that in SHA256SUMS beside it; copy the"
     model = name if name.endswith(".onnx") else "model.onnx"
     with pytest.raises(InputError, match=f"^{re.escape(line)}"):
         Tagger(own_dir, model=model)
