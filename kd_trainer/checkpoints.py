@@ -1,9 +1,12 @@
 """Checkpoints as weaver writes them: a state dict, read without unpickling anything else."""
 
+import json
+import re
 from pathlib import Path
 
 import torch
 
+from kd_trainer.digests import sha256
 from kd_trainer.errors import InputError
 
 
@@ -19,11 +22,12 @@ def read_weights(path: str | Path, what: str = "the weights") -> dict[str, torch
     Raises
     ------
     InputError
-        If it is missing, truncated or something else. What torch says of a file that it refuses is not repeated: it
-        advises to load the file unsafely.
+        If it is missing, truncated or something else, see also `check_record`. What torch says of a file that it
+        refuses is not repeated: it advises to load the file unsafely.
     """
     if not Path(path).is_file():
         raise InputError(f"{what} {path} do not exist")
+    check_record(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:
@@ -31,3 +35,24 @@ def read_weights(path: str | Path, what: str = "the weights") -> dict[str, torch
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(f"{what} {path} are not a state dict as weaver writes it")
     return state
+
+
+def check_record(path: str | Path) -> None:
+    """Raise InputError if the training that made a checkpoint is not complete, or recorded another one as its best.
+
+    Only what our hooks leave beside it, under the same model prefix, is asked: a checkpoint that is alone is accepted.
+    """
+    named = re.fullmatch(r"(.*_)(best_epoch|epoch-\d+)_state\.pt", str(path), re.DOTALL)
+    if not named:
+        return
+    record = Path(f"{named[1]}record.json")
+    if not record.is_file():
+        if Path(f"{named[1]}resume.pt").is_file():
+            raise InputError(f"{path} is of a training that is not complete: start it again, and it goes on")
+        return
+    try:
+        recorded = json.loads(record.read_text(encoding="utf-8")).get("sha256")
+    except (ValueError, AttributeError):
+        raise InputError(f"{record} cannot be read: it is not the record of a training") from None
+    if named[2] == "best_epoch" and recorded and sha256(path) != recorded:
+        raise InputError(f"{path} is not the checkpoint that {record} names (its SHA-256 differs): put that one back")

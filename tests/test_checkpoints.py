@@ -1,5 +1,6 @@
 """Checkpoints: what is refused, and in which words."""
 
+import json
 import os
 import pickle
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from kd_trainer.checkpoints import read_weights
+from kd_trainer.digests import sha256
 from kd_trainer.errors import InputError
 
 
@@ -43,3 +45,26 @@ def test_what_is_no_state_dict_is_refused(tmp_path):
     torch.save([torch.ones(2)], tmp_path / "list.pt")
     with pytest.raises(InputError, match="list.pt are not a state dict"):
         read_weights(tmp_path / "list.pt")
+
+
+def test_the_record_of_the_training(tmp_path):
+    """A checkpoint of an unfinished training is refused, and one that is not the best that was recorded."""
+    best, record, resume = (tmp_path / f"net_{name}" for name in ("best_epoch_state.pt", "record.json", "resume.pt"))
+    torch.save({"weight": torch.ones(2)}, best)
+    assert read_weights(best)  # alone
+    resume.touch()
+    other = best.rename(tmp_path / "net_epoch-12_state.pt")
+    with pytest.raises(InputError, match=f"^{other} is of a training that is not complete: start it again, and it goes"):
+        read_weights(other)
+    other.rename(best)
+    record.write_text(json.dumps({"sha256": sha256(best)}))
+    assert read_weights(best)  # a kill has left the state
+    torch.save({"weight": torch.zeros(2)}, best)
+    line = rf"^{best} is not the checkpoint that {record} names \(its SHA-256 differs\): put that one back$"
+    with pytest.raises(InputError, match=line):
+        read_weights(best)
+    record.write_text('{"sha256": null}')  # a training without validation
+    assert read_weights(best)
+    record.write_text("{")
+    with pytest.raises(InputError, match="net_record.json cannot be read: it is not the record of a training"):
+        read_weights(best)

@@ -200,6 +200,9 @@ into() { run mkdir -p "training/$1" "logs/$1"; } # into RUN: makes its folders
 
 train() { # train COMMAND...: the run `name`, to the end
     into "$name"
+    if [[ $RESTART != no ]] || ! is_trained "$name"; then # a prediction of an earlier training must not pass as its
+        run rm -f "training/$name/pred.root" "training/$name/pred.model.json"
+    fi
     run "$@"
     need_trained "$name"
 }
@@ -209,6 +212,22 @@ is_trained() { [[ $dry_run || -f training/$1/net_record.json ]]; } # is_trained 
 need_trained() { # need_trained RUN
     is_trained "$1" || fail "the training $1 is not complete: start it again, and it goes on; see logs/$1/train.log"
 }
+
+need_whole() { # need_whole CHECKPOINT: a training that made it has to be complete, and to have recorded it
+    local path=${1#"$PWD/"} prefix=${1%_best_epoch_state.pt} sum
+    local made=${path#training/}
+    if [[ $made != "$path" ]]; then need_trained "${made%/*}"; fi
+    if [[ $dry_run || ! -f $1 ]]; then return; fi
+    [[ -f ${prefix}_record.json || ! -f ${prefix}_resume.pt ]] ||
+        fail "$1 is of a training that is not complete: start it again, and it goes on"
+    if grep -qs '"sha256": "' "${prefix}_record.json"; then # weaver would load whatever is there
+        sum=$(sha256sum <"$1")
+        grep -q "\"sha256\": \"${sum%% *}\"" "${prefix}_record.json" ||
+            fail "$1 is not the checkpoint that ${prefix}_record.json names (its SHA-256 differs): put that one back"
+    fi
+}
+
+need_pretrained() { if [[ $PRETRAINED ]]; then need_whole "$PRETRAINED"; fi; }
 
 workflow() { # workflow FOLDER CORES [arguments...]: snakemake; guard.py ends all that it has started, and keeps a second one out
     local profile=$PROFILE

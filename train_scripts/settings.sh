@@ -75,19 +75,11 @@ predictions() { # predictions STUDENT kd|baseline: those of all seeds
     for seed in $SEED; do echo "training/$(student_name "$1" "$2" "$seed")/pred.root"; done | paste -sd ,
 }
 
-need_whole() { # need_whole CHECKPOINT: if a training here made it, that has to be complete
-    local path=${1#"$PWD/"}
-    local made=${path#training/}
-    if [[ $made != "$path" ]]; then need_trained "${made%/*}"; fi
-}
-
 reuse() { # reuse RUN CHECKPOINT [arguments...]: before a command that reads it; sets `net_options` and `others`
     need_whole "$2"
     into "$1"
     split_options "${@:3}"
 }
-
-need_pretrained() { if [[ $PRETRAINED ]]; then need_whole "$PRETRAINED"; fi; }
 
 own_data() { # own_data CONFIG: the data config of the run on labels, with sampling weights: student.yaml
     need_pretrained

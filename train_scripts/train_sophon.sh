@@ -46,7 +46,7 @@ case $mode in
             "${seeded[@]}" "$SEED" "${arguments[@]}"
         ;;
     convert)
-        need_trained "$name"
+        need_whole "training/$name/net_best_epoch_state.pt"
         run weaver --data-config "$config" --network-config "$network" "${options[@]}" -o export_embed True \
             --model-prefix "training/$name/net_best_epoch_state.pt" --export-onnx "training/$name/model.onnx" "${arguments[@]}"
         ;;

@@ -60,6 +60,7 @@ for name in FRACTION PRETRAIN_FRACTION SEED; do
     [[ $mode == scan || ${!name} != *' '* ]] || fail "$name=${!name} names several: that is for scan"
 done
 need_files PRETRAINED WEIGHTS
+need_pretrained
 
 config_of() { # config_of SETTING
     (choose datasets "${!1}" "$1" && need_tier "$TIER" "${!1}" && echo "${data_config}_$TIER.yaml")

@@ -19,12 +19,14 @@ from kd_trainer.deploy.model_dir import (
     QUANTISED,
     SOURCE,
     STATIC,
+    SUMS,
     UNTUNED,
     check_preprocess,
     class_names,
     expected_preprocess,
     read,
     read_json,
+    record,
     sign,
 )
 from kd_trainer.errors import InputError
@@ -36,6 +38,8 @@ DERIVED = (STATIC, INT8, UNTUNED, QUANTISED, parity.REPORT, hls.REPORT)
 
 def complete(folder: str | Path, data_config: str | Path, source: dict[str, Any]) -> None:
     """Put the data config, the source and the padding beside an exported model, and sign the model with them.
+
+    The checksums of all are recorded.
 
     Parameters
     ----------
@@ -56,6 +60,7 @@ def complete(folder: str | Path, data_config: str | Path, source: dict[str, Any]
     for name in (MODEL, PREPROCESS):
         if not (folder / name).is_file():
             raise InputError(f"there is no {folder / name}: export the model with weaver first (--export-onnx)")
+    (folder / SUMS).unlink(missing_ok=True)  # of a model that was here before
     options = configs.load(data_config)
     found = read_json(folder / PREPROCESS)
     check_preprocess(found, options, folder)
@@ -65,10 +70,11 @@ def complete(folder: str | Path, data_config: str | Path, source: dict[str, Any]
     text = yaml.safe_dump({**options, "weights": None}, sort_keys=False)
     write_text(folder / CONFIG, f"# {data_config}, without sampling weights; made by kd_trainer deploy\n{text}")
     write_json(folder / SOURCE, source)
-    for name in DERIVED:  # of a model that was here before
+    for name in DERIVED:
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / hls.PROJECT, ignore_errors=True)
     sign(folder, folder / MODEL)
+    record(folder, MODEL, PREPROCESS, CONFIG, SOURCE)
 
 
 def check_embedding(path: str | Path, source: Mapping[str, Any], classes: Sequence[str] | None) -> None:
@@ -95,6 +101,7 @@ def export_static(folder: str | Path, jets: int) -> Path:
         torch.onnx.export(model, inputs, temporary, input_names=info["input_names"],
                           output_names=info["output_names"], opset_version=15, dynamo=False)  # fmt: skip
     sign(exported.folder, path)
+    record(exported.folder, STATIC)
     return path
 
 

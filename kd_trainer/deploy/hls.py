@@ -17,7 +17,7 @@ import numpy as np
 from kd_trainer.arguments import check_at_least
 from kd_trainer.deploy import reference
 from kd_trainer.deploy.inputs import Inputs, prepare
-from kd_trainer.deploy.model_dir import Exported, read
+from kd_trainer.deploy.model_dir import Exported, read, record
 from kd_trainer.deploy.reading import read_jets
 from kd_trainer.errors import InputError, one_line
 from kd_trainer.files import write_json
@@ -205,6 +205,7 @@ def run(
         "emulation": None if found is None else agreement(logits.numpy(), found),
     }
     write_json(exported.folder / REPORT, result)
+    record(exported.folder, REPORT)
     return result
 
 

@@ -5,9 +5,9 @@ preprocess.json    the student's inputs, from weaver's exporter; `python -m kd_t
 data_config.yaml   the student's data config: preprocess.json has no new_variables
 deploy.json        network, options and weights that the model was made from
 quantised.json     what model_int8.onnx loses and gains; model_int8_untuned.onnx is that before fine-tuning
+SHA256SUMS         checksums of all of these, as `sha256sum --check` reads them; compared before a file is used
 """
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
@@ -19,11 +19,13 @@ from weaver.utils.dataset import DataConfig
 from kd_trainer import configs
 from kd_trainer.classes import names_of
 from kd_trainer.deploy.inputs import input_view
+from kd_trainer.digests import sha256
 from kd_trainer.errors import InputError
-from kd_trainer.files import replacing
+from kd_trainer.files import replacing, write_text
 
 MODEL, PREPROCESS, CONFIG, SOURCE = "model.onnx", "preprocess.json", "data_config.yaml", "deploy.json"
 STATIC, INT8, UNTUNED, QUANTISED = "model_static.onnx", "model_int8.onnx", "model_int8_untuned.onnx", "quantised.json"
+SUMS = "SHA256SUMS"
 FINGERPRINT = "preprocess_sha256"  # in the metadata of the model
 
 
@@ -57,6 +59,8 @@ def read(folder: str | Path) -> Exported:
     options = configs.load(folder / CONFIG)
     source = read_json(folder / SOURCE) if (folder / SOURCE).is_file() else {}
     check_preprocess(preprocess, options, folder)
+    for name in (PREPROCESS, CONFIG, SOURCE):
+        verify(folder / name)
     return Exported(folder, options, input_view(options), preprocess, source, class_names(options, source))
 
 
@@ -102,7 +106,30 @@ def check_preprocess(found: Mapping[str, Any], options: Mapping[str, Any], folde
 
 def fingerprint(folder: Path) -> str:
     """SHA-256 of preprocess.json."""
-    return hashlib.sha256((folder / PREPROCESS).read_bytes()).hexdigest()
+    return sha256(folder / PREPROCESS)
+
+
+def recorded(folder: Path) -> dict[str, str]:
+    """SHA-256 of the files in a folder, by name, as they were written; empty if nothing is known of them."""
+    path = folder / SUMS
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def record(folder: Path, *names: str) -> None:
+    """Record files that were just written; what is known of the others stays."""
+    found = recorded(folder) | {name: sha256(folder / name) for name in names}
+    write_text(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(found.items())))
+
+
+def verify(path: Path) -> None:
+    """Raise InputError if a file is not what was recorded of it."""
+    expected = recorded(path.parent).get(path.name)
+    if expected and path.is_file() and sha256(path) != expected:
+        raise InputError(
+            f"{path} is damaged or was changed: its SHA-256 is not that in {SUMS} beside it; "
+            "copy the folder again, or export the model again (./train_kd.sh convert)"
+        )
 
 
 def sign(folder: Path, path: Path) -> None:

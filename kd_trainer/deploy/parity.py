@@ -18,7 +18,7 @@ import numpy as np
 from kd_trainer.deploy import reference, session
 from kd_trainer.deploy.edge_cases import EMPTY, edge_cases
 from kd_trainer.deploy.inputs import prepare
-from kd_trainer.deploy.model_dir import MODEL, STATIC, check_model, read
+from kd_trainer.deploy.model_dir import MODEL, STATIC, check_model, read, record
 from kd_trainer.deploy.reading import read_jets
 from kd_trainer.errors import InputError
 from kd_trainer.files import write_json
@@ -119,6 +119,7 @@ def run(folder: str | Path, files: Sequence[str], *, jets: int, tolerance: float
     result = parity(folder, files, jets=jets, tolerance=tolerance)
     print(report(result))
     write_json(Path(folder, REPORT), result)
+    record(Path(folder), REPORT)
     if not result["passed"]:
         raise InputError(f"torch and ONNX Runtime differ by more than {tolerance:g}: see {Path(folder, REPORT)}")
 

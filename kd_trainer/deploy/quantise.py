@@ -11,7 +11,7 @@ from kd_trainer.arguments import check_at_least
 from kd_trainer.classes import shown
 from kd_trainer.deploy import session
 from kd_trainer.deploy.inputs import Inputs, label_view, labels, prepare
-from kd_trainer.deploy.model_dir import INT8, MODEL, QUANTISED, UNTUNED, Exported, check_model, read, sign
+from kd_trainer.deploy.model_dir import INT8, MODEL, QUANTISED, UNTUNED, Exported, check_model, read, record, sign
 from kd_trainer.deploy.reading import read_jets
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import compare
@@ -131,6 +131,7 @@ def make_int8(exported: Exported, target: Path, calibration: Inputs, weight_bits
     with replacing(target) as temporary:
         int8.quantise(original, temporary, calibration, [x.name for x in fp32.get_inputs()], weight_bits)
         sign(target.parent, temporary)
+    record(target.parent, target.name)
     return original, target
 
 
@@ -178,6 +179,7 @@ def run(
         "verdict": conclusions(found["changes"], weight_bits),
     }
     write_json(Path(folder, QUANTISED), result)
+    record(Path(folder), QUANTISED)
     return result
 
 

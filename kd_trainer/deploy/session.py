@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kd_trainer.deploy.model_dir import verify
 from kd_trainer.errors import InputError, one_line
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def open_session(
     Raises
     ------
     InputError
-        If onnxruntime is not installed, or the file is missing or not a model.
+        If onnxruntime is not installed, or the file is missing, not a model or not the one that was recorded.
     """
     try:
         import onnxruntime
@@ -40,6 +41,7 @@ def open_session(
         raise InputError("onnxruntime is not installed; pip install 'weaver-kd[onnx]'") from None
     if not Path(path).is_file():
         raise InputError(f"there is no {path}: export the model first (./train_kd.sh convert)")
+    verify(Path(path))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads or 0

@@ -130,9 +130,18 @@ class Earlier:
 
     def remove(self) -> None:
         """Remove all that another training has left; the record last, so that a kill leaves nothing that looks new."""
-        epochs = glob.glob(f"{glob.escape(self.prefix)}_epoch-*_*.pt")
-        for path in (self.best, f"{self.prefix}_best_epoch_optimizer.pt", *epochs, self.resume, self.record):
+        for path in (self.best, f"{self.prefix}_best_epoch_optimizer.pt"):
             Path(path).unlink(missing_ok=True)
+        self.remove_after(-1)
+        for path in (self.resume, self.record):
+            Path(path).unlink(missing_ok=True)
+
+    def remove_after(self, last: int) -> None:
+        """Remove the checkpoints of later epochs: those of a longer training would pass as this one's."""
+        start = f"{self.prefix}_epoch-"
+        for path in glob.glob(f"{glob.escape(start)}[0-9]*_*.pt"):
+            if int(path.removeprefix(start).split("_")[0]) > last:
+                os.remove(path)
 
     def _checkpoint(self, epoch: int) -> str:
         return f"{self.prefix}_epoch-{epoch}_state.pt"

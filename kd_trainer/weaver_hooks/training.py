@@ -122,6 +122,7 @@ class Training:
             elif found.kind == "by hand":
                 self._save(epoch - 1, places)  # with the metrics, which the record has so far
                 Path(self.earlier.record).unlink(missing_ok=True)
+            self.earlier.remove_after(epoch - 1)
             self._write_best()  # a kill or the workflow engine may have removed this checkpoint and the last
             if epoch > 0 and not os.path.exists(self._checkpoint(epoch - 1)):
                 torch.save(self.model.state_dict(), self._checkpoint(epoch - 1))

@@ -85,6 +85,12 @@ def test_wrong_files(program, model_dir, text, tmp_path):
     assert "is not JSON" in message(program, model, tmp_path / "p.json", jets)
     (tmp_path / "p.json").write_text(preprocess.read_text().replace('"var_length": 16', '"var_length": 64'))
     assert "do not belong together" in message(program, model_dir / "model_static.onnx", tmp_path / "p.json", jets)
+    for name in ("model.onnx", "preprocess.json"):
+        spoilt = shutil.copytree(model_dir, tmp_path / f"spoilt {name}")
+        with open(spoilt / name, "ab") as file:
+            file.write(b" ")
+        line = f"tag_jets: {spoilt / name} is damaged or was changed: its SHA-256 is not that in SHA256SUMS beside it"
+        assert message(program, spoilt / "model.onnx", spoilt / "preprocess.json", jets) == line
     lines = jets.read_text().splitlines()
     (tmp_path / "j.txt").write_text("\n".join([lines[0].replace("cand_pt_log", "pt_log"), *lines[1:]]))
     assert "the jet lacks the variable cand_pt_log" in message(program, model, preprocess, tmp_path / "j.txt")

@@ -1,14 +1,16 @@
 """A model directory: what convert leaves, and what is wrong with a spoilt one."""
 
 import json
+import re
 
 import onnx
 import pytest
 import yaml
 from distillation import L1
-from helpers import kd_trainer, random_jets
+from helpers import kd_trainer, random_jets, run
 
 from kd_trainer.deploy.command import complete
+from kd_trainer.deploy.model_dir import recorded
 from kd_trainer.deploy.session import open_session
 from kd_trainer.deploy.tagger import Tagger
 from kd_trainer.errors import InputError
@@ -79,6 +81,48 @@ def test_missing_folder(tmp_path):
     refuses(tmp_path / "nothing", "there is no model directory")
 
 
+def flip(path):
+    """Two bits of a byte in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x81
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model_static.onnx", "deploy.json"])
+def test_flipped_bits(own_dir, val_files, tmp_path, name):
+    if name == "deploy.json":
+        edit(own_dir / name, lambda source: source["options"].update(rho_dims=[32]))
+    else:
+        flip(own_dir / name)
+    line = f"{own_dir / name} is damaged or was changed: its SHA-256 is not that in SHA256SUMS beside it; copy the"
+    model = name if name.endswith(".onnx") else "model.onnx"
+    with pytest.raises(InputError, match=f"^{re.escape(line)}"):
+        Tagger(own_dir, model=model)
+    commands = {"tag": ("-o", tmp_path / "o.parquet", "--model", model), "parity": ()}
+    for command, options in commands.items():
+        result = kd_trainer(command, own_dir, val_files[0], *options, check=False)
+        assert result.returncode == 1 and line in result.stderr and len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "o.parquet").exists()
+
+
+def test_data_config_that_was_edited(own_dir):
+    path = own_dir / "data_config.yaml"
+    path.write_text(path.read_text().replace("selection: null", "selection: jet_pt > 600", 1))
+    refuses(own_dir, "data_config.yaml is damaged or was changed")
+
+
+def test_checksums_are_those_of_sha256sum(own_dir, val_files):
+    """Each command that writes a file records it, and no other: what was damaged stays known as damaged."""
+    files = {"data_config.yaml", "deploy.json", "model.onnx", "model_static.onnx", "parity.json", "preprocess.json"}
+    assert recorded(own_dir).keys() == files
+    run("sha256sum", "--check", "--strict", "SHA256SUMS", cwd=own_dir)
+    flip(own_dir / "model_static.onnx")
+    kd_trainer("quantise", own_dir, val_files[0], "--test", *val_files, "--repetitions", 1, "--jets", 16)
+    assert recorded(own_dir).keys() == files | {"model_int8.onnx", "quantised.json"}
+    result = run("sha256sum", "--check", "--quiet", "SHA256SUMS", cwd=own_dir, check=False)
+    assert result.stdout == "model_static.onnx: FAILED\n"
+
+
 @pytest.mark.parametrize("text", ["{", "[1]", "\x00\xff"])
 def test_preprocess_that_is_not_json(own_dir, text):
     (own_dir / "preprocess.json").write_bytes(text.encode("latin-1"))
@@ -91,7 +135,8 @@ def test_preprocess_of_another_config(own_dir):
 
 
 def standardise_differently(folder):
-    """Both files consistently, so that only the fingerprint in the model tells."""
+    """Both files consistently, and without checksums, so that only the fingerprint in the model tells."""
+    (folder / "SHA256SUMS").unlink()
     config = yaml.safe_load((folder / "data_config.yaml").read_text())
     config["inputs"]["pf_features"]["vars"][0] = ["cand_pt_log", 2.0, 0.7]
     (folder / "data_config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
@@ -104,6 +149,7 @@ def test_model_of_another_training(own_dir):
 
 
 def drop_last_feature(folder):
+    (folder / "SHA256SUMS").unlink()
     config = yaml.safe_load((folder / "data_config.yaml").read_text())
     config["inputs"]["pf_features"]["vars"].pop()
     (folder / "data_config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
@@ -121,6 +167,7 @@ def test_model_with_other_features(own_dir):
 
 
 def test_file_that_is_no_model(own_dir):
+    (own_dir / "SHA256SUMS").unlink()
     (own_dir / "model.onnx").write_text("not a model")
     refuses(own_dir, "model.onnx cannot be loaded by ONNX Runtime")
 
@@ -129,7 +176,8 @@ def test_plain_export_of_weaver_has_no_fingerprint_and_works(own_dir):
     model = onnx.load(own_dir / "model.onnx")
     del model.metadata_props[:]
     onnx.save(model, own_dir / "model.onnx")
-    (own_dir / "deploy.json").unlink()
+    for name in ("deploy.json", "SHA256SUMS"):
+        (own_dir / name).unlink()
     assert len(Tagger(own_dir)(random_jets(3))) == 3
 
 

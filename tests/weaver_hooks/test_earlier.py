@@ -139,6 +139,15 @@ def test_what_is_removed(earlier, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net_other.pt"]
 
 
+def test_later_epochs_than_the_one_to_go_on_from(earlier, tmp_path):
+    for epoch in (8, 9, 10, 30):
+        (tmp_path / f"net_epoch-{epoch}_state.pt").touch()
+    (tmp_path / "net_b_epoch-30_state.pt").touch()
+    earlier(load_epoch=9).remove_after(9)
+    left = {"net_epoch-8_state.pt", "net_epoch-9_state.pt", "net_b_epoch-30_state.pt"}
+    assert {path.name for path in tmp_path.iterdir()} == left
+
+
 def test_what_a_kill_has_left_half_written(earlier, tmp_path):
     for name in (".net_resume.pt.123", ".net_epoch-2_state.pt.77", ".net_b_resume.pt.123"):
         (tmp_path / name).touch()

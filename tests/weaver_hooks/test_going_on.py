@@ -169,7 +169,9 @@ def test_without_validation_and_by_hand(train, tmp_path):
     hand = tmp_path / "hand"
     record = json.loads((hand / "net_record.json").read_text())
     (hand / "net_record.json").write_text(json.dumps(record | {"metrics": {"0": 0.999, "1": 0.1}, "best_epoch": 0}))
+    (hand / "net_epoch-7_state.pt").touch()  # of a longer training
     train("supervised", "hand", *args, "--num-epochs", 3, "--load-epoch", 1)
+    assert not (hand / "net_epoch-7_state.pt").exists()
     assert json.loads((hand / "net_record.json").read_text())["best_epoch"] == 0
     assert same(hand / "net_best_epoch_state.pt", hand / "net_epoch-0_state.pt")
     assert "the best so far is epoch 0 with 0.99900" in (hand / "net.log").read_text()

@@ -2,6 +2,7 @@
 //
 // JETS.txt is what `python -m kd_trainer variables` writes: the names of the variables in one line, then for each jet a
 // line with the number of its particles and a line with the variables of each.
+// A model that is not what SHA256SUMS in its folder says is refused.
 
 #include <algorithm>
 #include <cstdio>
@@ -13,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "checksums.h"
 #include "jet_inputs.h"
 
 namespace {
@@ -80,6 +82,7 @@ std::string last_line(std::string text) {
 }
 
 void tag(const std::string &model_path, const std::string &preprocess_path, const std::string &jets_path) {
+    for (const auto &path : {model_path, preprocess_path}) checksums::verify(path);
     ov::Core core;
     const auto model = core.read_model(model_path);
     const auto groups = used_groups(*model, jet_inputs::load(preprocess_path));
