@@ -70,14 +70,7 @@ class Reader:
         InputError
             If the file cannot be read, or its jets cannot be preprocessed.
         """
-        source = chunks(path, self.branches(), rows, self.config.treename)
-        while True:
-            try:
-                table = next(source)
-            except StopIteration:
-                return
-            except Exception as error:
-                raise InputError(f"{path} cannot be read: {one_line(error)}") from None
+        for table in chunks(path, self.branches(), rows, self.config.treename):
             try:
                 yield self._prepare(table, path)
             except Exception as error:

@@ -131,7 +131,7 @@ def or_trouble(read: Callable[[str], Any]) -> Callable[[str], Any]:
         try:
             return read(path)
         except Exception as error:
-            return f"cannot be read whole: {one_line(error)}"
+            return f"cannot be read whole: {one_line(error).removeprefix(f'{path} cannot be read: ')}"
 
     return reading
 

@@ -92,8 +92,8 @@ def prepare(events: ak.Array, config: DataConfig, selected: bool = False) -> Jet
     if len(rows) == 0:
         shapes = {name: [n for n in shape[1:] if n is not None] for name, shape in config.input_shapes.items()}
         return Jets({k: np.zeros((0, *s), "float32") for k, s in shapes.items()}, np.zeros(0, "uint8"), rows)
-    flags = NO_PARTICLES * _without_particles(table, config) + NOT_FINITE_INPUT * _not_finite(table, config)
     with _one_line():
+        flags = NO_PARTICLES * _without_particles(table, config) + NOT_FINITE_INPUT * _not_finite(table, config)
         inputs = _finalize_inputs(table, config)
     return Jets({name: inputs["_" + name] for name in config.input_names}, flags.astype("uint8"), rows)
 
