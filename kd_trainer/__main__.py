@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # of `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        print(f"kd_trainer {command}: {error.filename or 'output'}: {reason(error)}", file=sys.stderr)
+        print(f"kd_trainer {command}: {error.filename or 'the output'}: {reason(error)}", file=sys.stderr)
         with contextlib.suppress(OSError):  # of a stdout that is no file
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # it may be what is full
     return 1

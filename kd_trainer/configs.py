@@ -74,11 +74,15 @@ def _misshapen(options: Options) -> Iterator[str]:
     for group, spec in options["inputs"].items():
         if not isinstance(spec, dict) or not isinstance(spec.get("vars"), list):
             yield f"the group {group} in `inputs` has to be a mapping with a list `vars`"
+        elif not isinstance(spec.get("length", 0), int | None):
+            yield f"`length` of the group {group} in `inputs` has to be a whole number"
         elif not all(isinstance(v, str) or isinstance(v, list) and v and isinstance(v[0], str) for v in spec["vars"]):
             yield f"`vars` of the group {group} in `inputs` has to be a list of names, or of lists that begin with one"
     labels = options["labels"]
     if not isinstance(labels.get("value"), list if labels.get("type") == "simple" else dict):
         yield "`labels` needs a `type`, simple or custom, and a `value`: a list of branches, or a mapping from names"
+    elif not all(isinstance(name, str) for name in labels["value"]):
+        yield "`value` in `labels` has to hold names"
     if not isinstance(labels.get("names"), list | None):
         yield "`names` in `labels` has to be a list"
 

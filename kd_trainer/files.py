@@ -13,7 +13,6 @@ import yaml
 
 from kd_trainer.errors import InputError, StopError, one_line, reason
 
-
 SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C, if it is there
 
 

@@ -148,6 +148,13 @@ def chunks(path: str | Path, branches: Iterable[str], rows: int, treename: str |
                     yield hdf5.table(arrays, branches, start, start + rows)
 
 
+def check_numbers(table: ak.Array, names: Iterable[str]) -> None:
+    """Raise InputError if columns of a table hold text."""
+    texts = [name for name in sorted(names) if "string" in str(table[name].type) or "bytes" in str(table[name].type)]
+    if texts:
+        raise InputError(f"text stands where numbers are expected, in {', '.join(texts)}")
+
+
 def inspect(path: str | Path, branches: Iterable[str], treename: str | None = None) -> Found:
     """Number of rows and a description of the trouble with the file ('' if there is none)."""
     try:

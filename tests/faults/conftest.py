@@ -1,7 +1,7 @@
 """A folder as a user has it, with good files and damaged ones, and commands that are run in it."""
 
 import contextlib
-import copy
+import json
 import os
 import re
 import resource
@@ -13,14 +13,13 @@ from pathlib import Path
 import awkward as ak
 import h5py
 import numpy as np
-import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 import uproot
 import yaml
-from distillation import FULL, L1, TEACHER
+from distillation import FULL, L1
 from helpers import CLASSES, ROOT, damage_page, kd_trainer, random_jets
 from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
@@ -30,6 +29,7 @@ from kd_trainer.deploy.command import complete
 
 NOBODY = 65534
 PFN = {"phi_dims": (8,), "rho_dims": (8,)}
+OPTIONS = ("-o", "phi_dims", "(8,)", "-o", "rho_dims", "(8,)")
 STUDY = """
 title: Miniature
 dataset: TopLandscape
@@ -43,7 +43,7 @@ arms: {labels: {}}
 """
 
 
-class Damaged:
+class Program:
     """What torch.load must not run."""
 
     def __reduce__(self):
@@ -71,28 +71,21 @@ def fill(path):
     write_configs(path)
     write_models(path)
     write_predictions(path)
-    (path / "study.yaml").write_text(STUDY)
-    for name, change in {"seeds": "seeds: {a: 1}", "arms": "arms: [labels]", "samples": "samples: [1]"}.items():
-        text = re.sub(f"^{name}:.*$", change, STUDY, flags=re.M)
-        (path / f"study_{name}.yaml").write_text(text)
     (path / "file").touch()
-    (path / "out").mkdir()
-    (path / "out").chmod(0o777)
+    make_out(path)
     (path / "closed").mkdir()
     (path / "closed").chmod(0o555)
 
 
 def write_jets(path):
     jets = random_jets(40, particles=20)
-    jets["label_QCD"], jets["label_Hbb"] = (np.arange(40) % 2 == i for i in (0, 1))
-    for name in CLASSES[2:]:
-        jets[f"label_{name}"] = np.zeros(40, dtype=bool)
+    for i, name in enumerate(CLASSES):
+        jets[f"label_{name}"] = np.arange(40) % 10 == i
     ak.to_parquet(jets, path / "jets.parquet", compression=None)
     good = (path / "jets.parquet").read_bytes()
-    for name in ("header", "value", "closed"):
+    for name in ("header", "closed"):
         (path / f"{name}.parquet").write_bytes(good)
-    table = ak.to_arrow_table(jets, list_to32=True, extensionarray=False)
-    pq.write_table(table, path / "value.parquet", compression="zstd")
+    ak.to_parquet(jets, path / "value.parquet", compression="gzip")
     damage_page(path / "header.parquet", "part_px")
     damage_page(path / "value.parquet", "part_px", value=True)
     (path / "short.parquet").write_bytes(good[: len(good) // 2])
@@ -100,7 +93,7 @@ def write_jets(path):
     (path / "folder.parquet").mkdir()
     os.mkfifo(path / "fifo.parquet")
     for name, column in {"text": "part_px", "label_text": "label_QCD"}.items():
-        words = ak.Array(["one"] * 40) if column == "label_QCD" else ak.Array([["one"] * n for n in ak.num(jets[column])])
+        words = ak.Array(["one"] * 40 if column == "label_QCD" else [["one"] * n for n in ak.num(jets[column])])
         ak.to_parquet(ak.with_field(jets, words, column), path / f"{name}.parquet")
     write_root(path, jets)
     write_hdf5(path, jets)
@@ -178,14 +171,15 @@ def write_configs(path):
         "unknown": {"inptus": {}},
     }
     for name, change in changes.items():
-        (path / f"{name}.yaml").write_text(yaml.safe_dump({**copy.deepcopy(options), **change}))
+        (path / f"{name}.yaml").write_text(yaml.safe_dump({**options, **change}))
     (path / "invalid.yaml").write_text("inputs: [")
     (path / "binary.yaml").write_bytes(bytes(range(256)))
     (path / "empty.yaml").touch()
     (path / "folder.yaml").mkdir()
     (path / "itself.yaml").write_text(L1.read_text() + "\nbucketing: &a {var: *a}\n")
     (path / "deep.yaml").write_text("[" * 3000 + "]" * 3000)
-    (path / "mem.yaml").symlink_to("/proc/self/mem")  # it opens, and cannot be read
+    for name in ("mem.yaml", "mem.json"):
+        (path / name).symlink_to("/proc/self/mem")  # it opens, and cannot be read
     shutil.copy(L1, path / "closed.yaml")
     (path / "closed.yaml").chmod(0)
 
@@ -193,9 +187,10 @@ def write_configs(path):
 def write_models(path):
     """Weights of a teacher and of a student, and the student's folder as `deploy` leaves it."""
     torch.manual_seed(1)
-    for name, config, options in (("ParT", FULL, TEACHER), ("PFN", L1, PFN)):
+    network = import_module(str(ROOT / "networks" / "PFN.py"))
+    for name, config in (("teacher", FULL), ("student", L1)):
         data = DataConfig.load(str(config), load_observers=False)
-        model, info = import_module(str(ROOT / "networks" / f"{name}.py")).get_model(data, for_inference=True, **options)
+        model, info = network.get_model(data, for_inference=True, **PFN)
         torch.save(model.state_dict(), path / f"{name}.pt")
     (path / "model").mkdir()
     inputs = tuple(torch.ones(2, *info["input_shapes"][name][1:]) for name in info["input_names"])
@@ -204,7 +199,7 @@ def write_models(path):
     DataConfig.load(str(L1)).export_json(path / "model" / "preprocess.json")
     shutil.copytree(path / "model", path / "exported")
     with contextlib.chdir(path):
-        complete("model", "l1.yaml", reference.describe("networks/PFN.py", PFN, "PFN.pt"))
+        complete("model", "l1.yaml", reference.describe("networks/PFN.py", PFN, "student.pt"))
     for name, change in {
         "model_json": ("preprocess.json", b"{"),
         "model_onnx": ("model.onnx", b"no model"),
@@ -213,89 +208,126 @@ def write_models(path):
     }.items():
         shutil.copytree(path / "model", path / name)
         (path / name / change[0]).write_bytes(change[1])
-    torch.save({"state": Damaged()}, path / "malicious.pt")
-    (path / "short.pt").write_bytes((path / "PFN.pt").read_bytes()[:1000])
+    (path / "broken.py").write_text("def get_model(")
+    torch.save({"state": Program()}, path / "malicious.pt")
+    (path / "short.pt").write_bytes((path / "student.pt").read_bytes()[:1000])
     (path / "empty.pt").touch()
     kd_trainer("pair", "--student", path / "l1.yaml", "--teacher", path / "full.yaml", "-o", path / "pair")
     with contextlib.chdir(path):
-        kd_trainer(*CACHE.split(), "--output", "cache")
+        kd_trainer("cache", "jets.parquet", "--paired", "pair/paired.yaml", "--network", "networks/PFN.py", *OPTIONS,
+                   "--weights", "teacher.pt", "--output", "cache")  # fmt: skip
     shutil.copytree(path / "cache", path / "cache_value")
     (stored,) = (path / "cache_value").glob("*/*.parquet")
     damage_page(stored, "teacher_logits", value=True)
-
-
-CACHE = "cache jets.parquet --paired pair/paired.yaml --network networks/ParT.py --weights ParT.pt" + "".join(
-    f" -o {name} {str(value).replace(' ', '')}" for name, value in TEACHER.items()
-)
+    shutil.copytree(path / "cache", path / "cache_same")
 
 
 def write_predictions(path):
-    rng = np.random.default_rng(2)
-    scores = rng.dirichlet(np.ones(10), 200).astype("float32")
-    columns = {f"score_label_{name}": scores[:, i] for i, name in enumerate(CLASSES)}
-    truth = np.arange(200) % 10
-    columns |= {f"label_{name}": (truth == i).astype("int32") for i, name in enumerate(CLASSES)}
-    columns |= {"_label_": truth, "jet_pt": rng.uniform(500, 600, 200)}
-    with uproot.recreate(path / "pred.root") as file:
-        file.mktree("Events", {name: values.dtype for name, values in columns.items()})
-        file["Events"].extend(columns)
-    good = (path / "pred.root").read_bytes()
+    """Predictions of ten classes, damaged ones, and those of two small studies."""
+    good = write_prediction(path / "pred.root", [f"label_{name}" for name in CLASSES])
     for name in ("value_pred", "sidecar"):
         (path / f"{name}.root").write_bytes(good)
-    damage_basket(path / "value_pred.root", "Events", "score_label_QCD")
+    damage_basket(path / "value_pred.root", "Events", "_label_")
     (path / "short_pred.root").write_bytes(good[: len(good) // 2])
     (path / "sidecar.model.json").write_text("{}")
-    table = pa.table({"scores": [["a", "b"]] * 4, "_label_": [0, 1, 0, 1]})
-    pq.write_table(table, path / "text_pred.parquet")
-    table = pa.table({"scores": [[0.5, 0.5]] * 4, "_label_": ["a", "b", "a", "b"]})
-    pq.write_table(table, path / "label_pred.parquet")
-    table = pa.table({"scores": rng.dirichlet([1, 1], 1000), "_label_": np.arange(1000) % 2}) if False else None
-    run = path / "training" / "study_study" / "PFN_l1_labels_seed1"
-    run.mkdir(parents=True)
+    for name, scores, labels in (("text", ["a", "b"], [0, 1]), ("label", [0.5, 0.5], ["a", "b"])):
+        pq.write_table(pa.table({"scores": [scores] * 2, "_label_": labels}), path / f"{name}_pred.parquet")
+    (path / "study.yaml").write_text(STUDY)
+    for name, change in {
+        "seeds": "seeds: {a: 1}",
+        "arms": "arms: [labels]",
+        "samples": "samples: [1]",
+        "noise": "samples: {all: [noise.root]}",
+        "unsized": "title: Without pred.model.json",
+        "value": "title: With a damaged prediction",
+    }.items():
+        text = re.sub(f"^{change.partition(':')[0]}:.*$", change, STUDY, flags=re.M)
+        (path / f"study_{name}.yaml").write_text(text)
+    for name in ("study", "study_noise", "study_unsized", "study_value"):
+        run = path / "training" / ("study_" + name) / "PFN_l1_labels_seed1"
+        run.mkdir(parents=True)
+        write_prediction(run / "pred.root", ["jet_isTop", "jet_isQCD"])
+        size = dict.fromkeys(("name", "network", "options", "data_config", "parameters", "flops", "particles"), 1)
+        (run / "pred.model.json").write_text(json.dumps(size))
+    damage_basket(run / "pred.root", "Events", "_label_")
+    (path / "training" / "study_study_unsized" / "PFN_l1_labels_seed1" / "pred.model.json").unlink()
+    results = {"name": "study", "cells": [], "averaged": {}, "baseline": "labels"}
+    (path / "results.json").write_text(json.dumps(results))
+
+
+def write_prediction(path, classes):
+    """What weaver writes for 400 jets; returns its bytes."""
+    truth = np.arange(400) % len(classes)
+    scores = np.random.default_rng(2).dirichlet(np.ones(len(classes)), 400).astype("float32")
+    columns = {f"score_{name}": scores[:, i] for i, name in enumerate(classes)}
+    columns |= {name: (truth == i).astype("int32") for i, name in enumerate(classes)} | {"_label_": truth}
+    with uproot.recreate(path) as file:
+        file.mktree("Events", {name: values.dtype for name, values in columns.items()})
+        file["Events"].extend(columns)
+    return path.read_bytes()
+
+
+PROGRESS = re.compile(r"\d+%\||\d(it|jet|file|cell)s? \[|\?(it|jet|file|cell)s?/s")
 
 
 @pytest.fixture
 def fails(folder, monkeypatch, capfd):
-    """fails(line): the line that a command ends with, for a command line after `python -m kd_trainer`.
+    """fails(line, meanwhile): the one line that a command ends with, for what is typed after `python -m kd_trainer`.
 
-    Nothing may be left in `out`.
+    Nothing may be left in `out`, but for what `cache` says there of its teachers.
     """
     monkeypatch.chdir(folder)
 
-    def call(line):
-        result = kd_trainer(*shlex.split(line), check=False)
-        said = [text for text in re.split("[\r\n]+", result.stderr) if text and not re.search(r"\d+%\||\d+(it|jet)s? \[|\?(it|jet|file)/s", text)]
+    def call(line, meanwhile=contextlib.nullcontext):
+        with meanwhile():
+            result = kd_trainer(*shlex.split(line), check=False)
+        said = [text for text in re.split("[\r\n]+", result.stderr) if text and not PROGRESS.search(text)]
         assert result.returncode == 1, result.stdout + result.stderr
         assert len(said) == 1 and said[0].startswith(f"kd_trainer {line.split()[0]}: "), result.stderr
         assert "Traceback" not in result.stderr + result.stdout and "weights_only" not in said[0]
         assert not capfd.readouterr().err
-        assert [path for path in Path("out").rglob("*") if path.is_file()] == []
+        assert {path.name for path in Path("out").rglob("*") if not path.is_dir()} <= {"cached.yaml", "teachers.yaml"}
         return said[0]
 
     yield call
-    shutil.rmtree(folder / "out", ignore_errors=True)
-    (folder / "out").mkdir()
-    (folder / "out").chmod(0o777)
+    assert not (folder / "executed").exists()
+    shutil.rmtree(folder / "out")
+    make_out(folder)
 
 
-@contextlib.contextmanager
+def make_out(path):
+    (path / "out").mkdir()
+    (path / "out").chmod(0o777)
+
+
+@pytest.fixture
 def nobody():
-    """Without the rights of root, if the tests have them."""
-    before = os.geteuid()
-    if before == 0:
-        os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(before)
+    """nobody(): without the rights of root, if the tests have them."""
+
+    @contextlib.contextmanager
+    def without_rights():
+        before = os.geteuid()
+        if before == 0:
+            os.seteuid(NOBODY)
+        try:
+            yield
+        finally:
+            os.seteuid(before)
+
+    return without_rights
 
 
-@contextlib.contextmanager
+@pytest.fixture
 def full_disk():
-    """No file can grow: `ulimit -f 0`."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    """full_disk(): no file can grow, as after `ulimit -f 0`."""
+
+    @contextlib.contextmanager
+    def limited():
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
