@@ -12,9 +12,9 @@ from distillation import FULL, L1, STUDENT, distillation
 from helpers import CLASSES, kd_trainer
 from weaver.utils.dataset import DataConfig
 
+from kd_trainer.distill.loaders import groups_of
 from kd_trainer.distill.loop import StudentView
 from kd_trainer.distill.loss import DistillationLoss
-from kd_trainer.distill.loaders import groups_of
 from kd_trainer.distill.mixture import LABELLED, Mixture, check_configs, check_fraction, split
 from kd_trainer.distill.options import Options
 from kd_trainer.errors import InputError
