@@ -45,7 +45,7 @@ def named_files(arguments: Iterable[str]) -> list[tuple[str, str]]:
     for argument in arguments:
         name, _, pattern = argument.rpartition(":")
         if "/" in name or ":" in name:
-            raise InputError(f"{argument} has a colon in its path: what is before one is the name of a group for weaver")
+            raise InputError(f"{argument} has a colon in its path: what is before one is the name of a group")
         paths = sorted(glob.glob(pattern))
         found += [(name, path) for path in paths]
         unmatched += [] if paths else [pattern]

@@ -48,7 +48,7 @@ def init_opt_of(
             args.load_epoch = None
         try:
             opt, scheduler = build(args, model, **optimizer_options)
-        except (RuntimeError, ValueError, OSError, EOFError, pickle.UnpicklingError):  # their advice is to load unsafely
+        except (RuntimeError, ValueError, OSError, EOFError, pickle.UnpicklingError):  # torch advises to load unsafely
             if args.load_epoch is None:
                 raise
             raise InputError(

@@ -29,7 +29,7 @@ def loud(function: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except InputError as error:
+        except (InputError, OSError) as error:
             text = _without_traceback(error)
             _logger.error("%s", text)
             raise SystemExit(f"weaver-kd: {text}") from None
@@ -39,7 +39,7 @@ def loud(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def _without_traceback(error: InputError) -> str:
+def _without_traceback(error: Exception) -> str:
     """The line of an error; that of a loader's worker comes with the text of its traceback before it."""
     return str(error).rpartition(f"{InputError.__module__}.{InputError.__qualname__}: ")[2].strip()
 
@@ -100,7 +100,7 @@ def options_in(args: argparse.Namespace) -> dict[str, Any]:
 
 @loud
 def check_arguments(kind: type[HookOptions]) -> None:
-    """End weaver in one line if an option of its command line is no Python literal; it reads them after network files."""
+    """End weaver in one line if an option of its command line is no Python literal; it reads them after this file."""
     pairs = [sys.argv[i + 1 : i + 3] for i, word in enumerate(sys.argv) if word in ("-o", "--network-option")]
     if Path(sys.argv[0]).name != "weaver" or any(len(pair) < 2 for pair in pairs):
         return
