@@ -19,7 +19,7 @@ def parse_options(pairs: Iterable[Sequence[str]]) -> dict[str, Any]:
     for key, value in pairs:
         try:
             options[key] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             advice = f"a string needs quotes of its own: -o {key} \"'{value}'\""
             raise InputError(f"-o {key} {value} is not a Python literal; {advice}") from None
     return options

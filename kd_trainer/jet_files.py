@@ -41,11 +41,13 @@ def named_files(arguments: Iterable[str]) -> list[tuple[str, str]]:
     Raises
     ------
     InputError
-        If a pattern matches nothing; weaver would go on without it.
+        If a pattern matches nothing; weaver would go on without it. If a path has a colon.
     """
     found, unmatched = [], []
     for argument in arguments:
         name, _, pattern = argument.rpartition(":")
+        if "/" in name or ":" in name:
+            raise InputError(f"{argument} has a colon in its path: what is before one is the name of a group")
         paths = sorted(glob.glob(pattern))
         found += [(name, path) for path in paths]
         unmatched += [] if paths else [pattern]
@@ -86,6 +88,8 @@ def contents(path: str | Path, treename: str | None = None) -> tuple[set[str], i
     InputError
         If the file cannot be read, or has another format.
     """
+    if not Path(path).is_file():  # a pipe would be waited for
+        raise ValueError("is not a regular file")
     extension = Path(path).suffix
     with reading(path):
         if os.path.exists(path) and not os.path.isfile(path):

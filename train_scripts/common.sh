@@ -60,7 +60,10 @@ absolute() { if [[ -z $1 || $1 == /* ]]; then echo "$1"; else echo "$caller/$1";
 
 paths_of_caller() { # paths_of_caller SETTING...: each a path; relative ones are relative to the caller's folder
     local name
-    for name in "$@"; do printf -v "$name" %s "$(absolute "${!name:-}")"; done
+    for name in "$@"; do
+        printf -v "$name" %s "$(absolute "${!name:-}")"
+        [[ ${!name} != *:* ]] || fail "$name is '${!name}': weaver takes what is before a colon for the name of a group, take a path without one"
+    done
 }
 
 lists_of_caller() { # lists_of_caller SETTING...: the same for `PATTERN NAME:PATTERN ...`
@@ -96,22 +99,22 @@ once_for_each() { # once_for_each SETTING...: if one of them has several words, 
     done
 }
 
-need_numbers() { # need_numbers SETTING...: each one or several whole numbers
+need_seeds() { # need_seeds SETTING...: each one or several whole numbers
     local name
     for name in "$@"; do
-        [[ ${!name} =~ ^[0-9]+( +[0-9]+)*$ ]] || fail "$name is '${!name}': it must be a whole number"
+        [[ ${!name} =~ ^(0|[1-9][0-9]*)( +(0|[1-9][0-9]*))*$ ]] || fail "$name is '${!name}': it must be a whole number, as 1"
     done
 }
 
-need_fraction() { # need_fraction SETTING...: each a decimal number between 0 and 1
-    local name
-    for name in "$@"; do
-        [[ ${!name} =~ ^0?\.[0-9]*[1-9][0-9]*$ ]] || fail "$name is '${!name}': it must lie between 0 and 1, as 0.9"
-    done
+need_count() { # need_count SETTING LEAST: one whole number
+    [[ ${!1} =~ ^[1-9][0-9]{0,8}$ && ${!1} -ge $2 ]] || fail "$1 is '${!1}': it must be a whole number from $2 on"
 }
 
-need_positive() { # need_positive SETTING
-    [[ ${!1} =~ ^[0-9]*\.?[0-9]+$ && ${!1} =~ [1-9] ]] || fail "$1 is '${!1}': it must be a number above 0"
+need_number() { # need_number 'CONDITION ON x' TEXT SETTING...: each a number x of which it holds
+    local name
+    for name in "${@:3}"; do
+        awk -v x="${!name}" "BEGIN { exit !(x ~ /^([0-9]+\.?[0-9]*|\.[0-9]+)(e-?[0-9]+)?\$/ && $1) }" || fail "$name is '${!name}': it must $2"
+    done
 }
 
 need_choice() { # need_choice SETTING WORD...

@@ -1,13 +1,17 @@
 # shellcheck shell=bash disable=SC2034,SC2153,SC2154
 # Sourced by train_kd.sh: checks its settings, and sets what follows from them: data configs, models, names, checkpoints.
 
-need_numbers DDP_NGPUS WEIGHT_BITS JETS SEED TEACHER_SEED
+need_seeds SEED TEACHER_SEED
+need_count DDP_NGPUS 1
+need_choice WEIGHT_BITS 2 3 4 5 6 7
 need_choice RESTART no yes changed
 need_choice LABELS no yes
 need_choice KD_ENSEMBLE probabilities logits
-need_fraction UNLABELLED_FRACTION
+need_number 'x > 0 && x < 1' 'lie between 0 and 1, as 0.9' UNLABELLED_FRACTION
+need_number 'x > 0' 'be a number above 0' HEAD_RATE
+[[ ! $KD_ALPHA || $KD_ALPHA == \[* ]] || need_number 'x <= 1' 'lie between 0 and 1' KD_ALPHA # [...]: a schedule
+[[ ! $KD_TEMPERATURE || $KD_TEMPERATURE == \[* ]] || need_number 'x > 0' 'be a number above 0' KD_TEMPERATURE
 need_files TEACHER_CONFIG CLASSES PRETRAINED WEIGHTS
-need_positive HEAD_RATE
 case $mode in
     train | baseline | convert | quantise) once_for_each STUDENT SEED ;;
     teacher | pretrain | finetune) once_for_each TEACHER_SEED ;;

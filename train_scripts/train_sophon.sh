@@ -25,7 +25,8 @@ RESTART=${RESTART:-no}                  # yes: train from scratch; changed: if t
 DDP_NGPUS=${DDP_NGPUS:-1}               # number of GPUs for DDP training; scale the learning rate with it
 export VENV=${VENV:-.venv}              # where to install weaver if the active environment has none
 
-need_numbers DDP_NGPUS SEED
+need_seeds SEED
+need_count DDP_NGPUS 1
 need_choice RESTART no yes changed
 choose datasets JetClassII DATASET
 choose models Sophon MODEL

@@ -44,18 +44,18 @@ PROFILE=${PROFILE:-local}                                        # where they ru
 DDP_NGPUS=${DDP_NGPUS:-1}                                        # number of GPUs for DDP training
 export VENV=${VENV:-.venv}                                       # where to install weaver if the active environment has none
 
-need_numbers DDP_NGPUS SEED
-if [[ $PRETRAIN_SEED != each ]]; then need_numbers PRETRAIN_SEED; fi
+need_seeds SEED
+need_count DDP_NGPUS 1
+need_count JOBS 1
+if [[ $PRETRAIN_SEED != each ]]; then need_seeds PRETRAIN_SEED; fi
 need_choice RESTART no yes changed
 for word in $MODES; do
     [[ $word =~ ^(scratch|linear|finetune)$ ]] || fail "MODES has '$word': there are scratch linear finetune"
 done
-[[ $JOBS =~ ^[1-9][0-9]*$ ]] || fail "JOBS is '$JOBS': it must be a number above 0"
-for f in $FRACTION $PRETRAIN_FRACTION; do
-    awk -v f="$f" 'BEGIN { exit !(f ~ /^[0-9.]+(e-?[0-9]+)?$/ && f > 0 && f <= 1) }' ||
-        fail "FRACTION or PRETRAIN_FRACTION is '$f': it must be above 0, and 1 at most"
+for name in FRACTION PRETRAIN_FRACTION; do
+    for word in ${!name}; do (declare "$name=$word" && need_number 'x > 0 && x <= 1' 'be above 0, and 1 at most' "$name") || exit; done
 done
-need_positive HEAD_RATE
+need_number 'x > 0' 'be a number above 0' HEAD_RATE
 for name in FRACTION PRETRAIN_FRACTION SEED; do
     [[ $mode == scan || ${!name} != *' '* ]] || fail "$name=${!name} names several: that is for scan"
 done

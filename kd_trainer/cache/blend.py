@@ -25,7 +25,7 @@ from kd_trainer.cache.compute import check, is_complete
 from kd_trainer.cache.origin import BLEND, Blend, Member, Source, read_source, student_side, write_beside
 from kd_trainer.cache.paths import Target
 from kd_trainer.cache.ranks import rank_and_size, share
-from kd_trainer.cache.writer import ROW_GROUP, Writer, whole_file
+from kd_trainer.cache.writer import ROW_GROUP, Writer, turn_in, whole_file
 from kd_trainer.classes import names_of
 from kd_trainer.digests import canonical, differences
 from kd_trainer.errors import InputError
@@ -62,16 +62,17 @@ def main(args: argparse.Namespace) -> int:
         return check(targets, expected, read_all=args.all)
 
     rank, size = rank_and_size(args.rank, args.world_size)
-    mine = share({name: one["input"]["size"] for name, one in files.items()}, rank, size)
-    work = [name for name in mine
-            if not is_complete(targets[name].output, expected[name], overwrite=args.overwrite)]  # fmt: skip
-    print(f"rank {rank} of {size}: {len(mine)} of {len(files)} files, {len(mine) - len(work)} of them complete")
-    if rank == 0:
-        write_beside(args.output, blend.options(), layout, blend)
-    for name in tqdm(work, unit="file"):
-        paths = [folder / name for folder in weights]
-        write(paths, list(weights.values()), targets[name].output, layout, expected[name])
-    return 0
+    with turn_in(args.output, alone=size == 1):
+        mine = share({name: one["input"]["size"] for name, one in files.items()}, rank, size)
+        work = [name for name in mine
+                if not is_complete(targets[name].output, expected[name], overwrite=args.overwrite)]  # fmt: skip
+        print(f"rank {rank} of {size}: {len(mine)} of {len(files)} files, {len(mine) - len(work)} of them complete")
+        if rank == 0:
+            write_beside(args.output, blend.options(), layout, blend)
+        for name in tqdm(work, unit="file"):
+            paths = [folder / name for folder in weights]
+            write(paths, list(weights.values()), targets[name].output, layout, expected[name])
+        return 0
 
 
 def check_arguments(args: argparse.Namespace) -> None:

@@ -20,6 +20,7 @@ from kd_trainer.cache.origin import Source, write_beside
 from kd_trainer.cache.paths import targets_of
 from kd_trainer.cache.ranks import rank_and_size, share
 from kd_trainer.cache.reader import Reader
+from kd_trainer.cache.writer import turn_in
 from kd_trainer.classes import names_of
 from kd_trainer.errors import InputError
 from kd_trainer.jet_files import inspect_all
@@ -95,21 +96,22 @@ def main(argv: Sequence[str]) -> int:
         return check(targets, expected, read_all=args.all)
 
     rank, size = rank_and_size(args.rank, args.world_size)
-    mine = share({path: fingerprint.of_input(path)["size"] for path in targets}, rank, size)
-    work = {
-        path: targets[path].output
-        for path in mine
-        if not is_complete(
-            targets[path].output, {**origin, "input": fingerprint.of_input(path)}, overwrite=args.overwrite
-        )
-    }
-    print(f"rank {rank} of {size}: {len(mine)} of {len(targets)} files, {len(mine) - len(work)} of them complete")
-    if rank == 0:
-        write_beside(args.output, paired, layout, source)
-    trouble = compute(work, config, args, layout, origin)
-    if trouble:
-        raise InputError(f"{len(trouble)} of {len(mine)} files have no soft targets: {'; '.join(trouble)}")
-    return 0
+    with turn_in(args.output, alone=size == 1):
+        mine = share({path: fingerprint.of_input(path)["size"] for path in targets}, rank, size)
+        work = {
+            path: targets[path].output
+            for path in mine
+            if not is_complete(
+                targets[path].output, {**origin, "input": fingerprint.of_input(path)}, overwrite=args.overwrite
+            )
+        }
+        print(f"rank {rank} of {size}: {len(mine)} of {len(targets)} files, {len(mine) - len(work)} of them complete")
+        if rank == 0:
+            write_beside(args.output, paired, layout, source)
+        trouble = compute(work, config, args, layout, origin)
+        if trouble:
+            raise InputError(f"{len(trouble)} of {len(mine)} files have no soft targets: {'; '.join(trouble)}")
+        return 0
 
 
 def load(args: argparse.Namespace, config: DataConfig) -> Teacher | Ensemble | InBfloat16:

@@ -47,7 +47,7 @@ class StudentView:
     lay_down : callable of SoftTargets and a (N,) bool tensor
         Gets those of each batch before the student gets its inputs, and which of its jets have labels.
     steps : int or None
-        Batches of an epoch; None for all of the loader.
+        Batches of an epoch, of which weaver takes one at least; None for all of the loader.
     views : augment.views.Views or None
         Augments the student's inputs, on the device; the teacher's are those of the jet as it is.
     """
@@ -65,7 +65,7 @@ class StudentView:
         self.teacher = teacher
         self.device = device or torch.device("cpu")
         self.lay_down = lay_down
-        self.steps = steps
+        self.steps = None if steps is None else max(1, steps)
         self.views = views
         self.dataset = SimpleNamespace(config=student_view(loader.dataset.config))
 

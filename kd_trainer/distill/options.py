@@ -49,13 +49,14 @@ class Options(Augmentations):
     kd_ensemble : str
         What of several teachers is averaged, see `ensemble`.
     kd_embed_weight : float
-        Weight of the loss between the embeddings of student and teacher.
+        Weight of the loss between the embeddings of student and teacher, 0 or above.
     kd_embed_loss : str
         That loss: cosine, smooth_l1, rkd, similarity.
     kd_ema : float
         Decay of the moving average of the student's weights, 0 to below 1; 0 for none.
     kd_memory : float
-        Megabytes of soft targets to keep, so that the teacher is asked once for each jet; 0 asks it every time.
+        Megabytes of soft targets to keep, 0 or above, so that the teacher is asked once for each jet; 0 asks it every
+        time.
     kd_cache : str or None
         Folder of a cache of the training files, or of a blend: the soft targets are read from there. It names its
         teachers; if `teacher` is given, too, it must be theirs.
@@ -110,8 +111,9 @@ class Options(Augmentations):
             raise InputError(f"kd_label_smoothing is {self.kd_label_smoothing}: it must be 0 or above, and below 1")
         if not 0 <= self.kd_ema < 1:
             raise InputError(f"kd_ema is {self.kd_ema}: it must be 0 or above, and below 1, as 0.999")
-        if self.kd_embed_weight < 0:
-            raise InputError(f"kd_embed_weight is {self.kd_embed_weight}: it must be 0 or above")
+        for name in ("kd_embed_weight", "kd_memory"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} is {getattr(self, name)}: it must be 0 or above")
         for name, valid in (("kd_ensemble", ENSEMBLES), ("kd_embed_loss", EMBED_LOSSES)):
             if getattr(self, name) not in valid:
                 raise InputError(f"{name} is {getattr(self, name)!r}: valid are {', '.join(valid)}")

@@ -4,6 +4,7 @@ import fcntl
 import glob
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,8 @@ from kd_trainer.directories import make_directory
 from kd_trainer.errors import InputError
 from kd_trainer.weaver_hooks.recipe import changes
 
+RECORDED = ("recipe", "epochs", "metrics", "best_epoch", "sha256")
+SAVED = ("recipe", "epoch", "metrics", "best_epoch", "best")
 FROM_SCRATCH = "-o restart \"'yes'\" (RESTART=yes)"
 
 
@@ -149,7 +152,7 @@ class Earlier:
     def _read_record(self) -> dict[str, Any] | None:
         content = content_of(self.record)
         try:
-            return None if content is None else json.loads(content)
+            return None if content is None else _with(RECORDED, json.loads(content))
         except ValueError:
             raise InputError(f"{self.record} cannot be read: remove it to train from scratch") from None
 
@@ -157,9 +160,12 @@ class Earlier:
         if not os.path.exists(self.resume):
             return None
         try:
-            return torch.load(self.resume, map_location="cpu", weights_only=True)
-        except Exception:  # torch's own words advise to load the file unsafely
-            raise InputError(f"{self.resume} cannot be read: give {FROM_SCRATCH} to train from scratch") from None
+            return _with(SAVED, torch.load(self.resume, map_location="cpu", weights_only=True))
+        except Exception:  # torch's text advises to load the file unsafely
+            raise InputError(
+                f"{self.resume} cannot be read (truncated, or of another program): give {FROM_SCRATCH} to train from "
+                "scratch"
+            ) from None
 
     def _sweep(self) -> None:
         """Remove what a kill has left of files that were being written."""
@@ -182,6 +188,13 @@ class Earlier:
             raise InputError(f"{self.prefix} is being trained by another process: wait for it or stop it") from None
         except OSError:
             pass  # a file system without locks
+
+
+def _with(keys: Collection[str], content: Any) -> dict[str, Any]:
+    """The content of a file if it has these keys, among them the recipe; else ValueError."""
+    if not isinstance(content, dict) or set(keys) - content.keys() or not isinstance(content["recipe"], dict):
+        raise ValueError
+    return content
 
 
 def better(metric: float, best: float, regression: bool) -> bool:

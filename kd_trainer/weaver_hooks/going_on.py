@@ -3,13 +3,15 @@
 import argparse
 import functools
 import importlib
+import pickle
 from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
+from kd_trainer.errors import InputError
 from kd_trainer.weaver_hooks import seeds
-from kd_trainer.weaver_hooks.hook import HookOptions, loud, options_in
+from kd_trainer.weaver_hooks.hook import HookOptions, check_arguments, loud, options_in
 from kd_trainer.weaver_hooks.inputs import Loader, check_files, collate, loaders_of
 from kd_trainer.weaver_hooks.labels import check_classes
 from kd_trainer.weaver_hooks.reading import in_workers, read_whole
@@ -31,6 +33,7 @@ def init_opt_of(
 
     `own` gives the `init_opt` of the network file for the hook's options, None if it has none.
     """
+    check_arguments(kind)  # weaver has just imported the network file
 
     @loud
     def init_opt(args: argparse.Namespace, model: nn.Module, **optimizer_options: Any) -> tuple[Any, Any]:
@@ -43,7 +46,15 @@ def init_opt_of(
         training = Training(args, options, given)
         if training.found.kind != "by hand":
             args.load_epoch = None
-        opt, scheduler = build(args, model, **optimizer_options)
+        try:
+            opt, scheduler = build(args, model, **optimizer_options)
+        except (RuntimeError, ValueError, OSError, EOFError, pickle.UnpicklingError):  # torch advises to load unsafely
+            if args.load_epoch is None:
+                raise
+            raise InputError(
+                f"--load-epoch {args.load_epoch}: {args.model_prefix}_epoch-{args.load_epoch}_*.pt cannot be loaded: "
+                "truncated, or of another network or optimizer"
+            ) from None
         training.take(model, opt, scheduler)
         args.load_epoch = training.found.epoch
         setattr(args, ATTRIBUTE, training)

@@ -5,6 +5,7 @@ import ast
 import dataclasses
 import functools
 import math
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,7 @@ from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
 from weaver.utils.logger import _logger
 
+from kd_trainer.arguments import parse_options
 from kd_trainer.errors import InputError, one_line
 
 RESTARTS = ("no", "yes", "changed")
@@ -27,7 +29,7 @@ def loud(function: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except InputError as error:
+        except (InputError, OSError) as error:
             text = _without_traceback(error)
             _logger.error("%s", text)
             raise SystemExit(f"weaver-kd: {text}") from None
@@ -37,7 +39,7 @@ def loud(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def _without_traceback(error: InputError) -> str:
+def _without_traceback(error: Exception) -> str:
     """The line of an error; that of a loader's worker comes with the text of its traceback before it."""
     return str(error).rpartition(f"{InputError.__module__}.{InputError.__qualname__}: ")[2].strip()
 
@@ -94,6 +96,26 @@ def hook(kind: type[HookOptions]) -> Callable[[Callable[..., Any]], Callable[...
 def options_in(args: argparse.Namespace) -> dict[str, Any]:
     """The options that weaver's arguments hold, which it gives to every hook but `init_opt`."""
     return {name: ast.literal_eval(value) for name, value in args.network_option}
+
+
+@loud
+def check_arguments(kind: type[HookOptions]) -> None:
+    """End weaver in one line if an option of its command line is no Python literal; it reads them after this file."""
+    pairs = [sys.argv[i + 1 : i + 3] for i, word in enumerate(sys.argv) if word in ("-o", "--network-option")]
+    if Path(sys.argv[0]).name != "weaver" or any(len(pair) < 2 for pair in pairs):
+        return
+    try:
+        parse_options(pairs)
+    except InputError:
+        kind.split({name: _literal_or_text(value) for name, value in pairs})  # says what an option of ours has to be
+        raise
+
+
+def _literal_or_text(value: str) -> Any:
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return value
 
 
 def is_number(value: Any) -> bool:

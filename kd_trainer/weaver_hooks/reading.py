@@ -2,6 +2,7 @@
 
 weaver's `_read_files` -> its reader of a format  fails, or gives fewer jets than the metadata promise --> `Unread`
                       <- InputError, one line that names the file
+weaver's `_finalize_inputs` of branches that do not fit the inputs <- InputError
 """
 
 import functools
@@ -49,6 +50,7 @@ def read_whole(rows: Mapping[str, int] | None = None) -> None:
     whole = _naming(fileio._read_files)
     fileio._read_files = dataset._read_files = whole
     preprocess._read_files = loud(whole)  # called before any hook is
+    dataset._finalize_inputs = _explaining(dataset._finalize_inputs)
     pyarrow.parquet.ParquetFile = Verified
 
 
@@ -86,6 +88,20 @@ def _naming(read: Callable[..., Any]) -> Callable[..., Any]:
 
     naming.__dict__["whole"] = True
     return naming
+
+
+def _explaining(finalize: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(finalize)
+    def explaining(table: Any, config: Any) -> Any:
+        try:
+            return finalize(table, config)
+        except Exception as error:
+            lists = [name for name, params in config.preprocess_params.items()
+                     if params["length"] is None and getattr(table[name], "ndim", 1) > 1]  # fmt: skip
+            why = f"{', '.join(lists)} with a list for each jet, but `length` is null" if lists else one_line(error)
+            raise InputError(f"the inputs of the data config cannot be made: {why}") from None
+
+    return explaining
 
 
 def _rows_of(path: str, treename: str | None = None, **_: Any) -> int:
