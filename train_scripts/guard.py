@@ -27,6 +27,7 @@ def main(lock: str, *command: str) -> int:
     except OSError:
         sys.exit(f"another run is at work (it holds {lock}): wait for its end, or end it")
     watched, held = os.pipe()
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # until it is known what to end
     group = os.fork()
     if group == 0:
         os.setpgid(0, 0)
@@ -34,6 +35,7 @@ def main(lock: str, *command: str) -> int:
         if os.fork() == 0:
             watch(watched)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # a group in the background may not read from the terminal
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         os.execvp(command[0], command)
     with contextlib.suppress(OSError):  # whoever is first
         os.setpgid(group, group)
@@ -46,9 +48,12 @@ def main(lock: str, *command: str) -> int:
 
     for number in (*ENDING, signal.SIGALRM):
         signal.signal(number, stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     code = os.waitstatus_to_exitcode(os.waitpid(group, 0)[1])
     with contextlib.suppress(OSError):
         os.killpg(group, signal.SIGKILL)  # the watch, and what a command that was killed has left
+    if received:
+        print(f"{command[0]}: stopped; the same command goes on from here", file=sys.stderr)
     return 128 + (received[0] if received else -code) if received or code < 0 else code
 
 

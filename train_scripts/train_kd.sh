@@ -193,7 +193,7 @@ case $mode in
         run "${kd[@]}" bench latency "${exported[@]}" --files "${data_test[@]}" -o "training/$latency_run" "$@"
         ;;
     demo)
-        need_count JETS 10
+        need_count JETS 2
         [[ $dry_run ]] || kd_need demo onnx plot
         PROFILE=local workflow "training/study_demo$COMMENT" "${JOBS:-2}" \
             --config study=train_scripts/studies/demo.yaml ${1:+"weaver= ${*@Q} "}

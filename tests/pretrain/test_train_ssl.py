@@ -289,7 +289,7 @@ def test_datasets_with_different_inputs(mode):
         ("scan", {"FRACTION": "0.1 1.5"}, "FRACTION is '1.5': it must be above 0, and 1 at most"),
         ("scan", {"PRETRAIN_FRACTION": "few"}, "PRETRAIN_FRACTION is 'few'"),
         ("scan", {"MODES": "scratch probe"}, "MODES has 'probe': there are scratch linear finetune"),
-        ("scan", {"JOBS": "0"}, "JOBS is '0': it must be a number above 0"),
+        ("scan", {"JOBS": "0"}, "JOBS is '0': it must be a whole number from 1 on"),
         ("scan", {"PRETRAIN_SEED": "all"}, "PRETRAIN_SEED is 'all'"),
         ("finetune", {"HEAD_RATE": "0"}, "HEAD_RATE is '0': it must be a number above 0"),
         ("scratch", {"WEIGHTS": "no.yaml"}, f"there is no file at WEIGHTS={ROOT.parent}/no.yaml"),

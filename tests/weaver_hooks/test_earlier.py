@@ -1,7 +1,9 @@
 """What becomes of an earlier training: every state that a kill, the workflow engine or a user can leave."""
 
 import hashlib
+import io
 import json
+import os
 import subprocess
 import sys
 
@@ -37,6 +39,11 @@ def write_record(folder, **changes):
                "metrics": {"0": 0.5, "1": 0.9, "2": 0.8}, "sha256": hashlib.sha256(BEST).hexdigest()}  # fmt: skip
     (folder / "net_record.json").write_text(json.dumps(content))
     (folder / "net_best_epoch_state.pt").write_bytes(BEST)
+
+
+def pickled(content):
+    torch.save(content, file := io.BytesIO())
+    return file.getvalue()
 
 
 def test_nothing_is_there(earlier):
@@ -108,13 +115,18 @@ def test_a_checkpoint_of_another_program(earlier, tmp_path):
 
 
 def test_files_that_cannot_be_read(earlier, tmp_path):
-    (tmp_path / "net_resume.pt").write_bytes(b"PK")
-    with pytest.raises(InputError, match=r"net_resume.pt cannot be read \(.*\): give -o restart"):
-        earlier().find()
+    write_state(tmp_path)
+    whole = (tmp_path / "net_resume.pt").read_bytes()
+    for content in (whole[:-100], b"PK", *map(pickled, ({}, [1], torch.zeros(3), {"recipe": 3}, os.system))):
+        (tmp_path / "net_resume.pt").write_bytes(content)
+        with pytest.raises(InputError, match=r"resume.pt cannot be read \(truncated, or .*\): give -o restart") as line:
+            earlier().find()
+        assert "weights_only" not in str(line.value)
     (tmp_path / "net_resume.pt").unlink()
-    (tmp_path / "net_record.json").write_text("{")
-    with pytest.raises(InputError, match="net_record.json cannot be read: remove it to train from scratch"):
-        earlier().find()
+    for content in (b"{", b"[]", b"{}", b'{"recipe": 3}', b"\xff"):
+        (tmp_path / "net_record.json").write_bytes(content)
+        with pytest.raises(InputError, match="net_record.json cannot be read: remove it to train from scratch"):
+            earlier().find()
 
 
 @pytest.mark.parametrize("write", [write_state, write_record])
