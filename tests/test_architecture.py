@@ -10,8 +10,8 @@ from helpers import ROOT
 ROOMS = (
     "__main__", "study", "bench", "deploy", "pretrain", "distill", "supervised", "cache", "teacher", "simulate",
     "datasets", "evaluate", "weaver_hooks", "configs", "expressions", "classes", "init", "requirements",
-    "resources", "checkpoints", "digests", "jet_labels", "jet_files", "hdf5", "machine", "timing", "arguments", "directories",
-    "files", "errors",
+    "resources", "checkpoints", "digests", "jet_labels", "jet_files", "hdf5", "machine", "timing", "arguments",
+    "directories", "files", "errors",
 )  # fmt: skip
 HOOKS = {"Sophon", "contrastive", "distill", "finetune", "supervised"}  # through which weaver trains the others
 
