@@ -54,7 +54,7 @@ def test_the_record_of_the_training(tmp_path):
     assert read_weights(best)  # alone
     resume.touch()
     other = best.rename(tmp_path / "net_epoch-12_state.pt")
-    with pytest.raises(InputError, match=f"^{other} is of a training that is not complete: start it again"):
+    with pytest.raises(InputError, match=f"^{other} is of a training that is not complete: start it again, and"):
         read_weights(other)
     other.rename(best)
     record.write_text(json.dumps({"sha256": sha256(best)}))

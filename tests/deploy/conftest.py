@@ -52,8 +52,14 @@ def model_dir(jets, tmp_path_factory):
 
 @pytest.fixture
 def own_dir(model_dir, tmp_path):
-    """A copy of the folder, to spoil."""
-    return shutil.copytree(model_dir, tmp_path / "model")
+    """A copy of the folder, to edit: without the checksums."""
+    return shutil.copytree(model_dir, tmp_path / "model", ignore=shutil.ignore_patterns("SHA256SUMS"))
+
+
+@pytest.fixture
+def recorded_dir(model_dir, tmp_path):
+    """A copy of the folder with its checksums, to spoil."""
+    return shutil.copytree(model_dir, tmp_path / "recorded")
 
 
 @pytest.fixture(scope="session")

@@ -41,13 +41,14 @@ def test_what_deploy_leaves(model_dir):
     assert not [name for name in names if name.startswith(".")] and "teacher" not in "".join(names)
 
 
-def test_deploy_again_leaves_nothing_of_the_model_before(own_dir):
-    names = sorted(path.name for path in own_dir.iterdir() if path.name not in ("parity.json", "model_static.onnx"))
+def test_deploy_again_leaves_nothing_of_the_model_before(recorded_dir):
+    derived = ("parity.json", "model_static.onnx")
+    names = sorted(path.name for path in recorded_dir.iterdir() if path.name not in derived)
     for name in ("model_int8.onnx", "model_int8_untuned.onnx", "quantised.json", "hls.json"):
-        (own_dir / name).write_text("of another model")
-    (own_dir / "hls" / "firmware").mkdir(parents=True)
-    complete(own_dir, L1, json.loads((own_dir / "deploy.json").read_text()))
-    assert sorted(path.name for path in own_dir.iterdir()) == names
+        (recorded_dir / name).write_text("of another model")
+    (recorded_dir / "hls" / "firmware").mkdir(parents=True)
+    complete(recorded_dir, L1, json.loads((recorded_dir / "deploy.json").read_text()))
+    assert sorted(path.name for path in recorded_dir.iterdir()) == names
 
 
 def test_gpu_is_for_the_tagger(own_dir, monkeypatch):
@@ -89,37 +90,37 @@ def flip(path):
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model_static.onnx", "deploy.json"])
-def test_flipped_bits(own_dir, val_files, tmp_path, name):
+def test_flipped_bits(recorded_dir, val_files, tmp_path, name):
     if name == "deploy.json":
-        edit(own_dir / name, lambda source: source["options"].update(rho_dims=[32]))
+        edit(recorded_dir / name, lambda source: source["options"].update(rho_dims=[32]))
     else:
-        flip(own_dir / name)
-    line = f"{own_dir / name} is damaged or was changed: its SHA-256 is not that in SHA256SUMS beside it; copy the"
+        flip(recorded_dir / name)
+    line = f"{recorded_dir / name} is damaged or was changed: its SHA-256 is not that in SHA256SUMS beside it; copy the"
     model = name if name.endswith(".onnx") else "model.onnx"
     with pytest.raises(InputError, match=f"^{re.escape(line)}"):
-        Tagger(own_dir, model=model)
+        Tagger(recorded_dir, model=model)
     commands = {"tag": ("-o", tmp_path / "o.parquet", "--model", model), "parity": ()}
     for command, options in commands.items():
-        result = kd_trainer(command, own_dir, val_files[0], *options, check=False)
+        result = kd_trainer(command, recorded_dir, val_files[0], *options, check=False)
         assert result.returncode == 1 and line in result.stderr and len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "o.parquet").exists()
 
 
-def test_data_config_that_was_edited(own_dir):
-    path = own_dir / "data_config.yaml"
+def test_data_config_that_was_edited(recorded_dir):
+    path = recorded_dir / "data_config.yaml"
     path.write_text(path.read_text().replace("selection: null", "selection: jet_pt > 600", 1))
-    refuses(own_dir, "data_config.yaml is damaged or was changed")
+    refuses(recorded_dir, "data_config.yaml is damaged or was changed")
 
 
-def test_checksums_are_those_of_sha256sum(own_dir, val_files):
+def test_checksums_are_those_of_sha256sum(recorded_dir, val_files):
     """Each command that writes a file records it, and no other: what was damaged stays known as damaged."""
     files = {"data_config.yaml", "deploy.json", "model.onnx", "model_static.onnx", "parity.json", "preprocess.json"}
-    assert recorded(own_dir).keys() == files
-    run("sha256sum", "--check", "--strict", "SHA256SUMS", cwd=own_dir)
-    flip(own_dir / "model_static.onnx")
-    kd_trainer("quantise", own_dir, val_files[0], "--test", *val_files, "--repetitions", 1, "--jets", 16)
-    assert recorded(own_dir).keys() == files | {"model_int8.onnx", "quantised.json"}
-    result = run("sha256sum", "--check", "--quiet", "SHA256SUMS", cwd=own_dir, check=False)
+    assert recorded(recorded_dir).keys() == files
+    run("sha256sum", "--check", "--strict", "SHA256SUMS", cwd=recorded_dir)
+    flip(recorded_dir / "model_static.onnx")
+    kd_trainer("quantise", recorded_dir, val_files[0], "--test", *val_files, "--repetitions", 1, "--jets", 16)
+    assert recorded(recorded_dir).keys() == files | {"model_int8.onnx", "quantised.json"}
+    result = run("sha256sum", "--check", "--quiet", "SHA256SUMS", cwd=recorded_dir, check=False)
     assert result.stdout == "model_static.onnx: FAILED\n"
 
 
@@ -135,8 +136,7 @@ def test_preprocess_of_another_config(own_dir):
 
 
 def standardise_differently(folder):
-    """Both files consistently, and without checksums, so that only the fingerprint in the model tells."""
-    (folder / "SHA256SUMS").unlink()
+    """Both files consistently, so that only the fingerprint in the model tells."""
     config = yaml.safe_load((folder / "data_config.yaml").read_text())
     config["inputs"]["pf_features"]["vars"][0] = ["cand_pt_log", 2.0, 0.7]
     (folder / "data_config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
@@ -149,7 +149,6 @@ def test_model_of_another_training(own_dir):
 
 
 def drop_last_feature(folder):
-    (folder / "SHA256SUMS").unlink()
     config = yaml.safe_load((folder / "data_config.yaml").read_text())
     config["inputs"]["pf_features"]["vars"].pop()
     (folder / "data_config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
@@ -167,7 +166,6 @@ def test_model_with_other_features(own_dir):
 
 
 def test_file_that_is_no_model(own_dir):
-    (own_dir / "SHA256SUMS").unlink()
     (own_dir / "model.onnx").write_text("not a model")
     refuses(own_dir, "model.onnx cannot be loaded by ONNX Runtime")
 
@@ -176,8 +174,7 @@ def test_plain_export_of_weaver_has_no_fingerprint_and_works(own_dir):
     model = onnx.load(own_dir / "model.onnx")
     del model.metadata_props[:]
     onnx.save(model, own_dir / "model.onnx")
-    for name in ("deploy.json", "SHA256SUMS"):
-        (own_dir / name).unlink()
+    (own_dir / "deploy.json").unlink()
     assert len(Tagger(own_dir)(random_jets(3))) == 3
 
 
