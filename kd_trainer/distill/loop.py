@@ -47,7 +47,7 @@ class StudentView:
     lay_down : callable of SoftTargets and a (N,) bool tensor
         Gets those of each batch before the student gets its inputs, and which of its jets have labels.
     steps : int or None
-        Batches of an epoch; None for all of the loader.
+        Batches of an epoch; None for all of the loader. Weaver gives 0 for fewer jets than a batch, and then takes one.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class StudentView:
         self.teacher = teacher
         self.device = device or torch.device("cpu")
         self.lay_down = lay_down
-        self.steps = steps
+        self.steps = steps if steps is None else max(1, steps)
         self.dataset = SimpleNamespace(config=student_view(loader.dataset.config))
 
     def __iter__(self) -> Iterator[tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], Any]]:

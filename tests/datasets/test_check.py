@@ -45,7 +45,7 @@ def test_good_files(files):
 
 
 def test_files_without_labels_for_a_teacher_with_other_classes(files, tmp_path):
-    """What `LABELS=no ./train_kd.sh train` looks at: none of the labels, neither student's nor teacher's, is asked for."""
+    """As in `LABELS=no ./train_kd.sh train`: no labels are asked for, neither the student's nor the teacher's."""
     for path in files.glob("*.parquet"):
         table = ak.from_parquet(path)
         ak.to_parquet(table[[name for name in table.fields if not name.startswith("label_")]], path)
