@@ -126,6 +126,8 @@ def test_commands_of_a_distillation(dataset, teacher):
     run_name = f"{dataset}_InteractionNet_l1_kd_seed1"
     assert check[:4] == ["python", "-m", "kd_trainer", "check"] and pair[3] == "pair" and mkdir[0] == "mkdir"
     assert check[4] == f"--data-config=training/{run_name}/paired.yaml" and check[5][0] != "-"
+    allowed = dry_run("train", "-o", "allow_missing_classes", "True", DATASET=dataset, DATADIR="/jets")
+    assert allowed[1] == [*check[:5], "--allow-missing-classes", *check[5:]]
     assert value(pair, "--student") == f"data/{dataset}/{dataset}_l1.yaml"
     assert value(pair, "--teacher") == f"data/{dataset}/{dataset}_{tier}.yaml"
     assert weaver[0] == "weaver" and value(weaver, "--num-epochs") == "3"
