@@ -119,12 +119,15 @@ def test_a_dry_run_prints_commands_and_comments_only(mode, tmp_path):
 
 @pytest.mark.parametrize("dataset, teacher", [("JetClassII", "Sophon"), ("JetClass", "ParT"), ("TopLandscape", "ParT")])
 def test_commands_of_a_distillation(dataset, teacher):
-    """What `train` would run, for three datasets: look at the files, pair the data configs, train with weaver."""
+    """What `train` would run, for three datasets: pair the data configs, look at the files, train with weaver."""
     commands = dry_run("train", "--num-epochs", 3, "-o", "kd_alpha", 0.4, DATASET=dataset, DATADIR="/jets")
-    check, pair, mkdir, weaver = commands
+    pair, check, mkdir, weaver = commands
     tier = "kin" if dataset == "TopLandscape" else "full"
     run_name = f"{dataset}_InteractionNet_l1_kd_seed1"
     assert check[:4] == ["python", "-m", "kd_trainer", "check"] and pair[3] == "pair" and mkdir[0] == "mkdir"
+    assert check[4] == f"--data-config=training/{run_name}/paired.yaml" and check[5][0] != "-"
+    allowed = dry_run("train", "-o", "allow_missing_classes", "True", DATASET=dataset, DATADIR="/jets")
+    assert allowed[1] == [*check[:5], "--allow-missing-classes", *check[5:]]
     assert value(pair, "--student") == f"data/{dataset}/{dataset}_l1.yaml"
     assert value(pair, "--teacher") == f"data/{dataset}/{dataset}_{tier}.yaml"
     assert weaver[0] == "weaver" and value(weaver, "--num-epochs") == "3"
@@ -168,7 +171,7 @@ def test_commands_that_begin_with_pretrained_weights(tmp_path):
 
 def test_commands_without_labels():
     """All is learnt from the teacher, which stands in for the labels in validation; the test jets have labels."""
-    *_, pair, _, weaver = dry_run("train", DATASET="TopLandscape", LABELS="no")
+    *_, pair, _, _, weaver = dry_run("train", DATASET="TopLandscape", LABELS="no")
     assert "--unlabelled" in pair and network_options(weaver)["kd_alpha"] == "1.0"
     assert value(weaver, "--data-config-val").endswith("/paired.yaml")
     _, _, complexity = dry_run("test", DATASET="TopLandscape", LABELS="no", PREDICT="kd")[-3:]
@@ -187,7 +190,7 @@ def made(command):
 
 
 def test_commands_with_unlabelled_files_and_a_live_teacher():
-    *_, pair, again, _, weaver = dry_run("train", **BESIDE, UNLABELLED_FRACTION="0.75")
+    *_, pair, again, _, _, weaver = dry_run("train", **BESIDE, UNLABELLED_FRACTION="0.75")
     assert "--unlabelled" not in pair and value(pair, "-o") == TRAINED
     assert "--unlabelled" in again and value(again, "-o") == f"{TRAINED}/unlabelled"
     assert pair[:-1] == [word for word in again[:-1] if word != "--unlabelled"]
@@ -202,7 +205,7 @@ def test_commands_with_unlabelled_files_and_a_live_teacher():
 
 def test_commands_with_unlabelled_files_and_a_cache(tmp_path):
     cache = tmp_path / "soft targets"
-    *_, pair, labelled, without = dry_run("cache", **BESIDE, CACHE=cache)
+    *_, pair, _, labelled, without = dry_run("cache", **BESIDE, CACHE=cache)
     assert value(pair, "-o") == f"{cache}/unlabelled"
     assert made(labelled) == (f"{cache}/paired.yaml", str(cache), ["/jets/train_file.parquet"])
     files = [f"{ROOT}/a/*.parquet", f"{ROOT}/b.parquet"]

@@ -193,7 +193,11 @@ prepare() { # the environment; sets `kd`, `weaver` for DDP_NGPUS and arguments: 
     seeded=(-o restart "'$RESTART'" -o seed) # and the seed
 }
 
-check() { run "${kd[@]}" check "${@/#/--data-config=}" "${data_train[@]}" "${data_val[@]}"; } # check CONFIG...
+check() { # check CONFIG...
+    local allowed=()
+    if [[ " ${arguments[*]} " == *' allow_missing_classes True '* ]]; then allowed=(--allow-missing-classes); fi
+    run "${kd[@]}" check "${@/#/--data-config=}" "${allowed[@]}" "${data_train[@]}" "${data_val[@]}"
+}
 
 called() { # called RUN: sets `name` and `outputs`, weaver's arguments for its training
     name=$1 outputs=(--model-prefix "training/$1/net" --log-file "logs/$1/train.log" --tensorboard "_$1")

@@ -103,9 +103,9 @@ paired_data() { # paired_data FOLDER: student.yaml, and paired.yaml with the inp
             fail "there is no teacher at $weights: train one (./train_kd.sh teacher) or name one (TEACHER_WEIGHTS=...)"
         need_whole "$weights"
     done
-    check "$student_config" "$teacher_config"
     pair_with_teacher "${unlabelled[@]}" -o "$1"
     if [[ $UNLABELLED ]]; then pair_with_teacher --unlabelled -o "$1/unlabelled"; fi
+    check "$1/paired.yaml" # what is read: no labels of the teacher, with LABELS=no none at all
 }
 
 pair_with_teacher() { # pair_with_teacher [arguments...]

@@ -18,7 +18,7 @@ import tabulate
 import tqdm
 from weaver.utils.dataset import DataConfig
 
-from kd_trainer.classes import names_of, shown
+from kd_trainer.classes import is_unlabelled, names_of, shown
 from kd_trainer.configs import load
 from kd_trainer.errors import InputError, one_line
 from kd_trainer.jet_files import Found, check_numbers, chunks, first_rows, inspect_all, named_files, needed_branches
@@ -102,7 +102,7 @@ def check(
     troubles = [f"{path} {trouble}" for path, (_, trouble) in metadata.items() if trouble]
     good = [path for path, (_, trouble) in metadata.items() if not trouble]
 
-    names = [shown(name) for name in names_of(configs[0].labels)]
+    names = [] if is_unlabelled(configs[0].labels) else [shown(name) for name in names_of(configs[0].labels)]
     with ThreadPoolExecutor(4) as pool:
         read = list(pool.map(or_trouble(lambda path: labels(path, configs[0], rows)), good))
         found = {path: values for path, values in zip(good, read) if not isinstance(values, str)}

@@ -62,9 +62,9 @@ def is_complete(path: Path, settings: dict[str, Any]) -> bool:
     return True
 
 
-def read_settings(path: Path) -> dict[str, Any]:
+def read_settings(path: str | Path) -> dict[str, Any]:
     """The settings and program versions stored in a jet file: dict."""
-    if path.suffix == ".root":
+    if Path(path).suffix == ".root":
         with uproot.open(path) as file:
             return json.loads(str(file[KEY]))
     return json.loads(pq.read_schema(path).metadata[KEY.encode()])

@@ -47,7 +47,7 @@ class StudentView:
     lay_down : callable of SoftTargets and a (N,) bool tensor
         Gets those of each batch before the student gets its inputs, and which of its jets have labels.
     steps : int or None
-        Batches of an epoch, of which weaver takes one at least; None for all of the loader.
+        Batches of an epoch; None for all of the loader. Weaver gives 0 for fewer jets than a batch, and then takes one.
     views : augment.views.Views or None
         Augments the student's inputs, on the device; the teacher's are those of the jet as it is.
     """

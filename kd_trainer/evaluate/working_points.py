@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kd_trainer.classes import shown
 from kd_trainer.errors import InputError
 
 # Signal efficiencies at which rejections are quoted: those of JetClass (arXiv:2202.03772, Table 1), where the classes
@@ -40,12 +41,13 @@ def background_columns(names: Sequence[str], wanted: str) -> list[int]:
     InputError
         When that is none of the classes, or all.
     """
+    wanted = shown(wanted)  # it may be called as in the data config
     columns = [i for i, name in enumerate(names) if name == wanted]
     columns = columns or [i for i, name in enumerate(names) if wanted in name]
     if not columns or len(columns) == len(names):
         found = "every" if columns else "no"
-        shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-        raise InputError(f"{found} class has '{wanted}' in its name: give --background with one of {shown}")
+        known = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+        raise InputError(f"{found} class has '{wanted}' in its name: give --background with one of {known}")
     return columns
 
 

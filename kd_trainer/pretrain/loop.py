@@ -74,7 +74,7 @@ class FixedViews(TwoViews):
     jets : int
         Jets among which a view looks for its partner.
     batches : int or None
-        Batches of the loader in an epoch, which may be endless.
+        Batches of the loader in an epoch, which may be endless; for 0 one, as in weaver.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class FixedViews(TwoViews):
     ) -> None:
         super().__init__(loader, views, device)
         self.jets = jets
-        self.batches = batches
+        self.batches = batches if batches is None else max(1, batches)
 
     def __iter__(self) -> Iterator[Batch]:
         generator = torch.Generator(self.device).manual_seed(VALIDATION_SEED)

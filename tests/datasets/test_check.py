@@ -44,6 +44,18 @@ def test_good_files(files):
     assert qcd.split()[1:] == ["1", "16", "16", *["0"] * 9]
 
 
+def test_files_without_labels_for_a_teacher_with_other_classes(files, tmp_path):
+    """As in `LABELS=no ./train_kd.sh train`: no labels are asked for, neither the student's nor the teacher's."""
+    for path in files.glob("*.parquet"):
+        table = ak.from_parquet(path)
+        ak.to_parquet(table[[name for name in table.fields if not name.startswith("label_")]], path)
+    config = tmp_path / "run" / "paired.yaml"
+    kd_trainer("pair", "--student", L1, "--teacher", FULL, "--unlabelled", "-o", config.parent)
+    result = kd_trainer("check", "--data-config", config, f"{files}/*.parquet", check=False)
+    assert result.returncode == 0 and result.stdout.splitlines()[2].split()[1:3] == ["10", "160"], result.stderr
+    assert check(f"{files}/*.parquet").returncode == 1
+
+
 def test_root_files(files):
     table = ak.from_parquet(files / "Hbb_000.parquet")
     with uproot.recreate(files / "Hbb_000.root") as file:

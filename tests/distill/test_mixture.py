@@ -95,6 +95,8 @@ def test_a_batch_has_the_jets_of_both_and_the_class_of_the_teacher(monkeypatch):
     assert laid == [[True, True, False, False, False]] * 3
     assert all(set(y) == {"_label_"} and set(X) == {"pf_x"} for X, y, _ in batches)
     assert all(LABELLED in y for _, y, _ in Mixture(Loader(0, 2), Loader(100, 3)))
+    view.steps = StudentView(view.loader, steps=0).steps  # weaver's, of fewer jets than a batch
+    assert len(list(view)) == 1
 
 
 def test_parts_of_a_batch():

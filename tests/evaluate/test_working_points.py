@@ -58,7 +58,7 @@ def test_wrong_signals(chosen, message):
 
 def test_background_by_name_or_part_of_it():
     assert background_columns(["Hbb", "QCD", "QCD_b"], "QCD") == [1]
-    assert background_columns(["Hbb", "QCD_light", "QCD_b"], "QCD") == [1, 2]
+    assert background_columns(["Hbb", "QCD_light", "QCD_b"], "label_QCD") == [1, 2]
     with pytest.raises(InputError, match="every class has 'jet'"):
         background_columns(["jet_isQ", "jet_isG"], "jet")
 

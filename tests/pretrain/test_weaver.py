@@ -125,6 +125,7 @@ def test_validation_has_as_many_choices_in_every_batch(load_config):
     assert all(torch.equal(a[0]["pf_features"], b[0]["pf_features"]) for a, b in zip(once, again))
     endless = Loader([batch(8)] * 100)
     assert len(list(FixedViews(endless, views, torch.device("cpu"), jets=4, batches=3))) == 6
+    assert len(list(FixedViews(endless, views, torch.device("cpu"), jets=4, batches=0))) == 2
     sizes = [len(X["pf_features"]) for X, _, _ in TwoViews(loader, views, torch.device("cpu"))]
     assert sizes == [20, 14]
     with pytest.raises(InputError, match="a batch of one jet"):
