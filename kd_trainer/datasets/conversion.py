@@ -1,6 +1,7 @@
 """One public jet file -> one parquet file, piece by piece; it appears whole or not at all."""
 
-from collections.abc import Callable, Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kd_trainer.datasets import public_formats
+from kd_trainer.datasets import collide2v, public_formats
 from kd_trainer.datasets.layouts import quark_gluon_jets, top_jets
-from kd_trainer.datasets.provenance import with_settings
+from kd_trainer.datasets.provenance import FOUND, with_settings
 from kd_trainer.datasets.storage import ROW_GROUP, to_table
 from kd_trainer.errors import InputError
 from kd_trainer.files import reading, replacing
@@ -21,11 +22,26 @@ STEP = 5 * ROW_GROUP  # rows read at once
 
 
 class Format(NamedTuple):
-    """A public format: ending of its files, reader, and the jets of the rows that it reads."""
+    """A public format: ending of its files, reader, and the jets of the rows that it reads.
+
+    `numbers`: columns that have to be finite. `finish`: what to remember of a file that was read, or InputError.
+    `several`: whether a row may hold several jets.
+    """
 
     suffix: str
     open: Callable
     jets: Callable
+    numbers: Sequence[str] = public_formats.MOMENTA
+    finish: Callable[[], dict[str, Any]] = dict
+    several: bool = False
+
+
+def format_of(name: str, source: Path, options: collide2v.Options) -> Format:
+    """How to read a file of a format (key of SUFFIXES)."""
+    if name in FORMATS:
+        return FORMATS[name]
+    views = collide2v.Views(source, options)
+    return Format(SUFFIXES[name], views.open, views.jets, collide2v.FINITE, views.finish, several=True)
 
 
 FORMATS = {
@@ -33,9 +49,10 @@ FORMATS = {
     "qg": Format(".npz", public_formats.quark_gluon, lambda rows: quark_gluon_jets(rows, rows.label)),
     "jetclass": Format(".root", public_formats.jetclass, lambda rows: rows),
 }
+SUFFIXES = {**{name: form.suffix for name, form in FORMATS.items()}, "collide2v": ".parquet"}
 
 
-def count_rows(form: str, source: Path) -> int:
+def count_rows(form: Format, source: Path) -> int:
     """Number of rows of an input file.
 
     Raises
@@ -43,18 +60,20 @@ def count_rows(form: str, source: Path) -> int:
     InputError
         If it cannot be opened, has another layout, or no rows.
     """
-    with reading(source), FORMATS[form].open(source) as (rows, _):
+    with reading(source), form.open(source) as (rows, _):
         if not rows:
             raise InputError(f"{source} has no jets")
         return rows
 
 
-def convert_file(form: str, source: Path, made: dict[str, Any], target: Path, progress: Callable[[int], object]) -> int:
+def convert_file(
+    form: Format, source: Path, made: dict[str, Any], target: Path, progress: Callable[[int], object]
+) -> int:
     """Convert a file; jets without particles are left out.
 
     Parameters
     ----------
-    form : key of FORMATS
+    form : Format
     source, target : Path
     made : dict, the settings to store
     progress : function of a number of rows
@@ -76,16 +95,18 @@ def convert_file(form: str, source: Path, made: dict[str, Any], target: Path, pr
     with replacing(target) as temporary:
         first = next(groups, None)
         if first is None:
+            form.finish()
             raise InputError(f"{source} has no jets with particles")
         schema = with_settings(first.schema, made)
         with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
             for table in chain([first], groups):
                 writer.write_table(table.replace_schema_metadata(schema.metadata), row_group_size=ROW_GROUP)
                 jets += len(table)
+            writer.add_key_value_metadata({FOUND: json.dumps(form.finish())})
     return jets
 
 
-def _tables(form: str, source: Path, progress: Callable[[int], object]) -> Iterator[pa.Table]:
+def _tables(form: Format, source: Path, progress: Callable[[int], object]) -> Iterator[pa.Table]:
     """Arrow tables of the jets of a file, piece by piece."""
     start = 0
     for rows in _pieces(form, source):
@@ -93,28 +114,31 @@ def _tables(form: str, source: Path, progress: Callable[[int], object]) -> Itera
         start += len(rows)
         if "label" in rows.fields and not np.isin(ak.to_numpy(rows.label), (0, 1)).all():
             raise InputError(f"{source} has labels other than 0 and 1")
-        some = ak.to_numpy(ak.num(rows[_a_list(rows)])) > 0
-        with np.errstate(all="ignore"):  # a NaN is found below
-            jets = FORMATS[form].jets(rows[some])
-        jets = ak.with_field(jets, numbers[some], "event_number")
-        _check_momenta(source, jets)
+        rows = ak.with_field(rows, numbers, "event_number")
+        rows = rows[_has_particles(rows)]
+        with np.errstate(all="ignore"), reading(source):  # a NaN is found below
+            jets = form.jets(rows)
+        if "event_number" not in jets.fields:  # one jet for each row
+            jets = ak.with_field(jets, rows.event_number, "event_number")
+        _check_finite(source, jets, form.numbers)
         if len(jets):
             yield to_table(jets)
-        progress(len(rows))
+        progress(len(numbers))
 
 
-def _a_list(rows: ak.Array) -> str:
-    """Name of a column with an entry for each particle."""
-    return next(name for name in ("px", "pt", "part_px") if name in rows.fields)
+def _has_particles(rows: ak.Array) -> np.ndarray:
+    """Which rows (N,) have particles; events always do."""
+    lists = [name for name in ("px", "pt", "part_px") if name in rows.fields]
+    return ak.to_numpy(ak.num(rows[lists[0]])) > 0 if lists else np.ones(len(rows), bool)
 
 
-def _pieces(form: str, source: Path) -> Iterator[ak.Array]:
-    with reading(source), FORMATS[form].open(source) as (_, chunks):
+def _pieces(form: Format, source: Path) -> Iterator[ak.Array]:
+    with reading(source), form.open(source) as (_, chunks):
         yield from chunks(STEP)
 
 
-def _check_momenta(source: Path, jets: ak.Array) -> None:
-    for name in public_formats.MOMENTA:
+def _check_finite(source: Path, jets: ak.Array, names: Iterable[str]) -> None:
+    for name in names:
         bad = ak.any(~np.isfinite(jets[name]), axis=1)
         if ak.any(bad):
             raise InputError(f"{source} has NaN or infinity in {name} of row {jets.event_number[bad][0]}")

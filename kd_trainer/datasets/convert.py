@@ -4,14 +4,17 @@ import argparse
 import glob
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tqdm
 
-from kd_trainer.datasets.conversion import FORMATS, convert_file, count_rows
-from kd_trainer.datasets.provenance import is_complete, remove_leftovers, settings
+from kd_trainer.datasets import collide2v
+from kd_trainer.datasets.conversion import SUFFIXES, Format, convert_file, count_rows, format_of
+from kd_trainer.datasets.provenance import found_in, is_complete, remove_leftovers, settings
 from kd_trainer.directories import make_directory
 from kd_trainer.errors import InputError, StopError
 
@@ -19,21 +22,27 @@ from kd_trainer.errors import InputError, StopError
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     args = parse_arguments(argv)
-    sources = input_files(args.inputs, FORMATS[args.format].suffix)
+    options = collide2v_options(args)
+    sources = input_files(args.inputs, SUFFIXES[args.format])
     make_directory(args.output)
     wanted = output_names(args.format, sources, args.train_test_split)
+    refuse_moved(args.output, wanted)
     missing = {}
     for name, source in wanted.items():
         target, made = args.output / name, settings(args.format, source)
+        if args.format == "collide2v":
+            made |= options._asdict()
         remove_leftovers(target)
         if args.overwrite or not is_complete(target, made):
-            missing[target] = (source, made)
+            missing[target] = (format_of(args.format, source, options), source, made)
     print(f"convert: {len(wanted)} files, {len(wanted) - len(missing)} of them already in {args.output}", flush=True)
     try:
-        convert_all(args.format, missing)
+        convert_all(missing)
     except KeyboardInterrupt:
         print("convert: stopped; complete files are kept, the same command goes on from here")
         return 130
+    if args.format == "collide2v":
+        print(collide2v.report(found_in(args.output / name) for name in wanted))
     return 0
 
 
@@ -41,7 +50,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Arguments, checked."""
     parser = argparse.ArgumentParser(prog="python -m kd_trainer convert", description=__doc__.partition(": ")[2])
     add = parser.add_argument
-    add("format", choices=FORMATS, help="top tagging (*.h5), quark/gluon (*.npz), JetClass (*.root)")
+    add("format", choices=SUFFIXES, help="top tagging (*.h5), quark/gluon (*.npz), JetClass (*.root), COLLIDE-2V (*.parquet)")
     add("inputs", nargs="+", metavar="INPUT", help="files, patterns, or directories of such files")
     add("-o", "--output", required=True, type=Path, metavar="DIR", help="directory of the parquet files")
     add(
@@ -49,13 +58,40 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         type=float,
         default=0.9,
         metavar="F",
-        help="qg: fraction of the files that are called train_file_<i>, not test_file_<i> (default: %(default)s)",
+        help="qg: fraction of the files that are called train_file_<i>, not test_file_<i>; collide2v: fraction of the "
+        "files of each process that go to the folder train, not test (default: %(default)s)",
+    )
+    two = parser.add_argument_group("collide2v")
+    two.add_argument("--collection", choices=collide2v.CONES, default="AK4", help="PUPPI jets (default: %(default)s)")
+    two.add_argument(
+        "--radius", type=float, metavar="R", help="largest Delta R between the jets of the two views (default: half of the cone)"
+    )
+    two.add_argument("--length-unit", choices=("mm", "cm"), default="mm", help="unit of D0 and DZ (default: %(default)s)")
+    two.add_argument("--gen", action="store_true", help="write generated particles, and only jets that have some")
+    two.add_argument(
+        "--classes", type=Path, metavar="FILE.yaml", help="classes by process (default: by the flavour of the jet)"
     )
     add("--overwrite", action="store_true", help="make files that exist anew")
     args = parser.parse_args(argv)
     if not 0 <= args.train_test_split <= 1:
         raise InputError(f"--train-test-split has to be between 0 and 1, not {args.train_test_split}")
     return args
+
+
+def collide2v_options(args: argparse.Namespace) -> collide2v.Options:
+    """The options of COLLIDE-2V; InputError if one is given that its format does not have, or that makes no sense."""
+    given = {
+        "--collection": args.collection != "AK4", "--radius": args.radius is not None, "--gen": args.gen,
+        "--length-unit": args.length_unit != "mm", "--classes": args.classes is not None,
+    }  # fmt: skip
+    if args.format != "collide2v" and any(given.values()):
+        raise InputError(f"{next(name for name in given if given[name])} is for collide2v, not for {args.format}")
+    cone = collide2v.CONES[args.collection]
+    radius = cone / 2 if args.radius is None else args.radius
+    if not 0 < radius <= cone:
+        raise InputError(f"--radius has to be above 0 and at most {cone}, the radius of the jets, not {radius}")
+    classes = collide2v.read_classes(args.classes) if args.classes else None
+    return collide2v.Options(args.collection, radius, args.length_unit, args.gen, classes)
 
 
 def input_files(inputs: Iterable[str], suffix: str) -> list[Path]:
@@ -70,6 +106,8 @@ def input_files(inputs: Iterable[str], suffix: str) -> list[Path]:
     for name in inputs:
         pattern = os.path.join(glob.escape(name), f"*{suffix}") if os.path.isdir(name) else name
         paths = [name] if os.path.isfile(name) else glob.glob(pattern)
+        if not paths and os.path.isdir(name):
+            paths = glob.glob(os.path.join(glob.escape(name), "*", f"*{suffix}"))
         if not paths:
             raise InputError(f"no file matches {pattern}")
         found |= {Path(path) for path in paths}
@@ -91,8 +129,13 @@ def output_names(form: str, sources: Sequence[Path], split: float) -> dict[str, 
     """
     names: dict[str, Path] = {}
     train = max(1, int(len(sources) * split + 1e-9))
+    before: Counter[str] = Counter()  # files of each process
     for i, source in enumerate(sources):
         name = source.stem
+        if form == "collide2v":
+            process = collide2v.process_of(source)
+            name = f"{'test' if _is_test(before[process], 1 - split) else 'train'}/{name}"
+            before[process] += 1
         if form == "top" and name in ("train", "val", "test"):
             name = f"{name}_file"
         if form == "qg":
@@ -103,13 +146,30 @@ def output_names(form: str, sources: Sequence[Path], split: float) -> dict[str, 
     return names
 
 
-def convert_all(form: str, missing: Mapping[Path, tuple[Path, dict[str, Any]]]) -> None:
+def _is_test(i: int, fraction: float) -> bool:
+    """Whether file i is for tests: the second, and as many later ones as make up the fraction, whatever is added later."""
+    first, last = (int(np.floor((i + j) * fraction + 1 + 1e-9)) for j in (-2, -1))
+    return last > first
+
+
+def refuse_moved(output: Path, wanted: Iterable[str]) -> None:
+    """InputError if a file for training was made as one for tests before, or the other way round."""
+    for name in wanted:
+        folder, slash, file = name.rpartition("/")
+        other = {"train": "test", "test": "train"}.get(folder)
+        if slash and (output / f"{other}/{file}").exists():
+            raise InputError(
+                f"{output}/{other}/{file} was made with other inputs, now it belongs to {folder}: "
+                "add files after those that there were, or convert to a new directory"
+            )
+
+
+def convert_all(missing: Mapping[Path, tuple[Format, Path, dict[str, Any]]]) -> None:
     """Convert files one after the other, with a progress bar.
 
     Parameters
     ----------
-    form : key of FORMATS
-    missing : dict of target to (source, settings)
+    missing : dict of target to (format, source, settings)
 
     Raises
     ------
@@ -117,7 +177,8 @@ def convert_all(form: str, missing: Mapping[Path, tuple[Path, dict[str, Any]]]) 
         At the end, if some files could not be read; at once, if nothing can be written.
     """
     rows, troubles = {}, []
-    for target, (source, _) in missing.items():
+    several = any(form.several for form, _, _ in missing.values())
+    for target, (form, source, _) in missing.items():
         try:
             rows[target] = count_rows(form, source)
         except InputError as error:
@@ -126,13 +187,14 @@ def convert_all(form: str, missing: Mapping[Path, tuple[Path, dict[str, Any]]]) 
     with tqdm.tqdm(total=sum(rows.values()), desc="convert", unit="jet", disable=None) as progress:
         for target, number in rows.items():
             try:
-                made = convert_file(form, *missing[target], target, progress.update)
+                made = convert_file(*missing[target], target, progress.update)
                 jets, skipped = jets + made, skipped + number - made
             except StopError:
                 raise
             except InputError as error:
                 troubles.append(str(error))
     if jets:
-        print(f"convert: wrote {jets} jets; {skipped} rows without particles were left out")
+        without = "" if several else f"; {skipped} rows without particles were left out"
+        print(f"convert: wrote {jets} jets{without}")
     if troubles:
         raise InputError(f"{len(troubles)} of {len(missing)} files were not converted: {'; '.join(troubles)}")

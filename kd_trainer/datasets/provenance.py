@@ -12,6 +12,7 @@ from kd_trainer.datasets.storage import ROW_GROUP
 from kd_trainer.errors import InputError
 
 KEY = "kd_trainer.convert"  # of the settings in the metadata
+FOUND = "kd_trainer.convert.found"  # of what was found on the way
 VERSION = 1  # to be raised when the same input gives another output
 
 
@@ -25,6 +26,11 @@ def settings(form: str, source: Path) -> dict[str, Any]:
 def with_settings(schema: pa.Schema, made: dict[str, Any]) -> pa.Schema:
     """The Arrow schema with the settings as its only metadata."""
     return schema.with_metadata({KEY: json.dumps(made)})
+
+
+def found_in(path: Path) -> dict[str, Any]:
+    """What the conversion of a complete file has remembered: dict."""
+    return json.loads(pq.read_metadata(path).metadata[FOUND.encode()])
 
 
 def is_complete(path: Path, made: dict[str, Any]) -> bool:

@@ -49,7 +49,7 @@ def top(path: Path) -> Iterator[Opened]:
         particles = sum(1 for _ in takewhile(lambda i: f"E_{i}" in places, count()))
         wanted = {x: [f"{x}_{i}" for i in range(max(particles, 1))] for x in ("PX", "PY", "PZ", "E")}
         wanted["label"] = ["is_signal_new"]
-        _require(path, [name for names in wanted.values() for name in names], places)
+        require(path, [name for names in wanted.values() for name in names], places)
 
         def chunks(step: int) -> Iterator[ak.Array]:
             for start in range(0, len(table), step):
@@ -95,7 +95,7 @@ def quark_gluon(path: Path) -> Iterator[Opened]:
     """
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(zipfile.ZipFile(path))
-        _require(path, ["X.npy", "y.npy"], file.namelist())
+        require(path, ["X.npy", "y.npy"], file.namelist())
         x, y = (stack.enter_context(file.open(name)) for name in ("X.npy", "y.npy"))
         (x_shape, x_type), (y_shape, y_type) = _npy_header(x), _npy_header(y)
         if len(x_shape) != 3 or x_shape[2] != 4 or y_shape != x_shape[:1]:
@@ -138,13 +138,13 @@ def jetclass(path: Path) -> Iterator[Opened]:
         if len(trees) != 1:
             raise InputError(f"{path} has {len(trees)} trees: {', '.join(trees)}" if trees else f"{path} has no tree")
         tree = file[trees[0]]
-        _require(path, MOMENTA, tree.keys(recursive=False))
+        require(path, MOMENTA, tree.keys(recursive=False))
         if "event_number" in tree:
             raise InputError(f"{path} has a branch event_number already")
         yield tree.num_entries, lambda step: tree.iterate(step_size=step)
 
 
-def _require(path: Path, names: Iterable[str], present: Iterable[str]) -> None:
+def require(path: Path, names: Iterable[str], present: Iterable[str]) -> None:
     missing = sorted(set(names) - set(present))
     if missing:
         more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""

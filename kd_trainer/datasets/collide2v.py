@@ -1,0 +1,436 @@
+"""COLLIDE-2V (fastmachinelearning/collide-1m): events in two views -> jets that hold the candidates of both.
+
+An event is a row; its columns are `<view>_<collection>_<variable>`, a list each, with the views FullReco (offline) and
+L1T (Level-1). Jets of the two views know nothing of each other: they are matched by their distance.
+"""
+
+import contextlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import awkward as ak
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tabulate
+
+from kd_trainer.datasets.kinematics import Columns, directions, wrap
+from kd_trainer.datasets.public_formats import Opened, require
+from kd_trainer.errors import InputError
+from kd_trainer.files import read_yaml
+
+EVENTS = 250  # read at once; an event has 130 kB
+VIEWS = {"": "FullReco", "l1": "L1T"}  # by the prefix of what is written
+JET = ("PT", "Eta", "Phi", "Mass")
+CANDIDATE = (*JET, "Charge", "PID", "D0", "DZ", "PuppiW")
+PARTICLE = (*JET, "PID", "Status", "IsPU")
+FLAVOURS = {"b": (5,), "c": (4,), "light": (1, 2, 3), "gluon": (21,)}
+CONES = {"AK4": 0.4, "AK8": 0.8}
+NEUTRINOS = (12, 14, 16)
+FINITE = tuple(
+    f"{prefix}part_{name}" for prefix in VIEWS for name in ("px", "py", "pz", "energy", "d0val", "dzval", "puppiw")
+)
+ENOUGH = 20  # jets or events for a statement about all of them
+
+
+class Options(NamedTuple):
+    """How events become jets; `classes`: patterns of processes by class, None for classes by the flavour of a jet."""
+
+    collection: str = "AK4"
+    radius: float = 0.2
+    unit: str = "mm"
+    gen: bool = False
+    classes: dict[str, list[str]] | None = None
+
+
+def read_classes(path: Path) -> dict[str, list[str]]:
+    """Patterns of processes by class, from a YAML file; InputError if it holds something else."""
+    found = read_yaml(path, "classes")
+    good = isinstance(found, dict) and all(
+        isinstance(name, str) and isinstance(patterns, list) and all(isinstance(x, str) for x in patterns)
+        for name, patterns in found.items()
+    )
+    if not good or len(found) < 2:
+        raise InputError(f"{path} has to give each of two or more classes a list of processes")
+    return found
+
+
+def process_of(source: Path) -> str:
+    """The process of a file <process>-NEVENT10000-RS<seed>.parquet, else of its folder, without energy and programs."""
+    name = source.stem if "-NEVENT" in source.stem else source.resolve().parent.name
+    return re.sub("(_13TeV.*)?(-NEVENT.*)?$", "", name, count=1)
+
+
+class Views:
+    """Reads a file; its jets; what was left out on the way."""
+
+    def __init__(self, source: Path, options: Options) -> None:
+        self.options, self.process = options, process_of(source)
+        self.jet = f"JetPuppi{options.collection}"
+        self.counts: Counter[str] = Counter()
+        self.distance = 0.0  # of the matched jets, summed
+        self.heights: list[np.ndarray] = []  # of the vertices, in mm
+
+    @contextlib.contextmanager
+    def open(self, path: Path) -> Iterator[Opened]:
+        """The events of a file, a few at a time, of its columns those that are needed.
+
+        Yields
+        ------
+        (int, function)
+            Rows are events: records of lists of float32 (files have float16), of lists of int32 for ConstituentsIdx.
+        """
+        with pq.ParquetFile(path, pre_buffer=False) as file:  # else it keeps what it has read
+            present = file.schema_arrow.names
+            wanted = list(self._columns("FullReco_GenPart" if "FullReco_GenPart_PT" in present else "Gen_Part"))
+            require(path, wanted, present)
+            schema = pa.schema([(name, _kind(path, file.schema_arrow.field(name))) for name in wanted])
+
+            def chunks(step: int) -> Iterator[ak.Array]:
+                for batch in file.iter_batches(min(step, EVENTS), columns=wanted):
+                    events = ak.from_arrow(batch.select(wanted).cast(schema))
+                    if "?" in str(events.type):
+                        raise InputError(f"{path} has nulls among its values")
+                    names = {name: re.sub("^FullReco_GenPart", "Gen_Part", name) for name in wanted}
+                    yield ak.zip({names[name]: events[name] for name in wanted}, depth_limit=1)
+
+            yield file.metadata.num_rows, chunks
+
+    def _columns(self, particles: str) -> Iterator[str]:
+        for view in VIEWS.values():
+            yield from (f"{view}_{self.jet}_{name}" for name in (*JET, "ConstituentsIdx"))
+            yield from (f"{view}_PUPPIPart_{name}" for name in CANDIDATE)
+        yield f"FullReco_{self.jet}_Flavor"
+        if self.options.gen:
+            yield from (f"Gen_Jet{self.options.collection}_{name}" for name in JET)
+            yield from (f"{particles}_{name}" for name in PARTICLE)
+
+    def jets(self, events: ak.Array) -> ak.Array:
+        """Matched jets of events, with the candidates of both views by decreasing transverse momentum.
+
+        Parameters
+        ----------
+        events : (E,) records as `open` yields them, with event_number
+
+        Returns
+        -------
+        (J,) records
+            jet_*, part_* (offline), l1jet_*, l1part_* (Level-1), genjet_*, genpart_* (with `gen`): momenta in GeV,
+            d0val and dzval in mm, dzval relative to the vertex of the view; match_dr, label_*, event_number.
+
+        Raises
+        ------
+        InputError
+            If azimuths are no radians, ConstituentsIdx points beyond the particles, or candidates do not add up.
+        """
+        found = {prefix: _View(events, view, self.jet, self.options.unit) for prefix, view in VIEWS.items()}
+        offline, level1 = found[""], found["l1"]
+        self.heights.append(offline.height[offline.has_tracks])
+        first, second, distance = pairs(level1.jets, level1.number, offline.jets, offline.number, self.options.radius)
+        self.counts.update(
+            events=len(events), l1_jets=len(level1.length), jets=len(offline.length), matched=len(first)
+        )
+        self.distance += float(distance.sum())
+        filled = (level1.length[first] > 0) & (offline.length[second] > 0)
+        self.counts["empty"] += int((~filled).sum())
+        labels = self._labels(_column(events, f"FullReco_{self.jet}", "Flavor")[second])
+        classed = np.any(list(labels.values()), axis=0)
+        self.counts["classless"] += int((filled & ~classed).sum())
+        kept = filled & classed
+        truth = {}
+        if self.options.gen:
+            truth, there = self._truth(events, offline, second)
+            self.counts["without_truth"] += int((kept & ~there).sum())
+            kept &= there
+        columns: dict[str, Any] = {}
+        for (prefix, view), chosen in zip(found.items(), (second, first)):
+            columns |= view.columns(prefix, chosen[kept])
+        columns |= {name: values[kept] for name, values in truth.items()}
+        columns |= {f"label_{name}": flags[kept].astype(np.int32) for name, flags in labels.items()}
+        columns["match_dr"] = distance[kept].astype(np.float32)
+        columns["event_number"] = ak.to_numpy(events.event_number)[offline.event[second[kept]]]
+        return ak.zip(columns, depth_limit=1)
+
+    def _labels(self, flavour: np.ndarray) -> Columns:
+        """Flags (J,) of the classes of jets."""
+        if self.options.classes is None:
+            return {name: np.isin(np.abs(flavour), ids) for name, ids in FLAVOURS.items()}
+        mine = [
+            name for name, patterns in self.options.classes.items() if any(fnmatchcase(self.process, p) for p in patterns)
+        ]
+        if len(mine) != 1:
+            raise InputError(f"its process {self.process} is in {len(mine)} classes of --classes, not in one")
+        return {name: np.full(len(flavour), name == mine[0]) for name in self.options.classes}
+
+    def _truth(self, events: ak.Array, offline: "_View", chosen: np.ndarray) -> tuple[dict[str, ak.Array], np.ndarray]:
+        """Generated jets of offline jets, their particles (those in the cone), and which jets have one with any."""
+        name, cone = f"Gen_Jet{self.options.collection}", CONES[self.options.collection]
+        jets, number = _lists(events, name, JET)
+        ours, theirs, _ = pairs(offline.jets, offline.number, jets, number, self.options.radius)
+        partner = np.full(len(offline.length), -1)
+        partner[ours] = theirs
+        partner = partner[chosen]
+        particles, counts = _lists(events, "Gen_Part", PARTICLE)
+        stable = (particles["Status"] == 1) & (particles["IsPU"] == 0)
+        stable &= ~np.isin(np.abs(particles["PID"]), NEUTRINOS) & (particles["PT"] > 0)
+        particles = {key: values[stable] for key, values in particles.items()}
+        event = np.repeat(np.arange(len(events)), counts)[stable]
+        starts = np.searchsorted(event, np.arange(len(events) + 1))
+        places = []
+        for jet, of in zip(partner, offline.event[chosen]):
+            inside = np.arange(starts[of], starts[of + 1]) if jet >= 0 else np.arange(0)
+            away = np.hypot(
+                particles["Eta"][inside] - jets["Eta"][jet], wrap(particles["Phi"][inside] - jets["Phi"][jet])
+            ) if jet >= 0 else np.zeros(0)  # fmt: skip
+            inside = inside[away < cone]
+            places.append(inside[np.argsort(-particles["PT"][inside], kind="stable")])
+        length = np.array([len(place) for place in places], dtype=int)
+        place = np.concatenate([*places, np.arange(0)]).astype(int)
+        momenta = {key: ak.unflatten(values[place], length) for key, values in four_momenta(particles).items()}
+        there = length > 0
+        _check_sums("Gen_Part", {k: v[there] for k, v in momenta.items()}, {k: jets[k][partner[there]] for k in JET})
+        columns = {f"genpart_{key}": ak.values_astype(values, np.float32) for key, values in momenta.items()}
+        columns["genpart_pid"] = ak.unflatten(particles["PID"][place].astype(np.int32), length)
+        if len(jets["PT"]):
+            columns |= {f"genjet_{key.lower()}": jets[key][partner] for key in JET}  # of those without one: not kept
+        return columns, there
+
+    def finish(self) -> dict[str, Any]:
+        """What to remember of a file that was read.
+
+        Raises
+        ------
+        InputError
+            If hardly any jets were matched, or as chance would match them, or if lengths have another unit.
+        """
+        counts, options = self.counts, self.options
+        where = f"within Delta R = {options.radius}"
+        if not counts["matched"]:
+            raise InputError(
+                f"none of the {counts['l1_jets']} L1T jets has one of the {counts['jets']} FullReco jets {where}: "
+                "are the rows of the two views the same events, in the same units? (--radius)"
+            )
+        mean = self.distance / counts["matched"]
+        if counts["matched"] >= ENOUGH and mean > 0.55 * options.radius:
+            raise InputError(
+                f"matched jets lie {mean:.3f} apart on average, as if by chance ({where}): "
+                "are the rows of the two views the same events, in the same units? (--radius)"
+            )
+        left = [name for name in ("empty", "classless", "without_truth") if counts[name]]
+        if counts["matched"] == sum(counts[name] for name in left):
+            raise InputError(f"none of the {counts['matched']} matched jets can be used: {_why(counts, left)}")
+        heights = np.concatenate(self.heights)
+        if len(heights) >= ENOUGH:
+            low, high = np.percentile(heights, (16, 84))
+            spread = (high - low) / 2
+            other = {"mm": "cm", "cm": "mm"}[options.unit]
+            if 1.5 < spread < 15 and options.unit == "mm" or spread > 150 and options.unit == "cm":
+                raise InputError(
+                    f"its vertices spread over {spread:.3g} mm along the beam, which is some 50 mm at the LHC: "
+                    f"DZ seems to be in {other}, give --length-unit {other}"
+                )
+        return {"process": self.process, "distance": self.distance, "counts": dict(counts)}
+
+
+class _View:
+    """Jets and candidates of events in one view, flat: jets (J,), particles (P,)."""
+
+    def __init__(self, events: ak.Array, view: str, jet: str, unit: str) -> None:
+        self.name = view
+        self.jets, self.number = _lists(events, f"{view}_{jet}", JET)
+        self.event = np.repeat(np.arange(len(events)), self.number)
+        particles, counts = _lists(events, f"{view}_PUPPIPart", CANDIDATE)
+        self.place, self.length = self._constituents(events[f"{view}_{jet}_ConstituentsIdx"], particles["PT"], counts)
+        event = np.repeat(np.arange(len(events)), counts)
+        charged = particles["Charge"] != 0
+        scale = {"mm": 1.0, "cm": 10.0}[unit]
+        dz = particles["DZ"] * scale
+        self.height = vertices(event[charged], particles["PT"][charged], dz[charged], len(events))
+        self.has_tracks = np.bincount(event[charged], minlength=len(events)) > 0
+        pid = np.abs(particles["PID"])
+        flags = {"Electron": pid == 11, "Muon": pid == 13}
+        lepton = flags["Electron"] | flags["Muon"]
+        flags |= {"ChargedHadron": charged & ~lepton, "Photon": ~charged & (pid == 22)}
+        flags["NeutralHadron"] = ~charged & ~lepton & (pid != 22)  # their PID is 0
+        self.particles = four_momenta(particles) | {
+            "charge": particles["Charge"],
+            "d0val": np.where(charged, particles["D0"] * scale, 0),
+            "dzval": np.where(charged, dz - self.height[event], 0),
+            "puppiw": particles["PuppiW"],
+            **{f"is{name}": flag for name, flag in flags.items()},
+        }
+
+    def _constituents(self, indices: ak.Array, pt: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Places (C,) of the constituents of all jets, jet after jet by decreasing pT, and their numbers (J,)."""
+        if not np.array_equal(ak.num(indices), self.number):
+            raise InputError(f"ConstituentsIdx of {self.name} has another number of jets than PT")
+        indices = ak.flatten(indices)
+        jet = np.repeat(np.arange(len(indices)), ak.num(indices))
+        index = ak.to_numpy(ak.flatten(indices))
+        jet, index = jet[index >= 0], index[index >= 0]
+        event = self.event[jet]
+        if (index >= counts[event]).any():
+            raise InputError(f"ConstituentsIdx of {self.name} points beyond the particles of its event")
+        place = index + (np.cumsum(counts) - counts)[event]
+        order = np.lexsort((-pt[place], jet))
+        return place[order], np.bincount(jet, minlength=len(indices))
+
+    def columns(self, prefix: str, chosen: np.ndarray) -> dict[str, ak.Array]:
+        """What is written of chosen jets (K,)."""
+        lists = {name: ak.unflatten(v[self.place], self.length)[chosen] for name, v in self.particles.items()}
+        jets = {name: values[chosen] for name, values in self.jets.items()}
+        _check_sums(self.name, lists, jets)
+        columns = {f"{prefix}part_{name}": ak.values_astype(values, np.float32) for name, values in lists.items()}
+        columns |= {f"{prefix}jet_{name.lower()}": values.astype(np.float32) for name, values in jets.items()}
+        return columns | {f"{prefix}jet_nparticles": self.length[chosen].astype(np.int32)}
+
+
+def four_momenta(columns: Mapping[str, np.ndarray]) -> Columns:
+    """px, py, pz, energy from PT, Eta, Phi, Mass, which float16 holds better than E: no particle beyond its light cone."""
+    pt, eta, phi, mass = (columns[name].astype(np.float64) for name in JET)
+    momenta = {"px": pt * np.cos(phi), "py": pt * np.sin(phi), "pz": pt * np.sinh(eta)}
+    return momenta | {"energy": np.sqrt((pt * np.cosh(eta)) ** 2 + mass**2)}
+
+
+def pairs(
+    ours: Columns, number: np.ndarray, theirs: Columns, their_number: np.ndarray, radius: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Jets of two views that are each the nearest of the other, and nearer than a radius.
+
+    Parameters
+    ----------
+    ours, theirs : dict of (J,) and (K,)
+        Eta and Phi of the jets of all events.
+    number, their_number : (E,)
+        Of jets in each event.
+    radius : float
+
+    Returns
+    -------
+    (M,), (M,), (M,)
+        Their places among ours and among theirs, and Delta R.
+    """
+    places, partners, distances = [np.arange(0)], [np.arange(0)], [np.zeros(0)]
+    start = their_start = 0
+    for n, k in zip(number, their_number):
+        if n and k:
+            a, b = slice(start, start + n), slice(their_start, their_start + k)
+            away = np.hypot(ours["Eta"][a, None] - theirs["Eta"][b], wrap(ours["Phi"][a, None] - theirs["Phi"][b]))
+            each, nearest = np.arange(n), away.argmin(axis=1)
+            mutual = (away.argmin(axis=0)[nearest] == each) & (away[each, nearest] < radius)
+            places.append(start + each[mutual])
+            partners.append(their_start + nearest[mutual])
+            distances.append(away[each, nearest][mutual])
+        start, their_start = start + n, their_start + k
+    return np.concatenate(places), np.concatenate(partners), np.concatenate(distances)
+
+
+def vertices(event: np.ndarray, pt: np.ndarray, z: np.ndarray, events: int) -> np.ndarray:
+    """Where along the beam the hard collision is: the z that half of the pT of the tracks lies below.
+
+    Parameters
+    ----------
+    event, pt, z : (T,)
+        Of the tracks that PUPPI has kept; event in ascending order.
+    events : int
+
+    Returns
+    -------
+    (E,), 0 for events without tracks
+    """
+    order = np.lexsort((z, event))
+    total = np.bincount(event, pt, minlength=events)
+    below = np.cumsum(pt[order]) - (np.cumsum(total) - total)[event]
+    reached = below >= total[event] / 2
+    which, first = np.unique(event[reached], return_index=True)
+    found = np.zeros(events)
+    found[which] = z[order][reached][first]
+    return found
+
+
+def _kind(path: Path, field: pa.Field) -> pa.DataType:
+    """What a column is read as; InputError if it holds no lists of numbers."""
+    depth, inner = 0, field.type
+    while hasattr(inner, "value_type"):
+        depth, inner = depth + 1, inner.value_type
+    nested = field.name.endswith("ConstituentsIdx")
+    if depth != 1 + nested or not (pa.types.is_integer(inner) or pa.types.is_floating(inner)):
+        raise InputError(f"{path} has {field.name} of type {field.type}, not lists of {'lists of ' * nested}numbers")
+    return pa.list_(pa.list_(pa.int32())) if nested else pa.list_(pa.float32())
+
+
+def _column(events: ak.Array, prefix: str, name: str) -> np.ndarray:
+    return ak.to_numpy(ak.flatten(events[f"{prefix}_{name}"]))
+
+
+def _lists(events: ak.Array, prefix: str, names: Iterable[str]) -> tuple[Columns, np.ndarray]:
+    """Columns (N,) of a collection, and the number of entries of each event (E,)."""
+    number = ak.to_numpy(ak.num(events[f"{prefix}_PT"]))
+    for name in names:
+        if not np.array_equal(ak.num(events[f"{prefix}_{name}"]), number):
+            raise InputError(f"{prefix}_{name} has another number of entries than {prefix}_PT")
+    columns = {name: _column(events, prefix, name).astype(np.float64) for name in names}
+    largest = np.abs(columns["Phi"]).max(initial=0)
+    if largest > 3.2:  # pi, of few bits
+        raise InputError(f"{prefix}_Phi goes up to {largest:.4g}, beyond pi: it has to be in radians")
+    return columns, number
+
+
+def _check_sums(name: str, lists: Mapping[str, ak.Array], jets: Columns) -> None:
+    """InputError if the momenta of most jets are not those of their candidates."""
+    if len(jets["PT"]) < ENOUGH:
+        return
+    pt, eta, phi = directions({x: ak.to_numpy(ak.sum(lists[x], axis=1)) for x in ("px", "py", "pz")})
+    ratio = np.median(pt / jets["PT"])
+    away = np.median(np.hypot(eta - jets["Eta"], wrap(phi - jets["Phi"])))
+    if not (0.67 < ratio < 1.5 and away < 0.1):
+        raise InputError(
+            f"the particles of {name} do not add up to its jets (pT is {ratio:.3g} times the jet's, {away:.2g} away, "
+            "in the median): the indices or the units are not those expected"
+        )
+
+
+def _why(counts: Mapping[str, int], left: Iterable[str]) -> str:
+    what = {"empty": "have no candidates", "classless": "are of no class", "without_truth": "have no generated jet"}
+    return ", ".join(f"{counts[name]} {what[name]}" for name in left)
+
+
+def report(found: Iterable[Mapping[str, Any]]) -> str:
+    """What became of the jets, by process: a table.
+
+    Parameters
+    ----------
+    found : dicts of `Views.finish`
+    """
+    processes: dict[str, Counter[str]] = {}
+    distances: Counter[str] = Counter()
+    for file in found:
+        processes.setdefault(file["process"], Counter()).update(file["counts"])
+        distances[file["process"]] += file["distance"]
+    rows = [
+        {
+            "process": name,
+            "events": n["events"],
+            "L1 jets": n["l1_jets"],
+            "unmatched": _part(n["l1_jets"] - n["matched"], n["l1_jets"]),
+            "offline jets": n["jets"],
+            "unmatched ": _part(n["jets"] - n["matched"], n["jets"]),
+            "mean Delta R": f"{distances[name] / n['matched']:.3f}",
+            "no candidates": _part(n["empty"], n["matched"]),
+            "no class": _part(n["classless"], n["matched"]),
+            "no truth": _part(n["without_truth"], n["matched"]),
+            "written": n["matched"] - n["empty"] - n["classless"] - n["without_truth"],
+        }
+        for name, n in sorted(processes.items())
+    ]
+    return tabulate.tabulate(rows, headers="keys")
+
+
+def _part(number: float, of: float) -> str:
+    return f"{100 * number / of:.1f} %" if of else "-"
+
+
