@@ -131,9 +131,7 @@ class Views:
         offline, level1 = found[""], found["l1"]
         self.heights.append(offline.height[offline.has_tracks])
         first, second, distance = pairs(level1.jets, level1.number, offline.jets, offline.number, self.options.radius)
-        self.counts.update(
-            events=len(events), l1_jets=len(level1.length), jets=len(offline.length), matched=len(first)
-        )
+        self.counts.update(events=len(events), l1_jets=len(level1.length), jets=len(offline.length), matched=len(first))
         self.distance += float(distance.sum())
         filled = (level1.length[first] > 0) & (offline.length[second] > 0)
         self.counts["empty"] += int((~filled).sum())
@@ -141,7 +139,7 @@ class Views:
         classed = np.any(list(labels.values()), axis=0)
         self.counts["classless"] += int((filled & ~classed).sum())
         kept = filled & classed
-        truth = {}
+        truth: dict[str, Any] = {}
         if self.options.gen:
             truth, there = self._truth(events, offline, second)
             self.counts["without_truth"] += int((kept & ~there).sum())
@@ -160,7 +158,9 @@ class Views:
         if self.options.classes is None:
             return {name: np.isin(np.abs(flavour), ids) for name, ids in FLAVOURS.items()}
         mine = [
-            name for name, patterns in self.options.classes.items() if any(fnmatchcase(self.process, p) for p in patterns)
+            name
+            for name, patterns in self.options.classes.items()
+            if any(fnmatchcase(self.process, p) for p in patterns)
         ]
         if len(mine) != 1:
             raise InputError(f"its process {self.process} is in {len(mine)} classes of --classes, not in one")
@@ -196,7 +196,9 @@ class Views:
         columns = {f"genpart_{key}": ak.values_astype(values, np.float32) for key, values in momenta.items()}
         columns["genpart_pid"] = ak.unflatten(particles["PID"][place].astype(np.int32), length)
         if len(jets["PT"]):
-            columns |= {f"genjet_{key.lower()}": jets[key][partner] for key in JET}  # of those without one: not kept
+            columns |= {
+                f"genjet_{key.lower()}": jets[key][partner].astype(np.float32) for key in JET
+            }  # of those without one: not kept
         return columns, there
 
     def finish(self) -> dict[str, Any]:
@@ -290,7 +292,7 @@ class _View:
 
 
 def four_momenta(columns: Mapping[str, np.ndarray]) -> Columns:
-    """px, py, pz, energy from PT, Eta, Phi, Mass, which float16 holds better than E: no particle beyond its light cone."""
+    """px, py, pz, energy (N,) from PT, Eta, Phi, Mass; E, of eleven bits, could be less than the momentum."""
     pt, eta, phi, mass = (columns[name].astype(np.float64) for name in JET)
     momenta = {"px": pt * np.cos(phi), "py": pt * np.sin(phi), "pz": pt * np.sinh(eta)}
     return momenta | {"energy": np.sqrt((pt * np.cosh(eta)) ** 2 + mass**2)}
@@ -432,5 +434,3 @@ def report(found: Iterable[Mapping[str, Any]]) -> str:
 
 def _part(number: float, of: float) -> str:
     return f"{100 * number / of:.1f} %" if of else "-"
-
-

@@ -50,7 +50,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Arguments, checked."""
     parser = argparse.ArgumentParser(prog="python -m kd_trainer convert", description=__doc__.partition(": ")[2])
     add = parser.add_argument
-    add("format", choices=SUFFIXES, help="top tagging (*.h5), quark/gluon (*.npz), JetClass (*.root), COLLIDE-2V (*.parquet)")
+    add("format", choices=SUFFIXES, help="top tagging (*.h5), quark/gluon (*.npz), JetClass (*.root), COLLIDE-2V")
     add("inputs", nargs="+", metavar="INPUT", help="files, patterns, or directories of such files")
     add("-o", "--output", required=True, type=Path, metavar="DIR", help="directory of the parquet files")
     add(
@@ -64,9 +64,14 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     two = parser.add_argument_group("collide2v")
     two.add_argument("--collection", choices=collide2v.CONES, default="AK4", help="PUPPI jets (default: %(default)s)")
     two.add_argument(
-        "--radius", type=float, metavar="R", help="largest Delta R between the jets of the two views (default: half of the cone)"
+        "--radius",
+        type=float,
+        metavar="R",
+        help="largest Delta R between the jets of the two views (default: half of the cone)",
     )
-    two.add_argument("--length-unit", choices=("mm", "cm"), default="mm", help="unit of D0 and DZ (default: %(default)s)")
+    two.add_argument(
+        "--length-unit", choices=("mm", "cm"), default="mm", help="unit of D0 and DZ (default: %(default)s)"
+    )
     two.add_argument("--gen", action="store_true", help="write generated particles, and only jets that have some")
     two.add_argument(
         "--classes", type=Path, metavar="FILE.yaml", help="classes by process (default: by the flavour of the jet)"
@@ -147,7 +152,7 @@ def output_names(form: str, sources: Sequence[Path], split: float) -> dict[str, 
 
 
 def _is_test(i: int, fraction: float) -> bool:
-    """Whether file i is for tests: the second, and as many later ones as make up the fraction, whatever is added later."""
+    """Whether file i of a process is for tests: the second, and later ones that make up the fraction."""
     first, last = (int(np.floor((i + j) * fraction + 1 + 1e-9)) for j in (-2, -1))
     return last > first
 
