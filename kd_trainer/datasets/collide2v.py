@@ -69,7 +69,7 @@ class Views:
     """Reads a file; its jets; what was left out on the way."""
 
     def __init__(self, source: Path, options: Options) -> None:
-        self.options, self.process = options, process_of(source)
+        self.source, self.options, self.process = source, options, process_of(source)
         self.jet = f"JetPuppi{options.collection}"
         self.counts: Counter[str] = Counter()
         self.distance = 0.0  # of the matched jets, summed
@@ -88,13 +88,15 @@ class Views:
             present = file.schema_arrow.names
             wanted = list(self._columns("FullReco_GenPart" if "FullReco_GenPart_PT" in present else "Gen_Part"))
             require(path, wanted, present)
-            schema = pa.schema([(name, _kind(path, file.schema_arrow.field(name))) for name in wanted])
+            kinds = [_kind(path, file.schema_arrow.field(name)) for name in wanted]
+            schema = pa.schema([pa.field(name, kind, nullable=False) for name, kind in zip(wanted, kinds)])
 
             def chunks(step: int) -> Iterator[ak.Array]:
                 for batch in file.iter_batches(min(step, EVENTS), columns=wanted):
-                    events = ak.from_arrow(batch.select(wanted).cast(schema))
-                    if "?" in str(events.type):
+                    batch = batch.select(wanted)
+                    if any(_has_nulls(column) for column in batch.columns):
                         raise InputError(f"{path} has nulls among its values")
+                    events = ak.from_arrow(batch.cast(schema))
                     names = {name: re.sub("^FullReco_GenPart", "Gen_Part", name) for name in wanted}
                     yield ak.zip({names[name]: events[name] for name in wanted}, depth_limit=1)
 
@@ -127,6 +129,12 @@ class Views:
         InputError
             If azimuths are no radians, ConstituentsIdx points beyond the particles, or candidates do not add up.
         """
+        try:
+            return self._jets(events)
+        except InputError as error:
+            raise InputError(f"{self.source}: {error}") from None
+
+    def _jets(self, events: ak.Array) -> ak.Array:
         found = {prefix: _View(events, view, self.jet, self.options.unit) for prefix, view in VIEWS.items()}
         offline, level1 = found[""], found["l1"]
         self.heights.append(offline.height[offline.has_tracks])
@@ -211,20 +219,21 @@ class Views:
         """
         counts, options = self.counts, self.options
         where = f"within Delta R = {options.radius}"
-        if not counts["matched"]:
+        doubt = "are the rows of the two views the same events, in the same units?"
+        matched, fewer = counts["matched"], min(counts["l1_jets"], counts["jets"])
+        if not matched or fewer >= ENOUGH and matched < 0.1 * fewer:
             raise InputError(
-                f"none of the {counts['l1_jets']} L1T jets has one of the {counts['jets']} FullReco jets {where}: "
-                "are the rows of the two views the same events, in the same units? (--radius)"
+                f"{self.source}: {matched} of the {counts['l1_jets']} L1T jets have one of the {counts['jets']} FullReco "
+                f"jets {where}: {doubt}"
             )
-        mean = self.distance / counts["matched"]
-        if counts["matched"] >= ENOUGH and mean > 0.55 * options.radius:
+        mean = self.distance / matched
+        if matched >= ENOUGH and mean > 0.55 * options.radius:
             raise InputError(
-                f"matched jets lie {mean:.3f} apart on average, as if by chance ({where}): "
-                "are the rows of the two views the same events, in the same units? (--radius)"
+                f"{self.source}: matched jets lie {mean:.3f} apart on average, as if by chance ({where}): {doubt}"
             )
         left = [name for name in ("empty", "classless", "without_truth") if counts[name]]
-        if counts["matched"] == sum(counts[name] for name in left):
-            raise InputError(f"none of the {counts['matched']} matched jets can be used: {_why(counts, left)}")
+        if matched == sum(counts[name] for name in left):
+            raise InputError(f"{self.source}: none of the {matched} matched jets can be used: {_why(counts, left)}")
         heights = np.concatenate(self.heights)
         if len(heights) >= ENOUGH:
             low, high = np.percentile(heights, (16, 84))
@@ -232,7 +241,7 @@ class Views:
             other = {"mm": "cm", "cm": "mm"}[options.unit]
             if 1.5 < spread < 15 and options.unit == "mm" or spread > 150 and options.unit == "cm":
                 raise InputError(
-                    f"its vertices spread over {spread:.3g} mm along the beam, which is some 50 mm at the LHC: "
+                    f"{self.source}: its vertices spread over {spread:.3g} mm along the beam, which is some 50 mm at the LHC: "
                     f"DZ seems to be in {other}, give --length-unit {other}"
                 )
         return {"process": self.process, "distance": self.distance, "counts": dict(counts)}
@@ -362,7 +371,13 @@ def _kind(path: Path, field: pa.Field) -> pa.DataType:
     nested = field.name.endswith("ConstituentsIdx")
     if depth != 1 + nested or not (pa.types.is_integer(inner) or pa.types.is_floating(inner)):
         raise InputError(f"{path} has {field.name} of type {field.type}, not lists of {'lists of ' * nested}numbers")
-    return pa.list_(pa.list_(pa.int32())) if nested else pa.list_(pa.float32())
+    values = pa.list_(pa.field("item", pa.int32() if nested else pa.float32(), nullable=False))
+    return pa.list_(pa.field("item", values, nullable=False)) if nested else values
+
+
+def _has_nulls(column: pa.Array) -> bool:
+    nested = hasattr(column.type, "value_type")
+    return column.null_count > 0 or nested and _has_nulls(column.flatten())
 
 
 def _column(events: ak.Array, prefix: str, name: str) -> np.ndarray:
@@ -387,8 +402,8 @@ def _check_sums(name: str, lists: Mapping[str, ak.Array], jets: Columns) -> None
     if len(jets["PT"]) < ENOUGH:
         return
     pt, eta, phi = directions({x: ak.to_numpy(ak.sum(lists[x], axis=1)) for x in ("px", "py", "pz")})
-    ratio = np.median(pt / jets["PT"])
-    away = np.median(np.hypot(eta - jets["Eta"], wrap(phi - jets["Phi"])))
+    ratio = np.nanmedian(pt / jets["PT"])
+    away = np.nanmedian(np.hypot(eta - jets["Eta"], wrap(phi - jets["Phi"])))
     if not (0.67 < ratio < 1.5 and away < 0.1):
         raise InputError(
             f"the particles of {name} do not add up to its jets (pT is {ratio:.3g} times the jet's, {away:.2g} away, "
