@@ -51,7 +51,7 @@ def collection(rng, jets, extra=3, height=0.0):
 
 
 def event(rng, flavours=(5, 4, 1, 21)):
-    """Columns of an event: four jets in both views, offline with other candidates; one in Level-1 alone, two offline."""
+    """Columns of an event: four jets in both views, of different candidates; one in Level-1 alone, two offline."""
     number = len(flavours) + 2
     place = rng.permutation(number)
     eta, phi = -2 + 4 * place / number, rng.uniform(-np.pi, np.pi, number)  # far from each other in eta

@@ -30,7 +30,7 @@ lists_of_caller TRAIN_FILES UNLABELLED TEACHER_WEIGHTS BLEND
 if [[ ${CACHE:-} != none ]]; then paths_of_caller CACHE; fi
 if [[ $mode == demo ]]; then DATASET=demo; fi
 
-DATASET=${DATASET:-JetClassII}        # JetClassII, JetClass, TopLandscape, QuarkGluon, demo: train_scripts/datasets/*.sh
+DATASET=${DATASET:-JetClassII}        # JetClassII, JetClass, TopLandscape, QuarkGluon, Collide2V, demo: train_scripts/datasets/*.sh
 DATADIR=${DATADIR:-datasets/$DATASET} # where its files are
 TRAIN_FILES=${TRAIN_FILES:-}          # training files instead of the dataset's: "PATTERN GROUP:PATTERN ..."
 TEACHER=${TEACHER:-}                  # a model of train_scripts/models/*.sh; as the dataset says: Sophon, ParT-small or ParT
@@ -164,7 +164,7 @@ case $mode in
         done
         if [[ -f training/$latency_run/latency.json ]]; then more+=(--latency "training/$latency_run/latency.json"); fi
         run "${kd[@]}" report "${taggers[@]}" "${more[@]}" --compare "${pairs[@]}" --data-config "$student_config" \
-            -o "training/${RUN:-${DATASET}_report$COMMENT}" "$@"
+            -o "training/${RUN:-${DATASET}_report$COMMENT}" "${report_options[@]}" "$@"
         ;;
     convert)
         export_onnx "$student_run" "training/$student_run/student.yaml" "$(best "$student_run")" "$network" "${options[@]}" "$@"

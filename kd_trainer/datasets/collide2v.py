@@ -223,8 +223,8 @@ class Views:
         matched, fewer = counts["matched"], min(counts["l1_jets"], counts["jets"])
         if not matched or fewer >= ENOUGH and matched < 0.1 * fewer:
             raise InputError(
-                f"{self.source}: {matched} of the {counts['l1_jets']} L1T jets have one of the {counts['jets']} FullReco "
-                f"jets {where}: {doubt}"
+                f"{self.source}: {matched} of the {counts['l1_jets']} L1T jets have one of the {counts['jets']} "
+                f"FullReco jets {where}: {doubt}"
             )
         mean = self.distance / matched
         if matched >= ENOUGH and mean > 0.55 * options.radius:
@@ -241,8 +241,8 @@ class Views:
             other = {"mm": "cm", "cm": "mm"}[options.unit]
             if 1.5 < spread < 15 and options.unit == "mm" or spread > 150 and options.unit == "cm":
                 raise InputError(
-                    f"{self.source}: its vertices spread over {spread:.3g} mm along the beam, which is some 50 mm at the LHC: "
-                    f"DZ seems to be in {other}, give --length-unit {other}"
+                    f"{self.source}: its vertices spread over {spread:.3g} mm along the beam, at the LHC over some "
+                    f"50 mm: DZ seems to be in {other}, give --length-unit {other}"
                 )
         return {"process": self.process, "distance": self.distance, "counts": dict(counts)}
 

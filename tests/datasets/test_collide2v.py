@@ -106,7 +106,7 @@ class TestJets:
         for process, seed in {PROCESS: 1, "QCD_HT50toInf": 2, "minbias": 3}.items():
             collide.write(tmp_path / name(process), 3, seed)
         args = (*(tmp_path / f"{x}{SUFFIX}" for x in (PROCESS, "QCD_HT50toInf")), "-o", tmp_path / "out")
-        args += ("--collection", "AK8", "--classes", ROOT / "data" / "Collide2V" / "processes.yaml")
+        args += ("--collection", "AK8", "--classes", ROOT / "train_scripts" / "datasets" / "Collide2V_processes.yaml")
         kd_trainer("convert", "collide2v", *args)
         for path in (tmp_path / "out").rglob("*.parquet"):
             jets = ak.from_parquet(path)

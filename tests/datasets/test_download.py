@@ -461,14 +461,14 @@ class TestTable:
                 else:
                     assert part["files"] and all(isinstance(pattern, str) for pattern in part["files"])
                     assert re.fullmatch(r"10\.5281/zenodo\.\d+|[\w-]+/[\w-]+", part.get("doi") or part["hub"])
-        assert len(set(names)) == len(names) == 29
+        assert len(set(names)) == len(names) == 37
 
     def test_the_facts_we_were_given(self, shared):
         """Address and checksum of every file of the list that came with the reference data."""
-        facts = (shared.parent / "docs" / "downloads.md").read_text()
+        facts = "".join((shared.parent / "docs" / f"{name}.md").read_text() for name in ("downloads", "trigger_inputs"))
         for part in (part for parts in download.load_table(download.TABLE).values() for part in parts):
             check = part.get("md5") or part.get("git_blob")
-            (line,) = [line for line in facts.splitlines() if (check or part.get("hub") or part["doi"][-7:]) in line]
+            line, *_ = [line for line in facts.splitlines() if (check or part.get("hub") or part["doi"][-7:]) in line]
             assert check is None or urlsplit(part["url"]).path.rpartition("/")[2] in line
 
     def test_directories_of_the_scripts(self):
@@ -479,7 +479,7 @@ class TestTable:
 
     def test_list(self):
         lines = kd_trainer("download", "--list").stdout.splitlines()
-        assert len(lines) == 2 + 29 and lines[2].startswith("JetClass ") and "10.5281/zenodo.2603256" in "".join(lines)
+        assert len(lines) == 2 + 37 and lines[2].startswith("JetClass ") and "10.5281/zenodo.2603256" in "".join(lines)
 
     def test_unknown_name(self, folder):
         assert "unknown name 'ParT'; valid are: JetClass, JetClassII, " in fails(folder, "JetClass", "ParT")

@@ -7,6 +7,7 @@ data_train=("$DATADIR/train/*.parquet")
 data_val=()
 data_test=("$DATADIR/test/*.parquet")
 
+report_options=(--background light)
 data_options=(--num-workers 2 --fetch-step 0.1 --train-val-split 0.8889)
 epochs=20
 samples_per_epoch=$((2000 * 512))
