@@ -325,6 +325,18 @@ class TestConfigs:
         assert np.abs(level1 - ak.to_numpy(ak.sum(jets.l1part_px, axis=1))).max() < 8  # what is below 2 GeV is not sent
         assert np.abs(level1 - total[:, 0].sum(axis=1)).mean() > 1
 
+    @pytest.mark.parametrize("tier", ["offline", "gen", "l1"])
+    def test_all_tiers_see_the_same_jets(self, made, tmp_path, tier):
+        """Without one beyond the tracks and one of whose candidates none is sent."""
+        jets = ak.from_parquet(made[1])
+        assert ak.all(np.abs(jets.l1jet_eta) < 2.4)
+        jets["l1jet_eta"] = ak.where(jets.l1jet_eta == jets.l1jet_eta[3], -2.5, jets.l1jet_eta)
+        for axis in ("px", "py"):
+            jets[f"l1part_{axis}"] = ak.where(np.arange(len(jets)) == 5, 0.01, 1) * jets[f"l1part_{axis}"]
+        ak.to_parquet(jets, tmp_path / "x.parquet")
+        read = inputs(configs.load(ROOT / "data" / "Collide2V" / f"Collide2V_{tier}.yaml"), tmp_path / "x.parquet")
+        assert len(read["pf_mask"]) == len(jets) - 2
+
     def test_the_student_sees_level_1_alone(self, made, tmp_path):
         jets = ak.from_parquet(made[1])
         changed = jets[[field for field in jets.fields if field.startswith(("l1", "label", "event"))]]
