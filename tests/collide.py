@@ -66,8 +66,11 @@ def event(rng, flavours=(5, 4, 1, 21)):
         columns |= {f"{view}_{jet}_{name}": values for jet in JETS for name, values in found.items()}
         columns[f"{view}_PUPPIMET_MET"] = np.array([20.0])
     particles, found = collection(rng, true[:-1])  # one has no generated jet
-    columns |= {f"Gen_Part_{name}": particles[name] for name in ("PT", "Eta", "Phi", "Mass", "PID", "IsPU")}
-    columns["Gen_Part_Status"] = np.ones(len(particles["PT"]))
+    particles["Status"] = np.ones(len(particles["PT"]))
+    axis = {"PT": 50, "Eta": true[0][1], "Phi": true[0][2]}
+    for other in ({"Status": 2, "PID": 5}, {"IsPU": 1, "Status": 1}, {"PID": -14, "Status": 1}):  # in no generated jet
+        particles = {name: np.append(values, (axis | other).get(name, 0)) for name, values in particles.items()}
+    columns |= {f"Gen_Part_{name}": particles[name] for name in ("PT", "Eta", "Phi", "Mass", "PID", "Status", "IsPU")}
     for jet in ("JetAK4", "JetAK8"):
         columns |= {f"Gen_{jet}_{name}": found[name] for name in ("PT", "Eta", "Phi", "Mass")}
     return columns

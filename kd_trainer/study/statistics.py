@@ -38,7 +38,9 @@ def study_task(
     return task._replace(points=list(points.values())), means
 
 
-def collect(task: Task, means: dict[str, list[WorkingPoint]], cells: dict, replicas: int) -> tuple[dict, dict]:
+def collect(
+    task: Task, means: dict[str, list[WorkingPoint]], cells: dict, replicas: int
+) -> tuple[dict, dict]:
     """Measure all taggers and resample the test jets once for all.
 
     Parameters
