@@ -8,10 +8,10 @@ from helpers import ROOT
 
 # from the top to the bottom: a module imports from its own room and from those below
 ROOMS = (
-    "__main__", "study", "bench", "deploy", "pretrain", "distill", "supervised", "cache", "teacher", "simulate",
-    "datasets", "evaluate", "weaver_hooks", "digests", "configs", "expressions", "classes", "init", "requirements",
-    "resources", "checkpoints", "jet_labels", "jet_files", "hdf5", "machine", "timing", "arguments", "directories",
-    "files", "errors",
+    "__main__", "study", "bench", "deploy", "pretrain", "distill", "supervised", "augment", "cache", "teacher",
+    "simulate", "datasets", "evaluate", "weaver_hooks", "digests", "configs", "expressions", "classes", "init",
+    "requirements", "resources", "checkpoints", "jet_labels", "jet_files", "hdf5", "machine", "timing", "arguments",
+    "directories", "files", "errors",
 )  # fmt: skip
 HOOKS = {"Sophon", "contrastive", "distill", "finetune", "supervised"}  # through which weaver trains the others
 

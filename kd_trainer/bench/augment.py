@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from weaver.utils.dataset import DataConfig
 
-    from kd_trainer.pretrain.views import Views
+    from kd_trainer.augment.views import Views
 
 
 def sides(
@@ -31,16 +31,17 @@ def sides(
     config : DataConfig
     model, info : of the encoder's network file
     X : dict of (N, C, P)
-    views : pretrain.views.Views
+    views : augment.views.Views
     """
     import torch
 
     from kd_trainer.pretrain.contrastive import as_contrastive, nt_xent, partners
     from kd_trainer.pretrain.loop import join
+    from kd_trainer.pretrain.options import Options
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     X = {name: values.to(device) for name, values in X.items()}
-    model = as_contrastive(model, projection=views.options.cl_projection, temperature=0.1).to(device).train()
+    model = as_contrastive(model, projection=Options.cl_projection, temperature=0.1).to(device).train()
     optimizer, loss = torch.optim.AdamW(model.parameters(), lr=1e-4), nt_xent
     batch = join(views(X))
     inputs, labels = [batch[name] for name in info["input_names"]], partners(len(X["pf_mask"]), device=device)
@@ -66,9 +67,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Everything that is printed, as plain numbers: dict."""
     import torch
 
-    from kd_trainer.pretrain.features import Inputs
+    from kd_trainer.augment.features import Inputs
+    from kd_trainer.augment.views import Views
     from kd_trainer.pretrain.options import Options
-    from kd_trainer.pretrain.views import Views
 
     torch.manual_seed(0)
     if args.threads:
@@ -86,7 +87,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "parameters": parameters,
         "data_config": args.data_config,
         "jets": len(X["pf_mask"]),
-        "augmentations": views.describe(),
+        "augmentations": views.options.describe(),
         "seconds": {name: spread(found) for name, found in seconds.items()},
         "views / step": ratio(seconds["step"], seconds["views"]),
     }

@@ -11,6 +11,8 @@ from torch import nn
 from weaver.utils.dataset import DataConfig
 from weaver.utils.logger import _logger
 
+from kd_trainer.augment.features import Inputs
+from kd_trainer.augment.views import Views
 from kd_trainer.cache.cached_teacher import CachedTeacher, reads_cache
 from kd_trainer.cache.origin import Blend, Source, read_blend
 from kd_trainer.classes import is_unlabelled, names_of
@@ -93,12 +95,13 @@ def get_train_fn(
         return None  # ONNX export never trains
     try:
         _check_training(data_config, options)
+        views = _views(data_config, options)
     except InputError as error:
         return loud(_refuse_to_train(error))  # a prediction needs neither teacher nor labels
     teacher, verify = _soft_targets(data_config, options) if options.taught else (None, None)
     looks = {"train": verify, UNLABELLED: _verify_unlabelled(options)}
     check = functools.partial(_check_setup, options, {name: look for name, look in looks.items() if look})
-    train = loop.train_fn(teacher, options.student, options.kd_ema)
+    train = loop.train_fn(teacher, options.student, options.kd_ema, views)
     return trains(train, check, functools.partial(_with_unlabelled, options))
 
 
@@ -127,6 +130,11 @@ def _check_training(data_config: DataConfig, options: Options) -> None:
         raise InputError("the data config has no labels, so that all is learnt from a teacher: give -o kd_alpha 1.0")
     if options.taught:
         teacher_view(data_config)
+
+
+def _views(data_config: DataConfig, options: Options) -> Views | None:
+    """What augments the student's inputs in training, None if nothing does."""
+    return Views(Inputs(student_view(data_config), options.aug_followers), options) if options.describe() else None
 
 
 def _check_setup(

@@ -6,12 +6,12 @@ from typing import Any
 from torch import nn
 from weaver.utils.dataset import DataConfig
 
+from kd_trainer.augment.features import Inputs
+from kd_trainer.augment.views import Views
 from kd_trainer.errors import InputError
 from kd_trainer.pretrain import loop
 from kd_trainer.pretrain.contrastive import as_contrastive, nt_xent
-from kd_trainer.pretrain.features import Inputs
 from kd_trainer.pretrain.options import Options
-from kd_trainer.pretrain.views import Views
 from kd_trainer.supervised import FiniteLoss
 from kd_trainer.weaver_hooks import evaluates, hook, init_opt_of, load_network, seed_network, trains
 

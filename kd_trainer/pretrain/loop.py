@@ -16,9 +16,9 @@ from torch import nn
 from weaver.utils.logger import _logger
 from weaver.utils.nn.tools import evaluate_classification, train_classification
 
+from kd_trainer.augment.views import Views
 from kd_trainer.errors import InputError
 from kd_trainer.pretrain.contrastive import first_row, partners
-from kd_trainer.pretrain.views import Views
 from kd_trainer.weaver_hooks import Loader
 
 Batch = tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], dict[str, Any]]  # X, y, Z
@@ -127,7 +127,7 @@ def train_fn(views: Views, encoder_name: str) -> Callable[..., None]:
             total = sum(p.numel() for p in model.parameters())
             _logger.info(
                 "Pre-training %s (%s parameters with its projection) without labels; augmentations: %s",
-                encoder_name, f"{total:,}", views.describe(), color="bold",
+                encoder_name, f"{total:,}", views.options.describe() or "none", color="bold",
             )  # fmt: skip
             begun.append(True)
         view = TwoViews(loader, views, dev, first=first)

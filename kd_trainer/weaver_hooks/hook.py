@@ -68,7 +68,7 @@ class HookOptions:
     @classmethod
     def split(cls, given: dict[str, Any]) -> tuple[Self, dict[str, Any]]:
         """Separate the options of the hook from those of the network that it trains; InputError for a wrong one."""
-        common = [field.name for field in dataclasses.fields(HookOptions)]
+        common = [field.name for base in cls.__bases__ for field in dataclasses.fields(base)]
         valid = [field.name for field in dataclasses.fields(cls) if field.name not in common] + common
         for name in given:
             if name.startswith(cls.PREFIXES) and name not in valid:

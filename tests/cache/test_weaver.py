@@ -16,13 +16,15 @@ def cache(make_cache, jets, tmp_path_factory):
 
 def test_cached_and_live_training_give_the_same_student(jets, configs, teacher, cache, tmp_path):
     folder, files = cache
-    same = (*STUDENT, "-o", "seed", 3)
+    augmented = ("-o", "aug_smearing", 0.1, "-o", "aug_dropping", 0.3, "-o", "aug_dropping_pt_max", 10)
+    same = (*STUDENT, "-o", "seed", 3, *augmented)  # the student's jets: live targets are those of the jets as they are
     _, live = distillation(jets, configs, teacher, tmp_path / "live", *same)
     _, log = distillation(
         jets, configs, teacher, tmp_path / "cached", *same, "-c", folder / "cached.yaml",
         "-o", "kd_cache", f"'{configs}/paired.yaml'", "--data-train", *files,
     )  # fmt: skip
     assert "soft targets from the cache" not in live
+    assert all("; the student sees jets with smearing 0.1, dropping 0.3" in text for text in (live, log))
     assert f"soft targets from the cache {folder} (10 files, all of 10 logits, float32)" in log and "ERROR" not in log
     states = [torch.load(tmp_path / f"{name}_epoch-1_state.pt", weights_only=True) for name in ("live", "cached")]
     assert states[0].keys() == states[1].keys()

@@ -36,6 +36,8 @@ def test_other_options_go_to_the_student():
         ({"kd_embed_weight": -1}, "kd_embed_weight is -1: it must be 0 or above"),
         ({"kd_memory": -5}, "kd_memory is -5: it must be 0 or above"),
         ({"kd_embed_loss": "l2"}, "kd_embed_loss is 'l2': valid are cosine, smooth_l1, rkd, similarity"),
+        ({"aug_smear": 0.1}, "unknown option aug_smear: valid are student, .*aug_smearing"),
+        ({"aug_dropping": 2}, "aug_dropping is 2: it must lie between 0 and 1"),
         ({"kd_ema": 1.0}, "kd_ema is 1.0: it must be 0 or above, and below 1, as 0.999"),
         ({"kd_ema": -0.1}, "kd_ema is -0.1: it must be 0 or above"),
         ({"kd_ema": True}, "kd_ema is True: it must be a number"),

@@ -104,10 +104,10 @@ def test_validation_has_as_many_choices_in_every_batch(load_config):
     """Weaver puts the scores of all batches into one array."""
     from types import SimpleNamespace
 
-    from kd_trainer.pretrain.features import Inputs
+    from kd_trainer.augment.features import Inputs
+    from kd_trainer.augment.views import Views
     from kd_trainer.pretrain.loop import FixedViews, TwoViews
     from kd_trainer.pretrain.options import Options
-    from kd_trainer.pretrain.views import Views
 
     config = load_config("JetClass", "kin")
 
@@ -135,10 +135,10 @@ def test_jets_are_not_contrasted_with_themselves(load_config):
     """In the first batch of a training, as weaver's loader fills it from a sample of 6 or 7 jets."""
     from types import SimpleNamespace
 
-    from kd_trainer.pretrain.features import Inputs
+    from kd_trainer.augment.features import Inputs
+    from kd_trainer.augment.views import Views
     from kd_trainer.pretrain.loop import TwoViews
     from kd_trainer.pretrain.options import Options
-    from kd_trainer.pretrain.views import Views
 
     config = load_config("JetClass", "kin")
 

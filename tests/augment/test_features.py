@@ -7,13 +7,13 @@ import torch
 from helpers import random_jets
 from weaver.utils.dataset import DataConfig
 
+from kd_trainer.augment import transforms
+from kd_trainer.augment.constituents import axis
+from kd_trainer.augment.features import Inputs
+from kd_trainer.augment.views import Views
 from kd_trainer.datasets.layouts import top_jets
 from kd_trainer.errors import InputError
-from kd_trainer.pretrain import augment
-from kd_trainer.pretrain.constituents import axis
-from kd_trainer.pretrain.features import Inputs
 from kd_trainer.pretrain.options import Options
-from kd_trainer.pretrain.views import Views
 
 TIERS = {
     "JetClass": ("full", "kinpid", "kin", "hlt", "l1"),
@@ -78,7 +78,7 @@ def test_moved_jets_have_the_inputs_of_jets_that_were_moved_in_the_file(dataset,
 
     inputs, X = Inputs(config), read(jets, config)
     before = inputs.constituents(X)
-    view = inputs.view(X, before, augment.translate(before, torch.tensor(deta), torch.tensor(dphi)))
+    view = inputs.view(X, before, transforms.translate(before, torch.tensor(deta), torch.tensor(dphi)))
     for group, values in read(moved, config).items():
         torch.testing.assert_close(view[group], values, rtol=1e-4, atol=1e-4)
 
@@ -103,8 +103,8 @@ def test_split_jets_have_the_inputs_of_jets_that_were_split_in_the_file(dataset,
     before = inputs.constituents(X)
     order = torch.arange(before.pt.shape[1]).expand(before.pt.shape).double()
     counts = before.mask.sum(dim=1, keepdim=True)
-    after = augment.split(before, order=order, share=torch.full(order.shape, 0.6), fraction=1.01 / counts)
-    view = inputs.view(X, before, augment.refill(augment.by_decreasing_pt(after)))
+    after = transforms.split(before, order=order, share=torch.full(order.shape, 0.6), fraction=1.01 / counts)
+    view = inputs.view(X, before, transforms.refill(transforms.by_decreasing_pt(after)))
     for group, values in read(halves, config).items():
         torch.testing.assert_close(view[group], values, rtol=1e-4, atol=1e-4)
 
@@ -136,9 +136,9 @@ def test_stored_jet_quantities_are_those_of_the_changed_jet(read, load_config):
     inputs, X = Inputs(config), dataset(jets)
     before = inputs.constituents(X)
     padded = torch.from_numpy(ak.to_numpy(ak.fill_none(ak.pad_none(noise, 128), 0.0)))
-    after = augment.rotate(before, torch.tensor(angle))
-    after = augment.distort(after, eta_noise=padded, phi_noise=-padded, strength=1.0, pt_min=0.1)
-    after = augment.refill(augment.translate(after, torch.tensor(deta), torch.tensor(dphi)))
+    after = transforms.rotate(before, torch.tensor(angle))
+    after = transforms.distort(after, eta_noise=padded, phi_noise=-padded, strength=1.0, pt_min=0.1)
+    after = transforms.refill(transforms.translate(after, torch.tensor(deta), torch.tensor(dphi)))
     view = inputs.view(X, before, after)
     for group, values in changed_in_file.items():
         torch.testing.assert_close(view[group], values, rtol=2e-4, atol=2e-4)
@@ -149,7 +149,7 @@ def test_stored_jets_move_with_their_particles(read, load_config):
     config = load_config("JetClass", "full")
     inputs, X = Inputs(config), read(random_jets(), config)
     before = inputs.constituents(X)
-    view = inputs.view(X, before, augment.translate(before, torch.full((40, 1), 0.01), torch.full((40, 1), 1.0)))
+    view = inputs.view(X, before, transforms.translate(before, torch.full((40, 1), 0.01), torch.full((40, 1), 1.0)))
     names = config.input_dicts["pf_features"]
     for index, name in enumerate(names):
         change = (view["pf_features"][:, index] - X["pf_features"][:, index]).abs().max()
@@ -168,7 +168,7 @@ def test_angles_of_jets_that_cross_the_middle(mirrored, read, load_config):
     inputs, X = Inputs(config), read(jets, config)
     before = inputs.constituents(X)
     old = axis(before).eta
-    after = augment.translate(before, -2 * old, torch.zeros_like(old))
+    after = transforms.translate(before, -2 * old, torch.zeros_like(old))
     new = axis(after).eta
     assert (old * new < 0).float().mean() > 0.9
     expected = (after.eta - new) * (new.sign() if mirrored else 1)

@@ -5,7 +5,7 @@ Rotation, translation, soft distortion and collinear splitting are those of JetC
 
 import torch
 
-from kd_trainer.pretrain.constituents import Constituents, axis, wrap
+from kd_trainer.augment.constituents import Constituents, axis, wrap
 
 
 def rotate(jets: Constituents, angle: torch.Tensor) -> Constituents:

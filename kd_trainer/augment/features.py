@@ -12,8 +12,8 @@ from collections.abc import Collection, Mapping
 import torch
 from weaver.utils.dataset import DataConfig
 
+from kd_trainer.augment.constituents import Constituents, axis, from_momenta, to_momenta, wrap
 from kd_trainer.errors import InputError
-from kd_trainer.pretrain.constituents import Constituents, axis, from_momenta, to_momenta, wrap
 
 # feature -> the logarithms whose changes add up to its own (arXiv 2202.03772, table 2; `_scale`: jets scaled to one pT)
 LOGARITHMS = {
@@ -108,6 +108,7 @@ class Inputs:
                     view[group][:, index] = self._standardise(name, values[name])
                 if self.params[name]["pad_mode"] != "wrap":
                     view[group][:, index].masked_fill_(~after.mask, self.params[name]["pad_value"])
+            view[group] = torch.where(before.mask.any(dim=1)[:, None, None], view[group], X[group])  # empty: as it was
         view["pf_mask"] = after.mask[:, None].to(X["pf_mask"].dtype)
         return view
 
