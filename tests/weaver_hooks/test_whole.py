@@ -9,7 +9,6 @@ import torch
 from distillation import L1
 from helpers import ROOT, run
 
-from kd_trainer.errors import InputError
 from kd_trainer.weaver_hooks.whole import write_whole
 
 
