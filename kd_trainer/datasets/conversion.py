@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kd_trainer.datasets import public_formats
+from kd_trainer.datasets import aspen, lhc_jets, public_formats
 from kd_trainer.datasets.layouts import quark_gluon_jets, top_jets
 from kd_trainer.datasets.provenance import with_settings
 from kd_trainer.datasets.storage import ROW_GROUP, to_table
@@ -32,6 +32,8 @@ FORMATS = {
     "top": Format(".h5", public_formats.top, lambda rows: top_jets(rows, rows.label)),
     "qg": Format(".npz", public_formats.quark_gluon, lambda rows: quark_gluon_jets(rows, rows.label)),
     "jetclass": Format(".root", public_formats.jetclass, lambda rows: rows),
+    "lhcjet": Format(".h5", lhc_jets.opened, lambda rows: top_jets(rows, rows.label)),
+    "aspen": Format(".h5", aspen.opened, aspen.jets),
 }
 
 
@@ -91,8 +93,6 @@ def _tables(form: str, source: Path, progress: Callable[[int], object]) -> Itera
     for rows in _pieces(form, source):
         numbers = np.arange(start, start + len(rows), dtype=np.int64)
         start += len(rows)
-        if "label" in rows.fields and not np.isin(ak.to_numpy(rows.label), (0, 1)).all():
-            raise InputError(f"{source} has labels other than 0 and 1")
         some = ak.to_numpy(ak.num(rows[_a_list(rows)])) > 0
         with np.errstate(all="ignore"):  # a NaN is found below
             jets = FORMATS[form].jets(rows[some])
