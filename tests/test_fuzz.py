@@ -1,0 +1,306 @@
+"""Damaged files: every command that reads one ends well, or in one line. `FUZZ=2000 tests/run tests/test_fuzz.py` does more of it."""
+
+import copy
+import json
+import os
+import random
+import tarfile
+
+import awkward as ak
+import h5py
+import numpy as np
+import pytest
+import torch
+import uproot
+import yaml
+from helpers import kd_trainer
+from weaver.train import save_parquet
+
+from kd_trainer.cache.columns import Layout
+from kd_trainer.cache.fingerprint import of_files, of_input
+from kd_trainer.cache.origin import Source, write_beside
+from kd_trainer.cache.writer import Writer
+from kd_trainer.datasets.placing import unpack
+from kd_trainer.deploy.model_dir import expected_preprocess
+from kd_trainer.errors import InputError
+from kd_trainer.evaluate import plots
+from kd_trainer.teacher.spec import TeacherSpec
+
+RUNS = int(os.environ.get("FUZZ", 12))  # of each case
+JETS = 12
+CLASSES = ["QCD", "Hbb"]
+GROUP = {"length": 4, "pad_mode": "wrap", "vars": [["part_pt_log", 1.7, 0.7], ["part_energy"]]}
+CONFIG = {
+    "selection": "jet_pt > 10",
+    "new_variables": {"part_pt": "np.hypot(part_px, part_py)", "part_pt_log": "np.log(part_pt)",
+                      "part_mask": "ak.ones_like(part_energy)"},
+    "preprocess": {"method": "manual", "data_fraction": 0.5},
+    "inputs": {"pf": GROUP, "pf_mask": {"length": 4, "pad_mode": "constant", "vars": [["part_mask"]]}},
+    "labels": {"type": "simple", "value": [f"label_{name}" for name in CLASSES]},
+    "observers": ["jet_pt"],
+    "weights": {"use_precomputed_weights": False, "reweight_method": "flat", "reweight_vars": {"jet_pt": [0, 50, 99]},
+                "reweight_classes": ["label_QCD", "label_Hbb"], "class_weights": [1, 1],
+                "reweight_hists": {"label_QCD": [[1.0, 0.5]], "label_Hbb": [[0.5, 1.0]]}},
+}  # fmt: skip
+SIDECAR = {"name": "PFN", "network": "n.py", "options": {}, "data_config": "c.yaml", "parameters": 9, "flops": 9,
+           "particles": 4}  # fmt: skip
+LATENCY = {"machine": {"processor": "x"}, "rows": [{"model": "a", "engine": "onnxruntime", "precision": "fp32",
+           "threads": 1, "batch": 1, "p50_ms": 0.5}]}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    """A folder with a small file of each kind."""
+    folder = tmp_path_factory.mktemp("good")
+    rng = np.random.default_rng(1)
+    counts = rng.integers(1, 9, JETS)
+    momenta = rng.normal(0, 20, (3, counts.sum()))
+    parts = dict(zip(("part_px", "part_py", "part_pz"), momenta))
+    parts |= {"part_energy": np.sqrt((momenta**2).sum(axis=0)), "part_deta": momenta[0], "part_dphi": momenta[1]}
+    labels = np.arange(JETS) % 2
+    jets = ak.Array({name: ak.unflatten(values.astype("float32"), counts) for name, values in parts.items()})
+    jets["jet_pt"] = rng.uniform(20, 90, JETS).astype("float32")
+    for i, name in enumerate(CLASSES):
+        jets[f"label_{name}"] = (labels == i).astype("int32")
+    ak.to_parquet(jets, folder / "jets.parquet", row_group_size=5)
+    write_root(folder / "jets.root", "tree", {name: jets[name] for name in jets.fields})
+    with h5py.File(folder / "jets.h5", "w") as file:
+        for name in jets.fields:
+            values = jets[name]
+            file[name] = ak.to_numpy(ak.fill_none(ak.pad_none(values, 9), 1) if values.ndim > 1 else values)
+    write_public_files(folder, rng, labels)
+    for name in ("config", "other"):
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(CONFIG, sort_keys=False))
+    (folder / "groups.yaml").write_text(yaml.safe_dump({f"label_{name}": [f"label_{name}"] for name in CLASSES}))
+    write_predictions(folder, rng, labels)
+    write_model(folder / "model")
+    write_caches(folder, rng)
+    with tarfile.open(folder / "some.tar.gz", "w:gz") as file:
+        file.add(folder / "jets.parquet", "a/jets.parquet")
+        file.add(folder / "jets.root", "b/jets.root")
+    with tarfile.open(folder / "some.tar", "w") as file:
+        file.add(folder / "config.yaml", "a/config.root")
+    return folder
+
+
+def write_root(path, tree, columns):
+    with uproot.recreate(path) as file:
+        file.mktree(tree, {name: values.type if isinstance(values, ak.Array) else (values.dtype, values.shape[1:])
+                           for name, values in columns.items()})  # fmt: skip
+        file[tree].extend(columns)
+
+
+def write_public_files(folder, rng, labels):
+    """As of the top tagging and quark/gluon benchmarks."""
+    names = [f"{name}_{i}" for i in range(3) for name in ("E", "PX", "PY", "PZ")]
+    table = np.zeros(JETS, [("index", "i8"), *((name, "f4") for name in names), ("is_signal_new", "i8")])
+    for name in names:
+        table[name] = rng.uniform(1, 9, JETS)
+    table["is_signal_new"] = labels
+    with h5py.File(folder / "top.h5", "w") as file:
+        file.create_dataset("table/table", data=table, chunks=(5,), compression="gzip")
+    np.savez_compressed(folder / "qg.npz", X=rng.uniform(1, 3, (JETS, 5, 4)), y=labels.astype(float))
+
+
+def write_predictions(folder, rng, labels):
+    scores = rng.dirichlet([1, 1], JETS).astype("float32")
+    save_parquet(None, str(folder / "pred.parquet"), scores, {"_label_": labels}, {"jet_pt": np.ones(JETS)})
+    columns = {"jet_pt": np.ones(JETS), "_label_": labels}
+    columns |= {name: labels == i for i, name in enumerate(CLASSES)}
+    columns |= {f"score_{name}": scores[:, i] for i, name in enumerate(CLASSES)}
+    write_root(folder / "pred.root", "Events", columns)
+    (folder / "pred.model.json").write_text(json.dumps(SIDECAR))
+    (folder / "latency.json").write_text(json.dumps(LATENCY))
+
+
+def write_model(folder):
+    """As `deploy` leaves it; the scores are means over particles."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    folder.mkdir()
+    (folder / "data_config.yaml").write_text(yaml.safe_dump({**CONFIG, "weights": None}, sort_keys=False))
+    (folder / "preprocess.json").write_text(json.dumps(expected_preprocess(CONFIG)))
+    (folder / "deploy.json").write_text(json.dumps({"network": "n.py", "options": {"num_classes": 2}, "weights": "w"}))
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+              for name, shape in (("pf", ["N", 2, 4]), ("softmax", ["N", 2]))]  # fmt: skip
+    node = helper.make_node("ReduceMean", ["pf"], ["softmax"], axes=[2], keepdims=0)
+    graph = helper.make_graph([node], "g", values[:1], values[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
+    onnx.save(model, folder / "model.onnx")
+
+
+def write_caches(folder, rng):
+    """Two, as `cache` leaves them, which can be blended."""
+    kd_trainer("pair", "--student", folder / "config.yaml", "--teacher", folder / "other.yaml", "-o", folder / "run")
+    for name in ("n.py", "w.pt"):
+        (folder / name).write_text("")
+    source = Source(str(folder / "run" / "paired.yaml"), [TeacherSpec(str(folder / "n.py"), str(folder / "w.pt"), {})])
+    for name in ("one", "two"):
+        (folder / name / "jets").mkdir(parents=True)
+        layout = Layout(2)
+        origin = of_files(source.made_of(), vars(layout)) | {"input": of_input(folder / "jets.parquet")}
+        table = ak.to_arrow_table(ak.from_parquet(folder / "jets.parquet"), list_to32=True, extensionarray=False)
+        for key, column in layout.columns(torch.tensor(rng.normal(size=(JETS, 2)))).items():
+            table = table.append_column(key, column)
+        with open(folder / name / "jets" / "jets.parquet", "wb") as file, Writer(file, origin) as writer:
+            writer.write(table)
+        write_beside(folder / name, source.options(), layout, source)
+
+
+def of_bytes(content, rng):
+    """Flipped bits, other bytes, a piece that is missing, doubled or zero, or the end cut off."""
+    content = bytearray(content)
+    for _ in range(rng.choice((1, 1, 2, 9))):
+        start = rng.randrange(len(content))
+        stop = start + rng.choice((1, 1, 4, 40))
+        kind = rng.randrange(6)
+        if kind < 2:
+            content[start] ^= 1 << rng.randrange(8)
+        elif kind == 2:
+            content[start:stop] = rng.randbytes(stop - start)
+        elif kind == 3:
+            content[start:stop] = rng.choice((b"", bytes(stop - start), content[start:stop] * 2))
+        elif kind == 4:
+            content[start:stop] = rng.choice((b"\xff", b"\x7f", b"\x80")) * (stop - start)
+        elif start:
+            del content[start:]
+    return bytes(content)
+
+
+VALUES = (None, [], {}, "", "x", "part_px", "1 +", -1, 0, 2, 0.5, 1e300, 10**30, float("nan"), True, [[]], [1], ["x"],
+          {"x": 1}, {1: None}, [None], "label_QCD", ["label_QCD"], "ak.num(part_px)", b"x")  # fmt: skip
+
+
+def of_tree(content, rng):
+    """A document with other values, or without some, in some places."""
+    tree = yaml.safe_load(content)
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        if not isinstance(tree, dict | list):
+            break
+        place, keys = tree, []
+        while isinstance(place, dict | list) and place and (not keys or rng.random() < 0.8):
+            keys.append((place, rng.choice(list(place)) if isinstance(place, dict) else rng.randrange(len(place))))
+            place = place[0 if 0 else keys[-1][1]]
+        if not keys:
+            break
+        holder, key = keys[-1]
+        if rng.random() < 0.2:
+            del holder[key]
+        else:
+            holder[key] = copy.deepcopy(rng.choice(VALUES))
+    return yaml.safe_dump(tree, sort_keys=False).encode()
+
+
+def of_json(content, rng):
+    tree = yaml.safe_load(of_tree(content, rng))
+    return json.dumps(tree, default=str).encode()
+
+
+def command(*words):
+    def run(folder, path):
+        result = kd_trainer(*(str(word).format(folder=folder, path=path) for word in words), check=False)
+        if result.returncode:
+            lines = [line for line in result.stderr.splitlines() if "jet/s" not in line and "?jet" not in line and line]
+            assert result.returncode == 1 and lines[-1].startswith(f"kd_trainer {words[0]}: "), result.stderr
+            assert "Traceback" not in result.stderr
+            run.said = lines[-1]
+        return not result.returncode
+
+    return run
+
+
+def unpacking(folder, path):
+    """Twice: with what is there."""
+    try:
+        unpack(path, "md5:0", "*.root")
+    except InputError:
+        return False
+    return True
+
+
+CHECK = command("check", "--all", "--data-config", "{folder}/config.yaml", "{path}")
+CHECK_SOME = command("check", "--data-config", "{folder}/config.yaml", "{path}")
+TAG = command("tag", "{folder}/model", "{path}", "-o", "{folder}/out/tagged.parquet")
+TAG_ROOT = command("tag", "{folder}/model", "{path}", "-o", "{folder}/out/tagged.root")
+REPORT = command("report", "a={path}", "-o", "{folder}/out", "--replicas", 2)
+TAG_GOOD = command("tag", "{folder}/model", "{folder}/jets.parquet", "-o", "{folder}/out/tagged.parquet")
+BLEND = command("cache", "--blend", "{folder}/one=1", "{folder}/two=1", "--output", "{folder}/out")
+CACHE = command("cache", "--paired", "{folder}/run/paired.yaml", "--network", "{folder}/n.py", "--weights",
+                "{folder}/w.pt", "--output", "{folder}/one", "--check", "--all", "jets:{folder}/jets.parquet")  # fmt: skip
+SUBSET = command("subset", "--by", "jet_pt", "--fraction", 0.5, "-o", "{folder}/out/s.yaml", "--data-config", "{folder}/config.yaml", "--files",
+                 "{path}")  # fmt: skip
+CASES = {
+    "check parquet": ("jets.parquet", of_bytes, CHECK),
+    "check ROOT": ("jets.root", of_bytes, CHECK),
+    "check HDF5": ("jets.h5", of_bytes, CHECK),
+    "check some": ("jets.root", of_bytes, CHECK_SOME),
+    "check config": ("config.yaml", of_tree, command("check", "--data-config", "{path}", "{folder}/jets.parquet")),
+    "check config bytes": ("config.yaml", of_bytes, command("check", "--data-config", "{path}", "{folder}/jets.parquet")),
+    "tag parquet": ("jets.parquet", of_bytes, TAG),
+    "tag ROOT": ("jets.root", of_bytes, TAG_ROOT),
+    "tag HDF5": ("jets.h5", of_bytes, TAG),
+    "tag config": ("model/data_config.yaml", of_tree, TAG_GOOD),
+    "tag preprocess": ("model/preprocess.json", of_json, TAG_GOOD),
+    "tag source": ("model/deploy.json", of_json, TAG_GOOD),
+    "tag model": ("model/model.onnx", of_bytes, TAG_GOOD),
+    "subset ROOT": ("jets.root", of_bytes, SUBSET),
+    "unlabelled": ("config.yaml", of_tree, command("unlabelled", "--data-config", "{path}", "-o", "{folder}/out/u.yaml")),
+    "pair student": ("config.yaml", of_tree, command("pair", "--student", "{path}", "--teacher", "{folder}/other.yaml", "-o", "{folder}/out")),
+    "pair teacher": ("other.yaml", of_tree, command("pair", "--student", "{folder}/config.yaml", "--teacher", "{path}", "-o", "{folder}/out")),
+    "pair weights": ("other.yaml", of_tree, command("pair", "--student", "{folder}/config.yaml", "--weights", "{path}", "-o", "{folder}/out")),
+    "pair groups": ("groups.yaml", of_tree, command("pair", "--student", "{folder}/config.yaml", "--teacher", "{folder}/other.yaml", "--classes", "{path}", "-o", "{folder}/out")),
+    "pair unlabelled": ("config.yaml", of_tree, command("pair", "--unlabelled", "--student", "{path}", "--teacher", "{folder}/other.yaml", "-o", "{folder}/out")),
+    "report parquet": ("pred.parquet", of_bytes, command("report", "a={path}", "--data-config", "{folder}/config.yaml", "-o", "{folder}/out", "--replicas", 2)),
+    "report ROOT": ("pred.root", of_bytes, REPORT),
+    "report sidecar": ("pred.model.json", of_json, command("report", "a={folder}/pred.root", "-o", "{folder}/out", "--replicas", 2)),
+    "report latency": ("latency.json", of_json, command("report", "a={folder}/pred.root", "--latency", "{path}", "-o", "{folder}/out", "--replicas", 2)),
+    "convert top": ("top.h5", of_bytes, command("convert", "top", "{path}", "-o", "{folder}/out")),
+    "convert qg": ("qg.npz", of_bytes, command("convert", "qg", "{path}", "-o", "{folder}/out")),
+    "convert jetclass": ("jets.root", of_bytes, command("convert", "jetclass", "{path}", "-o", "{folder}/out")),
+    "unpack tar.gz": ("some.tar.gz", of_bytes, unpacking),
+    "unpack tar": ("some.tar", of_bytes, unpacking),
+    "cache": ("one/jets/jets.parquet", of_bytes, CACHE),
+    "cache paired": ("run/paired.yaml", of_tree, CACHE),
+    "blend": ("two/jets/jets.parquet", of_bytes, BLEND),
+    "blend teachers": ("one/teachers.yaml", of_tree, BLEND),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_file(good, case, monkeypatch):
+    monkeypatch.setattr(plots, "draw_all", lambda *_: [])
+    import shutil, signal, traceback
+    name, damaged, run = CASES[case]
+    path, rng = good / name, random.Random(f"{case} {os.environ.get('SEED', '')}")
+    whole = path.read_bytes()
+    passed, bad = 0, {}
+    shutil.rmtree(good / 'out', ignore_errors=True)
+    if not case.startswith('unpack'):
+        assert run(good, path), run.said
+    def alarm(*_):
+        raise BaseException("too slow")
+    signal.signal(signal.SIGALRM, alarm)
+    for i in range(RUNS):
+        path.write_bytes(content := damaged(whole, rng))
+        shutil.rmtree(good / "out", ignore_errors=True)
+        signal.alarm(120)
+        try:
+            passed += run(good, path)
+            if (good / "out").exists():
+                hidden = [p.name for p in (good / "out").rglob(".*") if not p.name.endswith('.json')]
+                assert not hidden, hidden
+        except BaseException as e:
+            signal.alarm(0)
+            if isinstance(e, KeyboardInterrupt): raise
+            tb = traceback.extract_tb(e.__traceback__)
+            ours = [f for f in tb if "kd_trainer/" in f.filename]
+            key = (type(e).__name__, f"{ours[-1].filename[-40:]}:{ours[-1].lineno}" if ours else "")
+            bad.setdefault(key, []).append((i, str(e)[-300:], tb[-1], content[:0]))
+        signal.alarm(0)
+        for p in good.glob("*.auto.yaml"): p.unlink()
+    path.write_bytes(whole)
+    print(f"#### {case}: {passed} of {RUNS} passed")
+    for key, found in bad.items():
+        print("####   ", key, len(found), found[0])
