@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from kd_trainer.arguments import trusting
-from kd_trainer.errors import InputError
+from kd_trainer.errors import InputError, reason
 
 COMMANDS = {
     "init": ("kd_trainer.init", "lay out networks, data configs and scripts in a folder"),
@@ -57,13 +57,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         rest = [word for word in rest if word != TRUST]
     try:
         with trusting() if trusts else contextlib.nullcontext():
-            return importlib.import_module(COMMANDS[command][0]).main(rest) or 0
+            code = importlib.import_module(COMMANDS[command][0]).main(rest) or 0
+        sys.stdout.flush()
+        return code
     except InputError as error:
         print(f"kd_trainer {command}: {error}", file=sys.stderr)
-        return 1
     except BrokenPipeError:  # of `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except OSError as error:
+        print(f"kd_trainer {command}: {error.filename or 'the output'}: {reason(error)}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # of a stdout that is no file
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # it may be what is full
+    return 1
 
 
 if __name__ == "__main__":

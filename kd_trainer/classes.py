@@ -10,9 +10,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from kd_trainer.errors import InputError, one_line
+from kd_trainer.errors import InputError
+from kd_trainer.files import read_yaml
 
 Labels = Mapping[str, Any]  # the section `labels` of a data config
 Groups = Mapping[str, Sequence[str]]  # the teacher's classes, or patterns of them, for each class of the student
@@ -75,12 +74,7 @@ def load_groups(path: str | Path) -> dict[str, list[str]]:
     InputError
         If the file is missing or something else.
     """
-    if not Path(path).is_file():
-        raise InputError(f"the file of class groups {path} does not exist")
-    try:
-        groups = yaml.safe_load(Path(path).read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"class groups {path}: not valid YAML: {one_line(error)}") from None
+    groups = read_yaml(path, "the file of class groups")
     lists = isinstance(groups, dict) and all(isinstance(group, list) for group in groups.values())
     if not lists or not all(isinstance(text, str) for group in groups.values() for text in group):
         raise InputError(f"class groups {path}: give a list of the teacher's classes for each class of the student")

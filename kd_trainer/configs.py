@@ -8,7 +8,7 @@ import argparse
 import ast
 import copy
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,18 @@ from weaver.utils.dataset import DataConfig
 
 from kd_trainer import classes, expressions
 from kd_trainer.errors import InputError, one_line
-from kd_trainer.files import write_text
+from kd_trainer.files import read_yaml, write_text
 
 Options = dict[str, Any]  # of a data config: what its YAML holds
 
 PREFIX = "teacher_"
 OTHERWISE = "; for other classes than the teacher's give --classes"
+SECTIONS = {
+    dict: ("inputs", "labels", "new_variables", "preprocess", "weights", "bucketing", "branch_magic", "file_magic"),
+    list: ("observers", "monitor_variables"),
+    str: ("treename", "selection", "test_time_selection"),
+}
+KINDS = {dict: "a mapping from names", list: "a list", str: "a text"}
 WEIGHT_KEYS = ("reweight_method", "reweight_vars", "reweight_classes", "class_weights", "reweight_basewgt")
 
 
@@ -34,20 +40,51 @@ def load(path: str | Path) -> Options:
     InputError
         If the file is missing, is not a data config, or has an expression that is refused, see `expressions`.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"data config {path} does not exist")
-    auto = path.with_suffix(f".{hashlib.md5(path.read_bytes()).hexdigest()}.auto.yaml")
+    options = read_yaml(path, "data config")
+    auto = Path(path).with_suffix(f".{hashlib.md5(Path(path).read_bytes()).hexdigest()}.auto.yaml")
     if auto.is_file():
-        path = auto
-    try:
-        options = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"data config {path} is not valid YAML: {one_line(error)}") from None
+        path, options = auto, read_yaml(auto, "data config")
     if not isinstance(options, dict) or not options.get("inputs") or not options.get("labels"):
         raise InputError(f"{path} is not a weaver data config: it has no inputs or no labels")
+    trouble = next(_misshapen(options), "")
+    if trouble:
+        raise InputError(f"data config {path}: {trouble}")
     expressions.check(options, path)
+    try:
+        DataConfig(print_info=False, **copy.deepcopy(options))
+    except Exception as error:  # of the many ways in which weaver relies on what is in it
+        text = f"{type(error).__name__} {one_line(error)}"
+        raise InputError(f"data config {path} cannot be used by weaver: {text}") from None
     return options
+
+
+def _misshapen(options: Options) -> Iterator[str]:
+    """What in a data config is no list or no mapping where there has to be one."""
+    for kind, sections in SECTIONS.items():
+        for section in sections:
+            if not isinstance(options.get(section), kind | None):
+                yield f"`{section}` has to be {KINDS[kind]}"
+    for section in ("inputs", "new_variables"):
+        for name in options.get(section) or ():
+            if not isinstance(name, str):
+                yield f"{name!r} in `{section}` has to be a name"
+    for name in [*(options.get("observers") or ()), *(options.get("monitor_variables") or ())]:
+        if not isinstance(name, str):
+            yield f"{name!r} in `observers` or `monitor_variables` has to be a name"
+    for group, spec in options["inputs"].items():
+        if not isinstance(spec, dict) or not isinstance(spec.get("vars"), list):
+            yield f"the group {group} in `inputs` has to be a mapping with a list `vars`"
+        elif not isinstance(spec.get("length", 0), int | None):
+            yield f"`length` of the group {group} in `inputs` has to be a whole number"
+        elif not all(isinstance(v, str) or isinstance(v, list) and v and isinstance(v[0], str) for v in spec["vars"]):
+            yield f"`vars` of the group {group} in `inputs` has to be a list of names, or of lists that begin with one"
+    labels = options["labels"]
+    if not isinstance(labels.get("value"), list if labels.get("type") == "simple" else dict):
+        yield "`labels` needs a `type`, simple or custom, and a `value`: a list of branches, or a mapping from names"
+    elif not all(isinstance(name, str) for name in labels["value"]):
+        yield "`value` in `labels` has to hold names"
+    if not isinstance(labels.get("names"), list | None):
+        yield "`names` in `labels` has to be a list"
 
 
 def student_view(config: DataConfig) -> DataConfig:

@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from kd_trainer.files import reading
+
 
 def sha256(path: str | Path) -> str:
     """SHA-256 of the content of a file."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    with reading(path):
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def of_network(path: str | Path) -> str:

@@ -1,5 +1,11 @@
 """Exceptions that mean: the input is wrong, and this line says what to do; and other errors brought into one line."""
 
+import contextlib
+import errno
+from collections.abc import Iterator
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 class InputError(RuntimeError):
     """Something that the user gave does not fit; the message is one clear line."""
@@ -13,3 +19,21 @@ def one_line(error: object, length: int = 200) -> str:
     """The message of an exception, or any text, in one line of at most about `length` characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= length else text[:length] + " ..."
+
+
+def reason(error: Exception) -> str:
+    """Why a file could not be read or written, in one line, without its name where the system adds that."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        return "the disk is full"
+    return one_line(error.strerror if isinstance(error, OSError) and error.strerror else error)
+
+
+@contextlib.contextmanager
+def named(path: object) -> Iterator[None]:
+    """Put a path in front of an InputError that does not have it."""
+    try:
+        yield
+    except InputError as error:
+        if str(path) in str(error):
+            raise
+        raise InputError(f"{path}: {error}") from error

@@ -1,4 +1,4 @@
-"""Writing of results: counts for people, files that appear whole or not at all."""
+"""Files that are read or refused in one line, and results that appear whole or not at all; counts for people."""
 
 import contextlib
 import glob
@@ -7,26 +7,76 @@ import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kd_trainer.errors import InputError, StopError, one_line, reason
+
+SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C, if it is there
+
+
+class Loader(SafeLoader):
+    """YAML without entries that hold themselves, which would keep whoever walks through them for ever."""
+
+    def construct_document(self, node: Any) -> Any:
+        return self.construct_object(node, deep=True)
+
+
+@contextlib.contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Turn whatever a library raises for a file that it cannot read into an InputError that names the file."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, InputError) and str(path) in str(error):
+            raise
+        raise InputError(f"{path} cannot be read: {reason(error)}") from error
+
+
+@contextlib.contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Turn an OSError into a StopError that names what cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise StopError(f"{path} cannot be written: {reason(error)}") from error
+
+
+def read_yaml(path: str | Path, what: str, loader: type = Loader) -> Any:
+    """What a YAML file holds; InputError if it is missing or something else. `what` stands before its path then."""
+    if not Path(path).is_file():
+        raise InputError(f"{what} {path} {'is no file' if Path(path).exists() else 'does not exist'}")
+    with reading(path):
+        content = Path(path).read_bytes()
+    try:
+        return yaml.load(content, loader)
+    except InputError as error:
+        raise InputError(f"{what} {path}: {error}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{what} {path} is not valid YAML: {one_line(error)}") from None
 
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path` (made if need be), renamed to `path` when the block ends well.
 
-    What processes of this machine that were killed have left of the same file is removed.
+    What processes of this machine that were killed have left of the same file is removed. StopError if the file cannot
+    be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     name = f".{path.name}.{platform.node()}."
-    for left in path.parent.glob(f"{glob.escape(name)}*"):
-        if not _is_running(left.name.removeprefix(name)):
-            left.unlink(missing_ok=True)
     temporary = path.with_name(f"{name}{os.getpid()}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f"{glob.escape(name)}*"):
+            if not _is_running(left.name.removeprefix(name)):
+                left.unlink(missing_ok=True)
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _is_running(pid: str) -> bool:

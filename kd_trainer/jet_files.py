@@ -4,6 +4,7 @@ Weaver logs a file that it cannot read and goes on without it; here such a file 
 """
 
 import glob
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,8 @@ import pyarrow.parquet
 import uproot
 
 from kd_trainer import hdf5
-from kd_trainer.errors import InputError, one_line
+from kd_trainer.errors import InputError
+from kd_trainer.files import reading
 
 if TYPE_CHECKING:
     from weaver.utils.dataset import DataConfig
@@ -81,27 +83,30 @@ def contents(path: str | Path, treename: str | None = None) -> tuple[set[str], i
 
     Raises
     ------
-    Exception
-        Whatever the library raises that cannot read the file; ValueError for other formats.
+    InputError
+        If the file cannot be read, or has another format.
     """
     extension = Path(path).suffix
-    if extension == ".parquet":
-        file = pyarrow.parquet.ParquetFile(path)
-        return set(file.schema_arrow.names), file.metadata.num_rows
-    if extension == ".root":
-        with uproot.open(path) as file:
-            tree = _tree(file, treename)
-            return set(tree.keys(recursive=False)), tree.num_entries
-    if extension == ".h5":
-        with hdf5.arrays(path) as arrays:
-            return set(arrays), len(next(iter(arrays.values()), ()))
-    raise ValueError("is not a parquet, ROOT or HDF5 file")
+    with reading(path):
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise InputError("is a folder or a device")
+        if extension == ".parquet":
+            file = pyarrow.parquet.ParquetFile(path)
+            return set(file.schema_arrow.names), file.metadata.num_rows
+        if extension == ".root":
+            with uproot.open(path) as file:
+                tree = _tree(file, treename)
+                return set(tree.keys(recursive=False)), tree.num_entries
+        if extension == ".h5":
+            with hdf5.arrays(path) as arrays:
+                return set(arrays), len(next(iter(arrays.values()), ()))
+        raise InputError("is not a parquet, ROOT or HDF5 file")
 
 
 def _tree(file: uproot.ReadOnlyDirectory, treename: str | None) -> uproot.TTree:
     trees = {key.split(";")[0] for key, kind in file.classnames().items() if kind == "TTree"}
     if treename is None and len(trees) != 1:
-        raise ValueError(f"has {len(trees)} trees, so the data config must name one (treename)")
+        raise InputError(f"has {len(trees)} trees, so the data config must name one (treename)")
     return file[treename or trees.pop()]
 
 
@@ -111,42 +116,51 @@ def first_rows(
     """The first rows of a file (all for None) as an awkward record array of the branches."""
     branches = sorted(branches)
     extension = Path(path).suffix
-    if extension == ".parquet":
-        file = pyarrow.parquet.ParquetFile(path)
-        if rows is None:
-            return ak.from_arrow(file.read(columns=branches))
-        return ak.from_arrow(next(file.iter_batches(batch_size=rows, columns=branches)))
-    if extension == ".root":
-        with uproot.open(path) as file:
-            return _tree(file, treename).arrays(branches, entry_stop=rows)
-    with hdf5.arrays(path) as arrays:
-        return hdf5.table(arrays, branches, stop=rows)
+    with reading(path):
+        if extension == ".parquet":
+            file = pyarrow.parquet.ParquetFile(path)
+            if rows is None:
+                return ak.from_arrow(file.read(columns=branches))
+            return ak.from_arrow(next(file.iter_batches(batch_size=rows, columns=branches)))
+        if extension == ".root":
+            with uproot.open(path) as file:
+                return _tree(file, treename).arrays(branches, entry_stop=rows)
+        with hdf5.arrays(path) as arrays:
+            return hdf5.table(arrays, branches, stop=rows)
 
 
 def chunks(path: str | Path, branches: Iterable[str], rows: int, treename: str | None = None) -> Iterator[ak.Array]:
     """Yield all rows of a file, a number of them at a time, as awkward record arrays of the branches."""
     branches = sorted(branches)
     extension = Path(path).suffix
-    if extension == ".parquet":
-        file = pyarrow.parquet.ParquetFile(path, pre_buffer=False)  # else it keeps the whole file
-        for batch in file.iter_batches(batch_size=rows, columns=branches):
-            yield ak.from_arrow(batch)
-    elif extension == ".root":
-        with uproot.open(path) as file:
-            tree = _tree(file, treename)
-            yield from tree.iterate(filter_name=branches, step_size=rows)  # keeps what it has decompressed
-    else:
-        with hdf5.arrays(path) as arrays:
-            for start in range(0, len(arrays[branches[0]]), rows):
-                yield hdf5.table(arrays, branches, start, start + rows)
+    with reading(path):
+        if extension == ".parquet":
+            file = pyarrow.parquet.ParquetFile(path, pre_buffer=False)  # else it keeps the whole file
+            for batch in file.iter_batches(batch_size=rows, columns=branches):
+                yield ak.from_arrow(batch)
+        elif extension == ".root":
+            with uproot.open(path) as file:
+                tree = _tree(file, treename)
+                yield from tree.iterate(filter_name=branches, step_size=rows)  # keeps what it has decompressed
+        else:
+            with hdf5.arrays(path) as arrays:
+                for start in range(0, len(arrays[branches[0]]), rows):
+                    yield hdf5.table(arrays, branches, start, start + rows)
+
+
+def check_numbers(table: ak.Array, names: Iterable[str]) -> None:
+    """Raise InputError if columns of a table hold text."""
+    texts = [name for name in sorted(names) if "string" in str(table[name].type) or "bytes" in str(table[name].type)]
+    if texts:
+        raise InputError(f"text stands where numbers are expected, in {', '.join(texts)}")
 
 
 def inspect(path: str | Path, branches: Iterable[str], treename: str | None = None) -> Found:
     """Number of rows and a description of the trouble with the file ('' if there is none)."""
     try:
         present, rows = contents(path, treename)
-    except Exception as error:
-        return 0, f"cannot be read: {one_line(error)}"
+    except InputError as error:
+        return 0, str(error).removeprefix(f"{path} ")
     missing = sorted(set(branches) - present)
     if missing:
         return rows, f"lacks {', '.join(missing)}"

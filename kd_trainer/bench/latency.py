@@ -12,9 +12,9 @@ from kd_trainer.bench.latency_plot import draw, qualities
 from kd_trainer.bench.network import random_jets
 from kd_trainer.deploy import engines
 from kd_trainer.deploy.engines import Side
-from kd_trainer.deploy.inputs import Inputs, prepare
+from kd_trainer.deploy.inputs import Inputs
 from kd_trainer.deploy.model_dir import MODEL, Exported, read
-from kd_trainer.deploy.reading import read_jets
+from kd_trainer.deploy.reading import read_inputs
 from kd_trainer.deploy.session import fixed_batch, open_session
 from kd_trainer.errors import InputError
 from kd_trainer.files import write_json
@@ -46,10 +46,9 @@ def inputs_of(exported: Exported, files: Sequence[str], jets: int) -> Inputs:
     shapes = {name: (1, *shape[1:]) for name, shape in exported.config.input_shapes.items()}
     if not files:
         return {name: x.numpy() for name, x in random_jets(shapes, jets).items()}
-    events = read_jets(files, exported.config, jets)
-    inputs = prepare(events, exported.config).inputs
+    events, prepared = read_inputs(files, exported.config, jets)
     index = np.arange(jets) % len(events)
-    return {name: np.ascontiguousarray(x[index]) for name, x in inputs.items()}
+    return {name: np.ascontiguousarray(x[index]) for name, x in prepared.inputs.items()}
 
 
 def cell(sides: Mapping[Any, Side], inputs: Mapping[Any, Inputs], batch: int, seconds: float) -> dict[Any, list[float]]:

@@ -21,14 +21,15 @@ from weaver.utils.dataset import DataConfig
 from kd_trainer import configs
 from kd_trainer.cache import fingerprint
 from kd_trainer.cache.columns import LOGITS, Layout
-from kd_trainer.cache.compute import check, is_complete, not_written
+from kd_trainer.cache.compute import check, is_complete
 from kd_trainer.cache.origin import BLEND, Blend, Member, Source, read_source, student_side, write_beside
 from kd_trainer.cache.paths import Target
 from kd_trainer.cache.ranks import rank_and_size, share
 from kd_trainer.cache.writer import ROW_GROUP, Writer, whole_file
 from kd_trainer.classes import names_of
 from kd_trainer.digests import canonical, differences
-from kd_trainer.errors import InputError, one_line
+from kd_trainer.errors import InputError
+from kd_trainer.files import reading
 from kd_trainer.teacher.ensemble import mixture
 from kd_trainer.teacher.spec import ENSEMBLES
 
@@ -69,10 +70,7 @@ def main(args: argparse.Namespace) -> int:
         write_beside(args.output, blend.options(), layout, blend)
     for name in tqdm(work, unit="file"):
         paths = [folder / name for folder in weights]
-        try:
-            write(paths, list(weights.values()), targets[name].output, layout, expected[name])
-        except OSError as error:
-            raise not_written(targets[name].output, error) from None
+        write(paths, list(weights.values()), targets[name].output, layout, expected[name])
     return 0
 
 
@@ -209,11 +207,8 @@ def write(
 
 
 def _batches(path: Path) -> Iterator[pa.RecordBatch]:
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            yield from file.iter_batches(JETS)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path} cannot be read: {one_line(error)}") from None
+    with reading(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        yield from file.iter_batches(JETS)
 
 
 def _logits(batch: pa.RecordBatch) -> torch.Tensor:

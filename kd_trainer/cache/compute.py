@@ -15,7 +15,7 @@ from kd_trainer.cache import fingerprint
 from kd_trainer.cache.columns import Layout
 from kd_trainer.cache.paths import Target, as_arguments
 from kd_trainer.cache.reader import Reader, ahead
-from kd_trainer.cache.writer import FULL, Writer, whole_file
+from kd_trainer.cache.writer import Writer, whole_file
 from kd_trainer.errors import InputError, StopError, one_line
 from kd_trainer.teacher.soft_targets import SoftTargets
 
@@ -120,15 +120,7 @@ class Production:
                 raise
             except InputError as error:
                 trouble.append(str(error))
-            except OSError as error:
-                raise not_written(output, error) from None
         return jets, nan, trouble
-
-
-def not_written(output: Path, error: OSError) -> InputError:
-    """The error for a file that could not be written."""
-    reason = "the disk is full (complete files are kept)" if error.errno in FULL else error.strerror or error
-    return InputError(f"{output} cannot be written: {reason}")
 
 
 def is_complete(output: Path, expected: dict[str, Any], *, overwrite: bool = False) -> bool:

@@ -17,7 +17,7 @@ from kd_trainer.classes import of_student
 from kd_trainer.configs import Options
 from kd_trainer.digests import canonical, sha256
 from kd_trainer.errors import InputError
-from kd_trainer.files import write_text
+from kd_trainer.files import read_yaml, write_text
 from kd_trainer.teacher.spec import TeacherSpec
 
 CONFIG, TEACHERS, BLEND = "cached.yaml", "teachers.yaml", "blend.yaml"
@@ -159,11 +159,10 @@ def read_blend(path: str) -> Blend:
 
 @contextlib.contextmanager
 def _read(path: Path) -> Iterator[Any]:
+    content = read_yaml(path, "the file")
     try:
-        yield yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+        yield content
+    except (KeyError, TypeError, ValueError):
         raise InputError(f"{path} is not a file that 'cache' has written") from None
 
 
@@ -180,13 +179,10 @@ def write_beside(folder: Path, paired: Options, layout: Layout, origin: Source |
         name, content = BLEND, {"members": members}
     else:
         name, content = TEACHERS, origin.stored()
-    try:
-        for derived in folder.glob(f"{Path(CONFIG).stem}.*.auto.yaml"):
-            derived.unlink()
-        configs.write(configs.cached(paired, layout.groups()), folder / CONFIG, "reads the soft targets of a cache")
-        text = yaml.safe_dump(content, sort_keys=False)
-        write_text(folder / name, f"# where the soft targets come from; made by kd_trainer, do not edit\n{text}")
-        for other in {TEACHERS, BLEND} - {name}:
-            (folder / other).unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror or error}") from None
+    for derived in folder.glob(f"{Path(CONFIG).stem}.*.auto.yaml"):
+        derived.unlink()
+    configs.write(configs.cached(paired, layout.groups()), folder / CONFIG, "reads the soft targets of a cache")
+    text = yaml.safe_dump(content, sort_keys=False)
+    write_text(folder / name, f"# where the soft targets come from; made by kd_trainer, do not edit\n{text}")
+    for other in {TEACHERS, BLEND} - {name}:
+        (folder / other).unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from weaver.utils.dataset import DataConfig, _check_labels, _finalize_inputs
 
 from kd_trainer.configs import student_view, teacher_inputs
 from kd_trainer.errors import InputError, one_line
-from kd_trainer.jet_files import chunks, name_in_file
+from kd_trainer.jet_files import check_numbers, chunks, name_in_file
 
 
 class Chunk(NamedTuple):
@@ -70,14 +70,7 @@ class Reader:
         InputError
             If the file cannot be read, or its jets cannot be preprocessed.
         """
-        source = chunks(path, self.branches(), rows, self.config.treename)
-        while True:
-            try:
-                table = next(source)
-            except StopIteration:
-                return
-            except Exception as error:
-                raise InputError(f"{path} cannot be read: {one_line(error)}") from None
+        for table in chunks(path, self.branches(), rows, self.config.treename):
             try:
                 yield self._prepare(table, path)
             except Exception as error:
@@ -86,6 +79,7 @@ class Reader:
     def _prepare(self, table: ak.Array, path: str) -> Chunk:
         """The steps of weaver's `_preprocess` for training, without its sampling and shuffling."""
         rows = len(table)
+        check_numbers(table, self.names.values())
         for name, there in self.names.items():
             if name != there:
                 table[name] = table[there]

@@ -1,7 +1,6 @@
 """Files of soft targets: whole under their name, or not there."""
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
@@ -14,9 +13,9 @@ import pyarrow.parquet as pq
 
 from kd_trainer.cache.fingerprint import KEY
 from kd_trainer.errors import InputError
+from kd_trainer.files import writing
 
 ROW_GROUP = 1000  # jets; weaver reads files in ranges of row groups
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager
@@ -28,11 +27,13 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     Raises
     ------
     InputError
-        If another process is writing this file.
+        If another process is writing this file; StopError if it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.part")
-    with open(unfinished, "ab") as file:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(writing(path))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = stack.enter_context(open(unfinished, "ab"))
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -21,7 +21,7 @@ from weaver.utils.dataset import DataConfig
 from kd_trainer.classes import names_of, shown
 from kd_trainer.configs import load
 from kd_trainer.errors import InputError, one_line
-from kd_trainer.jet_files import Found, chunks, first_rows, inspect_all, named_files, needed_branches
+from kd_trainer.jet_files import Found, check_numbers, chunks, first_rows, inspect_all, named_files, needed_branches
 from kd_trainer.jet_labels import classes_in, plan
 
 MANY_CLASSES = 12  # above it the table has one column for all classes
@@ -39,10 +39,10 @@ def by_group(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 
 def tables(path: str, branches: Collection[str], rows: int | None, treename: str | None) -> Iterator[ak.Array]:
     """The first rows of a file as one table; for None all, in tables of `CHUNK` rows."""
-    if rows is None:
-        yield from chunks(path, branches, CHUNK, treename)
-    else:
-        yield first_rows(path, branches, rows, treename)
+    whole = chunks(path, branches, CHUNK, treename) if rows is None else [first_rows(path, branches, rows, treename)]
+    for table in whole:
+        check_numbers(table, branches)
+        yield table
 
 
 def labels(path: str, config: DataConfig, rows: int | None = None) -> np.ndarray:
@@ -131,7 +131,7 @@ def or_trouble(read: Callable[[str], Any]) -> Callable[[str], Any]:
         try:
             return read(path)
         except Exception as error:
-            return f"cannot be read whole: {one_line(error)}"
+            return f"cannot be read whole: {one_line(error).removeprefix(f'{path} cannot be read: ')}"
 
     return reading
 

@@ -1,6 +1,5 @@
 """One public jet file -> one parquet file, piece by piece; it appears whole or not at all."""
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -15,8 +14,8 @@ from kd_trainer.datasets import public_formats
 from kd_trainer.datasets.layouts import quark_gluon_jets, top_jets
 from kd_trainer.datasets.provenance import with_settings
 from kd_trainer.datasets.storage import ROW_GROUP, to_table
-from kd_trainer.errors import InputError, one_line
-from kd_trainer.files import replacing
+from kd_trainer.errors import InputError
+from kd_trainer.files import reading, replacing
 
 STEP = 5 * ROW_GROUP  # rows read at once
 
@@ -44,7 +43,7 @@ def count_rows(form: str, source: Path) -> int:
     InputError
         If it cannot be opened, has another layout, or no rows.
     """
-    with _readable(source), FORMATS[form].open(source) as (rows, _):
+    with reading(source), FORMATS[form].open(source) as (rows, _):
         if not rows:
             raise InputError(f"{source} has no jets")
         return rows
@@ -69,7 +68,7 @@ def convert_file(form: str, source: Path, made: dict[str, Any], target: Path, pr
     ------
     InputError
         If the input is damaged.
-    OSError
+    StopError
         If the output cannot be written.
     """
     groups = _whole_groups(_tables(form, source, progress))
@@ -110,19 +109,8 @@ def _a_list(rows: ak.Array) -> str:
 
 
 def _pieces(form: str, source: Path) -> Iterator[ak.Array]:
-    with _readable(source), FORMATS[form].open(source) as (_, chunks):
+    with reading(source), FORMATS[form].open(source) as (_, chunks):
         yield from chunks(STEP)
-
-
-@contextlib.contextmanager
-def _readable(source: Path) -> Iterator[None]:
-    """Whatever a library raises for a damaged file becomes one line."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"{source} cannot be read: {one_line(error)}") from error
 
 
 def _check_momenta(source: Path, jets: ak.Array) -> None:

@@ -13,7 +13,7 @@ import tqdm
 from kd_trainer.datasets.conversion import FORMATS, convert_file, count_rows
 from kd_trainer.datasets.provenance import is_complete, remove_leftovers, settings
 from kd_trainer.directories import make_directory
-from kd_trainer.errors import InputError
+from kd_trainer.errors import InputError, StopError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -128,10 +128,10 @@ def convert_all(form: str, missing: Mapping[Path, tuple[Path, dict[str, Any]]]) 
             try:
                 made = convert_file(form, *missing[target], target, progress.update)
                 jets, skipped = jets + made, skipped + number - made
+            except StopError:
+                raise
             except InputError as error:
                 troubles.append(str(error))
-            except OSError as error:
-                raise InputError(f"cannot write {target}: {error}") from error
     if jets:
         print(f"convert: wrote {jets} jets; {skipped} rows without particles were left out")
     if troubles:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import uproot
 
 from kd_trainer.errors import InputError
+from kd_trainer.files import replacing
 
 KEY = "kd_trainer.simulate"  # of the settings in the metadata
 ROW_GROUP = 1000  # jets; weaver reads parquet files in ranges of row groups
@@ -91,23 +92,17 @@ def write(path: Path, tables: Iterable[pa.Table], settings: dict[str, Any]) -> N
 
     Raises
     ------
-    InputError
+    StopError
         if the file cannot be written
     """
     table = numbered(pa.concat_tables(tables))
     text = json.dumps(settings | {"versions": versions()}, sort_keys=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
+    with replacing(path) as temporary:
         if path.suffix == ".root":
             _write_root(temporary, ak.from_arrow(table), text)
         else:
             table = table.replace_schema_metadata({KEY: text})
             pq.write_table(table, temporary, row_group_size=ROW_GROUP, compression="zstd")
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_root(path: Path, jets: ak.Array, text: str) -> None:

@@ -16,9 +16,9 @@ import numpy as np
 
 from kd_trainer.arguments import check_at_least
 from kd_trainer.deploy import reference
-from kd_trainer.deploy.inputs import Inputs, prepare
+from kd_trainer.deploy.inputs import Inputs
 from kd_trainer.deploy.model_dir import Exported, read
-from kd_trainer.deploy.reading import read_jets
+from kd_trainer.deploy.reading import read_inputs
 from kd_trainer.errors import InputError, one_line
 from kd_trainer.files import write_json
 from kd_trainer.jet_files import files_of
@@ -180,7 +180,7 @@ def run(
     """Convert, compare, write the report; returns it."""
     exported = read(folder)
     network, make_inputs, model = firmware(exported)
-    prepared = prepare(read_jets(files, exported.config, jets), exported.config)
+    prepared = read_inputs(files, exported.config, jets)[1]
     inputs = make_inputs(prepared.inputs)
     logits = network(*inputs)
     expected = model(*map(_tensor, (prepared.inputs[name] for name in exported.config.input_names)))

@@ -11,6 +11,7 @@ from weaver.utils.data.preprocess import _apply_selection, _build_new_variables
 from weaver.utils.dataset import DataConfig, _finalize_inputs
 
 from kd_trainer.errors import InputError, one_line
+from kd_trainer.jet_files import check_numbers
 
 # flags of a jet, added up; 0 where nothing is wrong
 NO_PARTICLES, NOT_FINITE_INPUT, NOT_FINITE_SCORE = 1, 2, 4
@@ -92,8 +93,8 @@ def prepare(events: ak.Array, config: DataConfig, selected: bool = False) -> Jet
     if len(rows) == 0:
         shapes = {name: [n for n in shape[1:] if n is not None] for name, shape in config.input_shapes.items()}
         return Jets({k: np.zeros((0, *s), "float32") for k, s in shapes.items()}, np.zeros(0, "uint8"), rows)
-    flags = NO_PARTICLES * _without_particles(table, config) + NOT_FINITE_INPUT * _not_finite(table, config)
     with _one_line():
+        flags = NO_PARTICLES * _without_particles(table, config) + NOT_FINITE_INPUT * _not_finite(table, config)
         inputs = _finalize_inputs(table, config)
     return Jets({name: inputs["_" + name] for name in config.input_names}, flags.astype("uint8"), rows)
 
@@ -127,6 +128,7 @@ def _table(events: ak.Array, config: DataConfig) -> ak.Array:
     missing = sorted(config.test_load_branches - set(events.fields))
     if missing:
         raise InputError(f"the jets lack {', '.join(missing)}")
+    check_numbers(events, config.test_load_branches)
     return ak.to_packed(events[sorted(config.test_load_branches)])  # weaver reads slices of arrays wrongly
 
 

@@ -17,9 +17,8 @@ import numpy as np
 
 from kd_trainer.deploy import reference, session
 from kd_trainer.deploy.edge_cases import EMPTY, edge_cases
-from kd_trainer.deploy.inputs import prepare
 from kd_trainer.deploy.model_dir import MODEL, STATIC, check_model, read
-from kd_trainer.deploy.reading import read_jets
+from kd_trainer.deploy.reading import read_inputs
 from kd_trainer.errors import InputError
 from kd_trainer.files import write_json
 from kd_trainer.jet_files import files_of
@@ -69,8 +68,7 @@ def parity(
     """
     exported = read(folder)
     model, info = reference.load(exported.source, exported.options)
-    events = read_jets(files, exported.config, jets)
-    prepared = prepare(events, exported.config)
+    events, prepared = read_inputs(files, exported.config, jets)
     cases = {"jets": prepared.inputs, **edge_cases(events, prepared, exported.config)}
     expected = {case: reference.outputs(model, info, inputs) for case, inputs in cases.items()}
     model.double()

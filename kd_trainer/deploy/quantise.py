@@ -10,9 +10,9 @@ import numpy as np
 from kd_trainer.arguments import check_at_least
 from kd_trainer.classes import shown
 from kd_trainer.deploy import session
-from kd_trainer.deploy.inputs import Inputs, label_view, labels, prepare
+from kd_trainer.deploy.inputs import Inputs, label_view, labels
 from kd_trainer.deploy.model_dir import INT8, MODEL, QUANTISED, UNTUNED, Exported, check_model, read, sign
-from kd_trainer.deploy.reading import read_jets
+from kd_trainer.deploy.reading import read_inputs
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import compare
 from kd_trainer.evaluate.predictions import SIMPLE_LABEL, Prediction
@@ -29,8 +29,7 @@ FIGURES = {"accuracy_difference": "accuracy", "auc_difference": "AUC", "rejectio
 def labelled_sample(files: Sequence[str], exported: Exported, jets: int) -> tuple[Inputs, np.ndarray]:
     """(inputs, labels) of jets whose true classes are known, those that weaver's prediction would have."""
     view = label_view(exported.options)
-    events = read_jets(files, exported.config, jets, others=view.test_load_branches)
-    chosen = prepare(events, exported.config, selected=True)
+    events, chosen = read_inputs(files, exported.config, jets, view.test_load_branches, selected=True)
     return chosen.inputs, labels(events, view)[chosen.rows]
 
 
@@ -155,7 +154,7 @@ def run(
     if before and exported[TUNED].preprocess != plain.preprocess:
         raise InputError(f"{folder} and {before} have different inputs: not one student before and after fine-tuning")
     sample, truth = labelled_sample(test, plain, test_jets)
-    inputs = prepare(read_jets(calibration, plain.config, jets), plain.config).inputs
+    inputs = read_inputs(calibration, plain.config, jets)[1].inputs
     paths = {}
     for prefix, model in exported.items():
         target = Path(folder, INT8 if prefix == last else UNTUNED)

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import awkward as ak
 from weaver.utils.dataset import DataConfig
 
-from kd_trainer.errors import InputError
+from kd_trainer.deploy.inputs import Jets, prepare
+from kd_trainer.errors import InputError, named
 from kd_trainer.jet_files import chunks, inspect, name_in_file, needed_branches
 
 
@@ -31,6 +32,15 @@ def read_jets(paths: Sequence[str], config: DataConfig, number: int, others: Ite
     check_files(paths, config)
     share = -(-number // len(paths))
     return ak.concatenate([_first(read_chunks(path, config, share, others), share) for path in paths])
+
+
+def read_inputs(
+    paths: Sequence[str], config: DataConfig, number: int, others: Iterable[str] = (), selected: bool = False
+) -> tuple[ak.Array, Jets]:
+    """`read_jets`, and what a network gets for them, see `inputs.prepare`; the first file stands for all in errors."""
+    events = read_jets(paths, config, number, others)
+    with named(f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}"):
+        return events, prepare(events, config, selected)
 
 
 def _first(parts: Iterable[ak.Array], number: int) -> ak.Array:

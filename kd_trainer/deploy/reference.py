@@ -1,6 +1,5 @@
 """The torch network that a model was converted from, as deploy.json records it."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from weaver.utils.dataset import DataConfig
 
 from kd_trainer.checkpoints import read_weights
 from kd_trainer.deploy.model_dir import SOURCE
+from kd_trainer.digests import sha256
 from kd_trainer.errors import InputError, one_line
 from kd_trainer.evaluate.complexity import load_network
 
@@ -19,8 +19,7 @@ def describe(network: str | Path, options: dict[str, Any], weights: str | Path) 
     """What deploy.json holds: where the network comes from, and which weights they were."""
     if not Path(weights).is_file():
         raise InputError(f"--weights {weights} is not there")
-    sha256 = hashlib.sha256(Path(weights).read_bytes()).hexdigest()
-    return {"network": str(network), "options": options, "weights": str(weights), "weights_sha256": sha256}
+    return {"network": str(network), "options": options, "weights": str(weights), "weights_sha256": sha256(weights)}
 
 
 def load(source: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[torch.nn.Module, dict[str, Any]]:

@@ -13,7 +13,7 @@ from kd_trainer.arguments import check_at_least
 from kd_trainer.deploy.reading import check_files, read_chunks
 from kd_trainer.deploy.score_files import FORMATS, writer
 from kd_trainer.deploy.tagger import Tagger
-from kd_trainer.errors import InputError
+from kd_trainer.errors import InputError, named
 from kd_trainer.jet_files import contents, files_of
 
 
@@ -78,16 +78,15 @@ def tag(
     with progress, writer(output) as append:
         for path in paths:
             for events in read_chunks(path, config, rows, kept):
-                jets = tagger.prepare(events, selected)
+                with named(path):
+                    jets = tagger.prepare(events, selected)
                 scores = tagger.score(jets)
                 records = {name: events[name][jets.rows] for name in kept}
                 clash = records.keys() & set(scores.fields)
                 if clash:
                     raise InputError(f"--keep: {', '.join(sorted(clash))} would be written over by the scores")
-                try:
+                with named(path):
                     append(ak.zip({**records, **{name: scores[name] for name in scores.fields}}, depth_limit=1))
-                except InputError as error:
-                    raise InputError(f"{path}: {error}") from None
                 written += len(jets.rows)
                 flagged += int(np.count_nonzero(scores["flag"]))
                 progress.update(len(events))

@@ -17,7 +17,7 @@ from weaver.utils.dataset import DataConfig
 from kd_trainer.deploy.inputs import variables
 from kd_trainer.deploy.model_dir import read
 from kd_trainer.deploy.reading import check_files, read_chunks
-from kd_trainer.errors import InputError
+from kd_trainer.errors import InputError, named
 from kd_trainer.files import replacing
 from kd_trainer.jet_files import files_of
 
@@ -60,5 +60,7 @@ def main(argv: Sequence[str]) -> None:
         file.write(" ".join(names) + "\n")
         for path in files:
             for events in read_chunks(path, config, 20_000):
-                write_jets(file, variables(events, config)[0], names)
+                with named(path):
+                    table, _ = variables(events, config)
+                write_jets(file, table, names)
     print(f"{args.output}: {jets} jets, {len(names)} variables")

@@ -44,11 +44,11 @@ def load_network(
     path: str | Path, data_config: DataConfig, options: Mapping[str, Any]
 ) -> tuple[torch.nn.Module, dict[str, Any]]:
     """(model, model_info) of a network file of weaver."""
-    from weaver.utils.import_tools import import_module
+    from kd_trainer.weaver_hooks.hook import load_network as load_module
 
     if not Path(path).is_file():
         raise InputError(f"--network {path} is not there")
-    module = import_module(str(path), name="_network_module")
+    module = load_module(path)
     if not hasattr(module, "get_model"):
         raise InputError(f"--network {path} has no function get_model(data_config, **options)")
     return module.get_model(data_config, **options)

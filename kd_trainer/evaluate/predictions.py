@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kd_trainer.classes import names_of, shown
-from kd_trainer.errors import InputError, one_line
+from kd_trainer.errors import InputError
+from kd_trainer.files import reading
 
 SIMPLE_LABEL = "_label_"  # weaver's name of the label of type `simple`
 SIDECAR_KEYS = ("name", "network", "options", "data_config", "parameters", "flops", "particles")
@@ -95,15 +96,15 @@ def read(path: str | Path) -> Prediction:
         raise InputError(f"{path}: prediction files end in .root or .parquet")
     if not Path(path).is_file():
         raise InputError(f"{path} is not there")
-    try:
+    with reading(path):
         names, scores, labels, label_name, jet_pt = readers[Path(path).suffix](path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({one_line(error)}); was the test run cut short?") from error
     if len(labels) == 0:
         raise InputError(f"{path} holds no jets")
+    if not {scores.dtype.kind, labels.dtype.kind} <= set("fiub"):
+        raise InputError(f"{path}: scores and labels ({label_name}) have to be numbers, as many for each jet")
     if scores.ndim != 2 or scores.shape[1] < 2:
         raise InputError(f"{path}: expected scores (N, K) of a classifier, got {scores.shape}")
-    if labels.dtype == object or labels.ndim != 1 or (labels != labels.astype(int)).any():
+    if labels.ndim != 1 or (labels != labels.astype(int)).any():
         raise InputError(f"{path}: the label {label_name} is not one class number a jet")
     labels = labels.astype(int)  # weaver keeps the type in the input files, a float in some
     if not np.isfinite(scores).all() or scores.min() < 0:

@@ -8,7 +8,7 @@ from tabulate import tabulate
 
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate.tables import ABSENT, plus_minus
-from kd_trainer.files import si, write_text
+from kd_trainer.files import reading, si, write_text
 from kd_trainer.study import plots
 
 REJECTIONS = {"rejection": "Rej", "rej30": "Rej 30 %", "rej50": "Rej 50 %"}
@@ -31,7 +31,8 @@ def write_document(paths: list[Path], output: Path) -> int:
     if output.is_dir():
         raise InputError(f"--output {output} is a folder: give the Markdown file")
     found = {path: load(path) for path in paths}
-    text = output.read_text(encoding="utf-8") if output.is_file() else ""
+    with reading(output):
+        text = output.read_text(encoding="utf-8") if output.is_file() else ""
     for path, results in found.items():
         begin, end = (f"<!-- {mark} {results['name']} -->" for mark in ("begin", "end"))
         if not output.is_file():

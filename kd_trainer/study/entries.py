@@ -5,8 +5,7 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
-import yaml
-
+from kd_trainer import files
 from kd_trainer.errors import InputError
 
 
@@ -95,7 +94,7 @@ def read(kind: str, where: str, entry: Any) -> dict[str, Any]:
     return {key: known[key](value, f"{where}: {key}") for key, value in entry.items() if value is not None}
 
 
-class Loader(yaml.SafeLoader):
+class Loader(files.Loader):
     """YAML in which a name that is given twice is an error; it would otherwise hide the first."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from kd_trainer.errors import InputError
+from kd_trainer.files import read_yaml
 from kd_trainer.study import entries, scripts
 from kd_trainer.study.variables import expand
 
@@ -135,11 +134,9 @@ def read(path: str | Path, environment: Mapping[str, str], arguments: tuple = ()
     """
     if not Path(path).is_file():
         raise InputError(f"there is no study {path}")
+    content = read_yaml(path, "study", entries.Loader)
     try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), entries.Loader)
         return parse(content, path, environment, arguments)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"study {path} is not valid YAML: {' '.join(str(error).split())}") from None
     except InputError as error:
         raise InputError(f"study {path}: {error}") from None
 

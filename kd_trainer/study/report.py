@@ -2,7 +2,6 @@
 
 import csv
 import glob
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from kd_trainer.arguments import parse_options
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import compare, style
 from kd_trainer.evaluate.complexity import complexity
-from kd_trainer.evaluate.predictions import check_same_jets, class_names, read
+from kd_trainer.evaluate.predictions import check_same_jets, class_names, read, sidecar
 from kd_trainer.evaluate.recovered import logarithm, recovered
 from kd_trainer.files import write_json
 from kd_trainer.jet_files import contents
@@ -212,7 +211,10 @@ def options_of(plan: Plan, cell: Cell) -> dict:
 def size_of(plan: Plan, cell: Cell, found: list[Cell]) -> dict:
     """Parameters, FLOPs and particles of a cell, as its prediction says; counted here for an existing checkpoint."""
     if found:
-        size = json.loads(predicted(plan, found[0]).with_name("pred.model.json").read_text(encoding="utf-8"))
+        path = predicted(plan, found[0])
+        size = sidecar([path])
+        if not size:
+            raise InputError(f"there is no pred.model.json beside {path}: remove that and test again")
     else:
         script = plan.models[cell.student].script
         config = plan.teachers[cell.arm].config or plan.config(cell.tier)

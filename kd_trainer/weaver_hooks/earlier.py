@@ -12,7 +12,7 @@ from weaver.utils.logger import _logger
 
 from kd_trainer.digests import sha256
 from kd_trainer.directories import make_directory
-from kd_trainer.errors import InputError, one_line
+from kd_trainer.errors import InputError
 from kd_trainer.weaver_hooks.recipe import changes
 
 FROM_SCRATCH = "-o restart \"'yes'\" (RESTART=yes)"
@@ -149,10 +149,8 @@ class Earlier:
             return None
         try:
             return torch.load(self.resume, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise InputError(
-                f"{self.resume} cannot be read ({one_line(error)}): give {FROM_SCRATCH} to train from scratch"
-            ) from None
+        except Exception:  # torch's own words advise to load the file unsafely
+            raise InputError(f"{self.resume} cannot be read: give {FROM_SCRATCH} to train from scratch") from None
 
     def _sweep(self) -> None:
         """Remove what a kill has left of files that were being written."""

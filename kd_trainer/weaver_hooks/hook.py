@@ -15,7 +15,7 @@ from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
 from weaver.utils.logger import _logger
 
-from kd_trainer.errors import InputError
+from kd_trainer.errors import InputError, one_line
 
 RESTARTS = ("no", "yes", "changed")
 
@@ -117,7 +117,12 @@ def load_network(path: str | Path, whose: str = "") -> ModuleType:
     """The module of a network file; InputError if there is none. `whose` is "the student's " for the message."""
     if not Path(path).is_file():
         raise InputError(f"{whose or 'the '}network file {path} does not exist")
-    return import_module(str(path), "_network_of_hook")
+    try:
+        if Path(path).suffix != ".py":
+            raise SyntaxError("its name has to end in .py")
+        return import_module(str(path), "_network_of_hook")
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise InputError(f"{whose or 'the '}network file {path} is no Python: {one_line(error)}") from None
 
 
 def output_layer(model: nn.Module, whose: str = "the encoder") -> tuple[str, nn.Linear]:
