@@ -1,8 +1,10 @@
 """Putting files that arrived together where they belong, and remembering that they are complete."""
 
 import json
+import lzma
 import shutil
 import tarfile
+import zlib
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -66,7 +68,9 @@ def unpack(archive: Path, check: str, pattern: str) -> None:
                 _extract(file, member, staging / name)
         place(staging, archive.parent, archive.name, check, [pattern])
         archive.unlink()
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, ValueError, zlib.error, lzma.LZMAError, OSError) as error:
+        if isinstance(error, OSError) and error.errno:  # of the system, not of a decompressor
+            raise
         raise InputError(f"{archive} cannot be unpacked: {one_line(error)}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)

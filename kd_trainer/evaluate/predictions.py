@@ -1,6 +1,5 @@
 """Reading of weaver's prediction files (ROOT or parquet), and the check that they hold the same jets."""
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,10 +8,11 @@ import numpy as np
 
 from kd_trainer.classes import names_of, shown
 from kd_trainer.errors import InputError
-from kd_trainer.files import reading
+from kd_trainer.files import from_json, reading
 
 SIMPLE_LABEL = "_label_"  # weaver's name of the label of type `simple`
-SIDECAR_KEYS = ("name", "network", "options", "data_config", "parameters", "flops", "particles")
+SIDECAR_KEYS = {"name": str, "network": str, "options": dict, "data_config": str, "parameters": int, "flops": int,
+                "particles": int}  # fmt: skip
 
 
 class Prediction(NamedTuple):
@@ -158,8 +158,11 @@ def sidecar(paths: Iterable[str | Path]) -> dict[str, Any]:
         if not beside.is_file():
             continue
         try:
-            content = json.loads(beside.read_text(encoding="utf-8"))
+            content = from_json(beside.read_text(encoding="utf-8"))
             content = {key: content[key] for key in SIDECAR_KEYS}
+            for key, kind in SIDECAR_KEYS.items():
+                if not isinstance(content[key], kind):
+                    raise TypeError(f"{key} is {content[key]!r}")
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{beside} is not from `kd_trainer complexity` ({error!r}): write it again") from error
         if found and content["parameters"] != found["parameters"]:
