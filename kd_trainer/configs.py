@@ -76,7 +76,7 @@ def _misshapen(options: Options) -> Iterator[str]:
     if not isinstance((options.get("preprocess") or {}).get("params"), dict | None):
         yield "`params` in `preprocess` has to be a mapping from names"
     for group, spec in options["inputs"].items():
-        if not isinstance(spec, dict) or not isinstance(spec.get("vars"), list):
+        if not isinstance(spec, dict) or not isinstance(spec.get("vars"), list) or not spec["vars"]:
             yield f"the group {group} in `inputs` has to be a mapping with a list `vars`"
         elif not isinstance(spec.get("length", 0), int | None):
             yield f"`length` of the group {group} in `inputs` has to be a whole number"

@@ -222,8 +222,8 @@ TAG_GOOD = command("tag DIR/model DIR/jets.parquet -o DIR/out/t.parquet")
 REPORT = "report a=DIR/pred.root -o DIR/out --replicas 2"
 PAIR = "pair --student DIR/config.yaml --teacher DIR/other.yaml -o DIR/out"
 BLEND = command("cache --blend DIR/one=1 DIR/two=1 --output DIR/out")
-CACHE = command("cache --check --all --paired DIR/run/paired.yaml --network DIR/n.py --weights DIR/w.pt --output DIR/one "
-                "jets:DIR/jets.parquet")  # fmt: skip
+CACHE = command("cache --check --all --paired DIR/run/paired.yaml --network DIR/n.py --weights DIR/w.pt "
+                "--output DIR/one jets:DIR/jets.parquet")  # fmt: skip
 CASES = {
     "check parquet": ("jets.parquet", of_bytes, CHECK),
     "check ROOT": ("jets.root", of_bytes, CHECK),

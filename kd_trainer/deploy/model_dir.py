@@ -129,7 +129,10 @@ def check_model(session: Any, path: str | Path, exported: Exported) -> None:
         shape = [n for n in exported.config.input_shapes[x.name][1:] if n is not None]
         if any(isinstance(n, int) and n != m for n, m in zip(x.shape[1:], shape)):
             raise InputError(f"{wrong}: {x.name} is {x.shape[1:]} in the model, {shape} in the file")
-    *_, width = session.get_outputs()[0].shape or [None]
+    shape = session.get_outputs()[0].shape
+    if len(shape) != 2:
+        raise InputError(f"{wrong}: the model gives {shape}, not (N, K) scores")
+    width = shape[1]
     if exported.classes and isinstance(width, int) and width < len(exported.classes):
         raise InputError(f"{wrong}: the model gives {width} scores, the file has {len(exported.classes)} classes")
     made_with = session.get_modelmeta().custom_metadata_map.get(FINGERPRINT)
