@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterator
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -23,9 +24,8 @@ def one_line(error: object, length: int = 200) -> str:
 
 def reason(error: Exception) -> str:
     """Why a file could not be read or written, in one line, without its name where the system adds that."""
-    if isinstance(error, OSError) and error.errno in FULL:
-        return "the disk is full"
-    return one_line(error.strerror if isinstance(error, OSError) and error.strerror else error)
+    number = error.errno if isinstance(error, OSError) else None
+    return "the disk is full" if number in FULL else os.strerror(number) if number else one_line(error)
 
 
 @contextlib.contextmanager

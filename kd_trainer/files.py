@@ -36,10 +36,13 @@ def reading(path: str | Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def writing(path: str | Path) -> Iterator[None]:
-    """Turn an OSError into a StopError that names what cannot be written."""
+    """Turn an OSError into a StopError that names what cannot be written; one about another file is left alone."""
     try:
         yield
     except OSError as error:
+        cause = Path(str(error.filename or path))  # a folder above, or the file under its temporary name
+        if not (Path(path).is_relative_to(cause) or cause.name.startswith(f".{Path(path).name}.")):
+            raise
         raise StopError(f"{path} cannot be written: {reason(error)}") from error
 
 

@@ -20,7 +20,7 @@ from kd_trainer import configs
 from kd_trainer.classes import names_of
 from kd_trainer.deploy.inputs import input_view
 from kd_trainer.errors import InputError
-from kd_trainer.files import replacing
+from kd_trainer.files import replacing, writing
 
 MODEL, PREPROCESS, CONFIG, SOURCE = "model.onnx", "preprocess.json", "data_config.yaml", "deploy.json"
 STATIC, INT8, UNTUNED, QUANTISED = "model_static.onnx", "model_int8.onnx", "model_int8_untuned.onnx", "quantised.json"
@@ -85,7 +85,8 @@ def expected_preprocess(options: Mapping[str, Any]) -> dict[str, Any]:
     config = DataConfig(print_info=False, **{**options, "weights": None})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, PREPROCESS)
-        config.export_json(path)
+        with writing(path):
+            config.export_json(path)
         content = read_json(path)
     for name, variables in config.input_dicts.items():
         content[name]["pad_mode"] = config.preprocess_params[variables[0]]["pad_mode"]

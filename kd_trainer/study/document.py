@@ -11,6 +11,10 @@ from kd_trainer.evaluate.tables import ABSENT, plus_minus
 from kd_trainer.files import reading, si, write_text
 from kd_trainer.study import plots
 
+NEEDED = (
+    "name", "title", "training_jets", "test_jets", "background", "averaged", "bootstrap_replicas", "baseline", "jobs",
+    "minutes", "cells",
+)  # fmt: skip
 REJECTIONS = {"rejection": "Rej", "rej30": "Rej 30 %", "rej50": "Rej 50 %"}
 NAMES = {"accuracy": "accuracy", "auc": "AUC", **REJECTIONS, "ece": "ECE"}
 RECOVERED = {name: NAMES[name] for name in ("accuracy", "auc", "rej30", "rej50")}
@@ -57,7 +61,8 @@ def load(path: Path) -> dict:
     """
     try:
         results = json.loads(Path(path).read_text(encoding="utf-8"))
-        results["name"], results["cells"], results["averaged"], results["baseline"]
+        for key in NEEDED:
+            results[key]
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):

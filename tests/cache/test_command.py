@@ -269,11 +269,11 @@ def test_folder_that_cannot_be_written(make_cache, files, tmp_path):
     (tmp_path / "file").write_text("")
     result = make_cache(tmp_path / "file" / "cache", files[0], check=False)
     assert result.returncode == 1 and result.stderr.count("\n") == 1
-    assert f"{tmp_path}/file/cache cannot be written: Not a directory" in result.stderr
+    assert f"{tmp_path}/file/cache/cached.yaml cannot be written: Not a directory" in result.stderr
     result = make_cache("/proc/cache", files[0], "--rank", 1, "--world-size", 2, check=False)
     assert result.returncode == 0  # another rank's file
     result = make_cache("/proc/cache", files[0], "--rank", 0, "--world-size", 2, check=False)
-    assert result.returncode == 1 and "/proc/cache cannot be written: " in result.stderr.splitlines()[-1]
+    assert result.returncode == 1 and "/proc/cache/cached.yaml cannot be written: " in result.stderr.splitlines()[-1]
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / files[0].parent.name).write_text("")
     result = make_cache(tmp_path / "cache", files[0], check=False)
@@ -306,7 +306,7 @@ def test_full_disk(make_cache, files, cache, monkeypatch, room):
         assert result.returncode == 0
         return
     assert result.returncode == 1
-    assert result.stderr.splitlines()[-1].endswith("cannot be written: the disk is full (complete files are kept)")
+    assert result.stderr.splitlines()[-1].endswith("cannot be written: the disk is full")
     assert not content(cache) and not list(cache.rglob(".*"))
 
 

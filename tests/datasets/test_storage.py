@@ -85,6 +85,6 @@ def test_parquet_file_of_something_else_is_an_error(tmp_path, table):
 
 def test_failed_write_leaves_nothing(tmp_path, table):
     (tmp_path / "x.parquet").mkdir()
-    with pytest.raises(InputError, match="cannot write"):
+    with pytest.raises(InputError, match="x.parquet cannot be written: Is a directory"):
         storage.write(tmp_path / "x.parquet", [table], SETTINGS)
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.parquet"]

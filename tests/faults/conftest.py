@@ -243,6 +243,9 @@ def write_predictions(path):
     }.items():
         text = re.sub(f"^{change.partition(':')[0]}:.*$", change, STUDY, flags=re.M)
         (path / f"study_{name}.yaml").write_text(text)
+    (path / "datasets" / "TopLandscape").mkdir(parents=True)
+    for split in ("train", "val", "test"):
+        shutil.copy(path / "jets.parquet", path / "datasets" / "TopLandscape" / f"{split}_file.parquet")
     for name in ("study", "study_noise", "study_unsized", "study_value"):
         run = path / "training" / ("study_" + name) / "PFN_l1_labels_seed1"
         run.mkdir(parents=True)
@@ -251,7 +254,9 @@ def write_predictions(path):
         (run / "pred.model.json").write_text(json.dumps(size))
     damage_basket(run / "pred.root", "Events", "_label_")
     (path / "training" / "study_study_unsized" / "PFN_l1_labels_seed1" / "pred.model.json").unlink()
-    results = {"name": "study", "cells": [], "averaged": {}, "baseline": "labels"}
+    results = {"name": "study", "title": "", "training_jets": {}, "test_jets": {}, "background": "QCD", "averaged": {},
+               "bootstrap_replicas": 2, "baseline": "labels", "jobs": {"done": 0, "planned": 0}, "minutes": 0,
+               "cells": []}  # fmt: skip
     (path / "results.json").write_text(json.dumps(results))
 
 
@@ -274,7 +279,7 @@ PROGRESS = re.compile(r"\d+%\||\d(it|jet|file|cell)s? \[|\?(it|jet|file|cell)s?/
 def fails(folder, monkeypatch, capfd):
     """fails(line, meanwhile): the one line that a command ends with, for what is typed after `python -m kd_trainer`.
 
-    Nothing may be left in `out`, but for what `cache` says there of its teachers.
+    Nothing may be left in `out`, but for what `cache` says there of its sources.
     """
     monkeypatch.chdir(folder)
 
@@ -286,7 +291,8 @@ def fails(folder, monkeypatch, capfd):
         assert len(said) == 1 and said[0].startswith(f"kd_trainer {line.split()[0]}: "), result.stderr
         assert "Traceback" not in result.stderr + result.stdout and "weights_only" not in said[0]
         assert not capfd.readouterr().err
-        assert {path.name for path in Path("out").rglob("*") if not path.is_dir()} <= {"cached.yaml", "teachers.yaml"}
+        left = {path.name for path in Path("out").rglob("*") if not path.is_dir()}
+        assert left <= {"cached.yaml", "teachers.yaml", "blend.yaml"}
         return said[0]
 
     yield call
@@ -319,12 +325,12 @@ def nobody():
 
 @pytest.fixture
 def full_disk():
-    """full_disk(): no file can grow, as after `ulimit -f 0`."""
+    """full_disk(room): no file can grow beyond so many bytes, as after `ulimit -f`."""
 
     @contextlib.contextmanager
-    def limited():
+    def limited(room=0):
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
         try:
             yield
         finally:

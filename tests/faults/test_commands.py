@@ -1,14 +1,20 @@
 """Commands on broken files, wrong configs, full disks: each ends in one line with the path, and leaves nothing."""
 
+import errno
+import os
 import re
+import sys
+from functools import partial
 
 import pytest
 
+from kd_trainer.__main__ import main
+
 DEPLOY = "deploy exported jets.parquet --network networks/PFN.py --weights student.pt --data-config l1.yaml"
-CACHE = "cache jets.parquet --paired pair/paired.yaml --network networks/PFN.py --weights teacher.pt --output out" + (
-    " -o phi_dims '(8,)' -o rho_dims '(8,)'"
-)
-NO_YAML, NO_JSON = "is not valid YAML: ", "is not JSON: "
+CACHE = "cache jets.parquet --paired pair/paired.yaml --network networks/PFN.py --weights teacher.pt --output out"
+OPTIONS = " -o phi_dims '(8,)' -o rho_dims '(8,)'"
+CACHE += OPTIONS
+NO_YAML = "is not valid YAML: "
 TEXT = "text stands where numbers are expected, in part_px"
 
 JETS = {
@@ -27,7 +33,7 @@ JETS = {
     "short.h5": "cannot be read: Unable to synchronously open file",
     "empty.h5": "cannot be read: Unable to synchronously open file",
     "noise.h5": "cannot be read: Unable to synchronously open file",
-    "file": "cannot be read: is not a parquet, ROOT or HDF5 file",
+    "file": "file is not a parquet, ROOT or HDF5 file",
     "none.root": "no file matches none.root",
 }  # fmt: skip
 
@@ -97,7 +103,7 @@ OTHERS = [
     ("quantise model jets.parquet --test text.parquet", f"text.parquet: {TEXT}"),
     ("bench latency model/model.onnx --files value.root -o out", "value.root cannot be read: "),
     ("bench latency model_onnx/model.onnx -o out", "model_onnx/model.onnx cannot be loaded by ONNX Runtime"),
-    (DEPLOY.replace("jets.parquet", "value.root") + " -o phi_dims '(8,)' -o rho_dims '(8,)'", "value.root cannot be"),
+    (DEPLOY.replace("jets.parquet", "value.root") + OPTIONS, "value.root cannot be"),
     (DEPLOY.replace("student.pt", "malicious.pt"), "malicious.pt cannot be read: .* no checkpoint of weaver$"),
     (DEPLOY.replace("student.pt", "short.pt"), "short.pt cannot be read: .* no checkpoint of weaver$"),
     (DEPLOY.replace("student.pt", "mem.yaml"), "mem.yaml cannot be read: Input/output error"),
@@ -134,7 +140,6 @@ OTHERS = [
     ("pair --student l1.yaml --teacher full.yaml --classes folder.yaml -o out", "folder.yaml is no file"),
     ("unlabelled --data-config binary.yaml -o out/o.yaml", f"binary.yaml {NO_YAML}"),
     ("subset --data-config l1.yaml --fraction 0.5 -o out/x --files short.parquet", "short.parquet cannot be read: "),
-    ("subset --data-config l1.yaml --fraction 0.5 --by jet_pt -o out/x --files header.parquet", "header.parquet "),
     (CACHE.replace("jets.parquet", "header.parquet"), "header.parquet cannot be read: Couldn't deserialize"),
     (CACHE.replace("jets.parquet", "text.parquet"), f"text.parquet: .*{TEXT}"),
     (CACHE.replace("jets.parquet", "short.root"), "short.root cannot be read: "),
@@ -167,9 +172,9 @@ WRITING = {  # with the file that is named
     "variables model jets.parquet -o OUT/o.txt": "OUT/o.txt",
     "report A=pred.root --replicas 2 -o OUT/report": "OUT/report/roc.png",
     "study --report study.yaml --replicas 2 -o OUT/study": "OUT/study",
-    "study --document results.json -o OUT/o.md": "results",
+    "study --document results.json -o OUT/o.md": "OUT/o.md",
     "pair --student l1.yaml -o OUT/pair": "OUT/pair/student.yaml",
-    CACHE.replace("out", "OUT/cache"): "OUT/cache/",
+    CACHE.replace("--output out", "--output OUT/cache"): "OUT/cache/",
     "cache --blend cache=1 cache_same=2 --output OUT/blend": "OUT/blend/",
     "unlabelled --data-config l1.yaml -o OUT/o.yaml": "OUT/o.yaml",
     "complexity --network networks/PFN.py --data-config l1.yaml --output OUT/o.json": "OUT/o.json",
@@ -185,5 +190,37 @@ CHEAP = [line for line in WRITING if line.split()[0] not in ("report", "study", 
 def test_a_folder_that_cannot_be_written(fails, nobody, line, place):
     said = fails(line.replace("OUT", place), nobody)
     assert WRITING[line].replace("OUT", place) in said
-    reason = {"file": "Not a directory|File exists", "/proc": "No such file", "closed": "Permission denied"}[place]
-    assert re.search(f"(cannot be written|cannot write to .*): ({reason})$", said)
+    reasons = "Not a directory|File exists|No such file or directory|Permission denied"
+    assert re.search(f"(cannot be written|cannot write to .*): ({reasons})$", said)
+
+
+@pytest.mark.parametrize("line", WRITING, ids=[line[:40] for line in WRITING])
+def test_a_disk_that_cannot_hold_the_results(fails, folder, full_disk, line):
+    room = (folder / "model" / "preprocess.json").stat().st_size if " model " in line else 0  # written in /tmp first
+    said = fails(line.replace("OUT", "out"), partial(full_disk, room))
+    assert re.search(f"{WRITING[line].replace('OUT', 'out')}.* cannot be written: File too large$", said)
+
+
+def test_a_full_disk(fails, monkeypatch):
+    def full(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", full)
+    assert fails("pair --student l1.yaml -o out").endswith(" out/student.yaml cannot be written: the disk is full")
+    assert "out/o.root cannot be written: the disk is full" in fails("tag model jets.parquet -o out/o.root")
+
+
+def test_a_full_disk_behind_the_standard_output(folder, monkeypatch, capfd):
+    monkeypatch.chdir(folder)
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(["complexity", "--network", "networks/PFN.py", "--data-config", "l1.yaml"]) == 1
+    assert capfd.readouterr().err == "kd_trainer complexity: the output: the disk is full\n"
+
+
+@pytest.mark.parametrize("line", [
+    "check --data-config l1.yaml closed.parquet", "check --data-config closed.yaml jets.parquet",
+    "tag model closed.parquet -o out/o.root", "pair --student closed.yaml -o out",
+])  # fmt: skip
+def test_files_that_may_not_be_read(fails, nobody, line):
+    assert re.search(r"closed\.\w+ cannot be read: Permission denied", fails(line, nobody))

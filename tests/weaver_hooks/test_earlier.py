@@ -51,6 +51,18 @@ def test_the_state_of_the_same_training(earlier, tmp_path):
     assert earlier("changed").find().kind == "go on" and earlier("yes").find().kind == "new"
 
 
+class Program:
+    def __reduce__(self):
+        return print, ("executed",)
+
+
+def test_a_state_that_holds_a_program_is_refused_without_the_advice_of_torch(earlier, tmp_path, capsys):
+    torch.save(Program(), tmp_path / "net_resume.pt")
+    with pytest.raises(InputError, match="net_resume.pt cannot be read: give .* to train from scratch$"):
+        earlier().find()
+    assert "executed" not in capsys.readouterr().out
+
+
 def test_another_training(earlier, tmp_path):
     write_state(tmp_path)
     line = r"net_resume.pt holds epoch 2 of a training with other settings \(start_lr was 0.005, now 0.01\): give -o"

@@ -1,3 +1,4 @@
+import errno
 import shutil
 import signal
 import subprocess
@@ -8,12 +9,13 @@ import torch
 from distillation import L1
 from helpers import ROOT, run
 
+from kd_trainer.errors import InputError
 from kd_trainer.weaver_hooks.whole import write_whole
 
 
 class Unfinished:
     def __reduce__(self):
-        raise OSError("the disk is full")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +27,7 @@ def patched(monkeypatch):
 
 def test_a_checkpoint_is_whole_or_what_it_was(tmp_path):
     torch.save({"x": torch.ones(2)}, tmp_path / "net.pt")
-    with pytest.raises(OSError, match="the disk is full"):
+    with pytest.raises(InputError, match="net.pt cannot be written: the disk is full"):
         torch.save({"x": torch.zeros(2), "y": Unfinished()}, tmp_path / "net.pt")
     assert torch.load(tmp_path / "net.pt", weights_only=True)["x"].tolist() == [1, 1]
     shutil.copy2(tmp_path / "net.pt", tmp_path / "best.pt")
