@@ -3,6 +3,7 @@
 A fuzz run of fixed length, with a fixed seed; `FUZZ=2000 tests/run tests/test_fuzz.py` is a longer one.
 """
 
+import contextlib
 import copy
 import json
 import os
@@ -119,19 +120,23 @@ def write_predictions(folder, rng, labels):
 
 def write_model(folder):
     """As `deploy` leaves it; the scores are means over particles."""
-    import onnx
-    from onnx import TensorProto, helper
-
     folder.mkdir()
     (folder / "data_config.yaml").write_text(yaml.safe_dump({**CONFIG, "weights": None}, sort_keys=False))
     (folder / "preprocess.json").write_text(json.dumps(expected_preprocess(CONFIG)))
     (folder / "deploy.json").write_text(json.dumps({"network": "n.py", "options": {"num_classes": 2}, "weights": "w"}))
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-              for name, shape in (("pf", ["N", 2, 4]), ("softmax", ["N", 2]))]  # fmt: skip
-    node = helper.make_node("ReduceMean", ["pf"], ["softmax"], axes=[2], keepdims=0)
+    write_network(folder / "model.onnx", [2], ["N", 2])
+
+
+def write_network(path, axes, shape):
+    """Means over some axes of its input."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, of)
+              for name, of in (("pf", ["N", 2, 4]), ("softmax", shape))]  # fmt: skip
+    node = helper.make_node("ReduceMean", ["pf"], ["softmax"], axes=axes, keepdims=0)
     graph = helper.make_graph([node], "g", values[:1], values[1:])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
-    onnx.save(model, folder / "model.onnx")
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8), path)
 
 
 def write_caches(folder, rng):
@@ -263,24 +268,58 @@ CASES = {
 }  # fmt: skip
 
 
+@contextlib.contextmanager
+def changing(path):
+    """A function that gives a file another content, but not another time; at the end it has its own."""
+    whole, status = path.read_bytes(), path.stat()
+
+    def write(content):
+        path.write_bytes(content)
+        os.utime(path, ns=(status.st_mtime_ns, status.st_mtime_ns))
+
+    try:
+        yield whole, write
+    finally:
+        write(whole)
+
+
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.filterwarnings("ignore")
 def test_damaged_file(good, case, monkeypatch):
     """Well or in one line; nothing half-written is left."""
     monkeypatch.setattr(plots, "draw_all", lambda *_: [])
     name, damaged, run = CASES[case]
-    path, rng = good / name, random.Random(case)
-    whole, status, out = path.read_bytes(), path.stat(), good / "out"
-    try:
+    path, out, rng = good / name, good / "out", random.Random(case)
+    with changing(path) as (whole, write):
         for number in range(RUNS + 1):
-            path.write_bytes(damaged(whole, rng) if number else whole)
-            os.utime(path, ns=(status.st_mtime_ns, status.st_mtime_ns))
+            write(damaged(whole, rng) if number else whole)
             shutil.rmtree(out, ignore_errors=True)
             trouble = run(good, path)
             assert number or not trouble
             assert not [left.name for left in out.rglob(".*") if left.name != f".{path.name}.json"], trouble
-            for derived in good.rglob("*.auto.yaml"):
-                derived.unlink()
-    finally:
-        path.write_bytes(whole)
-        os.utime(path, ns=(status.st_mtime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize("case, change, message", [
+    ("check config", lambda x: x["weights"].update(reweight_vars={1: [0, 9]}), "a branch has to be a name"),
+    ("pair student", lambda x: x["inputs"]["pf"].update(vars=[]), "has to be a mapping with a list `vars`"),
+    ("cache paired", lambda x: x["preprocess"].update(params=[1]), "`params` in `preprocess` has to be a mapping"),
+    ("blend teachers", lambda x: x.update(paired=[]), "teachers.yaml is not a file that 'cache' has written"),
+    ("tag source", lambda x: x.update(options=0.5), "deploy.json: `options` has to be a mapping"),
+    ("report sidecar", lambda x: x.update(flops=[]), "pred.model.json is not from `kd_trainer complexity`"),
+    ("report sidecar", lambda x: x["options"].update(x=float("nan")), "NaN is no JSON"),
+    ("report latency", lambda x: x["rows"][0].update(threads=[]), "is not the latency.json"),
+])  # fmt: skip
+def test_what_was_found(good, case, change, message, monkeypatch):
+    monkeypatch.setattr(plots, "draw_all", lambda *_: [])
+    name, _, run = CASES[case]
+    with changing(good / name) as (whole, write):
+        content = yaml.safe_load(whole)
+        change(content)
+        write(json.dumps(content).encode() if name.endswith("json") else yaml.safe_dump(content).encode())
+        assert message in run(good, good / name)
+
+
+def test_a_model_without_a_row_of_scores(good):
+    with changing(good / "model" / "model.onnx"):
+        write_network(good / "model" / "model.onnx", [1, 2], ["N"])
+        assert "the model gives ['N'], not (N, K) scores" in TAG_GOOD(good, good)

@@ -11,6 +11,8 @@ from pathlib import Path, PurePosixPath
 
 from kd_trainer.errors import InputError, one_line
 
+BLOCK = 1 << 20  # bytes
+
 
 def is_placed(folder: Path, name: str, check: str) -> bool:
     """Whether all files that arrived as `name` are in a folder.
@@ -24,9 +26,9 @@ def is_placed(folder: Path, name: str, check: str) -> bool:
     """
     try:
         note = json.loads(_note(folder, name).read_text())
-    except (OSError, ValueError):
+        return note["check"] == check and all((folder / file).exists() for file in note["files"])
+    except (OSError, ValueError, KeyError, TypeError):
         return False
-    return note["check"] == check and all((folder / file).exists() for file in note["files"])
 
 
 def place(staging: Path, folder: Path, name: str, check: str, patterns: Iterable[str]) -> None:
@@ -66,6 +68,8 @@ def unpack(archive: Path, check: str, pattern: str) -> None:
             staging.mkdir()
             for name, member in wanted.items():
                 _extract(file, member, staging / name)
+            while file.fileobj and file.fileobj.read(BLOCK):  # to the end, where the checksum of a compression is
+                pass
         place(staging, archive.parent, archive.name, check, [pattern])
         archive.unlink()
     except (tarfile.TarError, EOFError, ValueError, zlib.error, lzma.LZMAError, OSError) as error:

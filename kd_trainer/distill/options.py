@@ -110,7 +110,7 @@ class Options(HookOptions):
         if self.kd_embed_weight < 0:
             raise InputError(f"kd_embed_weight is {self.kd_embed_weight}: it must be 0 or above")
         for name, valid in (("kd_ensemble", ENSEMBLES), ("kd_embed_loss", EMBED_LOSSES)):
-            if getattr(self, name) not in valid:
+            if getattr(self, name) not in list(valid):
                 raise InputError(f"{name} is {getattr(self, name)!r}: valid are {', '.join(valid)}")
         self._check_unlabelled()
         if not self.taught:

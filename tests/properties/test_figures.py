@@ -42,7 +42,7 @@ def test_rejection_by_counting(signal, background, efficiency):
 @given(DISCRIMINANTS, DISCRIMINANTS)
 def test_roc_curve_falls_and_does_not_feel_the_scale(signal, background):
     passing = metrics.background_passing(signal, background, np.linspace(0.01, 1, 30))
-    assert (np.diff(passing) >= 0).all() and 0 <= passing[0] and passing[-1] <= len(background)
+    assert (np.diff(passing) >= 0).all() and passing[0] >= 0 and passing[-1] <= len(background)
     stretched = metrics.background_passing(np.exp(3 * signal), np.exp(3 * background), np.linspace(0.01, 1, 30))
     assert (passing == stretched).all()
     assert metrics.background_passing(signal, signal, 1.0) == len(signal)
@@ -53,7 +53,9 @@ def test_auc_of_two_classes_is_the_fraction_of_pairs_in_order(prediction):
     labels, scores = prediction
     above = scores[labels == 1, 1][:, None] - scores[labels == 0, 1]
     auc, influence = metrics.auc_influence(labels, scores)
-    assert np.isclose(auc, ((above > 1e-12) + 0.5 * (abs(above) <= 1e-12)).mean(), atol=1e-9) and len(influence) == len(labels)
+    assert np.isclose(auc, ((above > 1e-12) + 0.5 * (abs(above) <= 1e-12)).mean(), atol=1e-9) and len(influence) == len(
+        labels
+    )
     assert np.isclose(metrics.auc(labels, scores[:, ::-1]), 1 - auc, atol=1e-9)
     assert np.isclose(metrics.auc(1 - labels, scores[:, ::-1]), auc, atol=1e-9)
 
@@ -68,7 +70,9 @@ def test_order_of_jets_and_of_classes_does_not_matter(prediction, random):
     assert np.allclose([influence[labels == c].sum() for c in range(scores.shape[1])], 0)
     best = np.eye(scores.shape[1])[labels]
     assert metrics.auc(labels, best) == metrics.accuracy(labels, best) == 1
-    ece = [ece_statistic(*p, balanced_weights(p[0]))(np.ones((1, len(labels))))[0] for p in ((labels, best), prediction)]
+    ece = [
+        ece_statistic(*p, balanced_weights(p[0]))(np.ones((1, len(labels))))[0] for p in ((labels, best), prediction)
+    ]
     assert ece[0] == 0 and 0 <= ece[1] <= 1
 
 
@@ -93,13 +97,15 @@ def test_jets_counted_twice_are_jets_that_are_there_twice(prediction, times):
 def test_discriminant_is_a_fraction(scores):
     for of in ([1], [1, 2]):
         values = metrics.discriminant(scores.T, 0, of)
-        assert ((0 <= values) & (values <= 1)).all()
+        assert ((values >= 0) & (values <= 1)).all()
         both = metrics.discriminant(scores.T, 1, [0]) + metrics.discriminant(scores.T, 0, [1])
         assert np.allclose(both[scores[:2].sum(axis=0) > 0], 1)
 
 
-@given(st.lists(st.sampled_from(["QCD", "QCD_a", "Hbb", "X_bb", "X_cc", "top", "W"]), min_size=2, max_size=6, unique=True),
-       st.lists(st.sampled_from(["Hbb", "Hbb/top", "X_bb/X_cc", "QCD", "", "/", "W/QCD"]), max_size=3))
+@given(
+    st.lists(st.sampled_from(["QCD", "QCD_a", "Hbb", "X_bb", "X_cc", "top", "W"]), min_size=2, max_size=6, unique=True),
+    st.lists(st.sampled_from(["Hbb", "Hbb/top", "X_bb/X_cc", "QCD", "", "/", "W/QCD"]), max_size=3),
+)
 def test_working_points_or_a_line(names, chosen):
     try:
         points = working_points(names, "QCD", np.ones(len(names), bool), chosen)
@@ -133,7 +139,9 @@ def test_paired_figures(pair):
     itself = statistics.paired_ratio(first, first), statistics.paired_difference(first, first)
     assert [(of["value"], of["total"]) for of in itself] == [(1, 0), (0, 0)]
     there, back = statistics.paired_ratio(first, second), statistics.paired_ratio(second, first)
-    assert np.isclose(there["value"] * back["value"], 1) and np.isclose(there["total"] / there["value"], back["total"] / back["value"])
+    assert np.isclose(there["value"] * back["value"], 1) and np.isclose(
+        there["total"] / there["value"], back["total"] / back["value"]
+    )
     there, back = statistics.paired_difference(first, second), statistics.paired_difference(second, first)
     assert there["value"] == -back["value"] and there["total"] == pytest.approx(back["total"])
     for of in (there, compare.ratio(first, second), compare.difference(first, second)):

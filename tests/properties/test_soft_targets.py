@@ -49,12 +49,16 @@ def test_what_is_written_is_read(logits, data):
     torch.testing.assert_close(found.gather(1, kept), expected.gather(1, kept), rtol=exact, atol=1e-6)
     if top and dtype == "float32":  # the others share what is left of the probability
         rest = found.scatter(1, kept, float("-inf")).logsumexp(dim=1)
-        torch.testing.assert_close(rest, expected.scatter(1, kept, float("-inf")).logsumexp(dim=1), rtol=1e-4, atol=1e-3)
+        torch.testing.assert_close(
+            rest, expected.scatter(1, kept, float("-inf")).logsumexp(dim=1), rtol=1e-4, atol=1e-3
+        )
 
 
 @given(logits_of(largest=30), st.floats(-1e3, 1e3))
 def test_a_constant_does_not_matter(logits, constant):
-    ours, theirs = (read_back(Layout(logits.shape[1], dtype="float32"), z).softmax(dim=1) for z in (logits, logits + constant))
+    ours, theirs = (
+        read_back(Layout(logits.shape[1], dtype="float32"), z).softmax(dim=1) for z in (logits, logits + constant)
+    )
     torch.testing.assert_close(ours, theirs, rtol=2e-3, atol=1e-5)
 
 
@@ -94,7 +98,9 @@ def test_no_bit_of_the_branches_is_lost(table, cut):
     for name in table.column_names:
         ours, theirs = (ak.to_numpy(ak.flatten(x[name], axis=None)) for x in (one, other))
         assert ours.tobytes() == theirs.tobytes() and ak.array_equal(*(x[name] for x in (one, other)), equal_nan=True)
-    assert blend.same_jets(*(t.append_column(LOGITS, pa.array([0] * len(t))).combine_chunks().to_batches()[0] for t in (table, found)))
+    assert blend.same_jets(
+        *(t.append_column(LOGITS, pa.array([0] * len(t))).combine_chunks().to_batches()[0] for t in (table, found))
+    )
 
 
 @given(st.data(), st.integers(2, 4), st.integers(2, 20), st.integers(1, 9))
