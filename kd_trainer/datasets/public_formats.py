@@ -19,6 +19,7 @@ import uproot
 
 from kd_trainer import hdf5
 from kd_trainer.errors import InputError
+from kd_trainer.jet_files import within
 
 if TYPE_CHECKING:
     import h5py
@@ -144,7 +145,7 @@ def jetclass(path: Path) -> Iterator[Opened]:
         require(path, MOMENTA, tree.keys(recursive=False))
         if "event_number" in tree:
             raise InputError(f"{path} has a branch event_number already")
-        yield tree.num_entries, lambda step: tree.iterate(step_size=step)
+        yield tree.num_entries, lambda step: map(within, tree.iterate(step_size=step))
 
 
 @contextlib.contextmanager
