@@ -27,7 +27,8 @@ def read(path: Path) -> dict[str, Any]:
         raise InputError(f"--latency {path} is not there")
     try:
         content = from_json(path.read_text(encoding="utf-8"))
-        for kinds, row in [(MACHINE, content["machine"]), *((ROW, row) for row in content["rows"])]:
+        entries: list[tuple[Mapping[str, Any], Any]] = [(MACHINE, content["machine"])]
+        for kinds, row in [*entries, *((ROW, row) for row in content["rows"])]:
             if not all(isinstance(row[key], kind) for key, kind in kinds.items()):
                 raise TypeError
     except (ValueError, KeyError, TypeError):
