@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from kd_trainer.errors import InputError
+from kd_trainer.errors import InputError, one_line
 from kd_trainer.files import write_json
 
 TRUST = "KD_TRUST"  # environment variable: 1 to let data configs hold any expression
@@ -21,7 +21,7 @@ def parse_options(pairs: Iterable[Sequence[str]]) -> dict[str, Any]:
             options[key] = ast.literal_eval(value)
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             advice = f"a string needs quotes of its own: -o {key} \"'{value}'\""
-            raise InputError(f"-o {key} {value} is not a Python literal; {advice}") from None
+            raise InputError(one_line(f"-o {key} {value} is not a Python literal; {advice}")) from None
     return options
 
 

@@ -51,7 +51,9 @@ def load(path: str | Path) -> Options:
         raise InputError(f"data config {path}: {trouble}")
     expressions.check(options, path)
     try:
-        DataConfig(print_info=False, **copy.deepcopy(options))
+        config = DataConfig(print_info=False, **copy.deepcopy(options))
+        if not all(isinstance(name, str) for name in config.train_load_branches | config.test_load_branches):
+            raise TypeError("a branch has to be a name")
     except Exception as error:  # of the many ways in which weaver relies on what is in it
         text = f"{type(error).__name__} {one_line(error)}"
         raise InputError(f"data config {path} cannot be used by weaver: {text}") from None
@@ -71,8 +73,10 @@ def _misshapen(options: Options) -> Iterator[str]:
     for name in [*(options.get("observers") or ()), *(options.get("monitor_variables") or ())]:
         if not isinstance(name, str):
             yield f"{name!r} in `observers` or `monitor_variables` has to be a name"
+    if not isinstance((options.get("preprocess") or {}).get("params"), dict | None):
+        yield "`params` in `preprocess` has to be a mapping from names"
     for group, spec in options["inputs"].items():
-        if not isinstance(spec, dict) or not isinstance(spec.get("vars"), list):
+        if not isinstance(spec, dict) or not isinstance(spec.get("vars"), list) or not spec["vars"]:
             yield f"the group {group} in `inputs` has to be a mapping with a list `vars`"
         elif not isinstance(spec.get("length", 0), int | None):
             yield f"`length` of the group {group} in `inputs` has to be a whole number"

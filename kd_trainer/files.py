@@ -103,6 +103,15 @@ def write_json(path: str | Path, content: object) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False, default=str) + "\n")
 
 
+def from_json(text: str) -> Any:
+    """What a JSON text holds; ValueError for NaN and infinity, too, which `write_json` could not write."""
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
 def si(number: float) -> str:
     """A count with three digits and a prefix of thousands: 2143486 -> '2.14M'."""
     for unit in ("", "k", "M", "G"):

@@ -15,7 +15,7 @@ import pyarrow.parquet
 import uproot
 
 from kd_trainer import hdf5
-from kd_trainer.errors import InputError
+from kd_trainer.errors import InputError, one_line
 from kd_trainer.files import reading
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def first_rows(
             return ak.from_arrow(next(file.iter_batches(batch_size=rows, columns=branches)))
         if extension == ".root":
             with uproot.open(path) as file:
-                return _tree(file, treename).arrays(branches, entry_stop=rows)
+                return within(_tree(file, treename).arrays(branches, entry_stop=rows))
         with hdf5.arrays(path) as arrays:
             return hdf5.table(arrays, branches, stop=rows)
 
@@ -145,11 +145,20 @@ def chunks(path: str | Path, branches: Iterable[str], rows: int, treename: str |
         elif extension == ".root":
             with uproot.open(path) as file:
                 tree = _tree(file, treename)
-                yield from tree.iterate(filter_name=branches, step_size=rows)  # keeps what it has decompressed
+                for table in tree.iterate(filter_name=branches, step_size=rows):  # keeps what it has decompressed
+                    yield within(table)
         else:
             with hdf5.arrays(path) as arrays:
                 for start in range(0, len(arrays[branches[0]]), rows):
                     yield hdf5.table(arrays, branches, start, start + rows)
+
+
+def within(table: ak.Array) -> ak.Array:
+    """The table; InputError if its lists reach beyond the values, which uproot leaves to whoever reads on in memory."""
+    trouble = ak.validity_error(table)
+    if trouble:
+        raise InputError(f"its lists do not fit their values: {one_line(trouble)}")
+    return table
 
 
 def check_numbers(table: ak.Array, names: Iterable[str]) -> None:

@@ -4,7 +4,9 @@ import functools
 import importlib.util
 import os
 import sys
+import tempfile
 
+import hypothesis
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -18,6 +20,11 @@ HAS_PYTHIA = importlib.util.find_spec("pythia8mc")  # there is no wheel for Pyth
 collect_ignore_glob = [] if HAS_PYTHIA else ["simulate/*", "test_demo.py"]
 LONGEST = ("test_demo.py", "test_sophon_and_finetuning.py")  # begun first, so that no process waits for them at the end
 yaml.safe_load = functools.partial(yaml.load, Loader=yaml.CSafeLoader)  # the same in C, half the time of many tests
+
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.path.join(tempfile.gettempdir(), "hypothesis"))
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None, max_examples=30)
+hypothesis.settings.register_profile("long", deadline=None, database=None, max_examples=500)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS", "fixed"))
 
 
 def pytest_collection_modifyitems(items):

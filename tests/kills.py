@@ -1,10 +1,14 @@
 """Runs that are killed at random moments and begun again, against the same run without interruption. Not for pytest.
 
-    python tests/kills.py demo|train|script [--kills 20] [--signals KILL,TERM,INT] [--targets top,group,one,all]
+    python tests/kills.py demo|study|simulate|cache|train|script [--kills 20] [--signals KILL,TERM,INT]
+                          [--targets top,group,one,all]
 
-demo    ./train_kd.sh demo in small
-train   one training: the weaver command of ./train_kd.sh train, with soft targets from a cache
-script  the same through ./train_kd.sh train
+demo      ./train_kd.sh demo in small
+study     train_scripts/study.sh run, a study of two arms
+simulate  python -m kd_trainer simulate, several files
+cache     ./train_kd.sh cache of several files
+train     one training: the weaver command of ./train_kd.sh train, with soft targets from a cache
+script    the same through ./train_kd.sh train
 
 A round is a copy of the repository in which the command is begun, killed, begun again, ..., and at last left alone;
 rounds follow until there were as many kills as asked for. Signals go to the process that was started (top), to its
@@ -16,6 +20,7 @@ those of the run that nothing has interrupted. Exit code 1 if something of this 
 import argparse
 import collections
 import contextlib
+import functools
 import hashlib
 import itertools
 import json
@@ -57,20 +62,77 @@ class Demo:
         return ["./train_kd.sh", "demo", "--num-epochs", "2", "--batch-size", "32"]
 
 
+STUDY = """
+dataset: demo
+defaults: {DATADIR: datasets/demo}
+weaver: --num-workers 0 --num-epochs 2 --batch-size 64 --samples-per-epoch 1280 --samples-per-epoch-val 320
+models: {ParT-small: --num-epochs 1}
+teachers: {full: {model: ParT-small, tier: full}}
+students: [dense]
+tiers: [l1]
+seeds: [1, 2]
+baseline: labels
+arms: {labels: {}, full: {teacher: full, options: {kd_alpha: 1.0}}}
+"""
+
+
+class Study:
+    """train_scripts/study.sh run on jets without physics."""
+
+    outputs = ("training", "cache")
+
+    def prepare(self, folder):
+        """Jets and the study; then the command."""
+        jets(folder, train=2000, val=400, test=400)
+        (folder / "two.yaml").write_text(STUDY)
+        return ["train_scripts/study.sh", "run", "two.yaml"]
+
+
+class Simulate:
+    """python -m kd_trainer simulate: several files of several classes."""
+
+    outputs = ("datasets",)
+
+    def prepare(self, folder):
+        """The command."""
+        few = ("--jets", "40", "--files", "4", "--workers", "2")
+        return [sys.executable, "-m", "kd_trainer", "simulate", "jetclass", *few, "-o", "datasets/made"]
+
+
+class Cache:
+    """./train_kd.sh cache of several files."""
+
+    outputs = ("cache",)
+
+    def prepare(self, folder):
+        """Jets and teacher; then the command."""
+        jets(folder, train=2000, val=400)
+        for seed in range(8):
+            path = folder / "datasets" / "demo" / "train" / f"more{seed}.parquet"
+            ak.to_parquet(random_jets(1500, particles=40, seed=seed + 9), path)
+        run("./train_kd.sh", "teacher", *TRAINING, "--num-epochs", "1", cwd=folder, env=SETTINGS)
+        return ["./train_kd.sh", "cache"]
+
+
+def jets(folder, **numbers):
+    """A file of jets without physics for each split of the demo's dataset."""
+    for seed, (split, number) in enumerate(numbers.items()):
+        path = folder / "datasets" / "demo" / split / "jets.parquet"
+        path.parent.mkdir(parents=True)
+        ak.to_parquet(random_jets(number, particles=40, seed=seed), path)
+
+
 class Train:
     """A training on jets without physics, with the soft targets of a hardly trained teacher."""
 
     outputs = ("training",)
 
-    def __init__(self, through_script):
+    def __init__(self, through_script=False):
         self.through_script = through_script
 
     def prepare(self, folder):
         """Jets, teacher and cache; then the command."""
-        for seed, (split, number) in enumerate({"train": 2000, "val": 400}.items()):
-            path = folder / "datasets" / "demo" / split / "jets.parquet"
-            path.parent.mkdir(parents=True)
-            ak.to_parquet(random_jets(number, particles=40, seed=seed), path)
+        jets(folder, train=2000, val=400)
         run("./train_kd.sh", "teacher", *TRAINING, "--num-epochs", "1", cwd=folder, env=SETTINGS)
         run("./train_kd.sh", "cache", cwd=folder, env=SETTINGS)
         command = ["./train_kd.sh", "train", *TRAINING]
@@ -83,10 +145,14 @@ class Train:
         return ["bash", "-c", f"exec {training}"]
 
 
+CASES = {"demo": Demo, "study": Study, "simulate": Simulate, "cache": Cache, "train": Train,
+         "script": functools.partial(Train, through_script=True)}  # fmt: skip
+
+
 def main():
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("case", choices=("demo", "train", "script"))
+    parser.add_argument("case", choices=CASES)
     parser.add_argument("--kills", type=int, default=20, metavar="N")
     parser.add_argument("--per-round", type=int, default=10, metavar="N", help="kills until the command is left alone")
     parser.add_argument("--signals", type=lambda text: text.split(","), default=["KILL", "TERM", "INT"])
@@ -107,7 +173,7 @@ class Kills:
     def __init__(self, args, folder):
         self.per_round = args.per_round
         self.kills, self.folder, self.random = args.kills, folder, random.Random(args.seed)
-        self.case = Demo() if args.case == "demo" else Train(args.case == "script")
+        self.case = CASES[args.case]()
         self.turns = list(itertools.product(args.targets, args.signals))
         self.random.shuffle(self.turns)
         self.turn = itertools.cycle(self.turns)

@@ -50,7 +50,7 @@ def test_help():
     "mode, env, message",
     [
         ("distil", {}, "unknown mode 'distil'"),
-        ("train", {"DATASET": "JetClassIII"}, "unknown DATASET 'JetClassIII': there are Collide2V JetClass "),
+        ("train", {"DATASET": "JetClassIII"}, "unknown DATASET 'JetClassIII': there are AspenOpenJets Collide2V "),
         ("train", {"TIER": "l2"}, "unknown tier 'l2' of JetClassII: there are full gen hlt kin kinpid l1"),
         ("train", {"STUDENT": "PNF"}, "unknown STUDENT 'PNF': there are "),
         ("train", {"TEACHER": "Part"}, "unknown TEACHER 'Part': there are "),

@@ -154,7 +154,7 @@ split_options() { # split_options ARGUMENTS...: sets `net_options`, those of the
 }
 
 # what the files of train_scripts/datasets and train_scripts/models set
-data_config='' data_train=() data_val=() data_test=() data_options=() default_teacher=ParT default_teacher_tier=full
+data_config='' data_train=() data_val=() data_test=() data_options=() default_teacher=ParT default_teacher_tier=full default_tier=l1
 report_options=()
 epochs=0 samples_per_epoch=0 samples_per_epoch_val=0
 network='' deploy_options=()

@@ -18,7 +18,7 @@ case $mode in
 esac
 
 choose datasets "$DATASET" DATASET
-TEACHER=${TEACHER:-$default_teacher} TEACHER_TIER=${TEACHER_TIER:-$default_teacher_tier}
+TEACHER=${TEACHER:-$default_teacher} TEACHER_TIER=${TEACHER_TIER:-$default_teacher_tier} TIER=${TIER:-$default_tier}
 need_tier "$TIER" "$DATASET"
 need_tier "$TEACHER_TIER" "$DATASET"
 student_config=${data_config}_$TIER.yaml teacher_config=${TEACHER_CONFIG:-${data_config}_$TEACHER_TIER.yaml}

@@ -32,6 +32,7 @@ PUBLIC_JETS=${PUBLIC_JETS:-}       # and jets of the top-tagging benchmark in pa
 PROFILE=${PROFILE:-local}          # where the steps run: local, slurm, htcondor (train_scripts/profiles), or a folder
 JOBS=${JOBS:-all}                  # cores of this machine to use
 export VENV=${VENV:-$PWD/.venv}    # where to install weaver if the active environment has none
+[[ $JOBS == all ]] || need_count JOBS 1
 
 file=train_scripts/studies/$study.yaml
 if [[ $study == *.yaml ]]; then file=$(absolute "$study"); fi

@@ -70,6 +70,9 @@ class Source:
     def of(cls, stored: Mapping[str, Any]) -> Self:
         """The reverse of `stored`."""
         teachers = [TeacherSpec(one["network"], one["weights"], dict(one["options"])) for one in stored["teachers"]]
+        texts = [stored["paired"], stored["ensemble"], *(text for one in teachers for text in one[:2])]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("a path has to be a text")
         return cls(stored["paired"], teachers, stored["ensemble"])
 
 

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kd_trainer.cache.fingerprint import KEY
-from kd_trainer.directories import make_directory
 from kd_trainer.errors import InputError
 from kd_trainer.files import writing
 
@@ -21,21 +20,22 @@ ROW_GROUP = 1000  # jets; weaver reads files in ranges of row groups
 
 @contextlib.contextmanager
 def turn_in(folder: Path, *, alone: bool) -> Iterator[None]:
-    """Wait until no other process writes all files of a folder, which is made; `alone`: nor a share of them."""
-    make_directory(folder)
-    descriptor = os.open(folder, os.O_RDONLY)
-    kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
-    try:
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"another process is writing {folder}: waiting for its end", flush=True)
-            fcntl.flock(descriptor, kind)
-        except OSError:
-            pass  # a file system without locks
+    """Wait until no other process writes all files of a folder, which is made; `alone`: nor a share of them.
+
+    Where there is no such folder or no lock, it does not wait: what is written then says why it cannot be.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
+            try:
+                fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"another process is writing {folder}: waiting for its end", flush=True)
+                fcntl.flock(descriptor, kind)
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

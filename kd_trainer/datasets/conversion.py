@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kd_trainer.datasets import collide2v, public_formats
+from kd_trainer.datasets import aspen, collide2v, lhc_jets, public_formats
 from kd_trainer.datasets.layouts import quark_gluon_jets, top_jets
 from kd_trainer.datasets.provenance import FOUND, with_settings
 from kd_trainer.datasets.storage import ROW_GROUP, to_table
@@ -48,6 +48,8 @@ FORMATS = {
     "top": Format(".h5", public_formats.top, lambda rows: top_jets(rows, rows.label)),
     "qg": Format(".npz", public_formats.quark_gluon, lambda rows: quark_gluon_jets(rows, rows.label)),
     "jetclass": Format(".root", public_formats.jetclass, lambda rows: rows),
+    "lhcjet": Format(".h5", lhc_jets.opened, lambda rows: top_jets(rows, rows.label)),
+    "aspen": Format(".h5", aspen.opened, aspen.jets),
 }
 SUFFIXES = {**{name: form.suffix for name, form in FORMATS.items()}, "collide2v": ".parquet"}
 
@@ -112,8 +114,6 @@ def _tables(form: Format, source: Path, progress: Callable[[int], object]) -> It
     for rows in _pieces(form, source):
         numbers = np.arange(start, start + len(rows), dtype=np.int64)
         start += len(rows)
-        if "label" in rows.fields and not np.isin(ak.to_numpy(rows.label), (0, 1)).all():
-            raise InputError(f"{source} has labels other than 0 and 1")
         rows = ak.with_field(rows, numbers, "event_number")
         rows = rows[_has_particles(rows)]
         with np.errstate(all="ignore"), reading(source):  # a NaN is found below

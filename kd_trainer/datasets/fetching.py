@@ -115,7 +115,7 @@ def items_of(part: Mapping[str, Any], directory: Path) -> Sequence[File | Datase
         return [Dataset(part["hub"], folder, plain(part["name"]), part["files"], part.get("endpoint"))]
     if "doi" in part:
         files = record_files(part["doi"], part["files"])
-        return [File(url, folder / plain(name), check) for name, (url, check) in files.items()]
+        return [File(url, folder / plain(name), check, part.get("unpack")) for name, (url, check) in files.items()]
     kind = "md5" if "md5" in part else "git_blob"
     return [File(part["url"], folder / plain(part["name"]), f"{kind}:{part[kind]}", part.get("unpack"))]
 

@@ -1,6 +1,7 @@
-"""The columns of TopLandscape and QuarkGluon files, named and typed as in the converted public benchmarks."""
+"""The columns of converted files, named and typed as in the converted public benchmarks TopLandscape and QuarkGluon."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -11,14 +12,14 @@ CHARGED_HADRONS, NEUTRAL_HADRONS = (211, 321, 2212), (130, 2112)
 
 
 def top_jets(momenta: Columns, label: np.ndarray) -> ak.Array:
-    """Jets of the top-tagging benchmark (arXiv 1902.09914).
+    """Jets of which the momenta are known: the top-tagging benchmark (arXiv 1902.09914), the LHC jets of hls4ml.
 
     Parameters
     ----------
     momenta : dict of (J, variable) awkward arrays px, py, pz, energy
         In GeV, in any order.
     label : (J,)
-        1 for a top jet.
+        The class; 1 for a top jet.
 
     Returns
     -------
@@ -26,7 +27,7 @@ def top_jets(momenta: Columns, label: np.ndarray) -> ak.Array:
     """
     momenta = {name: ak.values_astype(momenta[name], np.float64) for name in ("px", "py", "pz", "energy")}
     order = ak.argsort(np.hypot(momenta["px"], momenta["py"]), axis=1, ascending=False, stable=True)
-    return _records({name: values[order] for name, values in momenta.items()}, label, {})
+    return records({name: values[order] for name, values in momenta.items()}, {"label": _label(label)})
 
 
 def quark_gluon_jets(particles: Columns, label: np.ndarray) -> ak.Array:
@@ -51,21 +52,26 @@ def quark_gluon_jets(particles: Columns, label: np.ndarray) -> ak.Array:
         "pz": pt * np.sinh(eta),
         "energy": pt * np.cosh(eta),
     }
-    return _records(momenta, label, identities(particles["pid"][order]))
+    return records(momenta, {"label": _label(label), **identities(particles["pid"][order])})
 
 
 def identities(pid: ak.Array) -> dict[str, ak.Array]:
     """Columns that follow from PDG ids: part_pid, part_is*, part_charge."""
     pid = ak.values_astype(pid, np.int32)
-    kind = {name: _is_any(abs(pid), ids) for name, ids in {
-        "ChargedHadron": CHARGED_HADRONS, "NeutralHadron": NEUTRAL_HADRONS,
-        "Photon": (22,), "Electron": (11,), "Muon": (13,),
-    }.items()}  # fmt: skip
+    kind = kinds(pid, CHARGED_HADRONS, NEUTRAL_HADRONS)
     sign = ak.values_astype(np.sign(pid), np.int32)
     leptons = kind["Electron"] | kind["Muon"]
     charge = sign * kind["ChargedHadron"] - sign * leptons
     columns = {"pid": pid, **{f"is{name}": flag for name, flag in kind.items()}, "charge": charge}
     return {f"part_{name}": ak.values_astype(values, np.float32) for name, values in columns.items()}
+
+
+def kinds(
+    pid: ak.Array, charged: Sequence[int], neutral: Sequence[int], photons: Sequence[int] = (22,)
+) -> dict[str, ak.Array]:
+    """Which particles are charged hadrons, neutral hadrons, photons, electrons and muons: dict of name to flags."""
+    ids = {"ChargedHadron": charged, "NeutralHadron": neutral, "Photon": photons, "Electron": (11,), "Muon": (13,)}
+    return {name: _is_any(abs(pid), of) for name, of in ids.items()}
 
 
 def _is_any(pid: ak.Array, ids: Sequence[int]) -> ak.Array:
@@ -75,7 +81,23 @@ def _is_any(pid: ak.Array, ids: Sequence[int]) -> ak.Array:
     return found
 
 
-def _records(momenta: dict[str, ak.Array], label: np.ndarray, more: dict[str, ak.Array]) -> ak.Array:
+def _label(label: np.ndarray) -> np.ndarray:
+    return np.asarray(label).astype(np.int32)
+
+
+def records(momenta: Mapping[str, ak.Array], more: Mapping[str, Any]) -> ak.Array:
+    """Jets whose axis is the sum of their particles.
+
+    Parameters
+    ----------
+    momenta : dict of (J, variable) awkward arrays px, py, pz, energy
+        In GeV, double precision, by decreasing transverse momentum.
+    more : dict of further columns
+
+    Returns
+    -------
+    awkward array of J records: jet_*, part_*, `more`
+    """
     total = {name: ak.to_numpy(ak.sum(values, axis=1)) for name, values in momenta.items()}
     pt, eta, phi = directions(total)
     mass2 = total["energy"] ** 2 - total["px"] ** 2 - total["py"] ** 2 - total["pz"] ** 2
@@ -87,5 +109,4 @@ def _records(momenta: dict[str, ak.Array], label: np.ndarray, more: dict[str, ak
     columns |= {f"jet_{name}": values for name, values in jet.items()}
     columns = {name: ak.values_astype(values, np.float32) for name, values in columns.items()}
     columns["jet_nparticles"] = ak.values_astype(ak.num(momenta["px"]), np.int32)
-    columns["label"] = np.asarray(label).astype(np.int32)
-    return ak.zip(columns | more, depth_limit=1)
+    return ak.zip({**columns, **more}, depth_limit=1)

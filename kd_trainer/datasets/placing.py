@@ -1,13 +1,17 @@
 """Putting files that arrived together where they belong, and remembering that they are complete."""
 
 import json
+import lzma
 import shutil
 import tarfile
+import zlib
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from kd_trainer.errors import InputError, one_line
+
+BLOCK = 1 << 20  # bytes
 
 
 def is_placed(folder: Path, name: str, check: str) -> bool:
@@ -22,9 +26,9 @@ def is_placed(folder: Path, name: str, check: str) -> bool:
     """
     try:
         note = json.loads(_note(folder, name).read_text())
-    except (OSError, ValueError):
+        return note["check"] == check and all((folder / file).exists() for file in note["files"])
+    except (OSError, ValueError, KeyError, TypeError):
         return False
-    return note["check"] == check and all((folder / file).exists() for file in note["files"])
 
 
 def place(staging: Path, folder: Path, name: str, check: str, patterns: Iterable[str]) -> None:
@@ -64,9 +68,13 @@ def unpack(archive: Path, check: str, pattern: str) -> None:
             staging.mkdir()
             for name, member in wanted.items():
                 _extract(file, member, staging / name)
+            while file.fileobj and file.fileobj.read(BLOCK):  # to the end, where the checksum of a compression is
+                pass
         place(staging, archive.parent, archive.name, check, [pattern])
         archive.unlink()
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, ValueError, zlib.error, lzma.LZMAError, OSError) as error:
+        if isinstance(error, OSError) and error.errno:  # of the system, not of a decompressor
+            raise
         raise InputError(f"{archive} cannot be unpacked: {one_line(error)}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)

@@ -57,7 +57,7 @@ def remove_leftovers(path: Path) -> None:
     """Remove temporary files of `path` whose process was killed."""
     for temporary in path.parent.glob(f".{path.name}.*"):
         process = temporary.name.rpartition(".")[2]
-        if process.isdigit():
+        if process.isdecimal():
             try:
                 os.kill(int(process), 0)
             except ProcessLookupError:

@@ -19,12 +19,15 @@ import uproot
 
 from kd_trainer import hdf5
 from kd_trainer.errors import InputError
+from kd_trainer.jet_files import within
 
 if TYPE_CHECKING:
     import h5py
 
 # number of rows, and a function of a number of rows that yields as many at a time
 Opened = tuple[int, Callable[[int], Iterator[ak.Array]]]
+# the same for arrays by name, with the number of their first row
+Blocks = tuple[int, Callable[[int], Iterator[tuple[int, dict[str, np.ndarray]]]]]
 
 MOMENTA = ("part_px", "part_py", "part_pz", "part_energy", "part_deta", "part_dphi")
 
@@ -55,10 +58,10 @@ def top(path: Path) -> Iterator[Opened]:
             for start in range(0, len(table), step):
                 rows = table[start : start + step]
                 columns = {x: np.stack([_column(rows, places[n]) for n in wanted[x]], axis=1) for x in wanted}
-                label = columns.pop("label")[:, 0]
+                label = _binary(path, columns.pop("label")[:, 0])
                 columns["energy"] = columns.pop("E")
                 columns = {name.lower(): values for name, values in columns.items()}
-                yield _jets(columns, columns["energy"] != 0, label)
+                yield rows_of(columns, columns["energy"] != 0, {"label": label})
 
         yield len(table), chunks
 
@@ -106,7 +109,8 @@ def quark_gluon(path: Path) -> Iterator[Opened]:
                 rows = min(step, x_shape[0] - start)
                 values = _npy_rows(x, x_type, (rows, *x_shape[1:]))
                 columns = dict(zip(("pt", "y", "phi", "pid"), np.moveaxis(values, 2, 0)))
-                yield _jets(columns, columns["pt"] != 0, _npy_rows(y, y_type, (rows,)))
+                label = _binary(path, _npy_rows(y, y_type, (rows,)))
+                yield rows_of(columns, columns["pt"] != 0, {"label": label})
 
         yield x_shape[0], chunks
 
@@ -141,17 +145,75 @@ def jetclass(path: Path) -> Iterator[Opened]:
         require(path, MOMENTA, tree.keys(recursive=False))
         if "event_number" in tree:
             raise InputError(f"{path} has a branch event_number already")
-        yield tree.num_entries, lambda step: tree.iterate(step_size=step)
+        yield tree.num_entries, lambda step: map(within, tree.iterate(step_size=step))
+
+
+@contextlib.contextmanager
+def blocks(path: Path, wanted: Mapping[str, tuple[tuple[int | None, ...], slice]]) -> Iterator[Blocks]:
+    """Arrays of an HDF5 file with one row a jet.
+
+    Parameters
+    ----------
+    path : Path
+    wanted : dict of name to the shape of a row (None: any length) and the part of its last axis to read
+
+    Yields
+    ------
+    (int, function)
+        Number of rows; the function yields the number of the first row and the arrays.
+
+    Raises
+    ------
+    InputError
+        If an array is not there or has another shape.
+    """
+    with hdf5.opened(path) as file:
+        import h5py
+
+        require(path, wanted, [name for name in file if isinstance(file.get(name), h5py.Dataset)])
+        for name, (shape, _) in wanted.items():
+            fits = len(file[name].shape) == 1 + len(shape) and all(
+                want in (None, found) for want, found in zip(shape, file[name].shape[1:])
+            )
+            if not fits or file[name].dtype.kind not in "fiu":
+                expected = ", ".join(["N", *("P" if length is None else str(length) for length in shape)])
+                raise InputError(f"{path} has {name} of shape {file[name].shape}, not numbers of shape ({expected})")
+            hdf5.check_compression(file[name])
+        rows = {name: len(file[name]) for name in wanted}
+        if len(set(rows.values())) > 1:
+            raise InputError(f"{path} has {', '.join(f'{number} {name}' for name, number in rows.items())}")
+        total = next(iter(rows.values()))
+
+        def chunks(step: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+            for start in range(0, total, step):
+                rows = slice(start, start + step)
+                yield start, {name: file[name][rows, ..., columns] for name, (_, columns) in wanted.items()}
+
+        yield total, chunks
 
 
 def require(path: Path, names: Iterable[str], present: Iterable[str]) -> None:
+    """Raise InputError unless all names are there."""
     missing = sorted(set(names) - set(present))
     if missing:
         more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
         raise InputError(f"{path} lacks {', '.join(missing[:4])}{more}")
 
 
-def _jets(columns: Mapping[str, np.ndarray], real: np.ndarray, label: np.ndarray) -> ak.Array:
-    """Records with a list for each column (N, P), holding the entries where `real` (N, P) is true."""
+def refuse(path: Path, bad: np.ndarray, start: int, what: str) -> None:
+    """Raise InputError for the first row of which `bad` (N, ...) is true, if there is one."""
+    rows = np.flatnonzero(bad.reshape(len(bad), -1).any(axis=1))
+    if len(rows):
+        raise InputError(f"{path} has {what} in row {start + rows[0]}")
+
+
+def _binary(path: Path, label: np.ndarray) -> np.ndarray:
+    if not np.isin(label, (0, 1)).all():
+        raise InputError(f"{path} has labels other than 0 and 1")
+    return label
+
+
+def rows_of(columns: Mapping[str, np.ndarray], real: np.ndarray, jet: Mapping[str, np.ndarray]) -> ak.Array:
+    """Records with a list for each column (N, P), holding the entries where `real` (N, P) is true, and `jet` (N,)."""
     lists = {name: ak.unflatten(values[real], real.sum(axis=1)) for name, values in columns.items()}
-    return ak.zip(lists | {"label": label}, depth_limit=1)
+    return ak.zip({**lists, **jet}, depth_limit=1)

@@ -77,7 +77,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def class_names(options: Mapping[str, Any], source: Mapping[str, Any]) -> list[str] | None:
     """Names of the K classes: of the data config; numbers where it has none but the network's options tell how many."""
-    number = source.get("options", {}).get("num_classes")
+    told = source.get("options", {})
+    number = told.get("num_classes") if isinstance(told, dict) else told
+    if number is not None and not isinstance(number, int):
+        raise InputError(f"{SOURCE}: `options` has to be a mapping, its num_classes a number")
     return names_of(options["labels"]) or ([str(i) for i in range(number)] if number else None)
 
 
@@ -154,7 +157,10 @@ def check_model(session: Any, path: str | Path, exported: Exported) -> None:
         shape = [n for n in exported.config.input_shapes[x.name][1:] if n is not None]
         if any(isinstance(n, int) and n != m for n, m in zip(x.shape[1:], shape)):
             raise InputError(f"{wrong}: {x.name} is {x.shape[1:]} in the model, {shape} in the file")
-    width = session.get_outputs()[0].shape[-1]
+    shape = session.get_outputs()[0].shape
+    if len(shape) != 2:
+        raise InputError(f"{wrong}: the model gives {shape}, not (N, K) scores")
+    width = shape[1]
     if exported.classes and isinstance(width, int) and width < len(exported.classes):
         raise InputError(f"{wrong}: the model gives {width} scores, the file has {len(exported.classes)} classes")
     made_with = session.get_modelmeta().custom_metadata_map.get(FINGERPRINT)

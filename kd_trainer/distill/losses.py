@@ -176,7 +176,7 @@ def soft_target_loss(name: str, options: Mapping[str, float] | None = None) -> C
     InputError
         For an unknown name or option, and for a weight that is not a number from 0 on.
     """
-    if name not in LOSSES:
+    if name not in list(LOSSES):  # a list as name has no hash
         raise InputError(f"kd_loss is {name!r}: valid are {', '.join(LOSSES)}")
     function = LOSSES[name]
     parameters = inspect.signature(function).parameters.values()

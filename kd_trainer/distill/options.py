@@ -115,7 +115,7 @@ class Options(Augmentations):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be 0 or above")
         for name, valid in (("kd_ensemble", ENSEMBLES), ("kd_embed_loss", EMBED_LOSSES)):
-            if getattr(self, name) not in valid:
+            if getattr(self, name) not in list(valid):
                 raise InputError(f"{name} is {getattr(self, name)!r}: valid are {', '.join(valid)}")
         self._check_unlabelled()
         if not self.taught:

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from kd_trainer.errors import InputError
+from kd_trainer.files import from_json
 
 Row = dict[str, Any]  # of latency.json
 
+MACHINE = {"processor": str}  # what has to be there, of which type
+ROW = {"model": str, "engine": str, "precision": str, "threads": int, "batch": int, "p50_ms": int | float}
 SAME_NETWORK = ("network", "options", "particles")
 
 
@@ -23,10 +26,11 @@ def read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"--latency {path} is not there")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        for row in content["rows"]:
-            row["model"], row["engine"], row["precision"], row["threads"], row["batch"], row["p50_ms"]
-        content["machine"]["processor"]
+        content = from_json(path.read_text(encoding="utf-8"))
+        entries: list[tuple[Mapping[str, Any], Any]] = [(MACHINE, content["machine"])]
+        for kinds, row in [*entries, *((ROW, row) for row in content["rows"])]:
+            if not all(isinstance(row[key], kind) for key, kind in kinds.items()):
+                raise TypeError
     except (ValueError, KeyError, TypeError):
         raise InputError(f"--latency {path} is not the latency.json of kd_trainer bench latency") from None
     return content

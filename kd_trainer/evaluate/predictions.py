@@ -1,6 +1,5 @@
 """Reading of weaver's prediction files (ROOT or parquet), and the check that they hold the same jets."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,10 +8,11 @@ import numpy as np
 
 from kd_trainer.classes import names_of, shown
 from kd_trainer.errors import InputError
-from kd_trainer.files import reading
+from kd_trainer.files import from_json, reading
 
 SIMPLE_LABEL = "_label_"  # weaver's name of the label of type `simple`
-SIDECAR_KEYS = ("name", "network", "options", "data_config", "parameters", "flops", "particles")
+SIDECAR_KEYS = {"name": str, "network": str, "options": dict, "data_config": str, "parameters": int, "flops": int,
+                "particles": int}  # fmt: skip
 NUMERIC = "iufb"  # kinds of dtypes of observers that are compared
 
 
@@ -214,10 +214,13 @@ def _beside(path: str | Path) -> dict[str, Any]:
     if not beside.is_file():
         return {}
     try:
-        content = json.loads(beside.read_text(encoding="utf-8"))
+        content = from_json(beside.read_text(encoding="utf-8"))
         classes = content.get("classes")
         if classes is not None and not all(isinstance(name, str) for name in classes):
-            raise TypeError("classes")
+            raise TypeError(f"classes is {classes!r}")
+        for key, kind in SIDECAR_KEYS.items():
+            if not isinstance(content[key], kind):
+                raise TypeError(f"{key} is {content[key]!r}")
         return {**{key: content[key] for key in SIDECAR_KEYS}, "classes": classes}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{beside} is not from `kd_trainer complexity` ({error!r}): write it again") from error

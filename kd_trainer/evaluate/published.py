@@ -42,7 +42,7 @@ def select(wanted: str, names: Iterable[str]) -> dict[str, Any] | None:
     -------
     dict, or None when there is no such benchmark
         benchmark, inputs, working_points, sources {paper: what}, rows: a dict each with model, source, rejections and,
-        where published, jets (training sample), parameters, flops, accuracy, auc.
+        where published, jets (training sample), parameters, flops, luts, latency (ns), accuracy, auc.
     """
     known = load()
     if wanted == "auto":
@@ -77,8 +77,9 @@ def published_cell(figure: Mapping[str, Any] | None) -> str:
 
 def published_table(published: Mapping[str, Any]) -> str:
     """A row a published model."""
-    sizes = [key for key in ("jets", "parameters", "flops") if any(key in row for row in published["rows"])]
     titles = {"jets": "training jets", "parameters": "parameters", "flops": "FLOPs"}
+    titles |= {"luts": "LUTs", "latency": "latency on the FPGA (ns)"}
+    sizes = [key for key in titles if any(key in row for row in published["rows"])]
     points = published["working_points"]
     header = ["published", *(titles[key] for key in sizes), "accuracy", "AUC", *points, "source"]
     rows = [

@@ -25,7 +25,7 @@ GAINS = {"accuracy_difference": "gain in accuracy", "auc_difference": "in AUC", 
 def point_of(name: str) -> tuple[str, int]:
     """(start, number of labelled jets) of 'START:LABELS'."""
     start, colon, labels = name.rpartition(":")
-    if not (colon and start and labels.isdigit() and int(labels)):
+    if not (colon and start and labels.isdecimal() and int(labels)):
         raise InputError(f"'{name}' is not START:LABELS, with the number of labelled jets")
     return start, int(labels)
 

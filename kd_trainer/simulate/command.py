@@ -86,7 +86,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _jets_of(text: str) -> tuple[str, int]:
     name, _, number = text.partition("=")
-    if not number.isdigit():
+    if not number.isdecimal():
         raise InputError(f"--jets-of takes CLASS=N, for example QCD=8000, not '{text}'")
     return name, int(number)
 

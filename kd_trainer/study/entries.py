@@ -44,7 +44,7 @@ def names(value: Any, where: str) -> list[str]:
 
 def seeds(value: Any, where: str) -> tuple[int, ...]:
     seeds = names(value, where)
-    if not all(map(str.isdigit, seeds)):
+    if not all(map(str.isdecimal, seeds)):
         raise InputError(f"{where} are whole numbers")
     return tuple(map(int, seeds))
 

@@ -34,6 +34,6 @@ def _value(match: re.Match[str], variables: Mapping[str, str]) -> str:
     value = variables[name]
     if sign is None:
         return value
-    if not value.isdigit():
+    if not value.isdecimal():
         raise InputError(f"{match[0]}: {name} is '{value}', not a whole number")
     return str(int(value) * int(number) if sign == "*" else int(value) // int(number))

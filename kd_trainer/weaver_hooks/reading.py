@@ -15,7 +15,7 @@ from weaver.utils import dataset
 from weaver.utils.data import fileio, preprocess
 
 from kd_trainer.errors import InputError, one_line
-from kd_trainer.jet_files import contents
+from kd_trainer.jet_files import contents, within
 from kd_trainer.weaver_hooks.hook import loud
 
 READERS = ("_read_hdf5", "_read_parquet", "_read_root")  # of weaver; arguments: path, branches, ...
@@ -67,7 +67,7 @@ def _counting(read: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(read)
     def counting(path: str, branches: list[str], load_range: tuple[float, float] | None = None, **kwargs: Any) -> Any:
         try:
-            table = read(path, branches, load_range=load_range, **kwargs)
+            table = within(read(path, branches, load_range=load_range, **kwargs))
             expected = len(table) if read.__name__ == AT_ONCE else promised(_rows_of(path, **kwargs), load_range)
         except Exception as error:
             raise Unread(f"{path} cannot be read whole: {one_line(error)}") from None

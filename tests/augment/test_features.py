@@ -20,6 +20,7 @@ TIERS = {
     "JetClassII": ("full", "kinpid", "kin", "hlt", "l1"),
     "TopLandscape": ("kin", "hlt", "l1"),
     "QuarkGluon": ("kinpidplus", "kinpid", "kin", "hlt", "l1"),
+    "LHCJets": ("kin", "kin8"),
 }
 OFF = {f"aug_{name}": 0.0 for name in ("rotation", "translation", "distortion", "splitting")}
 

@@ -200,7 +200,7 @@ def test_a_member_must_say_what_made_it(folder):
     make_blend(folder)
     refused(folder, f"{folder}/blend is a blend itself", output="other", blend=1, full=1)
     (folder / "full" / "teachers.yaml").write_text("[")
-    refused(folder, "full/teachers.yaml is not a file that 'cache' has written")
+    refused(folder, "full/teachers.yaml is not valid YAML")
     (folder / "full" / "teachers.yaml").unlink()
     refused(folder, f"{folder}/full has no teachers.yaml: run cache again, which writes it (complete files are kept)")
 
@@ -308,8 +308,9 @@ def begin(folder, validation=None, **options):
     train = hooks.get_train_fn(data_config(folder), **given)
     files = [str(path) for path in sorted((folder / "blend").glob("*/*.parquet"))]
     dataset = SimpleNamespace(config=data_config(folder), _init_file_dict={"_": files})
-    loader = SimpleNamespace(dataset=dataset, collate_fn=None)
-    validated = SimpleNamespace(dataset=SimpleNamespace(config=validation or dataset.config), collate_fn=collate)
+    loader = SimpleNamespace(dataset=dataset, collate_fn=None, num_workers=0)
+    validated = SimpleNamespace(dataset=SimpleNamespace(config=validation or dataset.config), collate_fn=collate,
+                                num_workers=0)  # fmt: skip
     args = {"args": SimpleNamespace(regression_mode=False, data_config="c.yaml"), "val_loader": validated}
     train(torch.nn.Identity(), None, None, None, loader, torch.device("cpu"), 0, extra_args=args)
 

@@ -197,7 +197,7 @@ def test_the_files_are_verified_before_the_first_batch(folder, teacher):
     ak.to_parquet(random_jets(60, seed=9), folder / "jets.parquet")
     train = hooks.get_train_fn(data_config(folder), **options(folder, teacher))
     dataset = SimpleNamespace(config=data_config(folder), _init_file_dict={"g": [cached_file(folder)]})
-    loader = SimpleNamespace(dataset=dataset, collate_fn=None)
+    loader = SimpleNamespace(dataset=dataset, collate_fn=None, num_workers=0)
     args = {"args": SimpleNamespace(regression_mode=False, data_config="c.yaml"), "val_loader": loader}
     with pytest.raises(SystemExit, match="1 input files have changed since"):
         train(torch.nn.Identity(), None, None, None, loader, torch.device("cpu"), 0, extra_args=args)

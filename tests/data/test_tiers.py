@@ -13,14 +13,16 @@ from weaver.utils.data.preprocess import WeightMaker
 from weaver.utils.dataset import DataConfig, _load_next
 from weaver.utils.import_tools import import_module
 
-from kd_trainer.datasets.layouts import identities
+from kd_trainer.datasets.layouts import identities, top_jets
 from kd_trainer.evaluate.metrics import auc_influence
 
 TIERS = {
     **dict.fromkeys(("JetClass", "JetClassII"), ("full", "kinpid", "kin", "hlt", "l1")),
     "TopLandscape": ("kin", "hlt", "l1"),
     "QuarkGluon": ("kinpidplus", "kinpid", "kin", "hlt", "l1"),
+    "LHCJets": ("kin", "kin64", "kin32", "kin16", "kin8"),
 }
+LENGTHS = {"kin": 150, "kin64": 64, "kin32": 32, "kin16": 16, "kin8": 8}  # of LHCJets
 ALL = [(d, t) for d, tiers in TIERS.items() for t in tiers]
 KEPT = {"hlt": (64, 1.0, None), "l1": (16, 2.0, 0.25)}  # particles, threshold and step of pT in GeV
 REDUCED = [(d, t) for d, t in ALL if t in KEPT]
@@ -134,11 +136,11 @@ def test_features_and_order(dataset, tier):
     tracks = ["part_d0", "part_d0err", "part_dz", "part_dzerr"]
     if tier == "kinpidplus":
         pid[1:3] = ["part_isCHad", "part_isNHad"]
-    has_pid = tier != "kin" and dataset != "TopLandscape"
+    has_pid = tier != "kin" and dataset not in ("TopLandscape", "LHCJets")
     expected = kin + (pid if has_pid else []) + (tracks if tier == "full" else []) + ["part_deta", "part_dphi"]
     assert features == expected
     assert config.input_names == ("pf_points", "pf_features", "pf_vectors", "pf_mask")
-    length = KEPT[tier][0] if tier in KEPT else 128
+    length = LENGTHS[tier] if dataset == "LHCJets" else KEPT[tier][0] if tier in KEPT else 128
     assert {shape[2] for shape in config.input_shapes.values()} == {length}
     params = config.preprocess_params
     modes = {"constant" if name.endswith("_mask") else "wrap": p["pad_mode"] for name, p in params.items()}
@@ -157,6 +159,29 @@ def test_tiers_differ_in_variables_and_inputs_only(dataset):
     assert all(list(config) == list(configs[0]) for config in configs)
     for key in set(configs[0]) - {"new_variables", "inputs"}:
         assert all(config[key] == configs[0][key] for config in configs), key
+
+
+def test_tiers_of_the_lhc_jets_differ_in_length_only():
+    whole = config_path("LHCJets", "kin").read_text().splitlines()[1:]
+    for tier, length in LENGTHS.items():
+        shorter = config_path("LHCJets", tier).read_text().splitlines()[1:]
+        assert [line.replace(f"length: {length}", "length: 150") for line in shorter] == whole
+
+
+def test_tiers_of_the_lhc_jets_hold_the_hardest_particles(tmp_path):
+    jets = random_jets(number=12, particles=200)
+    jets = jets[ak.num(jets.part_px) > 8]
+    momenta = {name: jets[f"part_{name}"] for name in ("px", "py", "pz", "energy")}
+    made = top_jets(momenta, np.arange(len(jets)) % 5)
+    whole = inputs(made, "LHCJets", "kin", tmp_path)
+    for tier, length in LENGTHS.items():
+        for group, values in inputs(made, "LHCJets", tier, tmp_path).items():
+            count = np.minimum(ak.num(jets.part_px), length)
+            for jet, (part, of, number) in enumerate(zip(values, whole[group], count)):
+                np.testing.assert_array_equal(part[:, :number], of[:, :number], err_msg=f"{tier} {group} {jet}")
+    pt = ak.sort(np.hypot(jets.part_px, jets.part_py), axis=1, ascending=False)[:, :8]
+    hardest = inputs(made, "LHCJets", "kin8", tmp_path)["pf_vectors"]
+    np.testing.assert_allclose(np.hypot(hardest[:, 0], hardest[:, 1]), pt, rtol=1e-5)
 
 
 @pytest.mark.parametrize("dataset", ["TopLandscape", "QuarkGluon"])

@@ -27,6 +27,8 @@ def test_other_options_go_to_the_student():
         ({"kd_alpha": True}, "kd_alpha is True: it must be a number, or a schedule like"),
         ({"kd_temperature": 0.0}, "kd_temperature is 0.0: it must be above 0"),
         ({"kd_temperature": [(0, 4), (9, 0)]}, r"kd_temperature is \[.*\]: it must be above 0"),
+        ({"kd_loss": ["kl"]}, r"kd_loss is \['kl'\]: valid are kl, "),
+        ({"kd_embed_loss": []}, r"kd_embed_loss is \[\]: valid are cosine"),
         ({"kd_loss": "huber"}, "kd_loss is 'huber': valid are kl, "),
         ({"kd_loss": "dkd", "kd_loss_options": {"beta": 2}}, "no option 'beta': valid are target, non_target"),
         ({"kd_loss_options": "target"}, "kd_loss_options is 'target': it must be a dict"),

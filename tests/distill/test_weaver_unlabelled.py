@@ -116,7 +116,7 @@ def test_labels_or_a_teacher_are_needed(folder, teacher, name, option, message, 
                "teacher_options": TEACHER, "kd_alpha": 1.0, **option}  # fmt: skip
     paired, validation = (DataConfig.load(str(folder / "all" / f"{x}.yaml")) for x in ("paired", name))
     datasets = [SimpleNamespace(config=config, _init_file_dict={}) for config in (paired, validation)]
-    loaders = [SimpleNamespace(dataset=dataset, collate_fn=None) for dataset in datasets]
+    loaders = [SimpleNamespace(dataset=dataset, collate_fn=None, num_workers=0) for dataset in datasets]
     train = hooks.get_train_fn(paired, **options)
     weavers = {"args": SimpleNamespace(regression_mode=False), "val_loader": loaders[1]}
     with pytest.raises(SystemExit, match=message):

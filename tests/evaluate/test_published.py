@@ -19,7 +19,8 @@ def test_file_is_consistent(benchmark):
     points = entry["working_points"]
     for row in entry["rows"]:
         assert row["source"] in entry["sources"]
-        assert 0.5 < row["auc"] < 1 and 0.5 < row.get("accuracy", 0.9) < row["auc"]
+        auc, accuracy = row.get("auc"), row.get("accuracy")
+        assert (auc or accuracy) and 0.5 < (accuracy or 0.501) < (auc or 1) < (1 if auc else 1.1)
         assert len(row.get("rejections", points)) == len(points)
     assert {row["source"] for row in entry["rows"]} == set(entry["sources"])
     if len(entry["classes"]) == 2:
@@ -56,6 +57,14 @@ def test_table_of_jetclass_names_the_training_sample():
     header, *rows = cells(published.published_table(published.select("JetClass", [])))
     assert header[1] == "training jets"
     assert [row[1] for row in rows if row[0] == "ParT"] == ["2M", "10M", "100M"]
+
+
+def test_table_of_firmware():
+    header, *rows = cells(published.published_table(published.select("LHCJets", [])))
+    assert header[:5] == ["published", "LUTs", "latency on the FPGA (ns)", "accuracy", "AUC"]
+    found = {row[0]: row[1:5] for row in rows}
+    assert found["JEDI-linear, 64 particles, 3 features, permutation invariant"] == ["164k", "78", "0.818", "–"]
+    assert len(rows) == 16 and published.select("auto", ["W", "t", "Z", "QCD_q", "QCD_g"])["benchmark"] == "LHCJets"
 
 
 @pytest.mark.parametrize(

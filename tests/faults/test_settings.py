@@ -19,6 +19,7 @@ from distillation import L1, STUDENT
 from helpers import ROOT, fork_bin, kd_trainer, random_jets, run, weaver
 
 from kd_trainer.distill.options import Options
+from kd_trainer.errors import InputError
 from kd_trainer.pretrain.options import Options as Contrastive
 from kd_trainer.weaver_hooks.hook import check_arguments, loud
 from kd_trainer.weaver_hooks.whole import _saving
@@ -180,12 +181,11 @@ def test_lists_as_plain_inputs(files, tmp_path):
 
 def test_an_epoch_that_is_truncated(files, tmp_path):
     assert train(files, tmp_path / "net")[1] == 0
-    for kind in ("optimizer", "state"):
-        path = tmp_path / f"net_epoch-0_{kind}.pt"
-        path.write_bytes(path.read_bytes()[:1000])
-        line, code = train(files, tmp_path / "net", "--load-epoch", 0, "--num-epochs", 2)
-        assert code == 1 and line == (f"weaver-kd: --load-epoch 0: {tmp_path}/net_epoch-0_*.pt cannot be loaded: "
-                                      "truncated, or of another network or optimizer")  # fmt: skip
+    path = tmp_path / "net_epoch-0_state.pt"
+    path.write_bytes(path.read_bytes()[:1000])
+    line, code = train(files, tmp_path / "net", "--load-epoch", 0, "--num-epochs", 2)
+    assert code == 1 and line == (f"weaver-kd: --load-epoch 0: {tmp_path}/net_epoch-0_*.pt cannot be loaded: "
+                                  "truncated, or of another network or optimizer")  # fmt: skip
 
 
 def test_an_option_that_weaver_cannot_read(files, tmp_path):
@@ -221,11 +221,20 @@ def test_two_caches_at_once(make_cache, files, tmp_path):
     assert not list(tmp_path.rglob(".*"))
 
 
-def test_bench_expands_a_quoted_pattern(files):
-    command = ("--network", "networks/PFN.py", *STUDENT, "--data-config", L1, "--jets", 8,
-               "--batch-size", 8, "--repetitions", 1, "--uses", "inference")  # fmt: skip
-    assert kd_trainer("bench", "network", f"{files}/*.parquet", *command).returncode == 0
-    assert "no file matches" in kd_trainer("bench", "network", f"{files}/*.root", *command, check=False).stderr
+@pytest.mark.parametrize("name, needed", [("network", ("--network", "a.py", "--data-config", L1)), ("augment", ()),
+                                          ("io", ()), ("step", ()), ("cache", ())])  # fmt: skip
+def test_bench_expands_a_quoted_pattern(name, needed, files, monkeypatch):
+    found = []
+
+    def stop(*given):
+        found.extend(one.files for one in given if hasattr(one, "files"))
+        raise InputError("stop")
+
+    for function in ("prepare", "measure"):  # whichever comes first
+        monkeypatch.setattr(f"kd_trainer.bench.{name}.{function}", stop, raising=False)
+    assert kd_trainer("bench", name, f"{files}/*.parquet", *needed, check=False).stderr == "kd_trainer bench: stop\n"
+    assert found == [[f"{files}/a.parquet", f"{files}/b.parquet"]]
+    assert "no file matches" in kd_trainer("bench", name, f"{files}/*.root", *needed, check=False).stderr
 
 
 def test_a_study_that_is_interrupted(tmp_path):

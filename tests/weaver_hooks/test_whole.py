@@ -9,7 +9,6 @@ import torch
 from distillation import L1
 from helpers import ROOT, run
 
-from kd_trainer.errors import InputError
 from kd_trainer.weaver_hooks.whole import write_whole
 
 
@@ -27,11 +26,11 @@ def patched(monkeypatch):
 
 def test_a_checkpoint_is_whole_or_what_it_was(tmp_path):
     torch.save({"x": torch.ones(2)}, tmp_path / "net.pt")
-    with pytest.raises(InputError, match="net.pt cannot be written: the disk is full"):
+    with pytest.raises(SystemExit, match="the disk is full"):
         torch.save({"x": torch.zeros(2), "y": Unfinished()}, tmp_path / "net.pt")
     assert torch.load(tmp_path / "net.pt", weights_only=True)["x"].tolist() == [1, 1]
     shutil.copy2(tmp_path / "net.pt", tmp_path / "best.pt")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(SystemExit, match="No such file"):
         shutil.copy2(tmp_path / "none.pt", tmp_path / "best.pt")
     assert (tmp_path / "best.pt").read_bytes() == (tmp_path / "net.pt").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "net.pt"]

@@ -1,0 +1,12 @@
+# shellcheck shell=bash disable=SC2034
+# AspenOpenJets (arXiv 2412.10504): jets of CMS without labels, converted, with the data configs of JetClass-II: for pretrain and LABELS=no.
+data_config=data/JetClassII/JetClassII # + _$TIER.yaml
+
+data_train=("$DATADIR/*.parquet")
+data_val=()
+data_test=()
+
+data_options=(--num-workers 2 --fetch-step 0.01 --train-val-split 0.95)
+epochs=50
+samples_per_epoch=$((10000 * 1024))
+samples_per_epoch_val=$((10000 * 128))

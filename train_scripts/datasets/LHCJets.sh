@@ -1,0 +1,14 @@
+# shellcheck shell=bash disable=SC2034
+# LHC jets of hls4ml with 150 particles (zenodo 3602260): five classes, the converted public files in folders train and test.
+data_config=data/LHCJets/LHCJets # + _$TIER.yaml
+default_teacher_tier=kin
+default_tier=kin16
+
+data_train=("$DATADIR/train/*.parquet")
+data_val=()
+data_test=("$DATADIR/test/*.parquet")
+
+data_options=(--num-workers 1 --fetch-step 1 --in-memory --train-val-split 0.9)
+epochs=20
+samples_per_epoch=$((1090 * 512))
+samples_per_epoch_val=$((121 * 512))
