@@ -43,7 +43,7 @@ PRETRAINED=${PRETRAINED:-}            # the checkpoint of TEACHER that finetune 
 HEAD_RATE=${HEAD_RATE:-50}            # learning rate of the output layer in finetune, in rates of the rest
 STUDENT=${STUDENT:-InteractionNet}    # InteractionNet, dense, PFN or another of train_scripts/models/*.sh, or several
 SEED=${SEED:-1}                       # seed of the student, or several: "1 2 3"
-TIER=${TIER:-}                        # data config of the student: l1, hlt, kin, kinpid, full; as the dataset says: l1 or kin16
+TIER=${TIER:-}                        # data config of the student: l1, l1trk, hlt, kin, kinpid, full; as the dataset says: l1 or kin16
 CACHE=${CACHE:-}                      # folder of the soft targets; cache/<teacher>_<TIER>, none for none
 BLEND=${BLEND:-}                      # instead of a teacher, caches of several with their weights: "cache/A=0.8 cache/B=0.2"
 UNLABELLED=${UNLABELLED:-}            # more training files, without labels: all is learnt from the teacher; as TRAIN_FILES

@@ -24,9 +24,11 @@ LOGARITHMS = {
     "logptrel": {"pt": 1, "jet_pt": -1},
     "logerel": {"energy": 1, "jet_energy": -1},
 }
-KINEMATIC = (*LOGARITHMS, "deta", "dphi", "deltaR")
+# the same of features that are no logarithms
+RATIOS = {"pt": LOGARITHMS["pt_log"], "pt_scale": LOGARITHMS["logptrel"], "pt_rel": LOGARITHMS["logptrel"]}
+KINEMATIC = (*LOGARITHMS, *RATIOS, "deta", "dphi", "deltaR")
 MOMENTA = (["px", "py", "pz", "energy"], ["px_scale", "py_scale", "pz_scale", "energy_scale"])
-FOLLOWERS = re.compile(r"charge|pid|is[A-Z]\w*|d0\w*|dz\w*")
+FOLLOWERS = re.compile(r"charge|pid|mass|is[A-Z]\w*|d0\w*|dz\w*|z0|dxy")
 
 
 def feature(variable: str) -> str:
@@ -126,9 +128,12 @@ class Inputs:
         }
         values = {}
         for name in self.where:
-            if feature(name) in LOGARITHMS:
-                change = sum(sign * logs[key] for key, sign in LOGARITHMS[feature(name)].items())
-                values[name] = self._original(X, name).gather(1, after.source) + change
+            kind = feature(name)
+            if kind in LOGARITHMS or kind in RATIOS:
+                terms = (LOGARITHMS.get(kind) or RATIOS[kind]).items()
+                change = sum((sign * logs[key] for key, sign in terms), torch.zeros(()))
+                original = self._original(X, name).gather(1, after.source)
+                values[name] = original + change if kind in LOGARITHMS else original * change.exp()
         deta, dphi = (self._original(X, name).double() for name in (self.deta, self.dphi))
         side = mirrored(before, deta)
         mirrors = (side * (old_axis.eta < 0)).sum() < 0  # most jets at negative eta: deta is as seen in a mirror there

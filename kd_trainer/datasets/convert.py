@@ -50,7 +50,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Arguments, checked."""
     parser = argparse.ArgumentParser(prog="python -m kd_trainer convert", description=__doc__.partition(": ")[2])
     add = parser.add_argument
-    add("format", choices=SUFFIXES, help="top, lhcjet, aspen (*.h5), qg (*.npz), jetclass (*.root), collide2v (*.parquet)")
+    add("format", choices=SUFFIXES, help="top, lhcjet, aspen: *.h5; qg: *.npz; jetclass: *.root; collide2v: *.parquet")
     add("inputs", nargs="+", metavar="INPUT", help="files, patterns, or directories of such files")
     add("-o", "--output", required=True, type=Path, metavar="DIR", help="directory of the parquet files")
     add(

@@ -16,8 +16,8 @@ from kd_trainer.errors import InputError
 from kd_trainer.pretrain.options import Options
 
 TIERS = {
-    "JetClass": ("full", "kinpid", "kin", "hlt", "l1"),
-    "JetClassII": ("full", "kinpid", "kin", "hlt", "l1"),
+    "JetClass": ("full", "kinpid", "kin", "hlt", "l1", "l1trk"),
+    "JetClassII": ("full", "kinpid", "kin", "hlt", "l1", "l1trk"),
     "TopLandscape": ("kin", "hlt", "l1"),
     "QuarkGluon": ("kinpidplus", "kinpid", "kin", "hlt", "l1"),
     "LHCJets": ("kin", "kin8"),
@@ -198,6 +198,20 @@ def test_views_differ_and_keep_identities(read, load_config):
     generators = [torch.Generator().manual_seed(3) for _ in range(2)]
     a, b = (views(X, generator=generator) for generator in generators)
     assert all(torch.equal(a[1][group], b[1][group]) for group in X)
+
+
+@pytest.mark.parametrize("dataset", ["JetClass", "JetClassII"])
+def test_momenta_of_the_level_1_tagger_are_those_of_the_augmented_particles(dataset, read, load_config):
+    config = load_config(dataset, "l1trk")
+    X = read(hard_jets(), config)
+    view, _ = Views(Inputs(config), Options("x", **{**OFF, "aug_smearing": 0.1, "aug_splitting": 0.3}))(X)
+    px, py = (view["pf_vectors"][:, i].double() for i in (0, 1))
+    pt, real = torch.hypot(px, py), view["pf_mask"][:, 0].bool()
+    jet_pt = torch.hypot((px * real).sum(1), (py * real).sum(1))[:, None]
+    found = view["pf_features"].double()
+    assert not torch.equal(view["pf_features"], X["pf_features"])
+    for index, expected in enumerate((pt * 0.01, pt / jet_pt, (torch.log(pt) - 1.7) * 0.7)):
+        torch.testing.assert_close(found[:, index][real], expected[real], rtol=1e-4, atol=1e-4)
 
 
 def changed(config, **changes):

@@ -17,14 +17,17 @@ from kd_trainer.datasets.layouts import identities, top_jets
 from kd_trainer.evaluate.metrics import auc_influence
 
 TIERS = {
-    **dict.fromkeys(("JetClass", "JetClassII"), ("full", "kinpid", "kin", "hlt", "l1")),
+    **dict.fromkeys(("JetClass", "JetClassII"), ("full", "kinpid", "kin", "hlt", "l1", "l1trk")),
     "TopLandscape": ("kin", "hlt", "l1"),
     "QuarkGluon": ("kinpidplus", "kinpid", "kin", "hlt", "l1"),
     "LHCJets": ("kin", "kin64", "kin32", "kin16", "kin8"),
 }
 LENGTHS = {"kin": 150, "kin64": 64, "kin32": 32, "kin16": 16, "kin8": 8}  # of LHCJets
+FLAGS = ["Photon", *(f"{x}{sign}" for x in ("Electron", "Muon") for sign in ("Plus", "Minus")), "NeutralHadron",
+         "ChargedHadronPlus", "ChargedHadronMinus"]  # fmt: skip
 ALL = [(d, t) for d, tiers in TIERS.items() for t in tiers]
-KEPT = {"hlt": (64, 1.0, None), "l1": (16, 2.0, 0.25)}  # particles, threshold and step of pT in GeV
+# particles, threshold and step of pT in GeV
+KEPT = {"hlt": (64, 1.0, None), **dict.fromkeys(("l1", "l1trk"), (16, 2.0, 0.25))}
 REDUCED = [(d, t) for d, t in ALL if t in KEPT]
 
 
@@ -63,7 +66,7 @@ def test_what_a_tier_drops_changes_no_input(dataset, tier, tmp_path):
     changed["part_py"] = jets.part_py * flip
     changed["part_pz"] = ak.where(drop, jets.part_pz + 3, jets.part_pz)
     changed["part_energy"] = ak.where(drop, jets.part_energy * 2 + 5, jets.part_energy)
-    for name in ("charge", "isPhoton", "isMuon"):
+    for name in ("charge", "isPhoton", "isMuon", "d0val", "dzval"):
         changed[f"part_{name}"] = ak.where(drop, 1 - jets[f"part_{name}"], jets[f"part_{name}"])
     before, after = inputs(jets, dataset, tier, tmp_path), inputs(changed, dataset, tier, tmp_path)
     for group in before:
@@ -74,8 +77,8 @@ def test_what_a_tier_drops_changes_no_input(dataset, tier, tmp_path):
 def test_no_input_rests_on_offline_quantities(dataset, tier, tmp_path):
     jets = random_jets()
     changed = ak.copy(jets)
-    for name in ("part_deta", "part_dphi", "part_d0val", "part_d0err", "part_dzval", "part_dzerr"):
-        changed[name] = jets[name] + 0.7
+    for name in ("deta", "dphi", "d0err", "dzerr", *(() if tier == "l1trk" else ("d0val", "dzval"))):
+        changed[f"part_{name}"] = jets[f"part_{name}"] + 0.7
     for name in ("jet_pt", "jet_energy", "jet_eta", "jet_phi", "jet_sdmass", "jet_tau1", "jet_tau2"):
         changed[name] = jets[name] * 1.01 + 0.01
     before, after = inputs(jets, dataset, tier, tmp_path), inputs(changed, dataset, tier, tmp_path)
@@ -97,6 +100,7 @@ def test_reduced_inputs_are_those_of_the_kept_particles(dataset, tier, tmp_path)
     jets = random_jets()
     got = inputs(jets, dataset, tier, tmp_path)
     number, threshold, step = KEPT[tier]
+    names = DataConfig.load(str(config_path(dataset, tier))).input_dicts["pf_features"]
     for i, jet in enumerate(jets):
         p = np.stack([ak.to_numpy(jet[f"part_{c}"]).astype("float64") for c in ("px", "py", "pz", "energy")])
         pt, eta, phi = np.hypot(p[0], p[1]), np.arcsinh(p[2] / np.hypot(p[0], p[1])), np.arctan2(p[1], p[0])
@@ -118,12 +122,16 @@ def test_reduced_inputs_are_those_of_the_kept_particles(dataset, tier, tmp_path)
         deta = (eta[order] - axis_eta) * (1 if axis_eta > 0 else -1)
         dphi = (phi[order] - axis_phi + np.pi) % (2 * np.pi) - np.pi
         np.testing.assert_allclose(got["pf_points"][i][:, :n], [deta, dphi], atol=2e-5)
-        features = got["pf_features"][i][:, :n]
-        np.testing.assert_allclose(features[0], (np.log(pt[order] * scale) - 1.7) * 0.7, atol=1e-4)
-        np.testing.assert_allclose(features[2], (np.log(pt[order] / axis_pt) + 4.7) * 0.7, atol=1e-4)
-        if dataset != "TopLandscape":  # which has no identities
-            np.testing.assert_array_equal(features[5], ak.to_numpy(jet.part_charge)[order])
-        np.testing.assert_allclose(features[-2:], [deta, dphi], atol=2e-5)
+        features = dict(zip((name[5:].replace("_scale", "") for name in names), got["pf_features"][i][:, :n]))
+        np.testing.assert_allclose(features["pt_log"], (np.log(pt[order] * scale) - 1.7) * 0.7, atol=1e-4)
+        if tier == "l1trk":
+            np.testing.assert_allclose(features["pt"], pt[order] * scale * 0.01, rtol=1e-4)
+            np.testing.assert_allclose(features["pt_rel"], pt[order] / axis_pt, rtol=1e-4)
+        else:
+            np.testing.assert_allclose(features["logptrel"], (np.log(pt[order] / axis_pt) + 4.7) * 0.7, atol=1e-4)
+        if "charge" in features:  # TopLandscape has no identities
+            np.testing.assert_array_equal(features["charge"], ak.to_numpy(jet.part_charge)[order])
+        np.testing.assert_allclose([features["deta"], features["dphi"]], [deta, dphi], atol=2e-5)
 
 
 @pytest.mark.parametrize("dataset, tier", ALL)
@@ -138,6 +146,9 @@ def test_features_and_order(dataset, tier):
         pid[1:3] = ["part_isCHad", "part_isNHad"]
     has_pid = tier != "kin" and dataset not in ("TopLandscape", "LHCJets")
     expected = kin + (pid if has_pid else []) + (tracks if tier == "full" else []) + ["part_deta", "part_dphi"]
+    if tier == "l1trk":  # the inputs of the CMS Level-1 jet tagger in its order, but for those that are not stored
+        tagger = ["pt", "pt_rel", "pt_log", "deta", "dphi", "mass", *(f"is{x}" for x in FLAGS), "z0", "dxy"]
+        expected = [f"part_{x.replace('pt', 'pt_scale') if scaled and x != 'pt_rel' else x}" for x in tagger]
     assert features == expected
     assert config.input_names == ("pf_points", "pf_features", "pf_vectors", "pf_mask")
     length = LENGTHS[tier] if dataset == "LHCJets" else KEPT[tier][0] if tier in KEPT else 128
@@ -146,7 +157,7 @@ def test_features_and_order(dataset, tier):
     modes = {"constant" if name.endswith("_mask") else "wrap": p["pad_mode"] for name, p in params.items()}
     assert modes == {"constant": "constant", "wrap": "wrap"}
     standard = [(1.7, 0.7), (2.0, 0.7), (-4.7, 0.7), (-4.7, 0.7), (0.2, 4.0)]
-    for name, values in zip(config.input_dicts["pf_features"], standard):
+    for name, values in zip([] if tier == "l1trk" else config.input_dicts["pf_features"], standard):
         p = params[name]
         assert (p["center"], p["scale"], p["min"], p["max"]) == (*values, -5, 5)
     if tier == "full":
@@ -224,7 +235,7 @@ def test_jetclass2_labels_and_weights():
 def test_jetclass2_configs_load_the_real_file(shared, tmp_path):
     path = str(shared / "real" / "JetClassII_example.parquet")
     table = ak.from_parquet(path, columns=["jet_label", "jet_pt", "jet_sdmass"])
-    for tier in ("full", "kinpid", "kin", "hlt", "l1"):
+    for tier in TIERS["JetClassII"]:
         config = DataConfig.load(str(config_path("JetClassII", tier)), load_observers=False)
         options = {"training": True, "mode": "val", "reweight": False, "shuffle": False}
         loaded, indices = _load_next(config, [path], None, options)

@@ -38,7 +38,7 @@ def files(tmp_path_factory):
 
 
 @pytest.mark.parametrize("rows", [25, 1000])
-@pytest.mark.parametrize("tier", ["l1", "hlt", "kin", "full"])
+@pytest.mark.parametrize("tier", ["l1", "l1trk", "hlt", "kin", "full"])
 def test_bit_for_bit_as_weaver(files, tier, rows):
     for path in files:
         config = DATA / "JetClass" / f"JetClass_{tier}.yaml"
