@@ -10,8 +10,10 @@ from kd_trainer.files import from_json
 
 Row = dict[str, Any]  # of latency.json
 
-MACHINE = {"processor": str}  # what has to be there, of which type
-ROW = {"model": str, "engine": str, "precision": str, "threads": int, "batch": int, "p50_ms": int | float}
+MACHINE: dict[str, Any] = {"processor": str}  # what has to be there, of which type
+ROW: dict[str, Any] = {
+    "model": str, "engine": str, "precision": str, "threads": int, "batch": int, "p50_ms": int | float
+}  # fmt: skip
 SAME_NETWORK = ("network", "options", "particles")
 
 
