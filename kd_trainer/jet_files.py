@@ -88,12 +88,10 @@ def contents(path: str | Path, treename: str | None = None) -> tuple[set[str], i
     InputError
         If the file cannot be read, or has another format.
     """
-    if not Path(path).is_file():  # a pipe would be waited for
-        raise ValueError("is not a regular file")
     extension = Path(path).suffix
     with reading(path):
         if os.path.exists(path) and not os.path.isfile(path):
-            raise InputError("is a folder or a device")
+            raise InputError("is not a regular file")  # a pipe would be waited for
         if extension == ".parquet":
             file = pyarrow.parquet.ParquetFile(path)
             return set(file.schema_arrow.names), file.metadata.num_rows

@@ -139,7 +139,7 @@ def test_the_sides_of_step_are_what_they_say(tmp_path, monkeypatch):
     step.teacher_alone(made, [*made.live(path), *how], 3)()
     assert asked[-3:] == [16] * 3
     asked.clear()
-    setting.Weaver([*made.cached(tmp_path / "cache" / "cached.yaml", cached), *how]).trained()()
+    setting.Weaver([*made.cached(tmp_path / "cache", cached), *how]).trained()()
     plain = setting.Weaver([*made.plain(path), *how])
     plain.trained()()
     assert not asked and plain.args.network_config.endswith("networks/PFN.py")

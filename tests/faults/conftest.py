@@ -250,7 +250,8 @@ def write_predictions(path):
         run = path / "training" / ("study_" + name) / "PFN_l1_labels_seed1"
         run.mkdir(parents=True)
         write_prediction(run / "pred.root", ["jet_isTop", "jet_isQCD"])
-        size = dict.fromkeys(("name", "network", "options", "data_config", "parameters", "flops", "particles"), 1)
+        size = {**dict.fromkeys(("name", "network", "data_config"), "x"), "options": {},
+                **dict.fromkeys(("parameters", "flops", "particles"), 1)}  # fmt: skip
         (run / "pred.model.json").write_text(json.dumps(size))
     damage_basket(run / "pred.root", "Events", "_label_")
     (path / "training" / "study_study_unsized" / "PFN_l1_labels_seed1" / "pred.model.json").unlink()

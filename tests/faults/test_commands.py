@@ -23,8 +23,8 @@ JETS = {
     "text.parquet": TEXT,
     "short.parquet": "cannot be read: Parquet magic bytes not found",
     "empty.parquet": "cannot be read: Parquet file size is 0 bytes",
-    "folder.parquet": "cannot be read: is a folder or a device",
-    "fifo.parquet": "cannot be read: is a folder or a device",
+    "folder.parquet": "cannot be read: is not a regular file",
+    "fifo.parquet": "cannot be read: is not a regular file",
     "value.root": "cannot be read.*: Error -3 while decompressing",
     "short.root": "cannot be read.*: expected Chunk",
     "empty.root": "cannot be read: expected Chunk",
@@ -92,7 +92,7 @@ def test_data_configs(fails, name):
 
 OTHERS = [
     ("tag model_json jets.parquet -o out/o.root", "model_json/preprocess.json is not JSON"),
-    ("tag model_onnx jets.parquet -o out/o.root", "model_onnx/model.onnx cannot be loaded by ONNX Runtime"),
+    ("tag model_onnx jets.parquet -o out/o.root", "model_onnx/model.onnx is damaged or was changed"),
     ("tag model_yaml jets.parquet -o out/o.root", "model_yaml/data_config.yaml is not valid YAML"),
     ("tag model_source jets.parquet -o out/o.root", "model_source/deploy.json is not what"),
     ("tag file jets.parquet -o out/o.root", "there is no model directory file"),
@@ -102,7 +102,7 @@ OTHERS = [
     ("quantise model short.h5 --test jets.parquet", "short.h5 cannot be read: "),
     ("quantise model jets.parquet --test text.parquet", f"text.parquet: {TEXT}"),
     ("bench latency model/model.onnx --files value.root -o out", "value.root cannot be read: "),
-    ("bench latency model_onnx/model.onnx -o out", "model_onnx/model.onnx cannot be loaded by ONNX Runtime"),
+    ("bench latency model_onnx/model.onnx -o out", "model_onnx/model.onnx is damaged or was changed"),
     (DEPLOY.replace("jets.parquet", "value.root") + OPTIONS, "value.root cannot be"),
     (DEPLOY.replace("student.pt", "malicious.pt"), "malicious.pt cannot be read: .* no checkpoint of weaver$"),
     (DEPLOY.replace("student.pt", "short.pt"), "short.pt cannot be read: .* no checkpoint of weaver$"),

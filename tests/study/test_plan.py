@@ -186,7 +186,7 @@ BAD = {
     "unknown student": ({"students": ["LHCb"]}, "unknown model 'LHCb'; train_scripts/models has: InteractionNet"),
     "unknown sample": ({"arms": {"labels": {"samples": ["half"]}}}, "unknown sample 'half'; there are: all"),
     "unknown model": ({"models": {"PFN": {"model": "PNF"}}}, "unknown model 'PNF'"),
-    "unknown dataset": ({"dataset": "Top"}, "unknown dataset 'Top'; train_scripts/datasets has: JetClass"),
+    "unknown dataset": ({"dataset": "Top"}, "unknown dataset 'Top'; train_scripts/datasets has: Aspen"),
     "unknown key of a model": ({"models": {"PFN": {"network": "PFN.py"}}}, "model PFN: unknown entry 'network'"),
     "samples": ({"samples": ["a.parquet"]}, "samples has to be a mapping from names"),
     "patterns": ({"samples": {"all": []}}, "samples: all has to be a list, not empty"),
