@@ -23,8 +23,13 @@ def teaching(plan: Plan, run: Cell) -> dict[str, str]:
         **({"TEACHER_TIER": of.tier} if of.config == plan.config(of.tier) else {"TEACHER_CONFIG": of.config}),
         **({"CLASSES": of.classes} if of.classes else {}),
         "TEACHER_WEIGHTS": " ".join(_weights_of(plan, of)),
-        "CACHE": cache_of(plan, run),
+        "CACHE": "none" if is_live(run) else cache_of(plan, run),
     }
+
+
+def is_live(run: Cell) -> bool:
+    """Whether the teacher is asked in the training: a cache holds no embeddings."""
+    return bool(run.options.get("kd_embed_weight"))
 
 
 def made_from(plan: Plan, run: Cell) -> list[str]:
@@ -48,7 +53,9 @@ def cache_of(plan: Plan, run: Cell) -> str:
 
 
 def caches_for(plan: Plan, run: Cell, files: Files) -> list[Step]:
-    """The steps that make the soft targets for a student."""
+    """The steps that make the soft targets for a student, none if its teacher is asked."""
+    if is_live(run):
+        return []
     steps = [_cache(plan, member, files) for member in _of_members(plan, run)]
     if not plan.teachers[str(run.teacher)].blend:
         return steps

@@ -102,7 +102,8 @@ def _training(plan: Plan, run: Cell, files: Files) -> Step:
     inputs += [plan.settings["WEIGHTS"]] if "WEIGHTS" in plan.settings else []
     if run.teacher:
         settings |= caches.teaching(plan, run)
-        inputs += [f"{caches.cache_of(plan, run)}/{CACHED}", *caches.made_from(plan, run)]
+        soft_targets = [] if caches.is_live(run) else [f"{caches.cache_of(plan, run)}/{CACHED}"]
+        inputs += [*soft_targets, *caches.made_from(plan, run)]
     if run.pretrained:
         settings["PRETRAINED"] = f"training/{pretraining_name(plan, run)}/{CHECKPOINT}"
         inputs.append(settings["PRETRAINED"])

@@ -92,7 +92,7 @@ def test_a_public_file_gives_the_same_whatever_the_step(folder, data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conversion, "STEP", step)
         try:
-            number = conversion.convert_file("qg", folder / "qg.npz", {"of": "qg"}, made, lambda rows: None)
+            number = conversion.convert_file(conversion.FORMATS["qg"], folder / "qg.npz", {"of": "qg"}, made, lambda rows: None)
         except InputError as error:
             assert "no jets with particles" in str(error) and not x[..., 0].any()
             return
@@ -109,7 +109,8 @@ def test_a_public_file_gives_the_same_whatever_the_step(folder, data):
 @pytest.mark.parametrize("form", conversion.FORMATS)
 @given(st.binary(max_size=200), st.sampled_from([b"", b"PK\x03\x04", b"root", b"\x89HDF\r\n\x1a\n"]))
 def test_bytes_that_are_no_public_file(folder, form, content, magic):
-    source = folder / f"x{conversion.FORMATS[form].suffix}"
+    form = conversion.FORMATS[form]
+    source = folder / f"x{form.suffix}"
     source.write_bytes(magic + content)
     with pytest.raises(InputError, match=source.name):
         conversion.count_rows(form, source)

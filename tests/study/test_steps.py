@@ -133,6 +133,17 @@ def test_jets_without_labels(content):
         assert own["TRAIN_FILES"] == f"jets/{sample}.parquet" and "UNLABELLED" not in own
 
 
+def test_a_teacher_of_embeddings_is_asked_in_the_training(content):
+    """A cache holds none."""
+    options = {"kd_embed_weight": 1.0, "kd_embed_loss": "rkd"}
+    arms = {"labels": {}, "plain": {"teacher": "large"}, "near": {"teacher": "large", "options": options}}
+    found = of_plan(content(teachers={"large": {"model": "ParT"}}, seeds=[1], arms=arms))
+    near = found["train", "study_mini/PFN_l1_near_seed1"]
+    assert near.settings["CACHE"] == "none" and not [path for path in near.inputs if path.startswith("cache/")]
+    assert f"training/study_mini/ParT_l1_seed1/{CHECKPOINT}" in near.inputs
+    assert count(found)["cache"] == 1  # of the other arm
+
+
 def test_a_student_that_teaches_is_trained_once(content):
     arms = {
         "labels": {},
