@@ -92,7 +92,8 @@ def test_a_public_file_gives_the_same_whatever_the_step(folder, data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conversion, "STEP", step)
         try:
-            number = conversion.convert_file(conversion.FORMATS["qg"], folder / "qg.npz", {"of": "qg"}, made, lambda rows: None)
+            form = conversion.FORMATS["qg"]
+            number = conversion.convert_file(form, folder / "qg.npz", {"of": "qg"}, made, lambda rows: None)
         except InputError as error:
             assert "no jets with particles" in str(error) and not x[..., 0].any()
             return
