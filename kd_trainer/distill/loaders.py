@@ -40,7 +40,12 @@ def from_cache(loader: Loader, args: argparse.Namespace, teacher: CachedTeacher)
         return loader
     if not args.data_val:
         raise InputError("kd_cache needs validation files of their own: give --data-val")
-    teacher.check(configs.load(args.data_config), args.data_config)
+    options = configs.load(args.data_config)
+    teacher.check(options, args.data_config)
+    ours, theirs = (one.get("selection") or None for one in (options, teacher.config.options))
+    if ours != theirs:  # the files hold what theirs selects, and only theirs would be applied
+        raise InputError(f"the selection of {args.data_config} is {ours}, that of the cache {teacher.folder} is "
+                         f"{theirs}: run cache again with this one, or give --extra-selection-train")  # fmt: skip
     dataset = dataset_of(cached(loader.dataset._init_file_dict, teacher), teacher.folder / CONFIG, args, name="train")
     return loader_of(dataset, args.batch_size, loader, args)
 
