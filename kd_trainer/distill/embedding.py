@@ -2,7 +2,6 @@
 
 The student gets a learned linear projection to the teacher's width
 (as in FitNets, Romero et al., arXiv 1412.6550, sec. 2.2), which trains with it but is no part of its checkpoint.
-Losses between relations of jets (`relations`) need none.
 """
 
 from typing import Any
@@ -17,19 +16,19 @@ NAME = "kd_matching"
 
 
 class Matching(nn.Module):
-    """The student's embedding, projected to the width of the teacher's or as it is.
+    """The student's embedding, projected to the width of the teacher's.
 
     Parameters
     ----------
     layer : nn.Linear
         The student's output layer.
-    width : int or None
-        D of the teacher; None for no projection, D is the student's then.
+    width : int
+        D of the teacher.
     """
 
-    def __init__(self, layer: nn.Linear, width: int | None) -> None:
+    def __init__(self, layer: nn.Linear, width: int) -> None:
         super().__init__()
-        self.projection = nn.Identity() if width is None else nn.Linear(layer.in_features, width)
+        self.projection = nn.Linear(layer.in_features, width)
         self.seen: torch.Tensor | None = None
         layer.register_forward_pre_hook(self._see)
 
@@ -45,7 +44,7 @@ class Matching(nn.Module):
         return self.projection(seen.float())
 
 
-def attach(student: nn.Module, width: int | None) -> None:
+def attach(student: nn.Module, width: int) -> None:
     """Give a student a `Matching`: its parameters are trained, its state dict stays what it was."""
     _, layer = output_layer(student, "the student")
     setattr(student, NAME, Matching(layer, width))

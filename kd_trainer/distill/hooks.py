@@ -12,8 +12,6 @@ from torch import nn
 from weaver.utils.dataset import DataConfig
 from weaver.utils.logger import _logger
 
-from kd_trainer.augment.features import Inputs
-from kd_trainer.augment.views import Views
 from kd_trainer.cache.cached_teacher import CachedTeacher, reads_cache
 from kd_trainer.cache.origin import CONFIG, read_source
 from kd_trainer.classes import is_unlabelled, names_of
@@ -26,7 +24,6 @@ from kd_trainer.distill.loss import DistillationLoss
 from kd_trainer.distill.losses import check_classes
 from kd_trainer.distill.mixture import Mixture, mixed
 from kd_trainer.distill.options import EMBEDDING_WITH_CACHE, Options
-from kd_trainer.distill.relations import RELATIONAL
 from kd_trainer.distill.schedule import Schedule
 from kd_trainer.errors import InputError
 from kd_trainer.teacher.ensemble import Ensemble, load_ensemble
@@ -63,7 +60,7 @@ def get_model(
     if options.kd_embed_weight and "for_inference" not in student_options and has_teacher(data_config):
         if reads_cache(data_config):
             raise InputError(EMBEDDING_WITH_CACHE)
-        attach(student, None if options.kd_embed_loss in RELATIONAL else _width_of_teacher(data_config, options))
+        attach(student, _width_of_teacher(data_config, options))
     return student, model_info
 
 
@@ -96,11 +93,10 @@ def get_train_fn(
         return None  # ONNX export never trains
     try:
         _check_training(data_config, options)
-        views = _views(data_config, options)
     except InputError as error:
         return loud(_refuse_to_train(error))  # a prediction needs neither teacher nor labels
     teacher = _soft_targets(data_config, options) if options.taught else None
-    train = loop.train_fn(teacher, options.student, options.kd_ema, views)
+    train = loop.train_fn(teacher, options.student, options.kd_ema)
     return trains(train, functools.partial(_check_setup, options), functools.partial(_feed, options, teacher))
 
 
@@ -127,11 +123,6 @@ def _check_training(data_config: DataConfig, options: Options) -> None:
         raise InputError("the data config has no labels, so that all is learnt from a teacher: give -o kd_alpha 1.0")
     if options.taught and not options.kd_cache:
         teacher_view(data_config)
-
-
-def _views(data_config: DataConfig, options: Options) -> Views | None:
-    """What augments the student's inputs in training, None if nothing does."""
-    return Views(Inputs(student_view(data_config), options.aug_followers), options) if options.describe() else None
 
 
 def _check_setup(options: Options, train_loader: Loader | Mixture, extra_args: dict[str, Any]) -> None:

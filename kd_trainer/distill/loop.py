@@ -1,7 +1,7 @@
 """Distillation inside weaver's own loop: the loader is wrapped, the loop is not.
 
 weaver's loader --X{pf_*, teacher_pf_*}, y--> StudentView: teacher_* -> Teacher -> soft targets on the loss
-                                                           X{pf_*}, y -> (augmented) -> weaver's train_classification
+                                                           X{pf_*}, y -> weaver's train_classification
 """
 
 import weakref
@@ -15,7 +15,6 @@ from torch import nn
 from weaver.utils.logger import _logger
 from weaver.utils.nn.tools import evaluate_classification, train_classification
 
-from kd_trainer.augment.views import Views
 from kd_trainer.classes import is_unlabelled
 from kd_trainer.configs import PREFIX, has_teacher, student_view
 from kd_trainer.distill.averaging import averaging
@@ -48,8 +47,6 @@ class StudentView:
         Gets those of each batch before the student gets its inputs, and which of its jets have labels.
     steps : int or None
         Batches of an epoch; None for all of the loader. Weaver gives 0 for fewer jets than a batch, and then takes one.
-    views : augment.views.Views or None
-        Augments the student's inputs, on the device; the teacher's are those of the jet as it is.
     """
 
     def __init__(
@@ -59,20 +56,18 @@ class StudentView:
         device: torch.device | None = None,
         lay_down: Callable[[SoftTargets, torch.Tensor], None] = lambda targets, labelled: None,
         steps: int | None = None,
-        views: Views | None = None,
     ) -> None:
         self.loader = loader
         self.teacher = teacher
         self.device = device or torch.device("cpu")
         self.lay_down = lay_down
         self.steps = None if steps is None else max(1, steps)
-        self.views = views
         self.dataset = SimpleNamespace(config=student_view(loader.dataset.config))
 
     def __iter__(self) -> Iterator[tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], Any]]:
         if self.teacher is None:
             for X, y, Z in self.loader:
-                yield self._of_student(X), y, Z
+                yield _of_student(X), y, Z
             return
         unlabelled = is_unlabelled(self.dataset.config.labels)
         for (X, y, Z), targets in with_soft_targets(islice(self.loader, self.steps), self.teacher, self.device):
@@ -81,19 +76,14 @@ class StudentView:
             if not labelled.all():
                 guess, known = targets.logits.argmax(dim=1), labelled.to(targets.logits.device)
                 y = {name: torch.where(known, label.to(guess), guess) for name, label in y.items()}
-            yield self._of_student(X), y, Z
-
-    def _of_student(self, X: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        X = {name: values for name, values in X.items() if not name.startswith(PREFIX)}
-        if self.views is None:
-            return X
-        (view,) = self.views({name: x.to(self.device, non_blocking=True) for name, x in X.items()}, number=1)
-        return view
+            yield _of_student(X), y, Z
 
 
-def train_fn(
-    teacher: SoftTargetSource | None, student_name: str, ema: float = 0.0, views: Views | None = None
-) -> Callable[..., None]:
+def _of_student(X: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: values for name, values in X.items() if not name.startswith(PREFIX)}
+
+
+def train_fn(teacher: SoftTargetSource | None, student_name: str, ema: float = 0.0) -> Callable[..., None]:
     """The function that trains an epoch: weaver's own, with soft targets from the teacher.
 
     Parameters
@@ -104,19 +94,16 @@ def train_fn(
         For the log.
     ema : float
         Decay of the moving average of the student's weights, see `averaging`; 0 for none.
-    views : augment.views.Views or None
-        Of the student, see `StudentView`.
     """
     train_epoch = averaging(train_classification, ema) if ema else train_classification
-    more = f"; weights are averaged with decay {ema}" if ema else ""
-    more += f"; the student sees jets with {views.options.describe()}" if views else ""
+    averaged = f"; weights are averaged with decay {ema}" if ema else ""
     begun: list[bool] = []
 
     def train(model: nn.Module, loss_func: DistillationLoss, *args: Any, **kwargs: Any) -> None:
         *weavers, loader, dev, epoch = args  # optimiser and scheduler before them
         if not begun:
             loss_func.matching = matching_of(model)
-            _logger.info("%s%s", introduction(model, loss_func, teacher, student_name), more, color="bold")
+            _logger.info("%s%s", introduction(model, loss_func, teacher, student_name), averaged, color="bold")
             keep_memory(kwargs["extra_args"], "training", teacher, dev)
             begun.append(True)
 
@@ -124,7 +111,7 @@ def train_fn(
             loss_func.soft_targets, loss_func.labelled = targets, labelled
 
         loss_func.start_epoch(epoch)
-        view = StudentView(loader, teacher, dev, lay_down, kwargs.get("steps_per_epoch"), views)
+        view = StudentView(loader, teacher, dev, lay_down, kwargs.get("steps_per_epoch"))
         train_epoch(model, loss_func, *weavers, view, dev, epoch, **kwargs)
         report(loss_func, epoch, kwargs.get("tb_helper"))
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 import torch
 import torch.nn.functional as F
 
-from kd_trainer.distill.relations import RELATIONAL
 from kd_trainer.errors import InputError
 
 TINY = 1e-8  # below every spread that counts
@@ -211,5 +210,4 @@ def cosine_distance(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tenso
 EMBED_LOSSES: dict[str, Callable[..., torch.Tensor]] = {
     "cosine": cosine_distance,
     "smooth_l1": F.smooth_l1_loss,  # arXiv 1504.08083, eq. 3
-    **RELATIONAL,
 }

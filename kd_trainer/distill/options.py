@@ -3,14 +3,13 @@
 import dataclasses
 from typing import Any, ClassVar
 
-from kd_trainer.augment.options import Augmentations
 from kd_trainer.cache.origin import is_blend
 from kd_trainer.distill.losses import EMBED_LOSSES, soft_target_loss
 from kd_trainer.distill.mixture import check_fraction
 from kd_trainer.distill.schedule import Schedule
 from kd_trainer.errors import InputError
 from kd_trainer.teacher.spec import ENSEMBLES, TeacherSpec, members
-from kd_trainer.weaver_hooks import check_numbers
+from kd_trainer.weaver_hooks import HookOptions, check_numbers
 
 EMBEDDING_WITH_CACHE = (
     "a cache holds no embeddings: train without it (train_kd.sh with CACHE=none, else without kd_cache), "
@@ -19,10 +18,8 @@ EMBEDDING_WITH_CACHE = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(Augmentations):
+class Options(HookOptions):
     """What `networks/distill.py` understands; everything else goes to the student's network.
-
-    The `Augmentations` are those of the student's view in training, none unless given.
 
     Attributes
     ----------
@@ -51,7 +48,7 @@ class Options(Augmentations):
     kd_embed_weight : float
         Weight of the loss between the embeddings of student and teacher, 0 or above.
     kd_embed_loss : str
-        That loss: cosine, smooth_l1, rkd, similarity.
+        That loss: cosine, smooth_l1.
     kd_ema : float
         Decay of the moving average of the student's weights, 0 to below 1; 0 for none.
     kd_memory : float
@@ -91,7 +88,7 @@ class Options(Augmentations):
     kd_unlabelled_cache: str | None = None
     pretrained: str | None = None
 
-    PREFIXES: ClassVar = ("kd_", "aug_", "teacher", "pretrained")
+    PREFIXES: ClassVar = ("kd_", "teacher", "pretrained")
     PATTERNS: ClassVar = {"kd_unlabelled": "", "kd_cache": "/*/*.parquet", "kd_unlabelled_cache": "/*/*.parquet"}
     NETWORK: ClassVar = "student"
     EXAMPLE: ClassVar = "networks/PFN.py"

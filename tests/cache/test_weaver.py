@@ -18,11 +18,9 @@ def cache(make_cache, jets, tmp_path_factory):
 
 def test_cached_and_live_training_give_the_same_student(jets, configs, teacher, cache, tmp_path):
     folder, files = cache
-    augmented = ("-o", "aug_smearing", 0.1, "-o", "aug_dropping", 0.3, "-o", "aug_dropping_pt_max", 10)
-    same = (*STUDENT, "-o", "seed", 3, *augmented)  # the student's jets: live targets are those of the jets as they are
+    same = (*STUDENT, "-o", "seed", 3)
     _, live = distillation(jets, configs, teacher, tmp_path / "live", *same)
     assert "soft targets from the cache" not in live
-    assert "; the student sees jets with smearing 0.1, dropping 0.3" in live
     given = ("-o", "kd_cache", f"'{folder}'")
     ways = {
         "paired": given,  # with the data config and the files of the live training
@@ -40,3 +38,15 @@ def test_cached_and_live_training_give_the_same_student(jets, configs, teacher, 
             torch.testing.assert_close(value, states[0][key], rtol=1e-3, atol=1e-4)
     for state in states[2:]:
         assert all(torch.equal(value, states[1][key]) for key, value in state.items())
+
+
+def test_a_selection_that_the_cache_has_not_is_refused(jets, configs, teacher, cache, tmp_path):
+    """The files of the cache are read with its own data config, which would not apply it."""
+    folder, _ = cache
+    text = (configs / "student.yaml").read_text()
+    assert "selection: null" in text
+    (tmp_path / "hard.yaml").write_text(text.replace("selection: null", "selection: jet_pt > 600", 1))
+    given = ("-c", tmp_path / "hard.yaml", "-o", "kd_cache", f"'{folder}'")
+    result, _ = distillation(jets, configs, teacher, tmp_path / "net", *STUDENT, *given, check=False)
+    assert result.returncode and "hard.yaml is jet_pt > 600, that of the cache" in result.stderr
+    assert not list(tmp_path.glob("net_epoch*"))

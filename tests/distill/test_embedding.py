@@ -9,7 +9,6 @@ from weaver.utils.import_tools import import_module
 
 from kd_trainer.distill import embedding
 from kd_trainer.distill.loss import DistillationLoss
-from kd_trainer.distill.relations import RELATIONAL
 from kd_trainer.errors import InputError
 from kd_trainer.teacher.frozen import Teacher
 from kd_trainer.teacher.soft_targets import SoftTargets
@@ -80,24 +79,6 @@ def test_the_loss_trains_student_and_projection(student):
     for parameter in (loss_func.matching.projection.weight, model.mod.phi[0].weight):
         assert parameter.grad.abs().sum() > 0
     assert not model.mod.fc.weight.grad.any()  # there, so that DDP has all gradients, and zero
-
-
-@pytest.mark.parametrize("name", RELATIONAL)
-def test_relations_need_no_projection(name):
-    model, inputs = build("PFN")
-    before = list(model.state_dict())
-    embedding.attach(model, None)
-    assert list(model.state_dict()) == before and embedding.student_parameters(model) == len_of(model)
-    loss_func = DistillationLoss(alpha=1.0, temperature=1.0, kd_loss="none", embed_weight=2.0, embed_loss=name)
-    loss_func.matching = embedding.matching_of(model.train())
-    theirs = torch.randn(3, WIDTH)
-    loss_func.soft_targets = SoftTargets(torch.randn(3, 10), theirs)
-    seen = []
-    model.mod.fc.register_forward_pre_hook(lambda layer, x: seen.append(x[0]))
-    loss = loss_func(model(*inputs), torch.tensor([0, 1, 2]))
-    torch.testing.assert_close(loss, 2 * RELATIONAL[name](seen[0], theirs))
-    loss.backward()
-    assert model.mod.phi[0].weight.grad.abs().sum() > 0
 
 
 def len_of(model):

@@ -135,7 +135,7 @@ def test_jets_without_labels(content):
 
 def test_a_teacher_of_embeddings_is_asked_in_the_training(content):
     """A cache holds none."""
-    options = {"kd_embed_weight": 1.0, "kd_embed_loss": "rkd"}
+    options = {"kd_embed_weight": 1.0, "kd_embed_loss": "smooth_l1"}
     arms = {"labels": {}, "plain": {"teacher": "large"}, "near": {"teacher": "large", "options": options}}
     found = of_plan(content(teachers={"large": {"model": "ParT"}}, seeds=[1], arms=arms))
     near = found["train", "study_mini/PFN_l1_near_seed1"]

@@ -91,11 +91,10 @@ def distilled(tmp_path):
     [
         ("distill", ("-o", "student", f"'{NETWORKS}/PFN.py'", "-o", "kd_embed_weight", 0.5)),
         ("distill", ("-o", "student", f"'{NETWORKS}/PFN.py'", "-o", "kd_unlabelled", "['JETS/val/*.parquet']",
-                     "-o", "kd_unlabelled_config", "'PAIR/paired.yaml'", "-o", "kd_unlabelled_fraction", 0.5,
-                     "-o", "aug_rotation", 3.0, "-o", "aug_smearing", 0.1)),
+                     "-o", "kd_unlabelled_config", "'PAIR/paired.yaml'", "-o", "kd_unlabelled_fraction", 0.5)),
         ("distill", ("-o", "student", f"'{NETWORKS}/quantised.py'", "-o", "network", f"'{NETWORKS}/PFN.py'")),
         ("distill", ("-o", "student", f"'{NETWORKS}/quantised.py'", "-o", "network", f"'{NETWORKS}/PFN.py'",
-                     "-o", "kd_ema", 0.9, "-o", "kd_embed_weight", 0.5, "-o", "kd_embed_loss", "'rkd'")),
+                     "-o", "kd_ema", 0.9, "-o", "kd_embed_weight", 0.5)),
         ("supervised", ("-c", L1, "-o", "network", f"'{NETWORKS}/Sophon.py'",
                         *(word for option in TEACHER.items() for word in ("-o", *option)))),
         ("contrastive", ("-c", L1, "-o", "encoder", f"'{NETWORKS}/PFN.py'", *STUDENT)),
