@@ -165,11 +165,11 @@ def _cached(options: Options, unlabelled: bool = False) -> CachedTeacher:
 
 
 def _feed(
-    options: Options, teacher: SoftTargetSource | None, loader: Loader, args: argparse.Namespace
+    options: Options, teacher: SoftTargetSource | None, loader: Loader, validation: Loader, args: argparse.Namespace
 ) -> Loader | Mixture:
     """What trains instead of weaver's loader: the files of the cache, and the jets without labels."""
     if isinstance(teacher, CachedTeacher):
-        loader = from_cache(loader, args, teacher)
+        loader = from_cache(loader, validation, args, teacher)
     if not options.kd_unlabelled:
         return loader
     files, config = groups_of(as_list(options.kd_unlabelled), args.local_rank), str(options.kd_unlabelled_config)

@@ -12,6 +12,7 @@ from kd_trainer import configs
 from kd_trainer.cache.cached_teacher import CachedTeacher, reads_cache
 from kd_trainer.cache.origin import CONFIG
 from kd_trainer.cache.paths import output_of
+from kd_trainer.configs import has_teacher
 from kd_trainer.errors import InputError
 from kd_trainer.jet_files import named_files
 from kd_trainer.weaver_hooks import Loader, files_of
@@ -19,13 +20,16 @@ from kd_trainer.weaver_hooks import Loader, files_of
 Files = Mapping[str, list[str]]  # paths by group, "_" for none
 
 
-def from_cache(loader: Loader, args: argparse.Namespace, teacher: CachedTeacher) -> Loader:
+def from_cache(loader: Loader, validation: Loader, args: argparse.Namespace, teacher: CachedTeacher) -> Loader:
     """The loader of a cache's files instead of weaver's, which has not begun; files and data config are verified.
 
     Parameters
     ----------
     loader : DataLoader
         Of the files that the cache was made from. If its data config reads the cache, it stays.
+    validation : DataLoader
+        Without files of its own it takes its part of the cache's files: that of the others may be another, since a
+        cache has the jets that are selected.
     args : of weaver
     teacher : CachedTeacher
 
@@ -38,15 +42,19 @@ def from_cache(loader: Loader, args: argparse.Namespace, teacher: CachedTeacher)
         teacher.check(loader.dataset.config.options, args.data_config)
         teacher.verify(files_of(loader))
         return loader
-    if not args.data_val:
-        raise InputError("kd_cache needs validation files of their own: give --data-val")
     options = configs.load(args.data_config)
     teacher.check(options, args.data_config)
     ours, theirs = (one.get("selection") or None for one in (options, teacher.config.options))
     if ours != theirs:  # the files hold what theirs selects, and only theirs would be applied
         raise InputError(f"the selection of {args.data_config} is {ours}, that of the cache {teacher.folder} is "
                          f"{theirs}: run cache again with this one, or give --extra-selection-train")  # fmt: skip
-    dataset = dataset_of(cached(loader.dataset._init_file_dict, teacher), teacher.folder / CONFIG, args, name="train")
+    files, end = cached(loader.dataset._init_file_dict, teacher), 1.0
+    if not args.data_val:
+        if has_teacher(validation.dataset.config):
+            raise InputError("without --data-val a part of the cache is for the validation, which asks a teacher whose "
+                             "inputs a cache has not: give --data-val, or train without the cache")  # fmt: skip
+        validation.dataset._init_file_dict, end = files, args.train_val_split
+    dataset = dataset_of(files, teacher.folder / CONFIG, args, name="train", end=end)
     return loader_of(dataset, args.batch_size, loader, args)
 
 
@@ -87,8 +95,10 @@ def groups_of(files: Sequence[str], local_rank: int | None) -> dict[str, list[st
     return {group: paths[local_rank or 0 :: size] for group, paths in groups.items()}
 
 
-def dataset_of(files: Files, config: str | Path, args: argparse.Namespace, name: str) -> SimpleIterDataset:
-    """Weaver's dataset of training files, with the arguments of the training."""
+def dataset_of(
+    files: Files, config: str | Path, args: argparse.Namespace, name: str, end: float = 1.0
+) -> SimpleIterDataset:
+    """Weaver's dataset of training files, each up to `end` of its jets, with the arguments of the training."""
     if args.copy_inputs:
         raise InputError("--copy-inputs does not go with kd_cache and kd_unlabelled: copy the files first")
     return SimpleIterDataset(
@@ -98,7 +108,7 @@ def dataset_of(files: Files, config: str | Path, args: argparse.Namespace, name:
         extra_selection=args.extra_selection_train,
         remake_weights=False,
         file_fraction=args.file_fraction,
-        load_range_and_fraction=((0, 1), args.data_fraction, args.data_split_num),
+        load_range_and_fraction=((0, end), args.data_fraction, args.data_split_num),
         fetch_by_files=args.fetch_by_files,
         fetch_step=args.fetch_step,
         infinity_mode=args.steps_per_epoch is not None,

@@ -66,15 +66,15 @@ def init_opt_of(
 def trains(
     train: Callable[..., None],
     check: Callable[[Loader, dict[str, Any]], None] = lambda train_loader, extra_args: None,
-    feed: Callable[[Loader, argparse.Namespace], Loader] = lambda train_loader, args: train_loader,
+    feed: Callable[[Loader, Loader, argparse.Namespace], Loader] = lambda train_loader, val_loader, args: train_loader,
     *,
     labelled: bool = True,
 ) -> Callable[..., None]:
     """Make the training function that weaver gets of one that trains an epoch.
 
     `check` looks at what the training needs, before anything of an earlier one is removed. `feed` makes of weaver's
-    loader, which has not begun, the one to train with; `loaders_of` says of which it is made. `labelled` says whether
-    it learns from labels, of which there then have to be all.
+    loaders of training and validation, which have not begun, the one to train with; `loaders_of` says of which it is
+    made. `labelled` says whether it learns from labels, of which there then have to be all.
     """
     fed: list[Loader] = []
 
@@ -83,7 +83,7 @@ def trains(
         *before, weavers, dev, epoch = args  # before: model, loss, optimiser, scheduler
         training, validation, weaver_args = training_of(extra_args), extra_args["val_loader"], extra_args["args"]
         if first := not fed:
-            fed.append(feed(weavers, weaver_args))
+            fed.append(feed(weavers, validation, weaver_args))
         (loader,) = fed
         loaders = loaders_of(loader)
         if first:

@@ -1,5 +1,7 @@
 """The same training through the real weaver command, with soft targets from the teacher and from a cache."""
 
+import re
+
 import pytest
 import torch
 from distillation import STUDENT, distillation
@@ -50,3 +52,22 @@ def test_a_selection_that_the_cache_has_not_is_refused(jets, configs, teacher, c
     result, _ = distillation(jets, configs, teacher, tmp_path / "net", *STUDENT, *given, check=False)
     assert result.returncode and "hard.yaml is jet_pt > 600, that of the cache" in result.stderr
     assert not list(tmp_path.glob("net_epoch*"))
+
+
+def test_without_validation_files_both_take_their_part_of_the_cache(jets, configs, teacher, cache, tmp_path):
+    """As the scripts train on JetClass-II, where a part of each file is for the validation."""
+    folder, _ = cache
+    split = (*STUDENT, "-o", "seed", 3, "--train-val-split", 0.75, "--data-val")
+    logs = {
+        name: distillation(jets, configs, teacher, tmp_path / name, *given, *split)[1]
+        for name, given in {"live": (), "cached": ("-o", "kd_cache", f"'{folder}'")}.items()
+    }
+    assert "soft targets from the cache" in logs["cached"] and "ERROR" not in logs["cached"]
+    ours, theirs = (torch.load(tmp_path / f"{name}_epoch-1_state.pt", weights_only=True) for name in logs)
+    for key, value in ours.items():
+        torch.testing.assert_close(value, theirs[key], rtol=1e-3, atol=1e-4)
+    metrics = [re.findall(r"Current validation metric: ([\d.]+)", log) for log in logs.values()]
+    assert len(metrics[0]) == 2 and metrics[0] == metrics[1]  # of the same jets
+    asks = ("-o", "kd_cache", f"'{folder}'", "--data-config-val", configs / "paired.yaml", "-o", "restart", "'yes'")
+    result, _ = distillation(jets, configs, teacher, tmp_path / "cached", *asks, *split, check=False)
+    assert result.returncode and "a part of the cache is for the validation" in result.stderr
