@@ -7,7 +7,8 @@ import numpy as np
 import onnxruntime
 import torch
 import yaml
-from helpers import ROOT, random_jets, run, script
+from hdf5_layouts import aspen_arrays, write
+from helpers import ROOT, kd_trainer, random_jets, run, script
 from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
 
@@ -50,12 +51,16 @@ def test_sophon_teaches_a_student(clone, tmp_path):
     jet = {x.name: np.ones((1, x.shape[1], 128), dtype="float32") for x in session.get_inputs()}
     assert session.run(None, jet)[0].shape == (1, 188 + 16)  # with the embedding
 
-    script(train_kd, "train", env={**settings, "TEACHER_WEIGHTS": teacher})
-    name = "JetClassII_dense_l1_kd_seed1"
+    write(tmp_path / "RunG_batch0.h5", aspen_arrays())  # real jets beside the simulated ones, as a trigger sees both
+    kd_trainer("convert", "aspen", tmp_path / "RunG_batch0.h5", "-o", tmp_path / "aspen")
+    beside = {"TIER": "l1trk", "UNLABELLED": tmp_path / "aspen" / "*.parquet"}
+    script(train_kd, "train", env={**settings, **beside, "TEACHER_WEIGHTS": teacher})
+    name = "JetClassII_dense_l1trk_kd_seed1"
     paired = yaml.safe_load((clone / "training" / name / "paired.yaml").read_text())
     assert paired["weights"]["reweight_hists"] == made
     log = (clone / "logs" / name / "train.log").read_text()
     assert "[WeightMaker]" not in log and "distillation: task_loss" in log
+    assert "of a batch have labels" in log and "ERROR" not in log
 
     kept = auto.rename(tmp_path / "sampling.yaml")
     script(train_kd, "teacher", env={**settings, "WEIGHTS": kept, "COMMENT": "_kept"})
