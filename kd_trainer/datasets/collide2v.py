@@ -16,17 +16,25 @@ import awkward as ak
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import tabulate
 
-from kd_trainer.datasets.kinematics import Columns, directions, wrap
+from kd_trainer.datasets.collide2v_view import (
+    CANDIDATE,
+    ENOUGH,
+    JET,
+    View,
+    check_sums,
+    column_of,
+    four_momenta,
+    lists_of,
+)
+from kd_trainer.datasets.kinematics import Columns, wrap
+from kd_trainer.datasets.matching import pairs
 from kd_trainer.datasets.public_formats import Opened, require
 from kd_trainer.errors import InputError
 from kd_trainer.files import read_yaml
 
 EVENTS = 250  # read at once; an event has 130 kB
 VIEWS = {"": "FullReco", "l1": "L1T"}  # by the prefix of what is written
-JET = ("PT", "Eta", "Phi", "Mass")
-CANDIDATE = (*JET, "Charge", "PID", "D0", "DZ", "PuppiW")
 PARTICLE = (*JET, "PID", "Status", "IsPU")
 FLAVOURS = {"b": (5,), "c": (4,), "light": (1, 2, 3), "gluon": (21,)}
 CONES = {"AK4": 0.4, "AK8": 0.8}
@@ -34,7 +42,6 @@ NEUTRINOS = (12, 14, 16)
 FINITE = tuple(
     f"{prefix}part_{name}" for prefix in VIEWS for name in ("px", "py", "pz", "energy", "d0val", "dzval", "puppiw")
 )
-ENOUGH = 20  # jets or events for a statement about all of them
 
 
 class Options(NamedTuple):
@@ -135,7 +142,7 @@ class Views:
             raise InputError(f"{self.source}: {error}") from None
 
     def _jets(self, events: ak.Array) -> ak.Array:
-        found = {prefix: _View(events, view, self.jet, self.options.unit) for prefix, view in VIEWS.items()}
+        found = {prefix: View(events, view, self.jet, self.options.unit) for prefix, view in VIEWS.items()}
         offline, level1 = found[""], found["l1"]
         self.heights.append(offline.height[offline.has_tracks])
         first, second, distance = pairs(level1.jets, level1.number, offline.jets, offline.number, self.options.radius)
@@ -143,7 +150,7 @@ class Views:
         self.distance += float(distance.sum())
         filled = (level1.length[first] > 0) & (offline.length[second] > 0)
         self.counts["empty"] += int((~filled).sum())
-        labels = self._labels(_column(events, f"FullReco_{self.jet}", "Flavor")[second])
+        labels = self._labels(column_of(events, f"FullReco_{self.jet}", "Flavor")[second])
         classed = np.any(list(labels.values()), axis=0)
         self.counts["classless"] += int((filled & ~classed).sum())
         kept = filled & classed
@@ -174,15 +181,15 @@ class Views:
             raise InputError(f"its process {self.process} is in {len(mine)} classes of --classes, not in one")
         return {name: np.full(len(flavour), name == mine[0]) for name in self.options.classes}
 
-    def _truth(self, events: ak.Array, offline: "_View", chosen: np.ndarray) -> tuple[dict[str, ak.Array], np.ndarray]:
+    def _truth(self, events: ak.Array, offline: View, chosen: np.ndarray) -> tuple[dict[str, ak.Array], np.ndarray]:
         """Generated jets of offline jets, their particles (those in the cone), and which jets have one with any."""
         name, cone = f"Gen_Jet{self.options.collection}", CONES[self.options.collection]
-        jets, number = _lists(events, name, JET)
+        jets, number = lists_of(events, name, JET)
         ours, theirs, _ = pairs(offline.jets, offline.number, jets, number, self.options.radius)
         partner = np.full(len(offline.length), -1)
         partner[ours] = theirs
         partner = partner[chosen]
-        particles, counts = _lists(events, "Gen_Part", PARTICLE)
+        particles, counts = lists_of(events, "Gen_Part", PARTICLE)
         stable = (particles["Status"] == 1) & (particles["IsPU"] == 0)
         stable &= ~np.isin(np.abs(particles["PID"]), NEUTRINOS) & (particles["PT"] > 0)
         particles = {key: values[stable] for key, values in particles.items()}
@@ -200,7 +207,7 @@ class Views:
         place = np.concatenate([*places, np.arange(0)]).astype(int)
         momenta = {key: ak.unflatten(values[place], length) for key, values in four_momenta(particles).items()}
         there = length > 0
-        _check_sums("Gen_Part", {k: v[there] for k, v in momenta.items()}, {k: jets[k][partner[there]] for k in JET})
+        check_sums("Gen_Part", {k: v[there] for k, v in momenta.items()}, {k: jets[k][partner[there]] for k in JET})
         columns = {f"genpart_{key}": ak.values_astype(values, np.float32) for key, values in momenta.items()}
         columns["genpart_pid"] = ak.unflatten(particles["PID"][place].astype(np.int32), length)
         if len(jets["PT"]):
@@ -247,122 +254,6 @@ class Views:
         return {"process": self.process, "distance": self.distance, "counts": dict(counts)}
 
 
-class _View:
-    """Jets and candidates of events in one view, flat: jets (J,), particles (P,)."""
-
-    def __init__(self, events: ak.Array, view: str, jet: str, unit: str) -> None:
-        self.name = view
-        self.jets, self.number = _lists(events, f"{view}_{jet}", JET)
-        self.event = np.repeat(np.arange(len(events)), self.number)
-        particles, counts = _lists(events, f"{view}_PUPPIPart", CANDIDATE)
-        self.place, self.length = self._constituents(events[f"{view}_{jet}_ConstituentsIdx"], particles["PT"], counts)
-        event = np.repeat(np.arange(len(events)), counts)
-        charged = particles["Charge"] != 0
-        scale = {"mm": 1.0, "cm": 10.0}[unit]
-        dz = particles["DZ"] * scale
-        self.height = vertices(event[charged], particles["PT"][charged], dz[charged], len(events))
-        self.has_tracks = np.bincount(event[charged], minlength=len(events)) > 0
-        pid = np.abs(particles["PID"])
-        flags = {"Electron": pid == 11, "Muon": pid == 13}
-        lepton = flags["Electron"] | flags["Muon"]
-        flags |= {"ChargedHadron": charged & ~lepton, "Photon": ~charged & (pid == 22)}
-        flags["NeutralHadron"] = ~charged & ~lepton & (pid != 22)  # their PID is 0
-        self.particles = four_momenta(particles) | {
-            "charge": particles["Charge"],
-            "d0val": np.where(charged, particles["D0"] * scale, 0),
-            "dzval": np.where(charged, dz - self.height[event], 0),
-            "puppiw": particles["PuppiW"],
-            **{f"is{name}": flag for name, flag in flags.items()},
-        }
-
-    def _constituents(self, indices: ak.Array, pt: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Places (C,) of the constituents of all jets, jet after jet by decreasing pT, and their numbers (J,)."""
-        if not np.array_equal(ak.num(indices), self.number):
-            raise InputError(f"ConstituentsIdx of {self.name} has another number of jets than PT")
-        indices = ak.flatten(indices)
-        jet = np.repeat(np.arange(len(indices)), ak.num(indices))
-        index = ak.to_numpy(ak.flatten(indices))
-        jet, index = jet[index >= 0], index[index >= 0]
-        event = self.event[jet]
-        if (index >= counts[event]).any():
-            raise InputError(f"ConstituentsIdx of {self.name} points beyond the particles of its event")
-        place = index + (np.cumsum(counts) - counts)[event]
-        order = np.lexsort((-pt[place], jet))
-        return place[order], np.bincount(jet, minlength=len(indices))
-
-    def columns(self, prefix: str, chosen: np.ndarray) -> dict[str, ak.Array]:
-        """What is written of chosen jets (K,)."""
-        lists = {name: ak.unflatten(v[self.place], self.length)[chosen] for name, v in self.particles.items()}
-        jets = {name: values[chosen] for name, values in self.jets.items()}
-        _check_sums(self.name, lists, jets)
-        columns = {f"{prefix}part_{name}": ak.values_astype(values, np.float32) for name, values in lists.items()}
-        columns |= {f"{prefix}jet_{name.lower()}": values.astype(np.float32) for name, values in jets.items()}
-        return columns | {f"{prefix}jet_nparticles": self.length[chosen].astype(np.int32)}
-
-
-def four_momenta(columns: Mapping[str, np.ndarray]) -> Columns:
-    """px, py, pz, energy (N,) from PT, Eta, Phi, Mass; E, of eleven bits, could be less than the momentum."""
-    pt, eta, phi, mass = (columns[name].astype(np.float64) for name in JET)
-    momenta = {"px": pt * np.cos(phi), "py": pt * np.sin(phi), "pz": pt * np.sinh(eta)}
-    return momenta | {"energy": np.sqrt((pt * np.cosh(eta)) ** 2 + mass**2)}
-
-
-def pairs(
-    ours: Columns, number: np.ndarray, theirs: Columns, their_number: np.ndarray, radius: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Jets of two views that are each the nearest of the other, and nearer than a radius.
-
-    Parameters
-    ----------
-    ours, theirs : dict of (J,) and (K,)
-        Eta and Phi of the jets of all events.
-    number, their_number : (E,)
-        Of jets in each event.
-    radius : float
-
-    Returns
-    -------
-    (M,), (M,), (M,)
-        Their places among ours and among theirs, and Delta R.
-    """
-    places, partners, distances = [np.arange(0)], [np.arange(0)], [np.zeros(0)]
-    start = their_start = 0
-    for n, k in zip(number, their_number):
-        if n and k:
-            a, b = slice(start, start + n), slice(their_start, their_start + k)
-            away = np.hypot(ours["Eta"][a, None] - theirs["Eta"][b], wrap(ours["Phi"][a, None] - theirs["Phi"][b]))
-            each, nearest = np.arange(n), away.argmin(axis=1)
-            mutual = (away.argmin(axis=0)[nearest] == each) & (away[each, nearest] < radius)
-            places.append(start + each[mutual])
-            partners.append(their_start + nearest[mutual])
-            distances.append(away[each, nearest][mutual])
-        start, their_start = start + n, their_start + k
-    return np.concatenate(places), np.concatenate(partners), np.concatenate(distances)
-
-
-def vertices(event: np.ndarray, pt: np.ndarray, z: np.ndarray, events: int) -> np.ndarray:
-    """Where along the beam the hard collision is: the z that half of the pT of the tracks lies below.
-
-    Parameters
-    ----------
-    event, pt, z : (T,)
-        Of the tracks that PUPPI has kept; event in ascending order.
-    events : int
-
-    Returns
-    -------
-    (E,), 0 for events without tracks
-    """
-    order = np.lexsort((z, event))
-    total = np.bincount(event, pt, minlength=events)
-    below = np.cumsum(pt[order]) - (np.cumsum(total) - total)[event]
-    reached = below >= total[event] / 2
-    which, first = np.unique(event[reached], return_index=True)
-    found = np.zeros(events)
-    found[which] = z[order][reached][first]
-    return found
-
-
 def _kind(path: Path, field: pa.Field) -> pa.DataType:
     """What a column is read as; InputError if it holds no lists of numbers."""
     depth, inner = 0, field.type
@@ -380,72 +271,6 @@ def _has_nulls(column: pa.Array) -> bool:
     return column.null_count > 0 or nested and _has_nulls(column.flatten())
 
 
-def _column(events: ak.Array, prefix: str, name: str) -> np.ndarray:
-    return ak.to_numpy(ak.flatten(events[f"{prefix}_{name}"]))
-
-
-def _lists(events: ak.Array, prefix: str, names: Iterable[str]) -> tuple[Columns, np.ndarray]:
-    """Columns (N,) of a collection, and the number of entries of each event (E,)."""
-    number = ak.to_numpy(ak.num(events[f"{prefix}_PT"]))
-    for name in names:
-        if not np.array_equal(ak.num(events[f"{prefix}_{name}"]), number):
-            raise InputError(f"{prefix}_{name} has another number of entries than {prefix}_PT")
-    columns = {name: _column(events, prefix, name).astype(np.float64) for name in names}
-    largest = np.abs(columns["Phi"]).max(initial=0)
-    if largest > 3.2:  # pi, of few bits
-        raise InputError(f"{prefix}_Phi goes up to {largest:.4g}, beyond pi: it has to be in radians")
-    return columns, number
-
-
-def _check_sums(name: str, lists: Mapping[str, ak.Array], jets: Columns) -> None:
-    """InputError if the momenta of most jets are not those of their candidates."""
-    if len(jets["PT"]) < ENOUGH:
-        return
-    pt, eta, phi = directions({x: ak.to_numpy(ak.sum(lists[x], axis=1)) for x in ("px", "py", "pz")})
-    ratio = np.nanmedian(pt / jets["PT"])
-    away = np.nanmedian(np.hypot(eta - jets["Eta"], wrap(phi - jets["Phi"])))
-    if not (0.67 < ratio < 1.5 and away < 0.1):
-        raise InputError(
-            f"the particles of {name} do not add up to its jets (pT is {ratio:.3g} times the jet's, {away:.2g} away, "
-            "in the median): the indices or the units are not those expected"
-        )
-
-
 def _why(counts: Mapping[str, int], left: Iterable[str]) -> str:
     what = {"empty": "have no candidates", "classless": "are of no class", "without_truth": "have no generated jet"}
     return ", ".join(f"{counts[name]} {what[name]}" for name in left)
-
-
-def report(found: Iterable[Mapping[str, Any]]) -> str:
-    """What became of the jets, by process: a table.
-
-    Parameters
-    ----------
-    found : dicts of `Views.finish`
-    """
-    processes: dict[str, Counter[str]] = {}
-    distances: Counter[str] = Counter()
-    for file in found:
-        processes.setdefault(file["process"], Counter()).update(file["counts"])
-        distances[file["process"]] += file["distance"]
-    rows = [
-        {
-            "process": name,
-            "events": n["events"],
-            "L1 jets": n["l1_jets"],
-            "unmatched": _part(n["l1_jets"] - n["matched"], n["l1_jets"]),
-            "offline jets": n["jets"],
-            "unmatched ": _part(n["jets"] - n["matched"], n["jets"]),
-            "mean Delta R": f"{distances[name] / n['matched']:.3f}",
-            "no candidates": _part(n["empty"], n["matched"]),
-            "no class": _part(n["classless"], n["matched"]),
-            "no truth": _part(n["without_truth"], n["matched"]),
-            "written": n["matched"] - n["empty"] - n["classless"] - n["without_truth"],
-        }
-        for name, n in sorted(processes.items())
-    ]
-    return tabulate.tabulate(rows, headers="keys")
-
-
-def _part(number: float, of: float) -> str:
-    return f"{100 * number / of:.1f} %" if of else "-"

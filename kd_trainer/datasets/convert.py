@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from kd_trainer.datasets import collide2v
+from kd_trainer.datasets import collide2v, collide2v_report
 from kd_trainer.datasets.conversion import SUFFIXES, Format, convert_file, count_rows, format_of
 from kd_trainer.datasets.provenance import found_in, is_complete, remove_leftovers, settings
 from kd_trainer.directories import make_directory
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("convert: stopped; complete files are kept, the same command goes on from here")
         return 130
     if args.format == "collide2v":
-        print(collide2v.report(found_in(args.output / name) for name in wanted))
+        print(collide2v_report.report(found_in(args.output / name) for name in wanted))
     return 0
 
 

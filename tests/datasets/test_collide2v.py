@@ -12,7 +12,7 @@ from helpers import ROOT, kd_trainer, script
 from weaver.utils.dataset import DataConfig, _load_next
 
 from kd_trainer import configs
-from kd_trainer.datasets import collide2v, conversion
+from kd_trainer.datasets import collide2v, conversion, matching
 from kd_trainer.datasets.convert import _is_test
 from kd_trainer.datasets.provenance import found_in
 
@@ -123,18 +123,18 @@ class TestMatching:
         """Two events by hand: across phi = pi; two near one, of which the nearer is taken; one too far."""
         ours = {"Eta": np.array([0.0, 1.0, 1.1, 2.0]), "Phi": np.array([3.1, 0, 0, 1])}
         theirs = {"Eta": np.array([0.0, 1.07, 2.0]), "Phi": np.array([-3.1, 0, 1.3])}
-        first, second, distance = collide2v.pairs(ours, np.array([1, 3]), theirs, np.array([1, 2]), 0.2)
+        first, second, distance = matching.pairs(ours, np.array([1, 3]), theirs, np.array([1, 2]), 0.2)
         assert first.tolist() == [0, 2] and second.tolist() == [0, 1]
         np.testing.assert_allclose(distance, [2 * np.pi - 6.2, 0.03], atol=1e-9)
 
     def test_other_events_do_not_match(self):
         jets = {"Eta": np.zeros(2), "Phi": np.zeros(2)}
         for number, other in (([1, 1, 0], [0, 0, 2]), ([2, 0, 0], [0, 1, 1])):
-            assert len(collide2v.pairs(jets, np.array(number), jets, np.array(other), 0.2)[0]) == 0
+            assert len(matching.pairs(jets, np.array(number), jets, np.array(other), 0.2)[0]) == 0
 
     def test_vertices(self):
         event, pt = np.array([0, 0, 0, 2]), np.array([1.0, 1, 3, 2])
-        np.testing.assert_array_equal(collide2v.vertices(event, pt, np.array([9.0, -9, 4, 7]), 3), [4, 0, 7])
+        np.testing.assert_array_equal(matching.vertices(event, pt, np.array([9.0, -9, 4, 7]), 3), [4, 0, 7])
 
     @pytest.mark.parametrize("split, tests", [(0.9, [1, 11]), (0.5, [1, 3, 5, 7, 9, 11]), (1, []), (0.8, [1, 6, 11])])
     def test_files_for_tests(self, split, tests):
