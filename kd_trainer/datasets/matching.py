@@ -1,0 +1,61 @@
+"""Two views of the same events: which jets are the same, and where the hard collision was."""
+
+import numpy as np
+
+from kd_trainer.datasets.kinematics import Columns, wrap
+
+
+def pairs(
+    ours: Columns, number: np.ndarray, theirs: Columns, their_number: np.ndarray, radius: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Jets of two views that are each the nearest of the other, and nearer than a radius.
+
+    Parameters
+    ----------
+    ours, theirs : dict of (J,) and (K,)
+        Eta and Phi of the jets of all events.
+    number, their_number : (E,)
+        Of jets in each event.
+    radius : float
+
+    Returns
+    -------
+    (M,), (M,), (M,)
+        Their places among ours and among theirs, and Delta R.
+    """
+    places, partners, distances = [np.arange(0)], [np.arange(0)], [np.zeros(0)]
+    start = their_start = 0
+    for n, k in zip(number, their_number):
+        if n and k:
+            a, b = slice(start, start + n), slice(their_start, their_start + k)
+            away = np.hypot(ours["Eta"][a, None] - theirs["Eta"][b], wrap(ours["Phi"][a, None] - theirs["Phi"][b]))
+            each, nearest = np.arange(n), away.argmin(axis=1)
+            mutual = (away.argmin(axis=0)[nearest] == each) & (away[each, nearest] < radius)
+            places.append(start + each[mutual])
+            partners.append(their_start + nearest[mutual])
+            distances.append(away[each, nearest][mutual])
+        start, their_start = start + n, their_start + k
+    return np.concatenate(places), np.concatenate(partners), np.concatenate(distances)
+
+
+def vertices(event: np.ndarray, pt: np.ndarray, z: np.ndarray, events: int) -> np.ndarray:
+    """Where along the beam the hard collision is: the z that half of the pT of the tracks lies below.
+
+    Parameters
+    ----------
+    event, pt, z : (T,)
+        Of the tracks that PUPPI has kept; event in ascending order.
+    events : int
+
+    Returns
+    -------
+    (E,), 0 for events without tracks
+    """
+    order = np.lexsort((z, event))
+    total = np.bincount(event, pt, minlength=events)
+    below = np.cumsum(pt[order]) - (np.cumsum(total) - total)[event]
+    reached = below >= total[event] / 2
+    which, first = np.unique(event[reached], return_index=True)
+    found = np.zeros(events)
+    found[which] = z[order][reached][first]
+    return found
