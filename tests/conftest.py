@@ -18,6 +18,8 @@ SHARED = ROOT.parent / "shared" / "data"
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 HAS_PYTHIA = importlib.util.find_spec("pythia8mc")  # there is no wheel for Python 3.14; elsewhere tests/run asks for it
 collect_ignore_glob = [] if HAS_PYTHIA else ["simulate/*", "test_demo.py"]
+if "KD_TEST_DEVICE" not in os.environ:  # tests/run gpu
+    collect_ignore_glob.append("gpu/*")
 # begun first, so that no process waits for them at the end
 LONGEST = ("test_going_on.py", "test_demo.py", "test_sophon_and_finetuning.py", "test_study.py", "test_train_ssl.py")
 yaml.safe_load = functools.partial(yaml.load, Loader=yaml.CSafeLoader)  # the same in C, half the time of many tests
