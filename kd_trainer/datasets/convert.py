@@ -50,8 +50,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Arguments, checked."""
     parser = argparse.ArgumentParser(prog="python -m kd_trainer convert", description=__doc__.partition(": ")[2])
     add = parser.add_argument
-    add("format", choices=SUFFIXES, help="top, lhcjet, aspen: *.h5; qg: *.npz; jetclass: *.root; collide2v: *.parquet; "
-        "delphes: *.root")
+    kinds = "top, lhcjet, aspen: *.h5; qg: *.npz; jetclass, delphes: *.root; collide2v: *.parquet"
+    add("format", choices=SUFFIXES, help=kinds)
     add("inputs", nargs="+", metavar="INPUT", help="files, patterns, or directories of such files")
     add("-o", "--output", required=True, type=Path, metavar="DIR", help="directory of the parquet files")
     add(
@@ -83,8 +83,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--eta",
         choices=delphes.ETAS,
         default="stored",
-        help="of the particles: as stored, which in Delphes 3.5.0 and so in JetClass-II is for tracks that of the point "
-        "where they reach the calorimeter, or that of their momentum (default: %(default)s)",
+        help="of the particles: as stored, which in Delphes 3.5.0, and so in JetClass-II, is that of the point where a "
+        "track reaches the calorimeter, or that of the momentum (default: %(default)s)",
     )
     add("--overwrite", action="store_true", help="make files that exist anew")
     args = parser.parse_args(argv)

@@ -33,7 +33,7 @@ ID_BITS = 24  # of a unique id; those above number the process
 
 
 class Options(NamedTuple):
-    """Which jets, and `eta`: of candidates as stored (that at the calorimeter for tracks of Delphes 3.5.0), or theirs."""
+    """Which jets, and which eta of particles: as stored (of Delphes 3.5.0: at the calorimeter) or of the momentum."""
 
     jets: str = JETS
     eta: str = "stored"
@@ -95,8 +95,9 @@ class Reader:
         """What to read: names of branches of members, and what they are called here."""
         jets = self.options.jets
         if f"{jets}/{jets}.Constituents" not in tree:
-            found = ", ".join(_collections(tree, JET[4]))
-            raise InputError(f"{self.source} has no jets {jets}: {f'give --jets one of {found}' if found else 'nor any'}")
+            found = _collections(tree, JET[4])
+            hint = f"its jets are {', '.join(found)} (--jets)" if found else "it has none at all"
+            raise InputError(f"{self.source} has no jets {jets}: {hint}")
         if CANDIDATES not in tree:
             raise InputError(f"{self.source}: {self._other_constituents(tree, 0, EVENTS)}")
         candidate = dict.fromkeys((*CANDIDATE, ETAS[self.options.eta]))
@@ -120,10 +121,12 @@ class Reader:
         parts = [f"{number} {name}" for name, number in found.items() if number]
         parts += [f"{missing} that are not in the file"] if missing else []
         puppi = [name for name in _collections(tree, JET[4]) if "puppi" in name.lower() and name != jets]
-        hint = f"give --jets {' or '.join(puppi)}" if puppi and CANDIDATES in tree else "the card of JetClass-II makes such"
+        hint = "the card of JetClass-II makes such"
+        if puppi and CANDIDATES in tree:
+            hint = f"give --jets {' or '.join(puppi)}"
         return (
-            f"the {total} constituents of {jets} are {', '.join(parts)}; jets as in JetClass-II consist of {CANDIDATES} "
-            f"alone: {hint}"
+            f"the {total} constituents of {jets} are {', '.join(parts)}; jets as in JetClass-II are made of "
+            f"{CANDIDATES} alone: {hint}"
         )
 
     def jets(self, events: ak.Array) -> ak.Array:
@@ -150,7 +153,8 @@ class Reader:
         parts, counts = self._particles(events, jet, event)
         columns: dict[str, Any] = {name: ak.unflatten(values, counts) for name, values in parts.items()}
         energy = np.hypot(jet["PT"] * np.cosh(jet["Eta"]), jet["Mass"])
-        about = {"pt": jet["PT"], "eta": jet["Eta"], "phi": jet["Phi"], "energy": energy, **_substructure(events, counts)}
+        about = {"pt": jet["PT"], "eta": jet["Eta"], "phi": jet["Phi"], "energy": energy}
+        about |= _substructure(events, counts)
         columns |= {f"jet_{name}": values.astype(np.float32) for name, values in about.items()}
         columns["jet_nparticles"] = counts.astype(np.int32)
         columns["event_number"] = ak.to_numpy(events.event_number)[event]
@@ -202,7 +206,7 @@ class Reader:
         if "vertex_z" not in events.fields:
             far = np.abs(cand["DZ"][cand["Charge"] != 0])
             if len(far) and np.median(far) > 10:
-                raise InputError(f"{self.source} has no {VERTICES}, and tracks from all along the beam: dz is not known")
+                raise InputError(f"{self.source} has no {VERTICES}, and tracks from all along the beam: no dz")
             return np.zeros(len(events))
         none = np.flatnonzero(ak.to_numpy(ak.num(events.vertex_z)) == 0)
         if np.isin(none, event).any():
@@ -215,8 +219,8 @@ class Reader:
         for column, module in {"sdmass": "ComputeSoftDrop", "tau1": "ComputeNsubjettiness"}.items():
             if ak.any(np.isnan(jets[f"jet_{column}"])):
                 raise InputError(
-                    f"{self.source} has no {column} of {self.options.jets}: run Delphes with {module} true for them, as "
-                    "the card of JetClass-II"
+                    f"{self.source} has no {column} of {self.options.jets}: run Delphes with {module} true for them, "
+                    "as the card of JetClass-II does"
                 )
         there = jets.jet_nparticles > 0
         self.counts.update(events=len(events), jets=len(jets), empty=int(ak.sum(~there)))
@@ -247,17 +251,22 @@ def places(ids: ak.Array, theirs: ak.Array) -> ak.Array:
     (E, variable, variable) integers, -1 for ids that the event does not have
     """
     number = ak.to_numpy(ak.num(theirs))
-    mask = (1 << ID_BITS) - 1
     flat = ak.flatten(ids)
-    event = np.repeat(np.repeat(np.arange(len(ids)), ak.to_numpy(ak.num(ids))), ak.to_numpy(ak.num(flat)))
-    wanted = (ak.to_numpy(ak.flatten(flat)).astype(np.int64) & mask) | event << ID_BITS
-    known = (ak.to_numpy(ak.flatten(theirs)).astype(np.int64) & mask) | np.repeat(np.arange(len(ids)), number) << ID_BITS
+    events = np.arange(len(ids))
+    event = np.repeat(np.repeat(events, ak.to_numpy(ak.num(ids))), ak.to_numpy(ak.num(flat)))
+    wanted = _unique(ak.flatten(flat), event)
+    known = _unique(ak.flatten(theirs), np.repeat(events, number))
     order = np.argsort(known, kind="stable")
     known = np.append(known[order], -1)
     at = np.searchsorted(known[:-1], wanted)
     first = (np.cumsum(number) - number)[event]
     position = np.where(known[at] == wanted, np.append(order, 0)[at] - first, -1)
     return ak.unflatten(ak.unflatten(position, ak.num(flat)), ak.num(ids))
+
+
+def _unique(ids: ak.Array, event: np.ndarray) -> np.ndarray:
+    """Ids (N,) that tell events apart."""
+    return (ak.to_numpy(ids).astype(np.int64) & ((1 << ID_BITS) - 1)) | event << ID_BITS
 
 
 def _substructure(events: ak.Array, counts: np.ndarray) -> Columns:
