@@ -8,7 +8,7 @@ import delphes as by_hand
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from helpers import kd_trainer
+from helpers import ROOT, kd_trainer
 
 from kd_trainer.datasets import delphes
 from kd_trainer.errors import InputError
@@ -151,6 +151,13 @@ def test_numbers_of_the_example(converted, shared):
         if field.name.startswith(("part_", "jet_")) and field.name != "jet_label":
             kind = schema.field(field.name).type
             assert getattr(kind, "value_type", kind) == getattr(field.type, "value_type", field.type), field.name
+
+
+def test_jets_for_the_configs_of_jetclass2(converted, tmp_path):
+    """What UNLABELLED and pretrain read."""
+    config = ROOT / "data" / "JetClassII" / "JetClassII_full.yaml"
+    kd_trainer("unlabelled", "--data-config", config, "-o", tmp_path / "unlabelled.yaml")
+    assert "22" in kd_trainer("check", "--all", "--data-config", tmp_path / "unlabelled.yaml", converted).stdout
 
 
 def test_pieces_and_resumption(example, converted, tmp_path, monkeypatch):
