@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kd_trainer.datasets import aspen, collide2v, lhc_jets, public_formats
+from kd_trainer.datasets import aspen, collide2v, delphes, lhc_jets, public_formats
 from kd_trainer.datasets.layouts import quark_gluon_jets, top_jets
 from kd_trainer.datasets.provenance import FOUND, with_settings
 from kd_trainer.datasets.storage import ROW_GROUP, to_table
@@ -36,12 +36,15 @@ class Format(NamedTuple):
     several: bool = False
 
 
-def format_of(name: str, source: Path, options: collide2v.Options) -> Format:
+def format_of(name: str, source: Path, options: collide2v.Options | delphes.Options | None) -> Format:
     """How to read a file of a format (key of SUFFIXES)."""
-    if name in FORMATS:
-        return FORMATS[name]
-    views = collide2v.Views(source, options)
-    return Format(SUFFIXES[name], views.open, views.jets, collide2v.FINITE, views.finish, several=True)
+    if isinstance(options, collide2v.Options):
+        views = collide2v.Views(source, options)
+        return Format(SUFFIXES[name], views.open, views.jets, collide2v.FINITE, views.finish, several=True)
+    if isinstance(options, delphes.Options):
+        reader = delphes.Reader(source, options)
+        return Format(SUFFIXES[name], reader.open, reader.filled, delphes.FINITE, reader.finish, several=True)
+    return FORMATS[name]
 
 
 FORMATS = {
@@ -51,7 +54,7 @@ FORMATS = {
     "lhcjet": Format(".h5", lhc_jets.opened, lambda rows: top_jets(rows, rows.label)),
     "aspen": Format(".h5", aspen.opened, aspen.jets),
 }
-SUFFIXES = {**{name: form.suffix for name, form in FORMATS.items()}, "collide2v": ".parquet"}
+SUFFIXES = {**{name: form.suffix for name, form in FORMATS.items()}, "collide2v": ".parquet", "delphes": ".root"}
 
 
 def count_rows(form: Format, source: Path) -> int:

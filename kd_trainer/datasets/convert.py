@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from kd_trainer.datasets import collide2v, collide2v_report
+from kd_trainer.datasets import collide2v, collide2v_report, delphes
 from kd_trainer.datasets.conversion import SUFFIXES, Format, convert_file, count_rows, format_of
 from kd_trainer.datasets.provenance import found_in, is_complete, remove_leftovers, settings
 from kd_trainer.directories import make_directory
@@ -22,7 +22,7 @@ from kd_trainer.errors import InputError, StopError
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     args = parse_arguments(argv)
-    options = collide2v_options(args)
+    options = options_of(args)
     sources = input_files(args.inputs, SUFFIXES[args.format])
     make_directory(args.output)
     wanted = output_names(args.format, sources, args.train_test_split)
@@ -30,8 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     missing = {}
     for name, source in wanted.items():
         target, made = args.output / name, settings(args.format, source)
-        if args.format == "collide2v":
-            made |= options._asdict()
+        made |= options._asdict() if options else {}
         remove_leftovers(target)
         if args.overwrite or not is_complete(target, made):
             missing[target] = (format_of(args.format, source, options), source, made)
@@ -41,8 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("convert: stopped; complete files are kept, the same command goes on from here")
         return 130
-    if args.format == "collide2v":
-        print(collide2v_report.report(found_in(args.output / name) for name in wanted))
+    if options:
+        report = collide2v_report.report if args.format == "collide2v" else delphes.report
+        print(report(found_in(args.output / name) for name in wanted))
     return 0
 
 
@@ -50,7 +50,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Arguments, checked."""
     parser = argparse.ArgumentParser(prog="python -m kd_trainer convert", description=__doc__.partition(": ")[2])
     add = parser.add_argument
-    add("format", choices=SUFFIXES, help="top, lhcjet, aspen: *.h5; qg: *.npz; jetclass: *.root; collide2v: *.parquet")
+    kinds = "top, lhcjet, aspen: *.h5; qg: *.npz; jetclass, delphes: *.root; collide2v: *.parquet"
+    add("format", choices=SUFFIXES, help=kinds)
     add("inputs", nargs="+", metavar="INPUT", help="files, patterns, or directories of such files")
     add("-o", "--output", required=True, type=Path, metavar="DIR", help="directory of the parquet files")
     add(
@@ -76,6 +77,15 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     two.add_argument(
         "--classes", type=Path, metavar="FILE.yaml", help="classes by process (default: by the flavour of the jet)"
     )
+    events = parser.add_argument_group("delphes")
+    events.add_argument("--jets", default=delphes.JETS, metavar="BRANCH", help="which jets (default: %(default)s)")
+    events.add_argument(
+        "--eta",
+        choices=delphes.ETAS,
+        default="stored",
+        help="of the particles: as stored, which in Delphes 3.5.0, and so in JetClass-II, is that of the point where a "
+        "track reaches the calorimeter, or that of the momentum (default: %(default)s)",
+    )
     add("--overwrite", action="store_true", help="make files that exist anew")
     args = parser.parse_args(argv)
     if not 0 <= args.train_test_split <= 1:
@@ -83,14 +93,20 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def collide2v_options(args: argparse.Namespace) -> collide2v.Options:
-    """The options of COLLIDE-2V; InputError if one is given that its format does not have, or that makes no sense."""
+def options_of(args: argparse.Namespace) -> collide2v.Options | delphes.Options | None:
+    """The options of a format; InputError if one is given that its format does not have, or that makes no sense."""
     given = {
         "--collection": args.collection != "AK4", "--radius": args.radius is not None, "--gen": args.gen,
         "--length-unit": args.length_unit != "mm", "--classes": args.classes is not None,
     }  # fmt: skip
-    if args.format != "collide2v" and any(given.values()):
-        raise InputError(f"{next(name for name in given if given[name])} is for collide2v, not for {args.format}")
+    of = {"collide2v": given, "delphes": {"--jets": args.jets != delphes.JETS, "--eta": args.eta != "stored"}}
+    for form, options in of.items():
+        if args.format != form and any(options.values()):
+            raise InputError(f"{next(name for name in options if options[name])} is for {form}, not for {args.format}")
+    if args.format == "delphes":
+        return delphes.Options(args.jets, args.eta)
+    if args.format != "collide2v":
+        return None
     cone = collide2v.CONES[args.collection]
     radius = cone / 2 if args.radius is None else args.radius
     if not 0 < radius <= cone:

@@ -21,15 +21,17 @@ Append = Callable[[ak.Array], None]
 
 
 @contextlib.contextmanager
-def writer(path: Path) -> Iterator[Append]:
+def writer(path: Path, tree: str = "Events", counter: str | None = None) -> Iterator[Append]:
     """Yield a function that appends awkward records to a file, which appears when the block ends well.
+
+    In ROOT they are entries of a tree, each list with a counter of its own unless there is one for all.
 
     The first records decide the types of the columns. Later ones are cast to them in parquet, where no value is lost
     by it, and have to have the same in ROOT, else the function raises InputError.
     """
     with replacing(path) as temporary:
-        open_file = _parquet if path.suffix == ".parquet" else _root
-        with open_file(temporary) as append:
+        opened = _parquet(temporary) if path.suffix == ".parquet" else _root(temporary, tree, counter)
+        with opened as append:
             yield append
 
 
@@ -70,7 +72,7 @@ def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 @contextlib.contextmanager
-def _root(path: Path) -> Iterator[Append]:
+def _root(path: Path, tree: str, counter: str | None) -> Iterator[Append]:
     import uproot
 
     with uproot.recreate(path) as file:
@@ -79,13 +81,16 @@ def _root(path: Path) -> Iterator[Append]:
 
         def append(records: ak.Array) -> None:
             columns = {name: _plain(records[name], name) for name in records.fields}
+            kinds = {name: column.type.content for name, column in columns.items()}
             if not trees:
-                types.update({name: column.type.content for name, column in columns.items()})
-                trees.append(file.mktree("Events", types))
-            for name, column in columns.items():
-                if column.type.content != types[name]:
-                    raise InputError(f"{name} is {column.type.content}, and {types[name]} in the files before")
-            trees[0].extend(columns)
+                types.update(kinds)
+                group = {"": ak.zip(columns).type} if counter else kinds
+                name_of = {"field_name": lambda _, inner: inner, "counter_name": lambda _: counter} if counter else {}
+                trees.append(file.mktree(tree, group, **name_of))
+            for name, kind in kinds.items():
+                if kind != types[name]:
+                    raise InputError(f"{name} is {kind}, and {types[name]} in the files before")
+            trees[0].extend({"": ak.zip(columns)} if counter else columns)
 
         yield append
 

@@ -3,6 +3,7 @@
 import argparse
 import fnmatch
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import awkward as ak
@@ -10,6 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from kd_trainer.arguments import check_at_least
+from kd_trainer.datasets import delphes
+from kd_trainer.deploy.events import tag_events
 from kd_trainer.deploy.reading import check_files, read_chunks
 from kd_trainer.deploy.score_files import FORMATS, writer
 from kd_trainer.deploy.tagger import Tagger
@@ -17,17 +20,15 @@ from kd_trainer.errors import InputError, named
 from kd_trainer.jet_files import contents, files_of
 
 
-def kept_branches(paths: Sequence[str], patterns: Sequence[str] | None, tagger: Tagger) -> list[str]:
-    """Names of the branches to copy: those that match the patterns; by default observers and labels, where present.
+def kept_branches(common: AbstractSet[str], patterns: Sequence[str] | None, tagger: Tagger) -> list[str]:
+    """Names of the branches to copy, of those that all files have: observers and labels, or what matches the patterns.
 
     Raises
     ------
     InputError
-        If a pattern matches nothing in one of the files.
+        If a pattern matches nothing.
     """
-    options, treename = tagger.exported.options, tagger.exported.config.treename
-    present = [contents(path, treename)[0] for path in paths]
-    common = set.intersection(*present)
+    options = tagger.exported.options
     if patterns is None:
         labels = options["labels"]
         wanted = [*(options.get("observers") or []), *(labels["value"] if labels["type"] == "simple" else [])]
@@ -72,7 +73,7 @@ def tag(
     """
     config = tagger.exported.config
     total = check_files(paths, config)
-    kept = kept_branches(paths, keep, tagger)
+    kept = kept_branches(set.intersection(*(contents(path, config.treename)[0] for path in paths)), keep, tagger)
     written = flagged = 0
     progress = tqdm(total=total, unit="jet")
     with progress, writer(output) as append:
@@ -98,14 +99,18 @@ def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="kd_trainer tag",
         description="Scores of all jets of some files with a converted model, in the order of the files. Jets that the "
-        "selection of the data config would leave out are scored too, unless --selected is given.",
+        "selection of the data config would leave out are scored too, unless --selected is given. Of Delphes files, an "
+        "entry an event, with jet_pt, jet_probs_<i>, jet_hidneurons_<i> as Sophon's analyser writes them.",
     )
     add = parser.add_argument
     add("model_dir", metavar="MODEL_DIR", help="folder with model.onnx, preprocess.json, data_config.yaml")
-    add("files", nargs="+", metavar="FILE", help="jets: ROOT or parquet with the branches of the data config")
+    add("files", nargs="+", metavar="FILE", help="ROOT or parquet with the branches of the data config, or Delphes")
     add("-o", "--output", required=True, type=Path, metavar="OUT", help="file to write: .parquet or .root")
     add("--keep", nargs="*", metavar="BRANCH",
         help="branches to copy, * for any letters (default: observers and labels of the data config)")  # fmt: skip
+    add("--delphes", action="store_true", help="the files are events of Delphes (found out by their tree Delphes)")
+    add("--jets", metavar="BRANCH", help=f"of Delphes: which jets (default: {delphes.JETS})")
+    add("--eta", choices=delphes.ETAS, help="of Delphes: that of the particles, see convert (default: stored)")
     add("--selected", action="store_true", help="leave out jets that fail the selection of the data config")
     add("--model", default="model.onnx", metavar="FILE", help="another model of the folder, such as model_int8.onnx")
     add("--threads", type=int, metavar="T", help="of ONNX Runtime (default: all cores)")
@@ -119,5 +124,15 @@ def main(argv: Sequence[str]) -> None:
     if any(Path(path).resolve() == args.output.resolve() for path in files):
         raise InputError(f"-o {args.output} is one of the input files")
     tagger = Tagger(args.model_dir, model=args.model, threads=args.threads, batch_size=args.batch_size)
-    written, flagged = tag(tagger, files, args.output, keep=args.keep, selected=args.selected, rows=args.chunk)
+    if args.delphes or all(delphes.is_delphes(path) for path in files):
+        options = delphes.Options(args.jets or delphes.JETS, args.eta or "stored")
+        kept = kept_branches({f"jet_{name}" for name in delphes.COLUMNS}, args.keep, tagger)
+        kept = [name for name in kept if name != "jet_pt"]  # which is always there
+        written, flagged = tag_events(
+            tagger, files, args.output, options, kept=kept, selected=args.selected, rows=args.chunk
+        )
+    else:
+        if args.jets or args.eta:
+            raise InputError(f"--{'jets' if args.jets else 'eta'} is for files of Delphes")
+        written, flagged = tag(tagger, files, args.output, keep=args.keep, selected=args.selected, rows=args.chunk)
     print(f"{args.output}: {written} jets" + (f", {flagged} of them flagged (see docs/deploy.md)" if flagged else ""))

@@ -1,7 +1,7 @@
 // Network inputs of a jet, from preprocess.json: standardisation, clipping, padding, as weaver does them in training.
 //
 // One header without dependencies, C++17: copy it into a Delphes or CMSSW-style loop. The variables themselves (such as
-// cand_pt_log) are the caller's, with the formulas of the data config; measured z0 and dxy need no smearing (l1trk).
+// cand_pt_log) are those of jet_variables.h, or the caller's; measured z0 and dxy need no smearing (l1trk).
 //
 //     const auto groups = jet_inputs::load("preprocess.json");
 //     jet_inputs::Jet jet = {{"cand_pt_log", {4.1f, 3.2f}}, ...};        // a number for each particle
