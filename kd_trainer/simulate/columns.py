@@ -44,8 +44,8 @@ def reconstructed(jets: Columns, parts: ak.Array) -> dict[str, Any]:
     """The columns part_* and jet_* of J > 0 jets; arguments as for `jet_table`."""
     columns = {f"part_{name}": values for name, values in _constituents(parts, jets).items()}
     columns |= {f"jet_{name}": values for name, values in summary(jets, parts).items()}
-    taus = n_subjettiness(parts).astype(np.float32)
-    return columns | {f"jet_tau{i}": tau for i, tau in enumerate(taus.T, start=1)}
+    taus = enumerate(n_subjettiness(parts).T, start=1)
+    return columns | {f"jet_tau{i}": tau.astype(np.float32) for i, tau in taus}
 
 
 def _constituents(parts: ak.Array, jets: Columns) -> dict[str, ak.Array]:
