@@ -31,7 +31,7 @@ def jet_table(
     -------
     awkward array of J records
     """
-    columns = reconstructed(jets, parts)
+    columns = reconstructed(jets, parts, parts)
     columns |= {f"label_{other}": np.full(len(parts), other == name, dtype=np.int32) for other in PROCESSES}
     columns["aux_genpart_pid"] = resonances["pid"].astype(np.int32)
     columns |= {f"aux_genpart_{name}": resonances[name].astype(np.float32) for name in ("pt", "eta", "phi")}
@@ -40,9 +40,9 @@ def jet_table(
     return ak.zip(columns, depth_limit=1)
 
 
-def reconstructed(jets: Columns, parts: ak.Array) -> dict[str, Any]:
-    """The columns part_* and jet_* of J > 0 jets; arguments as for `jet_table`."""
-    columns = {f"part_{name}": values for name, values in _constituents(parts, jets).items()}
+def reconstructed(jets: Columns, parts: ak.Array, stored: ak.Array) -> dict[str, Any]:
+    """The columns part_* and jet_* of J > 0 jets; arguments as for `jet_table`, `stored` the constituents of part_*."""
+    columns = {f"part_{name}": values for name, values in _constituents(stored, jets).items()}
     columns |= {f"jet_{name}": values for name, values in summary(jets, parts).items()}
     taus = enumerate(n_subjettiness(parts).T, start=1)
     return columns | {f"jet_tau{i}": tau.astype(np.float32) for i, tau in taus}

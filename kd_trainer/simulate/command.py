@@ -31,6 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"simulate: {len(wanted)} files, {len(wanted) - len(missing)} of them already in {args.output}")
     if not missing:
         return 0
+    if SAMPLES[args.sample].draw and args.pileup:
+        from kd_trainer.simulate.minimum_bias import load_pool
+
+        load_pool()  # once, before several processes want it
     try:
         make_files(args.sample, missing, args.workers)
     except KeyboardInterrupt:

@@ -8,8 +8,8 @@ import numpy as np
 from kd_trainer.datasets.kinematics import Columns, directions
 from kd_trainer.simulate import truth
 from kd_trainer.simulate.clustering import cluster, constituents
+from kd_trainer.simulate.cms_card import momenta_at_calorimeter, reconstruct
 from kd_trainer.simulate.columns import generated, reconstructed, summary
-from kd_trainer.simulate.detector import reconstruct
 from kd_trainer.simulate.events import flatten, select, stable_particles
 from kd_trainer.simulate.selection import keep, match_once
 
@@ -34,7 +34,7 @@ def make_jets(batch: ak.Array, name: str, rng: np.random.Generator, pileup: floa
     """
     record = flatten(batch)
     particles = stable_particles(record)
-    parts = reconstruct(particles, rng)
+    parts = reconstruct(particles, len(batch), pileup, rng)
     jets, members = cluster(parts, len(batch), PT_MIN)
     jets, members = keep(jets, members, np.abs(directions(jets)[1]) < ETA_MAX)
     particles = select(particles, np.isin(particles["event"], jets["event"]))
@@ -48,7 +48,8 @@ def make_jets(batch: ak.Array, name: str, rng: np.random.Generator, pileup: floa
     jets, members = keep(jets, members, labelled)
     nearest = nearest[labelled]
     genparts = constituents(particles, genmembers, np.append(genjets["count"], 0))[nearest]  # -1: none
-    columns = reconstructed(jets, constituents(parts, members, jets["count"]))
+    stored = constituents(momenta_at_calorimeter(parts), members, jets["count"])
+    columns = reconstructed(jets, constituents(parts, members, jets["count"]), stored)
     columns["jet_label"] = found.label
     columns |= {f"genpart_{key}": values for key, values in generated(genparts, jets).items()}
     columns |= {f"genjet_{key}": values for key, values in _genjets(genjets, genparts, nearest).items()}
