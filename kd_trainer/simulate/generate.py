@@ -9,7 +9,7 @@ import pythia8mc
 
 from kd_trainer.simulate import grids, jetclass, jetclass2, quark_gluon, top
 from kd_trainer.simulate.samples import SAMPLES, SEEDS, pythia_seed, seed_sequence
-from kd_trainer.simulate.veto import EarlyVeto
+from kd_trainer.simulate.veto import EarlyVeto, IsotropicPair
 
 MAKE_JETS = {"jetclass": jetclass.make_jets, "top": top.make_jets, "qg": quark_gluon.make_jets}
 MAX_BATCH = 100  # events; larger batches are not faster
@@ -27,7 +27,9 @@ def lines(name: str, n_jets: int, seed: int, file: int = 0, part: int = 0, pileu
     rng = np.random.default_rng(seed_sequence(seed, "jetclass2", name, file, part))
     while n_jets > 0:
         line = grids.draw(grids.GROUPS[name], rng)
-        pythia = start((*line, f"Random:seed = {rng.integers(1, SEEDS + 1)}"))
+        line_seed = int(rng.integers(1, SEEDS + 1))
+        veto = IsotropicPair(line.pt_min, line_seed) if line.kind.isotropic else None
+        pythia = start((*line.settings, f"Random:seed = {line_seed}"), veto)
         jets = jetclass2.make_jets(pythia.nextBatch(grids.EVENTS), name, rng, pileup)
         if jets is not None:
             yield jets
@@ -89,7 +91,7 @@ def start_pythias(sample: str, name: str) -> list[tuple[pythia8mc.Pythia, EarlyV
     return [(start(variant, veto), veto) for variant, veto in zip(settings(processes[name]), vetoes, strict=True)]
 
 
-def start(settings: Sequence[str], veto: EarlyVeto | None = None) -> pythia8mc.Pythia:
+def start(settings: Sequence[str], veto: pythia8mc.UserHooks | None = None) -> pythia8mc.Pythia:
     """An initialised Pythia.
 
     Raises

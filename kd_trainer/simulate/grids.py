@@ -60,12 +60,22 @@ class Kind(NamedTuple):
     process : settings of Pythia
     x : PDG id and decays of the resonances X, in Pythia's names 25, 36 and 37
     y : the same of Y, none with two prongs
+    isotropic : events are given up until pairs of X have the distribution of those from a scalar (`veto.IsotropicPair`)
     """
 
     share: int
     process: Settings
     x: dict[int, Decays] = {}
     y: dict[int, Decays] = {}
+    isotropic: bool = False
+
+
+class Line(NamedTuple):
+    """A line of the grid: settings of Pythia, the kind that they make, lowest transverse momentum in GeV."""
+
+    settings: Settings
+    kind: Kind
+    pt_min: float
 
 
 class Group(NamedTuple):
@@ -84,19 +94,21 @@ GROUPS = {
             Kind(144, (*SCALARS, "HiggsBSM:ffbar2H+H- = on"), {37: CHARGED}),
         ),
         PT_MINS,
-        20,
+        35,
     ),
-    "Res34P": Group((Kind(1440, PAIR, {25: PAIRS_OF_Y, 36: PAIRS_OF_Y}, {35: NEUTRAL, 37: CHARGED_Y}),), PT_MINS, 20),
-    "QCD": Group((Kind(240, ("HardQCD:all = on",)),), QCD_PT_MINS, 20),
+    "Res34P": Group(
+        (Kind(1440, PAIR, {25: PAIRS_OF_Y, 36: PAIRS_OF_Y}, {35: NEUTRAL, 37: CHARGED_Y}, True),), PT_MINS, 28
+    ),
+    "QCD": Group((Kind(240, ("HardQCD:all = on",)),), QCD_PT_MINS, 85),
 }
 
 
-def draw(group: Group, rng: np.random.Generator) -> Settings:
-    """The settings of Pythia for a line of the grid, each as likely as the others."""
+def draw(group: Group, rng: np.random.Generator) -> Line:
+    """A line of the grid, each as likely as the others."""
     shares = np.array([kind.share for kind in group.kinds])
     kind = group.kinds[rng.choice(len(shares), p=shares / shares.sum())]
     pt_min, m_x, ratio = (rng.choice(values) for values in (group.pt_mins, X_MASSES, Y_MASSES))
-    return line(kind, float(pt_min), float(m_x), float(np.round(ratio * m_x)))
+    return Line(line(kind, float(pt_min), float(m_x), float(np.round(ratio * m_x))), kind, float(pt_min))
 
 
 def line(kind: Kind, pt_min: float, m_x: float = 0.0, m_y: float = 0.0) -> Settings:
@@ -135,6 +147,11 @@ def settings(group: Group) -> list[dict]:
     list of dict that json can hold
     """
     return [
-        {"share": kind.share, "line": line(kind, group.pt_mins[0], 100.0, 50.0), "events": EVENTS}
+        {
+            "share": kind.share,
+            "line": line(kind, group.pt_mins[0], 100.0, 50.0),
+            "events": EVENTS,
+            "isotropic": kind.isotropic,
+        }
         for kind in group.kinds
     ]

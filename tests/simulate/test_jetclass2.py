@@ -13,9 +13,11 @@ from kd_trainer.datasets import storage
 from kd_trainer.errors import InputError
 from kd_trainer.simulate import command as simulate
 from kd_trainer.simulate import grids, jetclass2, truth
+from kd_trainer.simulate.events import flatten
 from kd_trainer.simulate.generate import lines, shuffled, start
 from kd_trainer.simulate.labels import NAMES, qcd_label, resonance_label
 from kd_trainer.simulate.selection import match_once
+from kd_trainer.simulate.veto import IsotropicPair
 
 CONFIG = Path(__file__).parents[2] / "data" / "JetClassII" / "JetClassII_full.yaml"
 PUBLIC = Path(__file__).parents[3] / "shared" / "data" / "real" / "JetClassII_example.parquet"
@@ -323,7 +325,9 @@ class TestGrid:
         for group in grids.GROUPS.values():
             kinds = set()
             for _ in range(60):
-                settings = dict(text.split(" = ") for text in grids.draw(group, rng) if "addChannel" not in text)
+                line = grids.draw(group, rng)
+                settings = dict(text.split(" = ") for text in line.settings if "addChannel" not in text)
+                assert line.pt_min == float(settings["PhaseSpace:pTHatMin"])
                 kinds.add(next(key for key in settings if "ffbar2" in key or key.startswith("HardQCD")))
                 assert 100 <= float(settings["PhaseSpace:pTHatMin"]) <= 5000
                 masses = [float(settings[f"{pid}:m0"]) for pid in (25, 36) if f"{pid}:m0" in settings]
@@ -342,6 +346,22 @@ class TestGrid:
     def test_lowest_masses(self):
         pythia = start((*grids.line(PAIR_OF_Y, 200.0, 15.0, 4.0), "Random:seed = 1"))
         assert len(pythia.nextBatch(3)) == 3
+
+
+def test_pairs_are_isotropic():
+    """Within a slice of the mass of the pair cos(theta) is flat; A H alone has sin(theta)^2."""
+    veto = IsotropicPair(60.0, 3)
+    pythia = start((*grids.line(PAIR_OF_Y, 60.0, 100.0, 40.0), "Random:seed = 1", "PartonLevel:all = off"), veto)
+    record = flatten(pythia.nextBatch(3000))
+    pair = np.flatnonzero((np.abs(record["status"]) == 22) & np.isin(record["pid"], truth.X[:2])).reshape(-1, 2)
+    total = {name: record[name][pair].sum(axis=1) for name in ("pz", "energy")}
+    beta = total["pz"] / total["energy"]
+    pz = (record["pz"][pair[:, 0]] - beta * record["energy"][pair[:, 0]]) / np.sqrt(1 - beta**2)
+    pt = np.hypot(record["px"][pair[:, 0]], record["py"][pair[:, 0]])
+    momentum = np.hypot(pt, pz)
+    cosine = (np.abs(pz) / momentum)[momentum > 100]  # pT > 60 GeV holds everything up to 0.8
+    cosine = cosine[cosine < 0.8]
+    assert len(cosine) > 500 and np.mean(cosine) == pytest.approx(0.4, abs=4 * 0.23 / np.sqrt(len(cosine)))
 
 
 class TestFiles:
