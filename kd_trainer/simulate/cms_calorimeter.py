@@ -24,7 +24,7 @@ class Towers(NamedTuple):
         return (np.cumsum(self.segments) - self.segments)[ring] + np.minimum(in_ring, self.segments[ring] - 1)
 
     def place(self, tower: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Direction of points of towers: eta, phi (P,) each; `where` (2, P) is 0.5 for the centre, 0 to 1 between edges."""
+        """Direction of points of towers: eta, phi (P,); `where` (2, P) is 0 to 1 between edges."""
         last = np.cumsum(self.segments)
         ring = np.searchsorted(last, tower, side="right")
         eta = self.edges[ring] + where[0] * (self.edges[ring + 1] - self.edges[ring])
@@ -34,7 +34,8 @@ class Towers(NamedTuple):
 
 def _symmetric(edges: list[float], segments: list[int]) -> Towers:
     """Towers at positive and negative eta from the edges above 0 and the numbers of towers below each of them."""
-    return Towers(np.array([*(-edge for edge in reversed(edges)), 0.0, *edges]), np.array([*reversed(segments), *segments]))
+    both = np.array([*(-edge for edge in reversed(edges)), 0.0, *edges])
+    return Towers(both, np.array([*reversed(segments), *segments]))
 
 
 ECAL_RINGS = 170  # of 0.0174 x 1 degree, to |eta| = 2.958

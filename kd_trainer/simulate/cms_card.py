@@ -1,7 +1,7 @@
 """From stable particles to PUPPI candidates with pile-up, as the Delphes card of JetClass-II does it.
 
-Two peculiarities of that card are switches here, and on by default because JetClass-II has them (docs/simulation.md):
-`tower_tracks`, and `momenta_at_calorimeter`.
+Peculiarities of that card are switches here, on by default because JetClass-II has them (docs/simulation.md):
+`tower_tracks`, `count_primary`, and the step `momenta_at_calorimeter`.
 """
 
 import functools
@@ -11,7 +11,15 @@ import numpy as np
 from kd_trainer.datasets.kinematics import Columns, directions
 from kd_trainer.simulate import cms_calorimeter, minimum_bias, puppi
 from kd_trainer.simulate.calorimeter import smear_energy
-from kd_trainer.simulate.cms_calorimeter import ECAL, ECAL_THRESHOLD, HCAL, HCAL_THRESHOLD, Towers
+from kd_trainer.simulate.cms_calorimeter import (
+    ECAL,
+    ECAL_THRESHOLD,
+    HCAL,
+    HCAL_THRESHOLD,
+    Towers,
+    ecal_resolution,
+    hcal_resolution,
+)
 from kd_trainer.simulate.cms_tracks import efficiency, impact_parameter_errors, momentum_resolution
 from kd_trainer.simulate.detector import charges
 from kd_trainer.simulate.energy_flow import flow
@@ -32,27 +40,29 @@ def reconstruct(
     *,
     pool: Columns | None = None,
     tower_tracks: bool = True,
+    count_primary: bool = True,
 ) -> Columns:
     """Candidates of a batch of events after PUPPI.
 
     Parameters
     ----------
     particles : dict of (P,) arrays
-        event, pid, px, py, pz, energy (GeV) and x, y, z of the production vertex (mm) of the stable, visible particles of
-        the hard events; the primary vertex is at the origin
+        event, pid, px, py, pz, energy (GeV) and x, y, z of the production vertex (mm) of the stable, visible particles
+        of the hard events; the primary vertex is at the origin
     n_events : number of events; event numbers run from 0
     pileup : mean number of further collisions in an event, 0 for none
     rng : numpy Generator
     pool : minimum-bias events; from `minimum_bias.load_pool` if not given
     tower_tracks : as in the card, where the momenta of tracks are exact but have no weight against the energy of their
         tower; else tracks are smeared with the card's resolution, and weighted with it
+    count_primary : of `puppi.weights`
 
     Returns
     -------
     dict of (Q,) arrays, ordered by event
         event, px, py, pz, energy (multiplied by `puppi_weight`; none with weight 0 or without momentum), d0val, d0err,
-        dzval, dzerr (mm, relative to the primary vertex), charge, isChargedHadron, isNeutralHadron, isPhoton, isElectron,
-        isMuon, puppi_weight, and calorimeter_eta for `momenta_at_calorimeter`
+        dzval, dzerr (mm, relative to the primary vertex), charge, isChargedHadron, isNeutralHadron, isPhoton,
+        isElectron, isMuon, puppi_weight, and calorimeter_eta for `momenta_at_calorimeter`
     """
     primary_z = minimum_bias.draw_vertices(n_events, rng)
     counts = rng.poisson(pileup, n_events)
@@ -63,10 +73,10 @@ def reconstruct(
     )
     scale, neutrals = _particle_flow(particles, tracked, tower_tracks, rng)
     tracks = select(particles, tracked)
-    for name in ("px", "py", "pz", "pt"):
+    for name in ("px", "py", "pt"):
         tracks[name] = tracks[name] * scale[tracked]
-    tracks["energy"] = np.hypot(tracks["pt"] * np.cosh(tracks["eta"]), tracks["mass"])
-    names = ("event", "pdg", "charge", "px", "py", "pz", "pt", "eta", "phi", "energy", "calorimeter_eta", "far")
+    tracks["pz"], tracks["energy"] = _with_rapidity(tracks["pt"], tracks["eta"], tracks["mass"])
+    names = ("event", "pdg", "charge", "px", "py", "pz", "pt", "eta", "phi", "mass", "energy", "calorimeter_eta", "far")
     candidates = {name: np.concatenate([tracks[name], *(part[name] for part in neutrals)]) for name in names}
     for name in ("x", "y", "z"):  # of the production vertex, and the momentum there
         candidates[name] = np.zeros(len(candidates["event"]))
@@ -74,15 +84,15 @@ def reconstruct(
     candidates = select(candidates, candidates["pt"] > 0)
     candidates = select(candidates, np.argsort(candidates["event"], kind="stable"))
 
-    candidates["puppi_weight"] = _weights(candidates, counts + 1)
+    candidates["puppi_weight"] = _weights(candidates, counts + 1, count_primary)
     return _measured(select(candidates, candidates["puppi_weight"] > 0), rng)
 
 
 def momenta_at_calorimeter(candidates: Columns) -> Columns:
     """Candidates with the pz and energy that JetClass-II stores: as if their eta was that at the calorimeter.
 
-    Delphes up to 3.5.0 wrote the pseudorapidity of the point where a track reaches the calorimeter, seen from the origin,
-    beside pT, phi and mass of the momentum. Its jets are made before, with the momenta.
+    Delphes up to 3.5.0 wrote the pseudorapidity of the point where a track reaches the calorimeter, seen from the
+    origin, beside pT, phi and mass of the momentum. Its jets are made before, with the momenta.
     """
     pt, eta = np.hypot(candidates["px"], candidates["py"]), candidates["calorimeter_eta"]
     momentum = np.sqrt(pt**2 + candidates["pz"] ** 2)
@@ -105,7 +115,7 @@ def _add_pileup(
 
 
 def _reach_calorimeter(particles: Columns, primary_z: np.ndarray) -> Columns:
-    """Particles that reach the calorimeters, with pt, eta, phi, pdg, charge and their direction there, from the origin."""
+    """Particles that reach the calorimeters, with pt, eta, phi, mass, pdg, charge, and where they do: eta and phi."""
     z = particles["z"] + primary_z[particles["event"]]
     inside = (particles["x"] ** 2 + particles["y"] ** 2 < RADIUS**2) & (np.abs(z) < HALF_LENGTH)
     particles, z = select(particles, inside), z[inside]
@@ -135,9 +145,10 @@ def _particle_flow(
     track_energy = np.where(tracked, np.hypot(momentum, particles["mass"]), 0)
     electromagnetic = np.isin(particles["pdg"], (11, 22))
     neutrals = []
+    hadronic = ~electromagnetic & (particles["pdg"] != 13)
     for which, pdg, towers, resolution_of, threshold in (
-        (electromagnetic, PHOTON, ECAL, cms_calorimeter.ecal_resolution, ECAL_THRESHOLD),
-        (~electromagnetic & (particles["pdg"] != 13), NEUTRAL_HADRON, HCAL, cms_calorimeter.hcal_resolution, HCAL_THRESHOLD),
+        (electromagnetic, PHOTON, ECAL, ecal_resolution, ECAL_THRESHOLD),
+        (hadronic, NEUTRAL_HADRON, HCAL, hcal_resolution, HCAL_THRESHOLD),
     ):
         event, towers_hit, tower = _hit(select(particles, which), towers)
         centre, _ = towers.place(towers_hit, np.full((2, len(towers_hit)), 0.5))
@@ -152,8 +163,15 @@ def _particle_flow(
         )
         scale[which] *= rescaled
         seen = excess > 0
-        neutrals.append(_neutrals(event[seen], excess[seen], *towers.place(towers_hit[seen], rng.random((2, seen.sum()))), pdg))
+        eta, phi = towers.place(towers_hit[seen], rng.random((2, seen.sum())))
+        neutrals.append(_neutrals(event[seen], excess[seen], eta, phi, pdg))
     return scale, neutrals
+
+
+def _with_rapidity(pt: np.ndarray, rapidity: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """pz and energy (P,) of tracks after PUPPI in Delphes, which takes their pseudorapidity for rapidity."""
+    transverse = np.hypot(pt, mass)
+    return transverse * np.sinh(rapidity), transverse * np.cosh(rapidity)
 
 
 def _hit(particles: Columns, towers: Towers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -169,17 +187,17 @@ def _neutrals(event: np.ndarray, energy: np.ndarray, eta: np.ndarray, phi: np.nd
     pt = energy / np.cosh(eta)
     columns = {"event": event, "energy": energy, "pt": pt, "eta": eta, "phi": phi, "calorimeter_eta": eta}
     columns |= {"px": pt * np.cos(phi), "py": pt * np.sin(phi), "pz": pt * np.sinh(eta)}
-    columns |= {name: np.zeros(len(event), dtype=int) for name in ("charge", "far")}
+    columns |= {name: np.zeros(len(event), dtype=int) for name in ("charge", "far", "mass")}
     return columns | {"pdg": np.full(len(event), pdg)}
 
 
-def _weights(candidates: Columns, vertices: np.ndarray) -> np.ndarray:
+def _weights(candidates: Columns, vertices: np.ndarray, count_primary: bool) -> np.ndarray:
     """PUPPI weights; electrons and muons bypass PUPPI, but not the removal of charged particles of pile-up."""
     kind = np.where(candidates["charge"] == 0, puppi.NEUTRAL, np.where(candidates["far"], puppi.PILEUP, puppi.PRIMARY))
     weight = np.where(kind == puppi.PILEUP, 0.0, 1.0)
     others = ~np.isin(candidates["pdg"], (11, 13))
-    names = ("event", "pt", "eta", "phi")
-    weight[others] = puppi.weights(*(candidates[name][others] for name in names), kind[others], vertices)
+    event, pt, eta, phi, mass = (candidates[name][others] for name in ("event", "pt", "eta", "phi", "mass"))
+    weight[others] = puppi.weights(event, pt, eta, phi, mass, kind[others], vertices, count_primary=count_primary)
     return weight
 
 
@@ -190,7 +208,8 @@ def _measured(candidates: Columns, rng: np.random.Generator) -> Columns:
     result |= {name: candidates[name] * weight for name in ("px", "py", "pz", "energy")}
     track = charge != 0
     vertex = np.stack([candidates[name][track] for name in ("x", "y", "z")], axis=1)
-    true = perigee(*(candidates[name][track] for name in ("px", "py", "pz", "charge")), vertex)
+    px, py, pz = (candidates[name][track] for name in ("px", "py", "pz"))
+    true = perigee(px, py, pz, charge[track], vertex)
     errors = impact_parameter_errors(candidates["pt"][track], candidates["eta"][track])
     for name, value, error in zip(("d0", "dz"), true, errors, strict=True):
         for column, values in ((f"{name}val", value + error * rng.standard_normal(len(error))), (f"{name}err", error)):

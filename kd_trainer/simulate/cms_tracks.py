@@ -1,6 +1,6 @@
 """Tracks as the CMS card of JetClass-II has them: efficiencies and resolutions, in part from arXiv:1405.6569.
 
-Every function works on flat arrays of P charged particles. Where the card takes eta at the calorimeter, so does the caller.
+Every function works on flat arrays of P charged particles.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Particle flow of Delphes (`SimpleCalorimeter`, arXiv:1307.6346): tower energies in excess of tracks, and tracks rescaled."""
+"""Particle flow as in Delphes (`SimpleCalorimeter`, arXiv:1307.6346): excesses of towers, rescaled tracks."""
 
 from collections.abc import Callable
 
@@ -19,9 +19,10 @@ def flow(
 ) -> tuple[np.ndarray, np.ndarray]:
     """What a calorimeter makes of the particles that reach it.
 
-    The energy of a tower is smeared, and set to 0 below a threshold. If it exceeds the energy of the tracks that point to
-    the tower significantly, the excess is a neutral particle and the tracks stay as they are. If not, the tracks are
-    rescaled to the mean of tower and tracks, weighted with their resolutions; tracks with no uncertainty get no weight.
+    The energy of a tower is smeared, and set to 0 below a threshold. If it exceeds the energy of the tracks that point
+    to the tower significantly, the excess is a neutral particle and the tracks stay as they are. If not, the tracks
+    are rescaled to the mean of tower and tracks, weighted with their resolutions; tracks with no uncertainty get no
+    weight.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ def flow(
     excess[(excess <= minimum) | (excess <= n_sigma * np.sqrt(track_variance + sigma**2))] = 0
 
     # Delphes gives the weight 0 to an uncertainty of 0: then the tower alone decides
-    weight = np.where(track_variance > 0, sigma**2 / (sigma**2 + track_variance), 0)
+    weight = np.where(track_variance > 0, sigma**2 / np.maximum(sigma**2 + track_variance, 1e-30), 0)
     best = weight * tracks + (1 - weight) * measured
     scale = np.where(excess > 0, 1, best / np.maximum(tracks, 1e-9))
     return excess, scale[tower]

@@ -78,7 +78,7 @@ def load_pool(n_events: int = EVENTS) -> Columns:
         print(f"simulate: making {n_events} minimum-bias events for the pile-up, once, in {path}", flush=True)
         pool = make_pool(n_events)
         with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **pool)
+            np.savez(file, allow_pickle=False, **pool)
     with reading(path), np.load(path) as file:
         return {name: file[name] for name in (*COLUMNS, "first")}
 

@@ -56,8 +56,8 @@ def _helix(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """As `_straight`, on circles of radius R = pT / (0.3 B) that positive charges run through clockwise.
 
-    With v the angle between direction and centre, times the charge, a track is inside where sin(v) > (c^2 + R^2 - wall^2)
-    / (2 R c); v falls by path / R.
+    With v the angle between direction and centre, times the charge, and c the distance of the centre from the beam, a
+    track is inside where sin(v) > (c^2 + R^2 - RADIUS^2) / (2 R c); v falls by path / R.
     """
     radius = pt / (0.299792458e-3 * FIELD)
     centre_x, centre_y = x + charge * radius * sin, y - charge * radius * cos

@@ -1,8 +1,14 @@
 """Pile-up per particle identification (arXiv:1407.6013): how likely a particle is to come from the primary vertex.
 
-As the CMS card of JetClass-II runs it in Delphes: the metric is log(sum of (pT / Delta R)^2) over the charged particles of
-the primary vertex within Delta R = 0.4, its median and left-sided spread are those of charged particles of pile-up in
-|eta| < 2.5 and beyond, corrected where pile-up lies among the particles of the primary vertex (`ApplyLowPUCorr`).
+As the CMS card of JetClass-II runs it in Delphes: the metric is log(sum of (pT / Delta R)^2) over the charged particles
+of the primary vertex within Delta R = 0.4; its median and left-sided spread are those of charged particles in
+|eta| < 2.5 and beyond. Two things are there because the public Delphes events have them (docs/simulation.md):
+
+* Delphes hands eta over as rapidity, and its PUPPI takes the pseudorapidity that follows, which for slow kaons and
+  protons is larger by up to one unit. So there are charged particles beyond 2.5 in nearly every event; without them all
+  neutral particles there would be kept.
+* `count_primary`: the charge of tracks is not handed over, so PUPPI takes particles of the primary vertex for pile-up
+  when it computes median and spread, and its correction for them (`ApplyLowPUCorr`) has no effect.
 """
 
 import numpy as np
@@ -18,49 +24,62 @@ NEUTRAL, PRIMARY, PILEUP = 0, 1, 2  # kinds of particles: neutral, charged from 
 
 
 def weights(
-    event: np.ndarray, pt: np.ndarray, eta: np.ndarray, phi: np.ndarray, kind: np.ndarray, vertices: np.ndarray
+    event: np.ndarray,
+    pt: np.ndarray,
+    eta: np.ndarray,
+    phi: np.ndarray,
+    mass: np.ndarray,
+    kind: np.ndarray,
+    vertices: np.ndarray,
+    *,
+    count_primary: bool = True,
 ) -> np.ndarray:
     """Weights of the particles of E events.
 
     Parameters
     ----------
     event : (P,) number of the event, in increasing order
-    pt, eta, phi : (P,) in GeV
+    pt, eta, phi, mass : (P,) in GeV, pT > 0
     kind : (P,) NEUTRAL, PRIMARY or PILEUP
     vertices : (E,) number of vertices, the primary one included
+    count_primary : count particles of the primary vertex among pile-up in median and spread
 
     Returns
     -------
-    (P,) in [0, 1]: 1 for PRIMARY, 0 for PILEUP, and for neutral particles 1 where no charged particle of pile-up tells what
-    pile-up looks like
+    (P,) in [0, 1]: 1 for PRIMARY, 0 for PILEUP. For neutral particles 1 where no charged particles tell what pile-up
+    looks like, and in events without any charged particle of pile-up.
     """
-    alpha = metric(event, pt, eta, phi, kind)
-    forward = (np.abs(eta) > ETA_SPLIT).astype(int)
+    taken_eta = np.arcsinh(np.hypot(1, mass / pt) * np.sinh(eta))
+    alpha = metric(event, pt, eta, taken_eta, phi, kind)
+    forward, counted_forward = (np.abs(values) > ETA_SPLIT for values in (eta, taken_eta))
     weight = np.ones(len(pt))
     some_pileup = np.zeros(len(vertices), dtype=bool)
     some_pileup[event[kind == PILEUP]] = True
     start = np.searchsorted(event, np.arange(len(vertices) + 1))
-    for first, stop in zip(start[:-1], start[1:], strict=True):
+    for first, stop in zip(start[:-1][some_pileup], start[1:][some_pileup], strict=True):
         here = slice(first, stop)
         for region, pt_min in enumerate(RMS_PT_MIN):
             chosen = forward[here] == region
-            counted = chosen & (pt[here] >= pt_min)
-            pileup = alpha[here][counted & (kind[here] == PILEUP)]
-            if len(pileup):
-                median, rms = centre_and_spread(pileup, alpha[here][counted & (kind[here] == PRIMARY)])
+            counted = (counted_forward[here] == region) & (pt[here] >= pt_min)
+            pileup = counted & ((kind[here] == PILEUP) | ((kind[here] == PRIMARY) & count_primary))
+            primary = counted & (kind[here] == PRIMARY) & ~pileup
+            if pileup.any():
+                median, rms = centre_and_spread(alpha[here][pileup], alpha[here][primary])
                 weight[here][chosen] = significance(alpha[here][chosen], median, rms)
     weight[kind == PRIMARY], weight[kind == PILEUP] = 1, 0
     counted_vertices = np.where(some_pileup, np.maximum((VERTEX_EFFICIENCY * vertices).astype(int), 1), 1)
-    threshold = NEUTRAL_PT + np.array(NEUTRAL_PT_SLOPE)[forward] * counted_vertices[event]
+    threshold = NEUTRAL_PT + np.where(forward, *reversed(NEUTRAL_PT_SLOPE)) * counted_vertices[event]
     weight[(weight < MIN_WEIGHT) | ((kind == NEUTRAL) & (weight * pt < threshold))] = 0
     return weight
 
 
-def metric(event: np.ndarray, pt: np.ndarray, eta: np.ndarray, phi: np.ndarray, kind: np.ndarray) -> np.ndarray:
+def metric(
+    event: np.ndarray, pt: np.ndarray, eta: np.ndarray, taken_eta: np.ndarray, phi: np.ndarray, kind: np.ndarray
+) -> np.ndarray:
     """Logarithm of the sum of (pT / Delta R)^2 over charged particles of the primary vertex, 0.01 < Delta R < 0.4.
 
-    Neighbours are looked for in a grid of CONE in eta and phi, in which each charged particle is entered in its own square
-    and the eight around it.
+    Neighbours are chosen by `eta` and weighted by their distance in `taken_eta`. They are looked for in a grid of CONE
+    in eta and phi, in which each charged particle is entered in its own square and the eight around it.
 
     Returns
     -------
@@ -81,15 +100,16 @@ def metric(event: np.ndarray, pt: np.ndarray, eta: np.ndarray, phi: np.ndarray, 
     target = np.repeat(np.arange(len(pt)), count)
     neighbour = entered[np.arange(len(target)) + np.repeat(first - np.cumsum(count) + count, count)]
     dphi = np.abs(phi[target] - phi[neighbour])
-    distance = (eta[target] - eta[neighbour]) ** 2 + np.minimum(dphi, 2 * np.pi - dphi) ** 2
-    near = (distance < CONE**2) & (distance > MIN_DISTANCE**2)
+    dphi2 = np.minimum(dphi, 2 * np.pi - dphi) ** 2
+    distance = (taken_eta[target] - taken_eta[neighbour]) ** 2 + dphi2
+    near = ((eta[target] - eta[neighbour]) ** 2 + dphi2 < CONE**2) & (distance >= MIN_DISTANCE**2)
     terms = pt[neighbour[near]] ** 2 / distance[near]
     total = np.bincount(target[near], terms, minlength=len(pt))
     return np.log(np.where(total > 0, total, 1))
 
 
 def centre_and_spread(pileup: np.ndarray, primary: np.ndarray) -> tuple[float, float]:
-    """Median and spread to the left of the metric of pile-up.
+    """Median and spread to the left of the metric of pile-up, as in Delphes.
 
     Zeros (no neighbours) are no measurement: they are left out of the spread, and the median is that of the values that
     follow the last zero. Both are lowered when values of the primary vertex lie below the median.
