@@ -351,8 +351,9 @@ class TestGrid:
 def test_pairs_are_isotropic():
     """Within a slice of the mass of the pair cos(theta) is flat; A H alone has sin(theta)^2."""
     veto = IsotropicPair(60.0, 3)
-    pythia = start((*grids.line(PAIR_OF_Y, 60.0, 100.0, 40.0), "Random:seed = 1", "PartonLevel:all = off"), veto)
-    record = flatten(pythia.nextBatch(3000))
+    bare = ("PartonLevel:MPI = off", "PartonLevel:ISR = off", "PartonLevel:FSR = off", "HadronLevel:all = off")
+    pythia = start((*grids.line(PAIR_OF_Y, 60.0, 100.0, 40.0), "Random:seed = 1", *bare), veto)
+    record = flatten(pythia.nextBatch(2000))
     pair = np.flatnonzero((np.abs(record["status"]) == 22) & np.isin(record["pid"], truth.X[:2])).reshape(-1, 2)
     total = {name: record[name][pair].sum(axis=1) for name in ("pz", "energy")}
     beta = total["pz"] / total["energy"]
@@ -361,7 +362,7 @@ def test_pairs_are_isotropic():
     momentum = np.hypot(pt, pz)
     cosine = (np.abs(pz) / momentum)[momentum > 100]  # pT > 60 GeV holds everything up to 0.8
     cosine = cosine[cosine < 0.8]
-    assert len(cosine) > 500 and np.mean(cosine) == pytest.approx(0.4, abs=4 * 0.23 / np.sqrt(len(cosine)))
+    assert len(cosine) > 300 and np.mean(cosine) == pytest.approx(0.4, abs=4 * 0.23 / np.sqrt(len(cosine)))
 
 
 class TestFiles:
