@@ -19,7 +19,7 @@ from kd_trainer.files import replacing
 KEY = "kd_trainer.simulate"  # of the settings in the metadata
 ROW_GROUP = 1000  # jets; weaver reads parquet files in ranges of row groups
 TREE = "tree"  # as in JetClass
-LISTS = ("part", "genpart")
+LISTS = ("part", "genpart", "aux_genpart")
 
 
 def versions() -> dict[str, str]:
@@ -107,9 +107,10 @@ def write(path: Path, tables: Iterable[pa.Table], settings: dict[str, Any]) -> N
 
 def _write_root(path: Path, jets: ak.Array, text: str) -> None:
     """A tree with one counter for each group of lists, and the settings as a TObjString."""
-    columns = {name: jets[name] for name in jets.fields if not name.startswith(tuple(f"{x}_" for x in LISTS))}
+    columns = {name: jets[name] for name in jets.fields if jets[name].ndim == 1}
     for prefix in LISTS:
-        lists = {name.removeprefix(f"{prefix}_"): jets[name] for name in jets.fields if name.startswith(f"{prefix}_")}
+        names = [name for name in jets.fields if name not in columns and name.startswith(f"{prefix}_")]
+        lists = {name.removeprefix(f"{prefix}_"): jets[name] for name in names}
         if lists:  # the benchmarks have no generated particles
             columns[prefix] = ak.zip(lists)
     with uproot.recreate(path, compression=uproot.ZSTD(3)) as file:
@@ -119,6 +120,6 @@ def _write_root(path: Path, jets: ak.Array, text: str) -> None:
         file[KEY] = text
 
 
-def file_path(directory: str | Path, name: str, index: int, suffix: str) -> Path:
+def file_path(directory: str | Path, name: str, index: int, suffix: str, digits: int = 3) -> Path:
     """Where the jets of a class are written, for example QCD_000.parquet."""
-    return Path(directory) / f"{name}_{index:03d}.{suffix}"
+    return Path(directory) / f"{name}_{index:0{digits}d}.{suffix}"

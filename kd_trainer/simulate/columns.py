@@ -1,6 +1,7 @@
 """The columns of a jet file, named and typed as in JetClass, and `genpart_*` and `genjet_*` as in JetClass-II."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -30,16 +31,21 @@ def jet_table(
     -------
     awkward array of J records
     """
-    columns = {f"part_{name}": values for name, values in _constituents(parts, jets).items()}
-    columns |= {f"jet_{name}": values for name, values in _summary(jets, parts).items()}
-    for i, tau in enumerate(n_subjettiness(parts).T, start=1):
-        columns[f"jet_tau{i}"] = tau.astype(np.float32)
+    columns = reconstructed(jets, parts, parts)
     columns |= {f"label_{other}": np.full(len(parts), other == name, dtype=np.int32) for other in PROCESSES}
     columns["aux_genpart_pid"] = resonances["pid"].astype(np.int32)
     columns |= {f"aux_genpart_{name}": resonances[name].astype(np.float32) for name in ("pt", "eta", "phi")}
-    columns |= {f"genpart_{name}": values for name, values in _generated(genparts, jets).items()}
-    columns |= {f"genjet_{name}": values for name, values in _summary(genjets, genparts).items()}
+    columns |= {f"genpart_{name}": values for name, values in generated(genparts, jets).items()}
+    columns |= {f"genjet_{name}": values for name, values in summary(genjets, genparts).items()}
     return ak.zip(columns, depth_limit=1)
+
+
+def reconstructed(jets: Columns, parts: ak.Array, stored: ak.Array) -> dict[str, Any]:
+    """The columns part_* and jet_* of J > 0 jets; arguments as for `jet_table`, `stored` the constituents of part_*."""
+    columns = {f"part_{name}": values for name, values in _constituents(stored, jets).items()}
+    columns |= {f"jet_{name}": values for name, values in summary(jets, parts).items()}
+    taus = enumerate(n_subjettiness(parts).T, start=1)
+    return columns | {f"jet_tau{i}": tau.astype(np.float32) for i, tau in taus}
 
 
 def _constituents(parts: ak.Array, jets: Columns) -> dict[str, ak.Array]:
@@ -51,7 +57,7 @@ def _constituents(parts: ak.Array, jets: Columns) -> dict[str, ak.Array]:
     return columns | {name: parts[name] for name in FLAGS}
 
 
-def _generated(genparts: ak.Array, jets: Columns) -> dict[str, ak.Array]:
+def generated(genparts: ak.Array, jets: Columns) -> dict[str, ak.Array]:
     """Momenta, vertices (mm, s), position relative to the axis of the reconstructed jet, and ids of true particles."""
     deta, dphi = _relative(genparts, jets)
     columns = {name: genparts[name] for name in (*MOMENTUM, "x", "y", "z", "t")}
@@ -60,7 +66,7 @@ def _generated(genparts: ak.Array, jets: Columns) -> dict[str, ak.Array]:
     return columns
 
 
-def _summary(jets: Columns, parts: ak.Array) -> Columns:
+def summary(jets: Columns, parts: ak.Array) -> Columns:
     """Kinematics of jets, number of constituents and soft-drop mass."""
     pt, eta, phi = directions(jets)
     columns = {"pt": pt, "eta": eta, "phi": phi, "energy": jets["energy"], "sdmass": soft_drop_mass(parts)}

@@ -15,6 +15,8 @@ from kd_trainer.errors import InputError
 from kd_trainer.simulate.production import PART, make_files
 from kd_trainer.simulate.samples import SAMPLES, pythia_seed, recorded
 
+PILEUP = 50  # mean number of other collisions in JetClass-II
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
@@ -29,6 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"simulate: {len(wanted)} files, {len(wanted) - len(missing)} of them already in {args.output}")
     if not missing:
         return 0
+    if SAMPLES[args.sample].draw and args.pileup:
+        from kd_trainer.simulate.minimum_bias import load_pool
+
+        load_pool()  # once, before several processes want it
     try:
         make_files(args.sample, missing, args.workers)
     except KeyboardInterrupt:
@@ -60,6 +66,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--seed", type=int, default=1, metavar="S", help="random seed (default: %(default)s)")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     add("--workers", type=int, default=cores, metavar="W", help="processes (default: %(default)s, the cores)")
+    add("--pileup", type=int, metavar="N", help=f"mean number of other collisions, jetclass2 only (default: {PILEUP})")
     add("--format", choices=("parquet", "root"), default="parquet", help="default: %(default)s")
     add("--overwrite", action="store_true", help="make files that exist anew")
     args = parser.parse_intermixed_args(argv)
@@ -78,7 +85,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     for option, number in positive.items():
         if number < 1:
             raise InputError(f"{option} has to be at least 1, not {number}")
-    for option, number in {"--start-file": args.start_file, "--seed": args.seed}.items():
+    if SAMPLES[args.sample].draw is None and args.pileup is not None:
+        raise InputError(f"--pileup has no effect on {args.sample}, which has no pile-up; only jetclass2 has")
+    args.pileup = PILEUP if args.pileup is None else args.pileup
+    for option, number in {"--start-file": args.start_file, "--seed": args.seed, "--pileup": args.pileup}.items():
         if number < 0:
             raise InputError(f"{option} cannot be negative, but is {number}")
     return args
@@ -99,6 +109,6 @@ def wanted_files(args: argparse.Namespace) -> dict[Path, dict[str, Any]]:
         for index in range(args.start_file, args.start_file + args.files):
             seeds = [pythia_seed(args.seed, args.sample, name, index, i) for i in range(-(-jets // PART))]
             made = {"class": name, "file": index, "jets": jets, "seed": args.seed, "pythia_seeds": seeds}
-            path = storage.file_path(args.output, name, index, args.format)
-            wanted[path] = made | recorded(args.sample, name)
+            path = storage.file_path(args.output, name, index, args.format, SAMPLES[args.sample].digits)
+            wanted[path] = made | recorded(args.sample, name, args.pileup)
     return wanted

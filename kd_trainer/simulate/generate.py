@@ -1,18 +1,45 @@
 """Jets of one class: events from Pythia, batch by batch, until there are enough jets."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import awkward as ak
 import numpy as np
 import pythia8mc
 
-from kd_trainer.simulate import jetclass, quark_gluon, top
-from kd_trainer.simulate.samples import SAMPLES, pythia_seed, seed_sequence
-from kd_trainer.simulate.veto import EarlyVeto
+from kd_trainer.simulate import grids, jetclass, jetclass2, quark_gluon, top
+from kd_trainer.simulate.samples import SAMPLES, SEEDS, pythia_seed, seed_sequence
+from kd_trainer.simulate.veto import EarlyVeto, IsotropicPair
 
 MAKE_JETS = {"jetclass": jetclass.make_jets, "top": top.make_jets, "qg": quark_gluon.make_jets}
 MAX_BATCH = 100  # events; larger batches are not faster
+
+
+def lines(name: str, n_jets: int, seed: int, file: int = 0, part: int = 0, pileup: float = 0) -> Iterator[ak.Array]:
+    """Jets of one group of JetClass-II, line by line of its grid: at least `n_jets`, all jets of each line.
+
+    Parameters
+    ----------
+    name : Res2P, Res34P or QCD
+    n_jets, seed, file, part : as for `generate`
+    pileup : mean number of other collisions
+    """
+    rng = np.random.default_rng(seed_sequence(seed, "jetclass2", name, file, part))
+    while n_jets > 0:
+        line = grids.draw(grids.GROUPS[name], rng)
+        line_seed = int(rng.integers(1, SEEDS + 1))
+        veto = IsotropicPair(line.pt_min, line_seed) if line.kind.isotropic else None
+        pythia = start((*line.settings, f"Random:seed = {line_seed}"), veto)
+        jets = jetclass2.make_jets(pythia.nextBatch(grids.EVENTS), name, rng, pileup)
+        if jets is not None:
+            yield jets
+            n_jets -= len(jets)
+
+
+def shuffled(jets: ak.Array, name: str, n_jets: int, seed: int, file: int, part: int) -> ak.Array:
+    """`n_jets` of the jets of all lines of a part, mixed: a cut in the last line would prefer lines with few jets."""
+    rng = np.random.default_rng(seed_sequence(seed, "jetclass2", name, file, part).spawn(1)[0])
+    return jets[rng.permutation(len(jets))[:n_jets]]
 
 
 def generate(sample: str, name: str, n_jets: int, seed: int, file: int = 0, part: int = 0) -> Iterator[ak.Array]:
@@ -59,16 +86,25 @@ def start_pythias(sample: str, name: str) -> list[tuple[pythia8mc.Pythia, EarlyV
     RuntimeError
         if Pythia refuses a setting or cannot start
     """
-    processes, settings, window = SAMPLES[sample]
-    started = []
-    for variant in settings(processes[name]):
-        pythia, veto = pythia8mc.Pythia("", False), window and EarlyVeto(window)
-        for line in variant:
-            if not pythia.readString(line):
-                raise RuntimeError(f"Pythia does not know the setting '{line}'")
-        if veto:
-            pythia.setUserHooksPtr(veto)
-        if not pythia.init():
-            raise RuntimeError(f"Pythia cannot start with the settings of {name}")
-        started.append((pythia, veto))
-    return started
+    processes, settings, window, *_ = SAMPLES[sample]
+    vetoes = [window and EarlyVeto(window) for _ in settings(processes[name])]
+    return [(start(variant, veto), veto) for variant, veto in zip(settings(processes[name]), vetoes, strict=True)]
+
+
+def start(settings: Sequence[str], veto: pythia8mc.UserHooks | None = None) -> pythia8mc.Pythia:
+    """An initialised Pythia.
+
+    Raises
+    ------
+    RuntimeError
+        if Pythia refuses a setting or cannot start
+    """
+    pythia = pythia8mc.Pythia("", False)
+    for line in settings:
+        if not pythia.readString(line):
+            raise RuntimeError(f"Pythia does not know the setting '{line}'")
+    if veto:
+        pythia.setUserHooksPtr(veto)
+    if not pythia.init():
+        raise RuntimeError(f"Pythia cannot start with the settings {'; '.join(settings)}")
+    return pythia

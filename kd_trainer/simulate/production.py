@@ -28,6 +28,7 @@ class Part(NamedTuple):
     part: int
     jets: int
     seed: int
+    pileup: float = 0
 
 
 def make_files(sample: str, wanted: Mapping[Path, dict[str, Any]], workers: int) -> None:
@@ -75,8 +76,8 @@ def make_files(sample: str, wanted: Mapping[Path, dict[str, Any]], workers: int)
 def split(sample: str, settings: Mapping[str, Any]) -> list[Part]:
     """The parts of a file with the given settings: list of `Part`."""
     name, file, jets, seed = (settings[key] for key in ("class", "file", "jets", "seed"))
-    firsts = range(0, jets, PART)
-    return [Part(sample, name, file, i, min(PART, jets - first), seed) for i, first in enumerate(firsts)]
+    firsts, pileup = range(0, jets, PART), settings.get("pileup", 0)
+    return [Part(sample, name, file, i, min(PART, jets - first), seed, pileup) for i, first in enumerate(firsts)]
 
 
 def submit(pool: ProcessPoolExecutor, parts: Iterable[Part]) -> dict[Future, Part]:
@@ -92,17 +93,22 @@ def make_part(part: Part) -> pa.Table | None:
     """In a worker: the jets of one part as an Arrow table, None when the run is being stopped."""
     import awkward as ak
 
-    from kd_trainer.simulate.generate import generate
+    from kd_trainer.simulate.generate import generate, lines, shuffled
 
     batches: list[ak.Array] = []
-    source = generate(part.sample, part.name, part.jets, part.seed, part.file, part.part)
+    grid, done = SAMPLES[part.sample].draw is not None, 0
+    made = (part.name, part.jets, part.seed, part.file, part.part)
+    source = lines(*made, part.pileup) if grid else generate(part.sample, *made)
     while not _shared["stop"].is_set():
         jets = next(source, None)
         if jets is None:
-            return storage.to_table(ak.concatenate(batches))
+            every = ak.concatenate(batches)
+            return storage.to_table(shuffled(every, *made) if grid else every)
         batches.append(jets)
+        new = min(len(jets), part.jets - done)
+        done += new
         with _shared["finished"].get_lock():
-            _shared["finished"].value += len(jets)
+            _shared["finished"].value += new
     return None
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kd_trainer.simulate import benchmarks, processes
+from kd_trainer.simulate import benchmarks, grids, processes
 from kd_trainer.simulate.benchmarks import Window
 
 SEEDS = 900_000_000  # Pythia's largest
@@ -17,27 +17,33 @@ class Sample(NamedTuple):
     processes : class to how it is made, at least its `rate` in jets per second and core
     settings : function of a process: the settings of Pythia, variant by variant
     window : events without a jet there early in the shower are given up; None keeps all
+    draw : function of a process and a random generator: the settings of a line of its grid, if it has one
+    digits : of the number in the names of files
     """
 
     processes: dict[str, Any]
     settings: Callable
     window: Window | None = None
+    draw: Callable | None = None
+    digits: int = 3
 
 
 SAMPLES = {
     "jetclass": Sample(processes.PROCESSES, processes.settings),
     "top": Sample(benchmarks.TOP, benchmarks.settings, benchmarks.TOP_WINDOW),
     "qg": Sample(benchmarks.QUARK_GLUON, benchmarks.settings, benchmarks.QUARK_GLUON_WINDOW),
+    "jetclass2": Sample(grids.GROUPS, grids.settings, draw=grids.draw, digits=4),
 }
 # the position in this list is part of every seed: new samples and classes go to the end
 STREAMS = [(sample, name) for sample, (classes, *_) in SAMPLES.items() for name in classes]
 
 
-def recorded(sample: str, name: str) -> dict[str, Any]:
+def recorded(sample: str, name: str, pileup: float) -> dict[str, Any]:
     """What is stored in a file about the making of a class: dict that json can hold."""
-    processes, settings, window = SAMPLES[sample]
+    processes, settings, window, draw, _ = SAMPLES[sample]
     made = {"pythia": settings(processes[name])}
-    return made | ({"sample": sample, "veto": window._asdict()} if window else {})
+    made |= {"sample": sample, "veto": window._asdict()} if window else {}
+    return made | ({"sample": sample, "pileup": pileup} if draw else {})
 
 
 def pythia_seed(seed: int, sample: str, name: str, file: int, part: int) -> int:

@@ -37,6 +37,23 @@ def match_resonances(jets: Columns, resonances: Columns) -> np.ndarray:
     return match
 
 
+def match_once(jets: Columns, others: Columns) -> np.ndarray:
+    """The nearest of the other jets within Delta R = 0.8 that no harder jet has: (J,) index or -1.
+
+    Parameters
+    ----------
+    jets, others : as for `match_nearest`
+    """
+    distance = _distances(jets, others)
+    nearest = np.full(len(distance), -1)
+    for jet in np.argsort(-np.hypot(jets["px"], jets["py"]), kind="stable") if distance.size else ():
+        other = distance[jet].argmin()
+        if distance[jet, other] < RADIUS:
+            nearest[jet] = other
+            distance[:, other] = np.inf
+    return nearest
+
+
 def match_nearest(jets: Columns, others: Columns) -> np.ndarray:
     """The nearest of the other jets of the same event within Delta R = 0.8.
 
@@ -48,14 +65,20 @@ def match_nearest(jets: Columns, others: Columns) -> np.ndarray:
     -------
     (J,) index of the other jet, -1 without one
     """
+    distance = _distances(jets, others)
+    if distance.size == 0:
+        return np.full(len(distance), -1)
+    nearest = distance.argmin(axis=1)
+    return np.where(distance[np.arange(len(distance)), nearest] < RADIUS, nearest, -1)
+
+
+def _distances(jets: Columns, others: Columns) -> np.ndarray:
+    """Delta R of each pair of jets: (J, K), infinite for those of different events."""
     _, eta, phi = directions(jets)
     _, other_eta, other_phi = directions(others)
     distance = np.hypot(eta[:, None] - other_eta, wrap(phi[:, None] - other_phi))
     distance[jets["event"][:, None] != others["event"]] = np.inf
-    if distance.size == 0:
-        return np.full(len(eta), -1)
-    nearest = distance.argmin(axis=1)
-    return np.where(distance[np.arange(len(eta)), nearest] < RADIUS, nearest, -1)
+    return distance
 
 
 def keep(jets: Columns, members: np.ndarray, mask: np.ndarray) -> tuple[Columns, np.ndarray]:

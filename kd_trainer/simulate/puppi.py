@@ -1,0 +1,139 @@
+"""Pile-up per particle identification (arXiv:1407.6013): how likely a particle is to come from the primary vertex.
+
+As the CMS card of JetClass-II runs it in Delphes: the metric is log(sum of (pT / Delta R)^2) over the charged particles
+of the primary vertex within Delta R = 0.4; its median and left-sided spread are those of charged particles in
+|eta| < 2.5 and beyond. Two things are there because the public Delphes events have them (docs/simulation.md):
+
+* Delphes hands eta over as rapidity, and its PUPPI takes the pseudorapidity that follows, which for slow kaons and
+  protons is larger by up to one unit. So there are charged particles beyond 2.5 in nearly every event; without them all
+  neutral particles there would be kept.
+* `count_primary`: the charge of tracks is not handed over, so PUPPI takes particles of the primary vertex for pile-up
+  when it computes median and spread, and its correction for them (`ApplyLowPUCorr`) has no effect.
+"""
+
+import numpy as np
+from scipy.special import chdtr, chdtri
+
+CONE, MIN_DISTANCE = 0.4, 0.01  # Delta R
+MIN_WEIGHT = 0.05
+ETA_SPLIT = 2.5
+RMS_PT_MIN = (0.1, 0.5)  # GeV, of particles that median and spread are taken from; below and beyond ETA_SPLIT
+NEUTRAL_PT, NEUTRAL_PT_SLOPE = 0.2, (0.006, 0.013)  # GeV, and per vertex
+VERTEX_EFFICIENCY = 0.7  # of the vertices that NEUTRAL_PT_SLOPE counts
+NEUTRAL, PRIMARY, PILEUP = 0, 1, 2  # kinds of particles: neutral, charged from the primary vertex, from another one
+
+
+def weights(
+    event: np.ndarray,
+    pt: np.ndarray,
+    eta: np.ndarray,
+    phi: np.ndarray,
+    mass: np.ndarray,
+    kind: np.ndarray,
+    vertices: np.ndarray,
+    *,
+    count_primary: bool = True,
+) -> np.ndarray:
+    """Weights of the particles of E events.
+
+    Parameters
+    ----------
+    event : (P,) number of the event, in increasing order
+    pt, eta, phi, mass : (P,) in GeV, pT > 0
+    kind : (P,) NEUTRAL, PRIMARY or PILEUP
+    vertices : (E,) number of vertices, the primary one included
+    count_primary : count particles of the primary vertex among pile-up in median and spread
+
+    Returns
+    -------
+    (P,) in [0, 1]: 1 for PRIMARY, 0 for PILEUP. For neutral particles 1 where no charged particles tell what pile-up
+    looks like, and in events without any charged particle of pile-up.
+    """
+    taken_eta = np.arcsinh(np.hypot(1, mass / pt) * np.sinh(eta))
+    alpha = metric(event, pt, eta, taken_eta, phi, kind)
+    forward, counted_forward = (np.abs(values) > ETA_SPLIT for values in (eta, taken_eta))
+    weight = np.ones(len(pt))
+    some_pileup = np.zeros(len(vertices), dtype=bool)
+    some_pileup[event[kind == PILEUP]] = True
+    start = np.searchsorted(event, np.arange(len(vertices) + 1))
+    for first, stop in zip(start[:-1][some_pileup], start[1:][some_pileup], strict=True):
+        here = slice(first, stop)
+        for region, pt_min in enumerate(RMS_PT_MIN):
+            chosen = forward[here] == region
+            counted = (counted_forward[here] == region) & (pt[here] >= pt_min)
+            pileup = counted & ((kind[here] == PILEUP) | ((kind[here] == PRIMARY) & count_primary))
+            primary = counted & (kind[here] == PRIMARY) & ~pileup
+            if pileup.any():
+                median, rms = centre_and_spread(alpha[here][pileup], alpha[here][primary])
+                weight[here][chosen] = significance(alpha[here][chosen], median, rms)
+    weight[kind == PRIMARY], weight[kind == PILEUP] = 1, 0
+    counted_vertices = np.where(some_pileup, np.maximum((VERTEX_EFFICIENCY * vertices).astype(int), 1), 1)
+    threshold = NEUTRAL_PT + np.where(forward, *reversed(NEUTRAL_PT_SLOPE)) * counted_vertices[event]
+    weight[(weight < MIN_WEIGHT) | ((kind == NEUTRAL) & (weight * pt < threshold))] = 0
+    return weight
+
+
+def metric(
+    event: np.ndarray, pt: np.ndarray, eta: np.ndarray, taken_eta: np.ndarray, phi: np.ndarray, kind: np.ndarray
+) -> np.ndarray:
+    """Logarithm of the sum of (pT / Delta R)^2 over charged particles of the primary vertex, 0.01 < Delta R < 0.4.
+
+    Neighbours are chosen by `eta` and weighted by their distance in `taken_eta`. They are looked for in a grid of CONE
+    in eta and phi, in which each charged particle is entered in its own square and the eight around it.
+
+    Returns
+    -------
+    (P,); 0 without neighbours
+    """
+    rows, columns = 64, int(2 * np.pi / CONE)  # columns are a little wider than CONE; the last is next to the first
+    row = np.clip(np.floor(eta / CONE).astype(np.int64) + rows // 2, 1, rows - 2) + event * rows
+    column = np.floor((phi + np.pi) * (columns / (2 * np.pi))).astype(np.int64) % columns
+    source = np.flatnonzero((kind == PRIMARY) & (pt > 0))
+    shifts = np.arange(-1, 2)
+    squares = (row[source, None, None] + shifts[:, None]) * columns + (column[source, None, None] + shifts) % columns
+    order = np.argsort(squares, axis=None, kind="stable")
+    entered = np.repeat(source, len(shifts) ** 2)[order]
+    in_square = np.bincount(squares.ravel(), minlength=(int(row.max(initial=0)) + 1) * columns)
+
+    square = row * columns + column
+    count, first = in_square[square], (np.cumsum(in_square) - in_square)[square]
+    target = np.repeat(np.arange(len(pt)), count)
+    neighbour = entered[np.arange(len(target)) + np.repeat(first - np.cumsum(count) + count, count)]
+    dphi = np.abs(phi[target] - phi[neighbour])
+    dphi2 = np.minimum(dphi, 2 * np.pi - dphi) ** 2
+    distance = (taken_eta[target] - taken_eta[neighbour]) ** 2 + dphi2
+    near = ((eta[target] - eta[neighbour]) ** 2 + dphi2 < CONE**2) & (distance >= MIN_DISTANCE**2)
+    terms = pt[neighbour[near]] ** 2 / distance[near]
+    total = np.bincount(target[near], terms, minlength=len(pt))
+    return np.log(np.where(total > 0, total, 1))
+
+
+def centre_and_spread(pileup: np.ndarray, primary: np.ndarray) -> tuple[float, float]:
+    """Median and spread to the left of the metric of pile-up, as in Delphes.
+
+    Zeros (no neighbours) are no measurement: they are left out of the spread, and the median is that of the values that
+    follow the last zero. Both are lowered when values of the primary vertex lie below the median.
+
+    Parameters
+    ----------
+    pileup, primary : (N,), (M,) metric of charged particles, N > 0
+    """
+    values = np.sort(pileup)
+    zeros = np.flatnonzero(values == 0)
+    last_zero = zeros[-1] if len(zeros) else 0
+    median = values[last_zero + (len(values) - last_zero) // 2]
+    left = values[(values != 0) & (values <= median)]
+    rms = np.sqrt(np.mean((left - median) ** 2)) if len(left) else 0.0
+    rms = rms or np.sqrt(1e-5)
+    below = np.count_nonzero(primary <= median)
+    if below:
+        fraction = below / (below + 0.5 * len(values))
+        shift = np.sqrt(chdtri(1, 1 - fraction) * rms)
+        median, rms = median - shift, rms - shift
+    return float(median), float(rms)
+
+
+def significance(alpha: np.ndarray, median: float, rms: float) -> np.ndarray:
+    """Probability that pile-up has a smaller metric, from a chi^2 of one degree of freedom; 0 below the median."""
+    distance = np.where(alpha == 0, 0, np.maximum(alpha - median, 0))
+    return chdtr(1, (distance / rms) ** 2)
