@@ -24,9 +24,9 @@ from torch import nn
 from weaver.utils.import_tools import import_module
 
 from kd_trainer.checkpoints import read_weights
+from kd_trainer.deploy.firmware import operators_outside
 
 WEIGHT_BITS, DATA_BITS, INPUT_BITS = 6, 5, 8  # after the point, to begin with; those of inputs remain
-KNOWN = {"Linear", "ReLU", "BatchNorm1d", "Dropout", "Flatten", "Identity"}
 
 
 def pquant():
@@ -122,7 +122,7 @@ class FixedPoint(nn.Module):
     def __init__(self, model, get_firmware, bits, particles, ebops_weight, for_inference):
         super().__init__()
         network, self.arguments = get_firmware(model.eval())
-        self.ebops_weight, self.for_inference = ebops_weight, for_inference
+        self.feature_bits, self.ebops_weight, self.for_inference = bits, ebops_weight, for_inference
         bits = bits[:, None, :, None].expand(-1, 1, -1, particles)
         mask = torch.ones(1, 1, particles)
         made = [self.arguments(None, b, None, mask)[0] for b in bits]  # in the shape of the features
@@ -130,10 +130,12 @@ class FixedPoint(nn.Module):
         sigma = 2.0 ** (bits[1] - 2)
         draws = torch.Generator().manual_seed(0)
         features = sigma * torch.randn(1000, *sigma.shape[1:], generator=draws)
-        self.network = quantised(network.eval(), self.rounded_inputs(None, features, None, mask.expand(1000, -1, -1)))
+        inputs = self.rounded_inputs(None, features, None, mask.expand(1000, -1, -1))
+        self.input_shapes = [(1, *x.shape[1:]) for x in inputs]
+        self.network = quantised(network.eval(), inputs)
 
     def rounded_inputs(self, points, features, vectors, mask):
-        """What goes into the firmware: tuple of tensors (N, ...), see `inputs` for the same before the rounding."""
+        """What goes into the firmware: tuple of tensors (N, ...)."""
         return tuple(map(rounded, self.arguments(points, features, vectors, mask), self.bits))
 
     def forward(self, points, features, vectors, mask):
@@ -163,13 +165,13 @@ def get_model(data_config, plain=None, trained=None, ebops_weight=1e-6, input_bi
     module = import_module(str(plain), "_plain_network")
     model, info = module.get_model(data_config, **kwargs)
     if not hasattr(module, "get_firmware"):
-        kinds = {type(m).__name__ for m in model.modules() if not any(m.children())} - KNOWN
         raise ValueError(f"{plain} cannot become firmware: it has no get_firmware(model), as dense, PFN and "
-                         f"InteractionNet have, and operators outside the path: {', '.join(sorted(kinds))}")
+                         f"InteractionNet have, and operators outside the path: {operators_outside(model)}")
     if trained is not None and not for_inference:
         model.load_state_dict(read_weights(trained, "the trained weights"))
     bits = globals()["input_bits"](data_config, input_bits or {})
     particles = data_config.input_shapes["pf_features"][2]
+    info["dynamic_axes"] = {name: {0: "N"} for name in info["dynamic_axes"]}  # the number of particles is fixed
     return FixedPoint(model, module.get_firmware, bits, particles, ebops_weight, for_inference), info
 
 

@@ -3,7 +3,7 @@
 
 need_seeds SEED TEACHER_SEED
 need_count DDP_NGPUS 1
-need_choice WEIGHT_BITS 2 3 4 5 6 7
+for weight in $EBOPS_WEIGHT; do need_number 'x >= 0' 'be a number, 0 or above, as 1e-6' weight; done
 need_choice RESTART no yes changed
 need_choice LABELS no yes
 need_choice KD_ENSEMBLE probabilities logits
@@ -13,7 +13,8 @@ need_number 'x > 0' 'be a number above 0' HEAD_RATE
 [[ ! $KD_TEMPERATURE || $KD_TEMPERATURE == \[* ]] || need_number 'x > 0' 'be a number above 0' KD_TEMPERATURE
 need_files TEACHER_CONFIG CLASSES PRETRAINED WEIGHTS
 case $mode in
-    train | baseline | convert | quantise) once_for_each STUDENT SEED ;;
+    train | baseline | convert) once_for_each STUDENT SEED ;;
+    firmware) once_for_each STUDENT SEED EBOPS_WEIGHT ;;
     teacher | pretrain | finetune) once_for_each TEACHER_SEED ;;
 esac
 
@@ -37,7 +38,7 @@ if [[ $UNLABELLED ]]; then kd_alpha=1.0 kd_temperature=1.0; fi # what docs/resul
 if [[ $BLEND ]]; then kd_temperature=1.0; fi                   # at which a blend is the weighted sum of the losses
 CACHE=${CACHE%/}
 words_of "${BLEND//\/=/=}" && blend=("${words[@]}") # FOLDER=WEIGHT
-if [[ $BLEND && $mode =~ ^(cache|train|quantise)$ ]]; then
+if [[ $BLEND && $mode =~ ^(cache|train|firmware)$ ]]; then
     [[ $CACHE && $CACHE != none ]] || fail "BLEND needs a CACHE of its own: name its folder"
     for name in TEACHER_WEIGHTS CLASSES; do
         [[ ! ${!name} ]] || fail "BLEND names the caches of its teachers: leave out $name"
