@@ -6,6 +6,7 @@ need_count DDP_NGPUS 1
 for weight in $EBOPS_WEIGHT; do need_number 'x >= 0' 'be a number, 0 or above, as 1e-6' weight; done
 need_choice RESTART no yes changed
 need_choice LABELS no yes
+need_choice FIRMWARE no yes
 need_choice KD_ENSEMBLE probabilities logits
 need_number 'x > 0 && x < 1' 'lie between 0 and 1, as 0.9' UNLABELLED_FRACTION
 need_number 'x > 0' 'be a number above 0' HEAD_RATE

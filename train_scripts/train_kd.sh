@@ -54,6 +54,7 @@ KD_ALPHA=${KD_ALPHA:-}                # weight of the soft targets in the loss; 
 KD_TEMPERATURE=${KD_TEMPERATURE:-}    # their temperature; as the student's model file says, 1 with UNLABELLED or BLEND
 KD_ENSEMBLE=${KD_ENSEMBLE:-probabilities} # what is averaged of several teachers: probabilities, logits
 EBOPS_WEIGHT=${EBOPS_WEIGHT:-1e-6}    # weight of the size of the firmware in its loss; a run for each of several
+FIRMWARE=${FIRMWARE:-yes}             # no: firmware trains and exports, and makes no Verilog
 PREDICT=${PREDICT:-}                  # what test predicts: "teacher kd baseline"; what is trained
 RUN=${RUN:-}                          # name of the run; <DATASET>_<model>_<tier>_...
 COMMENT=${COMMENT:-}                  # suffix of the names of runs
@@ -178,7 +179,7 @@ case $mode in
         RUN=$fixed PRETRAINED='' again train -o student "'networks/firmware.py'" "${plain[@]}" "${trained[@]}" \
             -o ebops_weight "$EBOPS_WEIGHT" "$@"
         export_onnx "$fixed" "training/$fixed/student.yaml" "$(best "$fixed")" networks/firmware.py "${plain[@]}" "$@"
-        run "${kd[@]}" firmware "training/$fixed" "${data_test[@]}"
+        if [[ $FIRMWARE == yes ]]; then run "${kd[@]}" firmware "training/$fixed" "${data_test[@]}"; fi
         ;;
     latency) # of the first seed
         exported=()

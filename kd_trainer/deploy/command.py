@@ -20,7 +20,6 @@ from kd_trainer.deploy.model_dir import (
     SOURCE,
     STATIC,
     SUMS,
-    UNTUNED,
     check_preprocess,
     class_names,
     expected_preprocess,
@@ -33,7 +32,7 @@ from kd_trainer.errors import InputError
 from kd_trainer.files import replacing, write_json, write_text
 from kd_trainer.jet_files import files_of
 
-DERIVED = (STATIC, INT8, UNTUNED, QUANTISED, parity.REPORT, firmware.REPORT)
+DERIVED = (STATIC, INT8, QUANTISED, parity.REPORT, firmware.REPORT)
 
 
 def complete(folder: str | Path, data_config: str | Path, source: dict[str, Any]) -> None:

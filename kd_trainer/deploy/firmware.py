@@ -45,7 +45,7 @@ BENCH = """module bench;
             x = jets[i > {last} ? {last} : i];
             #5 clk = 1;
             #5 clk = 0;
-            $display("%h", y);
+            $display("y %h", y);
         end
         $finish;
     end
@@ -209,8 +209,7 @@ def simulate(folder: Path, logic: CombLogic, inputs: np.ndarray, expected: np.nd
     (where / "inputs.hex").write_text("\n".join(given) + "\n")
     sources = [str(path.resolve()) for path in sorted((folder / "src").rglob("*.v"))]
     _call("iverilog", "-g2005-sv", "-o", "bench.vvp", "bench.v", *sources, cwd=where)
-    found = _call("vvp", "-n", "bench.vvp", cwd=where).split()
-    found = [word for word in found if re.fullmatch("[0-9a-fxz]+", word)]
+    found = re.findall("^y (.+)$", _call("vvp", "-n", "bench.vvp", cwd=where), re.M)  # x: not known yet
     for offset in range(cycles - len(given) + 1):
         if found[offset : offset + len(given)] == wanted:
             tool = _call("iverilog", "-V", cwd=where).splitlines()[0].split(" (")[0]
