@@ -1,6 +1,6 @@
-"""Another network for FPGA firmware: fixed-point numbers whose widths are learnt (HGQ, arXiv 2405.00645; PQuantML).
+"""Another network in fixed point, whose widths are learnt, for FPGA firmware (HGQ, arXiv 2405.00645; PQuantML).
 
-    -o plain "'networks/PFN.py'"     network file with a get_firmware: dense, PFN, InteractionNet; other options go to it
+    -o plain "'networks/PFN.py'"     network file with a get_firmware: dense, PFN, InteractionNet; it gets other options
     -o trained "'net.pt'"            checkpoint of that network to begin with; without it random weights
     -o ebops_weight 1e-6             weight in the loss of the EBOPs, the sum over all products of width times width
     -o input_bits "{'cand_deta': (1, 1, 8)}"   sign, integer and fraction bits of an input, instead of those below
@@ -145,10 +145,11 @@ class FixedPoint(nn.Module):
     def ebops(self):
         """Effective bit operations of a jet: products, and bits of what is summed."""
         total = torch.zeros(())
-        for name, layer in self.network.named_modules():
-            if hasattr(layer, "places"):
-                total = total + (layer.ebops() if hasattr(layer, "ebops") else layer.places * layer.quantizer.bits_(
-                    layer.quantizer._f.shape).sum())
+        for layer in self.network.modules():
+            if hasattr(layer, "ebops"):
+                total = total + layer.ebops()
+            elif hasattr(layer, "places"):
+                total = total + layer.places * (layer.quantizer.k + layer.quantizer.b).sum()
         return total
 
     def penalty(self):

@@ -55,7 +55,8 @@ endmodule
 
 def operators_outside(model: torch.nn.Module) -> str:
     """The kinds of layers of a network that cannot become firmware, in one line."""
-    return ", ".join(sorted({type(m).__name__ for m in model.modules() if not any(m.children())} - KNOWN))
+    kinds = [(type(m).__name__, any(m.children())) for m in model.modules()]
+    return ", ".join(sorted({kind for kind, whole in kinds if not whole or "Attention" in kind} - KNOWN))
 
 
 def check_fixed_point(model: torch.nn.Module, network: str) -> None:
@@ -69,13 +70,13 @@ def check_fixed_point(model: torch.nn.Module, network: str) -> None:
     raise InputError(f"{network} is not in fixed point: {advice}")
 
 
-def to_logic(model: torch.nn.Module) -> CombLogic:
+def to_logic(model: Any) -> CombLogic:
     """What alkaid makes of a network in fixed point: additions, shifts and tables, see docs/deploy.md.
 
     Parameters
     ----------
-    model : torch.nn.Module
-        A `FixedPoint` of networks/firmware.py. Its weights become what they are rounded to.
+    model : FixedPoint
+        Of networks/firmware.py. Its weights become what they are rounded to.
 
     Raises
     ------
@@ -120,7 +121,7 @@ def saturated_inputs(features: np.ndarray, mask: np.ndarray, bits: np.ndarray, n
     real = mask > 0
     beyond = ((features < low - 2.0**-fraction / 2) | (features > high + 2.0**-fraction / 2)) & real
     found = {}
-    for c in np.flatnonzero(beyond.any(axis=(0, 2))):
+    for c in np.flatnonzero(beyond.any(axis=(0, 2))).tolist():
         values = features[:, c][real[:, 0]]
         found[names[c]] = {
             "jets": int(beyond[:, c].any(axis=1).sum()),
@@ -131,7 +132,7 @@ def saturated_inputs(features: np.ndarray, mask: np.ndarray, bits: np.ndarray, n
 
 
 @contextlib.contextmanager
-def saturated_activations(model: torch.nn.Module) -> Iterator[dict[str, float]]:
+def saturated_activations(model: Any) -> Iterator[dict[str, float]]:
     """{place in the network: part of its values beyond the learnt range}, of what goes through it meanwhile."""
     shares: dict[str, float] = {}
 
@@ -147,7 +148,8 @@ def saturated_activations(model: torch.nn.Module) -> Iterator[dict[str, float]]:
 
         return hook
 
-    quantisers = {k: m for k, m in model.network.named_modules() if getattr(m, "is_data", False) and hasattr(m, "quantizer")}
+    modules = model.network.named_modules()
+    quantisers = {name: m for name, m in modules if hasattr(m, "quantizer") and m.is_data}
     hooks = [m.register_forward_hook(look(name.removesuffix(".input_quantizer"))) for name, m in quantisers.items()]
     try:
         yield shares
@@ -267,6 +269,7 @@ def run(
 
     exported = read(folder)
     source = exported.source
+    model: Any
     model, info = reference.load(source, exported.options)
     check_fixed_point(model, source["network"])
     logic = to_logic(model)

@@ -6,8 +6,7 @@ import awkward as ak
 import numpy as np
 import onnx
 import pytest
-from helpers import kd_trainer, random_jets
-from weaver.utils.dataset import DataConfig
+from helpers import kd_trainer
 
 from kd_trainer.deploy.inputs import label_view, labels, prepare
 from kd_trainer.deploy.model_dir import read
