@@ -162,6 +162,9 @@ case $mode in
         for student in $STUDENT; do
             taggers+=("$student distilled=$(predictions "$student" kd)" "$student baseline=$(predictions "$student" baseline)")
             pairs+=("$student distilled=$student baseline")
+            for made in "training/$(student_name "$student" kd "${SEED%% *}")"_firmware_*/firmware.json; do
+                if [[ -f $made ]]; then more+=(--firmware "$student, EBOPs weight $(sed 's/.*_firmware_//; s/\/.*//' <<<"$made")=$made"); fi
+            done
         done
         if [[ -f training/$latency_run/latency.json ]]; then more+=(--latency "training/$latency_run/latency.json"); fi
         run "${kd[@]}" report "${taggers[@]}" "${more[@]}" --compare "${pairs[@]}" --data-config "$student_config" \

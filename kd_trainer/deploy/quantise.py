@@ -202,6 +202,7 @@ def main(argv: Sequence[str]) -> None:
     args = parser.parse_args(argv)
     check_at_least(1, args, "jets", "test_jets", "batch_size", "repetitions")
     result = run(args.model_dir, files_of(args.files), files_of(args.test), jets=args.jets,
-                 test_jets=args.test_jets, batch_size=args.batch_size, threads=args.threads, repetitions=args.repetitions)  # fmt: skip
+                 test_jets=args.test_jets, batch_size=args.batch_size, threads=args.threads,
+                 repetitions=args.repetitions)  # fmt: skip
     print_result(result)
     print(args.model_dir / INT8, args.model_dir / QUANTISED, sep="\n")
