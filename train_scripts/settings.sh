@@ -3,7 +3,7 @@
 
 need_seeds SEED TEACHER_SEED
 need_count DDP_NGPUS 1
-for weight in $EBOPS_WEIGHT; do need_number 'x >= 0' 'be a number, 0 or above, as 1e-6' weight; done
+[[ $EBOPS_WEIGHT == *' '* ]] || need_number 'x >= 0' 'be a number, 0 or above, as 1e-6' EBOPS_WEIGHT # several: one by one
 need_choice RESTART no yes changed
 need_choice LABELS no yes
 need_choice FIRMWARE no yes
