@@ -28,7 +28,7 @@ COMMANDS = {
     "tag": ("kd_trainer.deploy.tag", "scores of the jets in files with an exported model"),
     "variables": ("kd_trainer.deploy.variables", "the inputs of an exported model as text, for the C++ program"),
     "quantise": ("kd_trainer.deploy.quantise", "an exported model in 8 bits, and what it loses and gains"),
-    "hls": ("kd_trainer.deploy.hls", "an exported student as FPGA firmware, by hls4ml"),
+    "firmware": ("kd_trainer.deploy.firmware", "an exported student in fixed point as Verilog, by alkaid"),
     "report": ("kd_trainer.evaluate.report", "compare taggers from weaver's prediction files"),
 }
 WITHOUT_CONFIGS = {"init", "simulate", "convert", "download", "efficiency"}

@@ -59,19 +59,22 @@ def fold(norm, linear):
 class Firmware(nn.Module):
     """The layers alone, for FPGA tools.
 
-    Features (N, P, C), mask (N, P) and mask divided by the number of particles (N, P) -> logits (N, K).
+    Features (N, P, C), mask (N, P, 1), 1 / number of particles (N, 1) -> logits (N, K).
     """
+
+    bits = ((0, 1, 0), (0, 1, 8))  # of mask and 1 / number, see networks/firmware.py
 
     def __init__(self, own, others, rho):
         super().__init__()
-        self.own, self.others, self.rho = nn.Sequential(*own), nn.Sequential(*others), nn.Sequential(*rho)
+        self.own, self.others, self.rho = nn.ModuleList(own), nn.ModuleList(others), nn.Sequential(*rho)
+        self.summed = nn.ModuleList(nn.Identity() for _ in range(len(own) + 1))  # what is summed, which firmware rounds
 
     def forward(self, features, mask, share):
         x = features
         for i in range(len(self.own)):
-            mean = self.others[i](torch.einsum("bpd,bp->bd", x, share))
-            x = torch.relu(self.own[i](x) + torch.einsum("bd,bp->bpd", mean, mask))
-        return self.rho(torch.einsum("bpd,bp->bd", x, mask))
+            mean = (self.summed[i](x) * mask).sum(dim=1) * share
+            x = torch.relu(self.own[i](x) + self.others[i](mean).unsqueeze(1))
+        return self.rho((self.summed[-1](x) * mask).sum(dim=1))
 
 
 class InteractionNetWrapper(nn.Module):
@@ -115,8 +118,8 @@ def get_firmware(model):
     others = [fold(net.input_bn, first.others), *(layer.others for layer in layers)]
 
     def inputs(points, features, vectors, mask):
-        mask = mask[:, 0]  # (N, P)
-        return features.transpose(1, 2), mask, mask / mask.sum(dim=1, keepdim=True).clamp(min=1)
+        counts = mask.sum(dim=2).clamp(min=1)  # (N, 1)
+        return features.transpose(1, 2), mask.transpose(1, 2), 1 / counts
 
     return Firmware(own, others, [*net.rho, net.fc]), inputs
 

@@ -49,14 +49,17 @@ def fold(norm, linear):
 
 
 class Firmware(nn.Module):
-    """The layers alone, for FPGA tools: features (N, P, C), mask (N, P) -> logits (N, K)."""
+    """The layers alone, for FPGA tools: features (N, P, C), mask (N, P, 1) -> logits (N, K)."""
+
+    bits = ((0, 1, 0),)  # of the mask, see networks/firmware.py
 
     def __init__(self, phi, rho):
         super().__init__()
         self.phi, self.rho = nn.Sequential(*phi), nn.Sequential(*(x for x in rho if not isinstance(x, nn.Dropout)))
+        self.summed = nn.Identity()  # what is summed, which firmware rounds
 
     def forward(self, features, mask):
-        return self.rho(torch.einsum("bpd,bp->bd", self.phi(features), mask))
+        return self.rho((self.summed(self.phi(features)) * mask).sum(dim=1))
 
 
 class PFNWrapper(nn.Module):
@@ -95,7 +98,7 @@ def get_firmware(model):
     net = model.mod
     first, *others = net.phi
     network = Firmware([fold(net.input_bn, first), *others], [*net.rho, net.fc])
-    return network, lambda points, features, vectors, mask: (features.transpose(1, 2), mask[:, 0])
+    return network, lambda points, features, vectors, mask: (features.transpose(1, 2), mask.transpose(1, 2))
 
 
 def get_loss(data_config, **kwargs):

@@ -37,6 +37,8 @@ class Dense(nn.Module):
 class Firmware(nn.Module):
     """The layers alone, for FPGA tools: features (N, C * num_particles) of the leading particles -> logits (N, K)."""
 
+    bits = ()  # of further inputs, see networks/firmware.py
+
     def __init__(self, layers):
         super().__init__()
         self.layers = nn.Sequential(*(layer for layer in layers if not isinstance(layer, (nn.Flatten, nn.Dropout))))

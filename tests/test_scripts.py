@@ -12,7 +12,7 @@ from helpers import ROOT, copy_repository, run, script
 
 MODES = (
     *("make_weight", "teacher", "pretrain", "finetune", "cache"),
-    *("train", "baseline", "test", "report", "convert", "quantise", "latency", "demo"),
+    *("train", "baseline", "test", "report", "convert", "firmware", "latency", "demo"),
 )
 
 
@@ -165,7 +165,7 @@ def test_commands_that_begin_with_pretrained_weights(tmp_path):
     assert weaver[weaver.index("lr_mult") + 1] == "('mod.fc.1.*', 10)"  # of Sophon
     (weaver,) = (words for words in dry_run("train") if words[0] == "weaver")
     assert "pretrained" not in network_options(weaver)
-    again = [words for words in dry_run("quantise", PRETRAINED=weights) if "networks/distill.py" in words]
+    again = [words for words in dry_run("firmware", PRETRAINED=weights) if "networks/distill.py" in words]
     assert again and "pretrained" not in again[0]  # its student is trained already
 
 

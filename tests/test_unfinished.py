@@ -51,7 +51,7 @@ def refused(result, text):
 @pytest.mark.parametrize(
     "mode, settings",
     [
-        *((mode, {"RUN": "half"}) for mode in ("convert", "quantise", "latency")),
+        *((mode, {"RUN": "half"}) for mode in ("convert", "firmware", "latency")),
         ("test", {"RUN": "half", "PREDICT": "kd"}),
         *((mode, {"TEACHER_WEIGHTS": "HALF"}) for mode in ("cache", "train", "test")),
         *((mode, {"PRETRAINED": "HALF"}) for mode in ("baseline", "train", "finetune")),

@@ -147,7 +147,7 @@ split_options() { # split_options ARGUMENTS...: sets `net_options`, those of the
         if [[ $1 != -o && $1 != --network-option ]]; then
             others+=("$1") && shift
         else
-            [[ $2 =~ ^(kd_.*|teacher.*|pretrained|seed|restart|student|network|weight_bits|activation_bits)$ ]] || net_options+=(-o "$2" "$3")
+            [[ $2 =~ ^(kd_.*|teacher.*|pretrained|seed|restart|student|network|trained|ebops_weight)$ ]] || net_options+=(-o "$2" "$3")
             shift 3
         fi
     done

@@ -3,9 +3,10 @@
 
 need_seeds SEED TEACHER_SEED
 need_count DDP_NGPUS 1
-need_choice WEIGHT_BITS 2 3 4 5 6 7
+[[ $EBOPS_WEIGHT == *' '* ]] || need_number 'x >= 0' 'be a number, 0 or above, as 1e-6' EBOPS_WEIGHT # several: one by one
 need_choice RESTART no yes changed
 need_choice LABELS no yes
+need_choice FIRMWARE no yes
 need_choice KD_ENSEMBLE probabilities logits
 need_number 'x > 0 && x < 1' 'lie between 0 and 1, as 0.9' UNLABELLED_FRACTION
 need_number 'x > 0' 'be a number above 0' HEAD_RATE
@@ -13,7 +14,8 @@ need_number 'x > 0' 'be a number above 0' HEAD_RATE
 [[ ! $KD_TEMPERATURE || $KD_TEMPERATURE == \[* ]] || need_number 'x > 0' 'be a number above 0' KD_TEMPERATURE
 need_files TEACHER_CONFIG CLASSES PRETRAINED WEIGHTS
 case $mode in
-    train | baseline | convert | quantise) once_for_each STUDENT SEED ;;
+    train | baseline | convert) once_for_each STUDENT SEED ;;
+    firmware) once_for_each STUDENT SEED EBOPS_WEIGHT ;;
     teacher | pretrain | finetune) once_for_each TEACHER_SEED ;;
 esac
 
@@ -37,7 +39,7 @@ if [[ $UNLABELLED ]]; then kd_alpha=1.0 kd_temperature=1.0; fi # what docs/resul
 if [[ $BLEND ]]; then kd_temperature=1.0; fi                   # at which a blend is the weighted sum of the losses
 CACHE=${CACHE%/}
 words_of "${BLEND//\/=/=}" && blend=("${words[@]}") # FOLDER=WEIGHT
-if [[ $BLEND && $mode =~ ^(cache|train|quantise)$ ]]; then
+if [[ $BLEND && $mode =~ ^(cache|train|firmware)$ ]]; then
     [[ $CACHE && $CACHE != none ]] || fail "BLEND needs a CACHE of its own: name its folder"
     for name in TEACHER_WEIGHTS CLASSES; do
         [[ ! ${!name} ]] || fail "BLEND names the caches of its teachers: leave out $name"

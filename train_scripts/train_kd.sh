@@ -12,7 +12,7 @@
 #   test         predict the test files with the teacher and the students
 #   report       compare the predictions: tables and plots
 #   convert      export the student to ONNX, with its preprocess.json, and compare it with torch
-#   quantise     fine-tune the student with rounding and the teacher's soft targets, and make it 8 bits
+#   firmware     go on with the student in fixed point, its widths learnt, and make it Verilog
 #   latency      time the exported teacher and students; arguments go to kd_trainer bench latency
 #   demo         all of it on jets simulated here, in ten to fifteen minutes on two cores
 #
@@ -24,7 +24,7 @@
 set -euo pipefail
 # shellcheck source=train_scripts/common.sh
 source "$(dirname "$(readlink -f "$0")")/common.sh"
-start "make_weight teacher pretrain finetune cache train baseline test report convert quantise latency demo" "$@"
+start "make_weight teacher pretrain finetune cache train baseline test report convert firmware latency demo" "$@"
 paths_of_caller DATADIR TEACHER_CONFIG CLASSES PRETRAINED WEIGHTS VENV
 lists_of_caller TRAIN_FILES UNLABELLED TEACHER_WEIGHTS BLEND
 if [[ ${CACHE:-} != none ]]; then paths_of_caller CACHE; fi
@@ -53,7 +53,8 @@ WEIGHTS=${WEIGHTS:-}                  # an existing *.auto.yaml with sampling we
 KD_ALPHA=${KD_ALPHA:-}                # weight of the soft targets in the loss; as the student's model file says, 1 with UNLABELLED
 KD_TEMPERATURE=${KD_TEMPERATURE:-}    # their temperature; as the student's model file says, 1 with UNLABELLED or BLEND
 KD_ENSEMBLE=${KD_ENSEMBLE:-probabilities} # what is averaged of several teachers: probabilities, logits
-WEIGHT_BITS=${WEIGHT_BITS:-7}         # bits of the weights for quantise: 2 to 7
+EBOPS_WEIGHT=${EBOPS_WEIGHT:-1e-6}    # weight of the size of the firmware in its loss; a run for each of several
+FIRMWARE=${FIRMWARE:-yes}             # no: firmware trains and exports, and makes no Verilog
 PREDICT=${PREDICT:-}                  # what test predicts: "teacher kd baseline"; what is trained
 RUN=${RUN:-}                          # name of the run; <DATASET>_<model>_<tier>_...
 COMMENT=${COMMENT:-}                  # suffix of the names of runs
@@ -161,6 +162,9 @@ case $mode in
         for student in $STUDENT; do
             taggers+=("$student distilled=$(predictions "$student" kd)" "$student baseline=$(predictions "$student" baseline)")
             pairs+=("$student distilled=$student baseline")
+            for made in "training/$(student_name "$student" kd "${SEED%% *}")"_firmware_*/firmware.json; do
+                if [[ -f $made ]]; then more+=(--firmware "$student, EBOPs weight $(sed 's/.*_firmware_//; s/\/.*//' <<<"$made")=$made"); fi
+            done
         done
         if [[ -f training/$latency_run/latency.json ]]; then more+=(--latency "training/$latency_run/latency.json"); fi
         run "${kd[@]}" report "${taggers[@]}" "${more[@]}" --compare "${pairs[@]}" --data-config "$student_config" \
@@ -169,15 +173,16 @@ case $mode in
     convert)
         export_onnx "$student_run" "training/$student_run/student.yaml" "$(best "$student_run")" "$network" "${options[@]}" "$@"
         ;;
-    quantise)
-        tuned=${student_run}_quantised$(if ((WEIGHT_BITS != 7)); then echo "_${WEIGHT_BITS}bit"; fi)
+    firmware) # with -o trained None from random weights
+        fixed=${student_run}_firmware_$EBOPS_WEIGHT
         split_options "$@"
-        RUN=$student_run again convert "${net_options[@]}"
-        RUN=$tuned PRETRAINED='' again train -o student "'networks/quantised.py'" -o network "$(quoted "$network")" -o weight_bits "$WEIGHT_BITS" \
-            --load-model-weights "$(best "$student_run")" --num-epochs 5 --start-lr 1e-3 "$@"
-        RUN=$tuned again convert "${net_options[@]}"
-        run "${kd[@]}" quantise "training/$tuned" "${data_train[@]}" --before "training/$student_run" --test "${data_test[@]}" \
-            --weight-bits "$WEIGHT_BITS"
+        plain=(-o plain "$(quoted "$network")" "${options[@]}")
+        trained=(-o trained "$(quoted "$(best "$student_run")")")
+        if [[ "${net_options[*]} $*" == *'-o trained '* ]]; then trained=(); else need_whole "$(best "$student_run")"; fi
+        RUN=$fixed PRETRAINED='' again train -o student "'networks/firmware.py'" "${plain[@]}" "${trained[@]}" \
+            -o ebops_weight "$EBOPS_WEIGHT" "$@"
+        export_onnx "$fixed" "training/$fixed/student.yaml" "$(best "$fixed")" networks/firmware.py "${plain[@]}" "$@"
+        if [[ $FIRMWARE == yes ]]; then run "${kd[@]}" firmware "training/$fixed" "${data_test[@]}"; fi
         ;;
     latency) # of the first seed
         exported=()

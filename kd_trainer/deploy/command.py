@@ -10,7 +10,7 @@ import yaml
 
 from kd_trainer import configs
 from kd_trainer.arguments import check_at_least, parse_options
-from kd_trainer.deploy import hls, parity, reference, session
+from kd_trainer.deploy import firmware, parity, reference, session
 from kd_trainer.deploy.model_dir import (
     CONFIG,
     INT8,
@@ -20,7 +20,6 @@ from kd_trainer.deploy.model_dir import (
     SOURCE,
     STATIC,
     SUMS,
-    UNTUNED,
     check_preprocess,
     class_names,
     expected_preprocess,
@@ -33,7 +32,7 @@ from kd_trainer.errors import InputError
 from kd_trainer.files import replacing, write_json, write_text
 from kd_trainer.jet_files import files_of
 
-DERIVED = (STATIC, INT8, UNTUNED, QUANTISED, parity.REPORT, hls.REPORT)
+DERIVED = (STATIC, INT8, QUANTISED, parity.REPORT, firmware.REPORT)
 
 
 def complete(folder: str | Path, data_config: str | Path, source: dict[str, Any]) -> None:
@@ -72,7 +71,7 @@ def complete(folder: str | Path, data_config: str | Path, source: dict[str, Any]
     write_json(folder / SOURCE, source)
     for name in DERIVED:
         (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / hls.PROJECT, ignore_errors=True)
+    shutil.rmtree(folder / firmware.PROJECT, ignore_errors=True)
     sign(folder, folder / MODEL)
     record(folder, MODEL, PREPROCESS, CONFIG, SOURCE)
 

@@ -4,7 +4,7 @@ model.onnx         the network, from weaver's exporter; model_static.onnx, model
 preprocess.json    the student's inputs, from weaver's exporter; `python -m kd_trainer deploy` adds `pad_mode`
 data_config.yaml   the student's data config: preprocess.json has no new_variables
 deploy.json        network, options and weights that the model was made from
-quantised.json     what model_int8.onnx loses and gains; model_int8_untuned.onnx is that before fine-tuning
+quantised.json     what model_int8.onnx loses and gains
 SHA256SUMS         checksums of all of these, as `sha256sum --check` reads them; compared before a file is used
 """
 
@@ -24,7 +24,7 @@ from kd_trainer.errors import InputError
 from kd_trainer.files import replacing, write_text, writing
 
 MODEL, PREPROCESS, CONFIG, SOURCE = "model.onnx", "preprocess.json", "data_config.yaml", "deploy.json"
-STATIC, INT8, UNTUNED, QUANTISED = "model_static.onnx", "model_int8.onnx", "model_int8_untuned.onnx", "quantised.json"
+STATIC, INT8, QUANTISED = "model_static.onnx", "model_int8.onnx", "quantised.json"
 SUMS = "SHA256SUMS"
 FINGERPRINT = "preprocess_sha256"  # in the metadata of the model
 

@@ -11,7 +11,7 @@ from kd_trainer.arguments import check_at_least
 from kd_trainer.classes import shown
 from kd_trainer.deploy import session
 from kd_trainer.deploy.inputs import Inputs, label_view, labels
-from kd_trainer.deploy.model_dir import INT8, MODEL, QUANTISED, UNTUNED, Exported, check_model, read, record, sign
+from kd_trainer.deploy.model_dir import INT8, MODEL, QUANTISED, Exported, check_model, read, record, sign
 from kd_trainer.deploy.reading import read_inputs
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import compare
@@ -22,7 +22,6 @@ from kd_trainer.jet_files import files_of
 from kd_trainer.machine import machine
 from kd_trainer.timing import alternate, rates, ratio, text
 
-TUNED = "tuned "  # in the names of models: after quantisation-aware fine-tuning
 FIGURES = {"accuracy_difference": "accuracy", "auc_difference": "AUC", "rejection_ratio": "background rejection"}
 
 
@@ -91,22 +90,6 @@ def verdict(change: Mapping[str, Any], subject: str, reference: str = "single pr
     return sentences
 
 
-def gain(change: Mapping[str, Any]) -> str:
-    """A sentence on 8 bits after quantisation-aware fine-tuning against 8 bits without it."""
-    found = {name: (change[key], 1.0 if key.endswith("ratio") else 0.0) for key, name in FIGURES.items() if change[key]}
-    better = [name for name, (c, same) in found.items() if c["value"] - same > c["statistical"]]
-    worse = [name for name, (c, same) in found.items() if c["value"] - same < -c["statistical"]]
-    what = [f"{word} {', '.join(names)}" for word, names in (("gains", better), ("LOSES", worse)) if names]
-    numbers = "; ".join(
-        f"{name} {'times' if same else 'plus'} {c['value']:.4f} ± {c['statistical']:.4f}"
-        for name, (c, same) in found.items()
-    )
-    return (
-        "At this precision, fine-tuning "
-        f"{' and '.join(what) or 'changes nothing beyond the statistical uncertainty'}: {numbers}."
-    )
-
-
 def speed(sessions: Mapping[str, Any], inputs: Inputs, batch_size: int, repetitions: int) -> dict[str, Any]:
     """Jets a second of each model, and how many times as many as the first."""
     sides = {name: (lambda s=s: session.run(s, inputs, batch_size)) for name, s in sessions.items()}
@@ -120,15 +103,15 @@ def speed(sessions: Mapping[str, Any], inputs: Inputs, batch_size: int, repetiti
     }
 
 
-def make_int8(exported: Exported, target: Path, calibration: Inputs, weight_bits: int) -> tuple[Path, Path]:
+def make_int8(exported: Exported, calibration: Inputs) -> tuple[Path, Path]:
     """Write the 8-bit variant of a model; returns the paths of both."""
-    original = exported.folder / MODEL
+    original, target = exported.folder / MODEL, exported.folder / INT8
     fp32 = session.open_session(original)
     check_model(fp32, original, exported)
     from kd_trainer.deploy import int8  # onnx and onnxruntime are an extra, which open_session has looked for
 
     with replacing(target) as temporary:
-        int8.quantise(original, temporary, calibration, [x.name for x in fp32.get_inputs()], weight_bits)
+        int8.quantise(original, temporary, calibration, [x.name for x in fp32.get_inputs()])
         sign(target.parent, temporary)
     record(target.parent, target.name)
     return original, target
@@ -139,8 +122,6 @@ def run(
     calibration: Sequence[str],
     test: Sequence[str],
     *,
-    before: str | Path | None,
-    weight_bits: int,
     jets: int,
     test_jets: int,
     batch_size: int,
@@ -148,34 +129,26 @@ def run(
     repetitions: int,
 ) -> dict[str, Any]:
     """Quantise, measure, write model and report; returns the report."""
-    exported = {"": read(before), TUNED: read(folder)} if before else {"": read(folder)}
-    plain, last = exported[""], list(exported)[-1]
+    plain = read(folder)
     if not plain.classes:
         raise InputError("the data config does not name the classes, so that nothing can be said about the scores")
-    if before and exported[TUNED].preprocess != plain.preprocess:
-        raise InputError(f"{folder} and {before} have different inputs: not one student before and after fine-tuning")
     sample, truth = labelled_sample(test, plain, test_jets)
     inputs = read_inputs(calibration, plain.config, jets)[1].inputs
-    paths = {}
-    for prefix, model in exported.items():
-        target = Path(folder, INT8 if prefix == last else UNTUNED)
-        paths[prefix + "fp32"], paths[prefix + "int8"] = make_int8(model, target, inputs, weight_bits)
+    paths = dict(zip(("fp32", "int8"), make_int8(plain, inputs)))
     sessions = {name: session.open_session(path, threads) for name, path in paths.items()}
     classes = len(plain.classes)
     scores = {name: session.run(s, sample, batch_size)[:, :classes] for name, s in sessions.items()}
-    tuned = [(TUNED + "int8", "fp32"), (TUNED + "int8", "int8")] if before else []
-    found = figures(scores, truth, plain.classes, [("int8", "fp32"), *tuned])
+    found = figures(scores, truth, plain.classes, [("int8", "fp32")])
     result = {
         "machine": machine(),
         "calibration": {"files": [str(path) for path in calibration], "jets": len(next(iter(inputs.values())))},
         "test": {"files": [str(path) for path in test], "jets": len(truth)},
-        "weight_bits": weight_bits,
         "files": {name: str(path) for name, path in paths.items()},
         "operators": quantised_operators(paths["int8"]),
         "bytes": {name: path.stat().st_size for name, path in paths.items()},
         "speed": speed(sessions, sample, batch_size, repetitions),
         **found,
-        "verdict": conclusions(found["changes"], weight_bits),
+        "verdict": verdict(found["changes"]["int8 / fp32"], "8 bits"),
     }
     write_json(Path(folder, QUANTISED), result)
     record(Path(folder), QUANTISED)
@@ -187,16 +160,6 @@ def quantised_operators(path: Path) -> dict[str, Any]:
     from kd_trainer.deploy import int8
 
     return int8.quantised_operators(path)
-
-
-def conclusions(changes: Mapping[str, Any], weight_bits: int) -> list[str]:
-    """The sentences of all comparisons."""
-    bits = "8 bits" if weight_bits == 7 else f"Weights of {weight_bits} bits"
-    sentences = verdict(changes["int8 / fp32"], bits)
-    if f"{TUNED}int8 / fp32" in changes:
-        sentences += verdict(changes[f"{TUNED}int8 / fp32"], f"{bits} after fine-tuning")
-        sentences.append(gain(changes[f"{TUNED}int8 / int8"]))
-    return sentences
 
 
 def print_result(result: Mapping[str, Any]) -> None:
@@ -225,16 +188,12 @@ def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="kd_trainer quantise",
         description="Static INT8 of an exported model: ranges from training jets, figures before and after from test "
-        "jets. Writes model_int8.onnx and quantised.json into the folder. With --before, the same for the model that "
-        "this one was fine-tuned from (./train_kd.sh quantise).",
+        "jets. Writes model_int8.onnx and quantised.json into the folder.",
     )
     add = parser.add_argument
     add("model_dir", type=Path, metavar="MODEL_DIR")
     add("files", nargs="+", metavar="FILE", help="training jets, for the ranges of the activations")
     add("--test", nargs="+", required=True, metavar="FILE", help="test jets with their labels, for the figures")
-    add("--before", type=Path, metavar="MODEL_DIR", help="the same student before quantisation-aware fine-tuning")
-    add("--weight-bits", type=int, default=7, choices=range(2, 8), metavar="B",
-        help="of the 8 bits of a weight, those used: 2 to 7 (default: %(default)s)")  # fmt: skip
     add("--jets", type=int, default=2000, metavar="N", help="for calibration (default: %(default)s)")
     add("--test-jets", type=int, default=100_000, metavar="N", help="for the figures (default: %(default)s)")
     add("--batch-size", type=int, default=256, metavar="B", help="for the speed (default: %(default)s)")
@@ -242,8 +201,8 @@ def main(argv: Sequence[str]) -> None:
     add("--repetitions", type=int, default=5, metavar="R", help="of the timing (default: %(default)s)")
     args = parser.parse_args(argv)
     check_at_least(1, args, "jets", "test_jets", "batch_size", "repetitions")
-    result = run(args.model_dir, files_of(args.files), files_of(args.test), before=args.before,
-                 weight_bits=args.weight_bits, jets=args.jets, test_jets=args.test_jets, batch_size=args.batch_size,
-                 threads=args.threads, repetitions=args.repetitions)  # fmt: skip
+    result = run(args.model_dir, files_of(args.files), files_of(args.test), jets=args.jets,
+                 test_jets=args.test_jets, batch_size=args.batch_size, threads=args.threads,
+                 repetitions=args.repetitions)  # fmt: skip
     print_result(result)
     print(args.model_dir / INT8, args.model_dir / QUANTISED, sep="\n")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 from weaver.utils.logger import _logger
-from weaver.utils.nn.tools import evaluate_classification, train_classification
+from weaver.utils.nn.tools import evaluate_classification, train_classification, unwrap_model
 
 from kd_trainer.classes import is_unlabelled
 from kd_trainer.configs import PREFIX, has_teacher, student_view
@@ -103,6 +103,7 @@ def train_fn(teacher: SoftTargetSource | None, student_name: str, ema: float = 0
         *weavers, loader, dev, epoch = args  # optimiser and scheduler before them
         if not begun:
             loss_func.matching = matching_of(model)
+            loss_func.penalty = getattr(unwrap_model(model), "penalty", None)
             _logger.info("%s%s", introduction(model, loss_func, teacher, student_name), averaged, color="bold")
             keep_memory(kwargs["extra_args"], "training", teacher, dev)
             begun.append(True)

@@ -20,7 +20,8 @@ Part = tuple[str, torch.Tensor, int]  # name, mean, number of jets
 class DistillationLoss(nn.Module):
     """(1 - alpha) task loss + alpha soft-target loss for a jet with a label, the soft-target loss for one without.
 
-    It is the mean over the jets of a batch; embed_weight times the embedding loss comes on top. In evaluation it is the
+    It is the mean over the jets of a batch; embed_weight times the embedding loss comes on top, and the student's own
+    `penalty` if it has one, as that of networks/firmware.py on the size of the firmware. In evaluation it is the
     task loss alone. What the teacher says of a batch, and which jets have labels, is laid down in `soft_targets` and
     `labelled` before weaver calls the loss, which uses it once: a training batch without soft targets is an error,
     never a batch trained on labels alone.
@@ -68,6 +69,7 @@ class DistillationLoss(nn.Module):
         self.training_loss = _smoothed(self.task_loss, label_smoothing) if label_smoothing else self.task_loss
         self.needs_teacher = needs_teacher
         self.matching: Matching | None = None
+        self.penalty: Callable[[], tuple[str, torch.Tensor]] | None = None  # of the student's network, by name
         self.soft_targets: SoftTargets | None = None
         self.labelled: torch.Tensor | None = None  # (N,) bool, on the CPU: of the same batch; None: all have labels
         self.start_epoch(0)
@@ -118,6 +120,10 @@ class DistillationLoss(nn.Module):
             else:
                 loss = self.training_loss(logits, labels)
                 parts = [("task_loss", loss, len(labels))]
+            if self.penalty is not None:
+                name, penalty = self.penalty()
+                loss = loss + penalty
+                parts.append((name, penalty, len(labels)))
         self._add_up(loss, parts)
         return loss
 

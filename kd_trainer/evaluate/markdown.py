@@ -150,6 +150,7 @@ def document(results: Mapping[str, Any], plot_names: Iterable[str]) -> str:
         tables.main_table(results),
         f"FLOPs are multiply-adds for one jet. {auc}",
         *explain_latency(results),
+        *results.get("firmware", []),
         *explain_rejections(results),
         tables.rejection_table(results),
     ]

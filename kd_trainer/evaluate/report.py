@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate import compare, latency, markdown, plots, published, style, tables
+from kd_trainer.evaluate import compare, firmware, latency, markdown, plots, published, style, tables
 from kd_trainer.evaluate.predictions import SIDECAR_KEYS, Prediction, check_all_same_jets, class_names, read, sidecar
 from kd_trainer.evaluate.recovered import logarithm, recovered
 from kd_trainer.evaluate.task import Task, make_task
@@ -174,6 +174,10 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument(
         "--latency", type=Path, metavar="latency.json", help="of kd_trainer bench latency with the same names: a column"
     )
+    parser.add_argument(
+        "--firmware", nargs="+", action="extend", default=[], metavar="NAME=firmware.json",
+        help="of kd_trainer firmware: a line each",
+    )  # fmt: skip
     parser.add_argument("--title", default="", help="title of the report and of the plots")
     parser.add_argument("--replicas", type=int, default=200, help="bootstrap replicas (default: 200)")
     args = parser.parse_args(argv)
@@ -181,6 +185,7 @@ def main(argv: Sequence[str]) -> None:
         raise InputError("--replicas: at least 2 are needed for an uncertainty")
     if args.output.exists() and not args.output.is_dir():
         raise InputError(f"--output {args.output} is a file; give a folder")
+    of_firmware = firmware.sentences(args.firmware)
     style.load_style()  # the missing package is named before the work, not after it
     models, caveat = read_models(args.models)
     predictions = [p for seeds in models.values() for p in seeds]
@@ -192,7 +197,7 @@ def main(argv: Sequence[str]) -> None:
     results = evaluate(
         task, models, pairs, title=args.title, replicas=args.replicas, reference=reference, ceiling=args.ceiling
     )
-    results["caveat"] = caveat
+    results |= {"caveat": caveat, "firmware": of_firmware}
     if args.latency:
         add_latencies(results, args.latency)
     drawn = None if args.published == "auto" else reference

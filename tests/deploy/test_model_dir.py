@@ -44,9 +44,9 @@ def test_what_deploy_leaves(model_dir):
 def test_deploy_again_leaves_nothing_of_the_model_before(recorded_dir):
     derived = ("parity.json", "model_static.onnx")
     names = sorted(path.name for path in recorded_dir.iterdir() if path.name not in derived)
-    for name in ("model_int8.onnx", "model_int8_untuned.onnx", "quantised.json", "hls.json"):
+    for name in ("model_int8.onnx", "quantised.json", "firmware.json"):
         (recorded_dir / name).write_text("of another model")
-    (recorded_dir / "hls" / "firmware").mkdir(parents=True)
+    (recorded_dir / "firmware" / "src").mkdir(parents=True)
     complete(recorded_dir, L1, json.loads((recorded_dir / "deploy.json").read_text()))
     assert sorted(path.name for path in recorded_dir.iterdir()) == names
 

@@ -1,5 +1,6 @@
-"""./train_kd.sh convert with an embedding and quantise, on a small trained student."""
+"""./train_kd.sh convert with an embedding and firmware, on a small trained student."""
 
+import importlib.util
 import json
 import os
 
@@ -34,10 +35,10 @@ def training(clone, jets, model_dir):
     return folder
 
 
-def train_kd(training, *args):
+def train_kd(training, *args, **more):
     clone = training.parents[1]
     settings = {"DATASET": "demo", "DATADIR": clone / "jets", "TEACHER_WEIGHTS": clone / "teacher.pt", "STUDENT": "PFN"}
-    return script(clone / "train_kd.sh", *args, env={**settings, "WEIGHT_BITS": 4, "OMP_NUM_THREADS": 1})
+    return script(clone / "train_kd.sh", *args, env={**settings, "OMP_NUM_THREADS": 1, **more})
 
 
 @pytest.fixture(scope="module")
@@ -56,23 +57,21 @@ def test_convert_with_embedding_and_tag(converted, training, val_files, tmp_path
     assert ak.to_numpy(table.embedding).shape == (16, 16)
 
 
-def test_quantise(converted, training):
-    """Fine-tuning with rounding and with the teacher, export, comparison of 8 bits with and without it."""
-    teacher = [str(word) for name, value in TEACHER.items() for word in (name, value)]
-    options = "{" + ", ".join(f"'{name}': {value}" for name, value in zip(teacher[::2], teacher[1::2])) + "}"
+@pytest.mark.skipif(not importlib.util.find_spec("pquant"), reason="PQuantML (extra fpga) is not there")
+def test_firmware(converted, training):
+    """The trained student in fixed point, with the teacher and the penalty: weights move, Verilog appears."""
+    teacher = "{" + ", ".join(f"'{name}': {value}" for name, value in TEACHER.items()) + "}"
+    small = ("-o", "phi_dims", "(16, 16)", "-o", "rho_dims", "(16,)")
     result = train_kd(
-        training, "quantise", *STUDENT, "-o", "teacher_options", options, "--num-epochs", 1, "--batch-size", 64,
-        "--samples-per-epoch", 256, "--samples-per-epoch-val", 64, "--num-workers", 0,
+        training, "firmware", *small, "-o", "teacher_options", teacher, "--num-epochs", 1, "--batch-size", 64,
+        "--samples-per-epoch", 256, "--samples-per-epoch-val", 64, "--num-workers", 0, FIRMWARE="no",
     )  # fmt: skip
-    tuned = training.with_name(RUN + "_quantised_4bit")
-    log = (training.parents[1] / "logs" / tuned.name / "train.log").read_text()
-    assert "Teacher networks/ParT.py" in log and "RoundedLinear" in log
-    report = json.loads((tuned / "quantised.json").read_text())
-    assert list(report["models"]) == ["fp32", "int8", "tuned fp32", "tuned int8"] and report["weight_bits"] == 4
-    assert "Weights of 4 bits after fine-tuning" in result.stdout
-    before, after = (torch.load(d / "net_best_epoch_state.pt", weights_only=True) for d in (training, tuned))
-    assert before.keys() == after.keys()
-    assert not torch.equal(before["mod.fc.weight"], after["mod.fc.weight"])
-    torch.testing.assert_close(before["mod.fc.weight"], after["mod.fc.weight"], atol=0.1, rtol=0)
-    source = json.loads((tuned / "deploy.json").read_text())
-    assert source["network"] == "networks/PFN.py" and source["options"] == {"phi_dims": [16, 16], "rho_dims": [16]}
+    made = training.with_name(RUN + "_firmware_1e-6")
+    log = (training.parents[1] / "logs" / made.name / "train.log").read_text()
+    assert "Teacher networks/ParT.py" in log and "ebops 0." in log and "model_static.onnx" in result.stdout
+    before, after = (torch.load(d / "net_best_epoch_state.pt", weights_only=True) for d in (training, made))
+    torch.testing.assert_close(before["mod.fc.weight"], after["network.rho.2._weight"], atol=0.1, rtol=0)
+    assert not torch.equal(before["mod.fc.weight"], after["network.rho.2._weight"])
+    assert after["network.rho.2.weight_quantizer.quantizer._f"].unique().numel() > 1  # widths of their own
+    source = json.loads((made / "deploy.json").read_text())
+    assert source["network"] == "networks/firmware.py" and source["options"]["plain"] == "networks/PFN.py"

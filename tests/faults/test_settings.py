@@ -48,7 +48,7 @@ COLON = "weaver takes what is before a colon for the name of a group"
         *((KD, "train", "DDP_NGPUS", value, COUNT) for value in ("two", "0", "08", "1 2", "-1")),
         (SOPHON, "train", "DDP_NGPUS", "two", COUNT),
         *((KD, "demo", "JETS", value, JETS) for value in ("abc", "a[$(touch x)]", "1", "010", "-5", "1e3", "20 30")),
-        (KD, "quantise", "WEIGHT_BITS", "9", "it must be one of: 2 3 4 5 6 7"),
+        (KD, "firmware", "EBOPS_WEIGHT", "-1", "it must be a number, 0 or above, as 1e-6"),
         (KD, "finetune", "HEAD_RATE", "1)", "it must be a number above 0"),
         (SSL, "scan", "JOBS", "two", COUNT),
         *((script, mode, "DATADIR", "/a:b", COLON) for script, mode in ((KD, "train"), (KD, "demo"), (SSL, "scratch"))),

@@ -1,5 +1,6 @@
 """Trainings through the real weaver command that are killed and begun again, against the same without interruption."""
 
+import importlib.util
 import json
 
 import pytest
@@ -92,9 +93,11 @@ def distilled(tmp_path):
         ("distill", ("-o", "student", f"'{NETWORKS}/PFN.py'", "-o", "kd_embed_weight", 0.5)),
         ("distill", ("-o", "student", f"'{NETWORKS}/PFN.py'", "-o", "kd_unlabelled", "['JETS/val/*.parquet']",
                      "-o", "kd_unlabelled_config", "'PAIR/paired.yaml'", "-o", "kd_unlabelled_fraction", 0.5)),
-        ("distill", ("-o", "student", f"'{NETWORKS}/quantised.py'", "-o", "network", f"'{NETWORKS}/PFN.py'")),
-        ("distill", ("-o", "student", f"'{NETWORKS}/quantised.py'", "-o", "network", f"'{NETWORKS}/PFN.py'",
-                     "-o", "kd_ema", 0.9, "-o", "kd_embed_weight", 0.5)),
+        ("distill", ("-o", "student", f"'{NETWORKS}/PFN.py'", "-o", "kd_ema", 0.9, "-o", "kd_embed_weight", 0.5)),
+        pytest.param(
+            "distill", ("-o", "student", f"'{NETWORKS}/firmware.py'", "-o", "plain", f"'{NETWORKS}/PFN.py'", *STUDENT),
+            marks=pytest.mark.skipif(not importlib.util.find_spec("pquant"), reason="PQuantML is not there"),
+        ),
         ("supervised", ("-c", L1, "-o", "network", f"'{NETWORKS}/Sophon.py'",
                         *(word for option in TEACHER.items() for word in ("-o", *option)))),
         ("contrastive", ("-c", L1, "-o", "encoder", f"'{NETWORKS}/PFN.py'", *STUDENT)),

