@@ -73,11 +73,6 @@ def answer(connection):
     if ended not in select.select([ended, connection], [], [])[0]:  # the client was killed
         os.kill(child, signal.SIGKILL)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if os.environ.get("KD_FORK_CPU"):
-        import resource
-        c = resource.getrusage(resource.RUSAGE_CHILDREN)
-        with open(os.environ["KD_FORK_CPU"], "a") as f:
-            f.write(f"{c.ru_utime + c.ru_stime}\n")
     connection.sendall(str(code).encode())
 
 
