@@ -5,11 +5,20 @@ import pytest
 import torch
 from helpers import ROOT
 from weaver.utils.dataset import DataConfig, _load_next
+from weaver.utils.import_tools import import_module
 
 
 def data_config(dataset, tier):
     path = ROOT / "data" / dataset / f"{dataset}_{tier}.yaml"
     return DataConfig.load(str(path), load_observers=False, load_reweight_info=False)
+
+
+def untrained(path, config, network="ParT", seed=1, **options):
+    """Write the weights of an untrained network."""
+    torch.manual_seed(seed)
+    data = DataConfig.load(str(config), load_observers=False)
+    model, _ = import_module(str(ROOT / "networks" / f"{network}.py")).get_model(data, **options)
+    torch.save(model.state_dict(), path)
 
 
 @pytest.fixture

@@ -8,10 +8,9 @@ import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import torch
 from helpers import ROOT, kd_trainer, script
 from weaver.utils.dataset import DataConfig, _load_next
-from weaver.utils.import_tools import import_module
+from weaver_inputs import untrained
 
 from kd_trainer.datasets import conversion
 
@@ -257,10 +256,8 @@ def test_real_jets_for_the_configs_of_jetclass2(aspen, tmp_path):
 
 def test_training_on_real_jets(clone, aspen, tmp_path):
     """Pre-training of a teacher, and a student that learns all from one."""
-    config = DataConfig.load(str(ROOT / "data" / "JetClassII" / "JetClassII_full.yaml"))
-    network = import_module(str(ROOT / "networks" / "PFN.py"))
-    model, _ = network.get_model(config, phi_dims=[16, 16], rho_dims=[16])
-    torch.save(model.state_dict(), tmp_path / "full.pt")
+    config = ROOT / "data" / "JetClassII" / "JetClassII_full.yaml"
+    untrained(tmp_path / "full.pt", config, "PFN", phi_dims=[16, 16], rho_dims=[16])
     settings = {"DATASET": "AspenOpenJets", "DATADIR": aspen[0], "TEACHER": "PFN-1k", "STUDENT": "PFN-1k"}
     tiny = (*TINY, "--fetch-step", 1)
     script(clone / "train_kd.sh", "pretrain", *tiny, cwd=tmp_path, env=settings)
