@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from helpers import ROOT, kd_trainer, script
-from weaver.utils.dataset import DataConfig, _load_next
-from weaver_inputs import untrained
+from weaver.utils.dataset import DataConfig
+from weaver_inputs import table_of, untrained
 
 from kd_trainer.datasets import conversion
 
@@ -248,8 +248,7 @@ def test_real_jets_for_the_configs_of_jetclass2(aspen, tmp_path):
     for name in ("paired", "unlabelled"):
         kd_trainer("check", "--all", "--data-config", tmp_path / f"{name}.yaml", path)
         config = DataConfig.load(str(tmp_path / f"{name}.yaml"), load_observers=False)
-        options = {"training": True, "mode": "val", "reweight": False, "shuffle": False}
-        table, indices = _load_next(config, [str(path)], None, options)
+        table, indices = table_of(config, path, training=True)
         assert 250 < len(indices) < 300  # with a soft-drop mass
         assert all(np.isfinite(table["_" + group]).all() for group in config.input_names)
 

@@ -11,9 +11,9 @@ import torch
 import yaml
 from distillation import L1, STUDENT, TRAINING, data, distillation
 from helpers import ROOT, kd_trainer, weaver
-from weaver.utils.dataset import DataConfig, _load_next
+from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
-from weaver_inputs import untrained
+from weaver_inputs import table_of, untrained
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,6 @@ def test_checkpoint_is_the_student_alone(distilled):
 def test_prediction_and_onnx_equal_torch(distilled, jets, tmp_path):
     prefix, _ = distilled
     weights = f"{prefix}_best_epoch_state.pt"
-    files = sorted(str(path) for path in (jets / "val").iterdir())
     weaver("-c", L1, "-n", "networks/PFN.py", *STUDENT, "-m", weights, "--export-onnx", tmp_path / "model.onnx")
     weaver("--predict", "--data-test", f"{jets}/val/*.parquet", "-c", L1, "-n", "networks/PFN.py", *STUDENT,
            "-m", weights, "--predict-output", tmp_path / "pred.parquet", "--num-workers", 0)
@@ -67,8 +66,7 @@ def test_prediction_and_onnx_equal_torch(distilled, jets, tmp_path):
     assert scores.shape == (160, 10)
 
     config = DataConfig.load(str(L1), load_observers=False)
-    options = {"training": False, "mode": "test", "reweight": False, "shuffle": False}
-    table, _ = _load_next(config, files, None, options)
+    table, _ = table_of(config, *sorted((jets / "val").iterdir()))
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     names = [i.name for i in session.get_inputs()]  # the exporter leaves out inputs that the network does not use
     onnx_scores = session.run(None, {name: table["_" + name] for name in names})[0]

@@ -8,9 +8,9 @@ import pytest
 import torch
 import yaml
 from helpers import ROOT, script, write_splits
-from weaver.utils.dataset import DataConfig, _load_next
+from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
-from weaver_inputs import untrained
+from weaver_inputs import table_of, untrained
 
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate.metrics import auc_influence
@@ -50,8 +50,7 @@ def test_a_checkpoint_teaches_without_labels_and_is_measured(clone, folder, stud
 
     config = DataConfig.load(str(ROOT / CONFIG), load_observers=False)
     jets = str(folder / "test" / "jets.parquet")
-    options = {"training": False, "mode": "test", "reweight": False, "shuffle": False}
-    table, _ = _load_next(config, [jets], None, options)
+    table, _ = table_of(config, jets)
     model, _ = import_module(str(ROOT / "networks" / "PFN.py")).get_model(config, **OPTIONS)
     model.load_state_dict(torch.load(folder / "published.pt", weights_only=True))
     with torch.no_grad():
