@@ -43,26 +43,29 @@ def shared():
 
 
 @pytest.fixture(scope="session")
-def jets(tmp_path_factory):
-    """Simulated jets: train/ (40 a class) and val/ (16 a class) with a parquet file for each of the ten classes."""
+def simulated(tmp_path_factory):
+    """Simulated jets: a parquet file of 80 for each of the ten classes."""
     if not HAS_PYTHIA:
         pytest.skip("without Pythia there are no jets")
     base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "jets"  # its processes share it
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "simulated"  # its processes share it
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
-            make_jets(folder.with_name("jets.tmp"))
-            folder.with_name("jets.tmp").rename(folder)
+            made = folder.with_name("simulated.tmp")
+            run(sys.executable, "-m", "kd_trainer", "simulate", "-o", made, "--jets", 80, "--seed", 100, "--workers", 2)
+            made.rename(folder)
     return folder
 
 
-def make_jets(folder):
-    run(sys.executable, "-m", "kd_trainer", "simulate", "-o", folder / "all", "--jets", 56, "--seed", 100)
-    for path in (folder / "all").iterdir():
-        table = pq.read_table(path)
-        for split, part in {"train": table[:40], "val": table[40:]}.items():
-            (folder / split).mkdir(exist_ok=True)
-            pq.write_table(part, folder / split / path.name)
+@pytest.fixture(scope="session")
+def jets(simulated, tmp_path_factory):
+    """Some of them: train/ (40 a class) and val/ (16 a class)."""
+    folder = tmp_path_factory.mktemp("jets")
+    for split, part in {"train": slice(40), "val": slice(40, 56)}.items():
+        (folder / split).mkdir()
+        for path in simulated.iterdir():
+            pq.write_table(pq.read_table(path)[part], folder / split / path.name)
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""weaver and kd_trainer without the seconds that Python takes to import torch: each command in a fork of one process.
+"""weaver and kd_trainer without the seconds that imports of torch and numba take: each command in a fork of a process.
 
     python fork_server.py SOCKET
 
@@ -18,11 +18,15 @@ import socket
 import sys
 import traceback
 
+import awkward as ak
 import yaml
 from weaver.train import main as weaver
+from weaver.utils.data.tools import _pad
 
-for module in ("pyarrow.parquet", "pyarrow.dataset", "uproot", "onnx", "matplotlib.pyplot", "mplhep"):
+MODULES = "pyarrow.parquet pyarrow.dataset uproot onnx matplotlib.pyplot mplhep torch._dynamo vector tabulate"
+for module in MODULES.split():
     importlib.import_module(module)
+_pad(ak.Array([[1.0]]), 1)  # numba prepares itself at the first call
 yaml.safe_load = functools.partial(yaml.load, Loader=yaml.CSafeLoader)  # as in conftest
 
 

@@ -119,6 +119,14 @@ def random_jets(number=40, particles=100, seed=5):
     return ak.Array(record)
 
 
+def write_splits(folder, particles=30, **numbers):
+    """SPLIT/jets.parquet with so many random jets for each split, in a folder, which is returned."""
+    for seed, (split, number) in enumerate(numbers.items()):
+        (folder / split).mkdir(parents=True)
+        ak.to_parquet(random_jets(number, particles, seed), folder / split / "jets.parquet")
+    return folder
+
+
 def damage_page(path, branch, group=0, value=False):
     """Flip bits of a branch's data page in a row group of a parquet file: of its header, or of a value.
 

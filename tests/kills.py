@@ -42,7 +42,7 @@ import psutil
 import pyarrow.parquet as pq
 import torch
 import uproot
-from helpers import copy_repository, random_jets, run
+from helpers import copy_repository, random_jets, run, write_splits
 
 MARK = "KILLS_OF"  # in the environment of all that is started here
 PATIENCE = 10  # seconds until nothing may be left
@@ -116,10 +116,7 @@ class Cache:
 
 def jets(folder, **numbers):
     """A file of jets without physics for each split of the demo's dataset."""
-    for seed, (split, number) in enumerate(numbers.items()):
-        path = folder / "datasets" / "demo" / split / "jets.parquet"
-        path.parent.mkdir(parents=True)
-        ak.to_parquet(random_jets(number, particles=40, seed=seed), path)
+    write_splits(folder / "datasets" / "demo", particles=40, **numbers)
 
 
 class Train:

@@ -1,11 +1,9 @@
 """An untrained teacher, and the configs that pair it with a student."""
 
 import pytest
-import torch
 from distillation import FULL, L1, TEACHER
-from helpers import ROOT, kd_trainer
-from weaver.utils.dataset import DataConfig
-from weaver.utils.import_tools import import_module
+from helpers import kd_trainer
+from weaver_inputs import untrained
 
 PART = "networks/ParT.py"
 
@@ -14,10 +12,7 @@ PART = "networks/ParT.py"
 def teacher(tmp_path_factory):
     """Weights of an untrained teacher."""
     path = tmp_path_factory.mktemp("teacher") / "teacher.pt"
-    torch.manual_seed(3)
-    config = DataConfig.load(str(FULL), load_observers=False)
-    model, _ = import_module(str(ROOT / "networks" / "ParT.py")).get_model(config, **TEACHER)
-    torch.save(model.state_dict(), path)
+    untrained(path, FULL, seed=3, **TEACHER)
     return path
 
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import yaml
 from helpers import ROOT, kd_trainer
-from weaver.utils.dataset import DataConfig, _load_next
+from weaver.utils.dataset import DataConfig
+from weaver_inputs import inputs_of
 
 from kd_trainer.configs import PREFIX, load, pair, student_view, teacher_view, with_sampling_weights
 from kd_trainer.errors import InputError
@@ -24,18 +25,12 @@ def teacher():
     return load(JETCLASS["full"])
 
 
-def read(config, path):
-    options = {"training": False, "mode": "test", "reweight": False, "shuffle": False}
-    table, _ = _load_next(config, [str(path)], None, options)
-    return {name: table["_" + name] for name in config.input_names}
-
-
 @pytest.mark.parametrize("students, teachers", [("l1", "full"), ("hlt", "kin"), ("full", "l1"), ("full", "full")])
 def test_paired_config_gives_each_side_its_own_inputs(students, teachers, jets):
     path = jets / "val" / "Hbb_000.parquet"
     options = {tier: load(JETCLASS[tier]) for tier in (students, teachers)}
-    both = read(DataConfig(print_info=False, **pair(options[students], options[teachers])), path)
-    alone = {tier: read(DataConfig(print_info=False, **options[tier]), path) for tier in options}
+    both = inputs_of(DataConfig(print_info=False, **pair(options[students], options[teachers])), path)
+    alone = {tier: inputs_of(DataConfig(print_info=False, **options[tier]), path) for tier in options}
     assert list(both) == [*alone[students], *(PREFIX + name for name in alone[teachers])]
     for name, array in alone[students].items():
         np.testing.assert_array_equal(both[name], array)
@@ -102,7 +97,7 @@ def test_automatic_standardisation_is_carried_over(student, teacher, tmp_path, j
     path = jets / "val" / "Hbb_000.parquet"
     pt = ak.from_parquet(path, columns=["part_px", "part_py"])[0]
     expected = (np.log(np.hypot(pt.part_px[0], pt.part_py[0])) - 1.25) * 0.5
-    assert read(paired, path)["teacher_pf_features"][0, 0, 0] == pytest.approx(expected, rel=1e-5)
+    assert inputs_of(paired, path)["teacher_pf_features"][0, 0, 0] == pytest.approx(expected, rel=1e-5)
 
 
 def weights_of(options, value):

@@ -10,7 +10,7 @@ from helpers import script
 
 def test_demo_in_small_and_again(clone, tmp_path):
     """Every stage of the demo with few jets, from another folder; a second run finds everything done."""
-    settings = {"JETS": 12, "STUDENT": "dense", "SEED": 1, "COMMENT": "_small"}
+    settings = {"JETS": 6, "STUDENT": "dense", "SEED": 1, "COMMENT": "_small"}
     args = ("demo", "--num-epochs", "2", "--batch-size", "32")
     first = script(clone / "train_kd.sh", *args, cwd=tmp_path, env=settings)
     report = clone / "training" / "demo_report_small"

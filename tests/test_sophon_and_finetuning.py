@@ -8,9 +8,8 @@ import onnxruntime
 import torch
 import yaml
 from hdf5_layouts import aspen_arrays, write
-from helpers import ROOT, kd_trainer, random_jets, run, script
-from weaver.utils.dataset import DataConfig
-from weaver.utils.import_tools import import_module
+from helpers import ROOT, kd_trainer, random_jets, run, script, write_splits
+from weaver_inputs import untrained
 
 TINY = """
 data_config=data/JetClassII/JetClassII
@@ -72,13 +71,9 @@ def test_sophon_teaches_a_student(clone, tmp_path):
 
 def test_finetuning_on_another_dataset(clone, tmp_path):
     """A model of ten classes becomes one of two: all but the output layer is taken over, that learns faster."""
-    for split in ("train", "val", "test"):
-        (tmp_path / split).mkdir()
-        ak.to_parquet(random_jets(number=64, particles=30), tmp_path / split / "jets.parquet")
-    config = DataConfig.load(str(ROOT / "data" / "JetClass" / "JetClass_kin.yaml"))
+    write_splits(tmp_path, train=64, val=64, test=64)
     options = {"embed_dims": [16], "pair_embed_dims": [8], "num_heads": 2, "num_layers": 1, "num_cls_layers": 1}
-    model, _ = import_module(str(ROOT / "networks" / "ParT.py")).get_model(config, **options)
-    torch.save(model.state_dict(), tmp_path / "pretrained.pt")
+    untrained(tmp_path / "pretrained.pt", ROOT / "data" / "JetClass" / "JetClass_kin.yaml", **options)
     arguments = [word for name, value in options.items() for word in ("-o", name, value)]
     settings = {"DATASET": "TopLandscape", "DATADIR": tmp_path, "TEACHER": "ParT", "COMMENT": "_test"}
     train_kd = clone / "train_kd.sh"
@@ -98,9 +93,7 @@ def test_finetuning_on_another_dataset(clone, tmp_path):
 
 def test_pretraining_and_then_finetuning(clone, tmp_path):
     """./train_kd.sh pretrain leaves what finetune starts from; the size of a student is that of its options."""
-    for split in ("train", "val", "test"):
-        (tmp_path / split).mkdir()
-        ak.to_parquet(random_jets(number=64, particles=30), tmp_path / split / "jets.parquet")
+    write_splits(tmp_path, train=64, val=64, test=64)
     train_kd = clone / "train_kd.sh"
     short = ("--samples-per-epoch", 64, "--samples-per-epoch-val", 64, "--num-epochs", 1, "--batch-size", 32)
     settings = {"DATASET": "TopLandscape", "DATADIR": tmp_path, "TEACHER": "PFN", "COMMENT": "_pre", "STUDENT": "PFN"}

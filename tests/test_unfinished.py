@@ -2,9 +2,8 @@
 
 import shutil
 
-import awkward as ak
 import pytest
-from helpers import ROOT, random_jets, script
+from helpers import ROOT, script, write_splits
 
 NOT_COMPLETE = "the training half is not complete: start it again, and it goes on; see logs/half/train.log"
 TINY = ("--num-epochs", 3, "--samples-per-epoch", 40, "--samples-per-epoch-val", 40, "--batch-size", 20,
@@ -14,10 +13,7 @@ TINY = ("--num-epochs", 3, "--samples-per-epoch", 40, "--samples-per-epoch-val",
 @pytest.fixture(scope="module")
 def call(clone, tmp_path_factory):
     """call(script, mode, *arguments, **settings) -> the result, which may be a failure."""
-    folder = tmp_path_factory.mktemp("jets")
-    for i, name in enumerate(("train", "val", "test")):
-        (folder / name).mkdir()
-        ak.to_parquet(random_jets(number=64, particles=30, seed=i), folder / name / "jets.parquet")
+    folder = write_splits(tmp_path_factory.mktemp("jets"), train=64, val=64, test=64)
 
     def call(name, mode, *args, **settings):
         settings = {"DATASET": "TopLandscape", "DATADIR": folder, "TEACHER": "PFN-1k", "STUDENT": "PFN-1k",

@@ -5,10 +5,8 @@ import re
 
 import awkward as ak
 import pytest
-import torch
 from helpers import ROOT, random_jets, script
-from weaver.utils.dataset import DataConfig
-from weaver.utils.import_tools import import_module
+from weaver_inputs import untrained
 
 TINY = ("--num-epochs", 1, "--samples-per-epoch", 40, "--samples-per-epoch-val", 40, "--batch-size", 20,
         "--num-workers", 0)  # fmt: skip
@@ -26,10 +24,8 @@ def folder(tmp_path_factory):
             jets = jets[[field for field in jets.fields if "label" not in field]]
         (folder / name).parent.mkdir(exist_ok=True)
         ak.to_parquet(jets, folder / f"{name}.parquet")
-    config = DataConfig.load(str(ROOT / "data" / "TopLandscape" / "TopLandscape_hlt.yaml"))
-    network = import_module(str(ROOT / "networks" / "PFN.py"))
-    model, _ = network.get_model(config, phi_dims=[16, 16], rho_dims=[16])
-    torch.save(model.state_dict(), folder / "hlt.pt")
+    config = ROOT / "data" / "TopLandscape" / "TopLandscape_hlt.yaml"
+    untrained(folder / "hlt.pt", config, "PFN", phi_dims=[16, 16], rho_dims=[16])
     return folder
 
 

@@ -5,11 +5,32 @@ import pytest
 import torch
 from helpers import ROOT
 from weaver.utils.dataset import DataConfig, _load_next
+from weaver.utils.import_tools import import_module
 
 
 def data_config(dataset, tier):
     path = ROOT / "data" / dataset / f"{dataset}_{tier}.yaml"
     return DataConfig.load(str(path), load_observers=False, load_reweight_info=False)
+
+
+def table_of(config, *files, training=False, part=None):
+    """What weaver reads of files, or of a part (from, to) of each: {name: values}, and the numbers of selected jets."""
+    options = {"training": training, "mode": "val" if training else "test", "reweight": False, "shuffle": False}
+    return _load_next(config, [str(path) for path in files], part and [part], options)
+
+
+def inputs_of(config, *files):
+    """What weaver feeds the network: {group: (N, C, P)}."""
+    table, _ = table_of(config, *files)
+    return {group: table["_" + group] for group in config.input_names}
+
+
+def untrained(path, config, network="ParT", seed=1, **options):
+    """Write the weights of an untrained network."""
+    torch.manual_seed(seed)
+    data = DataConfig.load(str(config), load_observers=False)
+    model, _ = import_module(str(ROOT / "networks" / f"{network}.py")).get_model(data, **options)
+    torch.save(model.state_dict(), path)
 
 
 @pytest.fixture
@@ -24,8 +45,6 @@ def read(tmp_path):
     def inputs(jets, config):
         path = tmp_path / "jets.parquet"
         ak.to_parquet(jets, path)
-        options = {"training": False, "mode": "test", "reweight": False, "shuffle": False}
-        table, _ = _load_next(config, [str(path)], None, options)
-        return {group: torch.from_numpy(table["_" + group]) for group in config.input_names}
+        return {group: torch.from_numpy(values) for group, values in inputs_of(config, path).items()}
 
     return inputs

@@ -14,7 +14,7 @@ import yaml
 from distillation import L1, STUDENT, TRAINING
 from helpers import ROOT, kd_trainer, random_jets, weaver
 from weaver.utils.dataset import DataConfig
-from weaver.utils.import_tools import import_module
+from weaver_inputs import untrained
 
 from kd_trainer import configs as data_configs
 from kd_trainer.cache import blend, fingerprint
@@ -38,9 +38,7 @@ def originals(make_cache, configs, teacher, tmp_path_factory):
     for seed, name in enumerate("ab"):
         (folder / name).mkdir()
         ak.to_parquet(random_jets(50 + seed, particles=20, seed=seed), folder / name / "jets.parquet")
-    torch.manual_seed(4)
-    model, _ = import_module(str(ROOT / PFN)).get_model(DataConfig.load(str(L1), load_observers=False), **SMALL)
-    torch.save(model.state_dict(), folder / "large.pt")
+    untrained(folder / "large.pt", L1, "PFN", seed=4, **SMALL)
     shutil.copy(teacher, folder / "full.pt")
     shutil.copytree(configs, folder / "pair_full")
     kd_trainer("pair", "--student", L1, "--teacher", L1, "-o", folder / "pair_large")

@@ -12,8 +12,9 @@ import torch
 import yaml
 from distillation import FULL, TEACHER
 from helpers import ROOT, random_jets
-from weaver.utils.dataset import DataConfig, _load_next
+from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
+from weaver_inputs import table_of
 
 from kd_trainer import configs as data_configs
 from kd_trainer.cache import compute, fingerprint
@@ -53,9 +54,8 @@ def test_logits_are_the_teachers_in_the_order_of_the_jets(make_cache, teacher, f
     config = DataConfig.load(str(FULL), load_observers=False)
     model, _ = import_module(str(ROOT / "networks" / "ParT.py")).get_model(config, **TEACHER)
     model.load_state_dict(torch.load(teacher, weights_only=True))
-    how = {"training": False, "mode": "test", "reweight": False, "shuffle": False}
     for path in files:
-        table, _ = _load_next(config, [str(path)], None, how)
+        table, _ = table_of(config, path)
         with torch.no_grad():
             logits = model.eval()(*(torch.from_numpy(table["_" + name]) for name in config.input_names)).numpy()
         jets, written = ak.from_parquet(path), ak.from_parquet(cache / path.parent.name / "jets.parquet")
@@ -70,11 +70,10 @@ def test_logits_are_the_teachers_in_the_order_of_the_jets(make_cache, teacher, f
 def test_the_config_reads_the_files_in_weaver(make_cache, files, cache, configs):
     make_cache(cache, *files)
     config = DataConfig(print_info=False, **data_configs.load(cache / "cached.yaml") | {"observers": []})
-    how = {"training": True, "mode": "train", "reweight": False, "shuffle": False}
-    table, _ = _load_next(config, [str(cache / "a" / "jets.parquet")], [(0.1, 0.8)], how)
+    table, _ = table_of(config, cache / "a" / "jets.parquet", training=True, part=(0.1, 0.8))
     assert table["_teacher_logits"].shape == (63, 10) and table["_teacher_logits"].dtype == np.float32
     student = DataConfig(print_info=False, **data_configs.load(configs / "student.yaml") | {"observers": []})
-    alone, _ = _load_next(student, [str(files[0])], [(0.1, 0.8)], how)
+    alone, _ = table_of(student, files[0], training=True, part=(0.1, 0.8))
     for name in student.input_names:
         # numpy's vectorised functions depend on where in memory an array begins, in the last digit
         np.testing.assert_allclose(table["_" + name], alone["_" + name], rtol=1e-4, atol=1e-6)

@@ -9,7 +9,8 @@ import tables
 import uproot
 from distillation import FULL, L1
 from helpers import random_jets
-from weaver.utils.dataset import DataConfig, _load_next
+from weaver.utils.dataset import DataConfig
+from weaver_inputs import table_of
 
 from kd_trainer.cache.reader import Reader, ahead
 from kd_trainer.configs import load, pair
@@ -26,8 +27,7 @@ def paired(**changes):
 def as_weaver_reads(options, path):
     """X of weaver's training loader, in the order of the file."""
     config = DataConfig(print_info=False, **options | {"observers": []})
-    how = {"training": True, "mode": "train", "reweight": False, "shuffle": False}
-    table, indices = _load_next(config, [str(path)], None, how)
+    table, indices = table_of(config, path, training=True)
     assert list(indices) == list(range(len(indices)))
     return {name: table["_" + name] for name in config.input_names if name.startswith("teacher_")}
 

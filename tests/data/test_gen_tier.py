@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import yaml
 from helpers import CLASSES, ROOT, kd_trainer, random_jets
-from weaver.utils.dataset import DataConfig, _load_next
+from weaver.utils.dataset import DataConfig
+from weaver_inputs import inputs_of, table_of
 
 DATASETS = ("JetClass", "JetClassII")
 PIDS = np.array([211, 321, 2212, 130, 2112, 22, 11, 13])
@@ -40,9 +41,7 @@ def inputs(jets, dataset, folder, tier="gen"):
     path = folder / "jets.parquet"
     ak.to_parquet(jets, path)
     config = DataConfig.load(str(config_path(dataset, tier)), load_observers=False, load_reweight_info=False)
-    options = {"training": False, "mode": "test", "reweight": False, "shuffle": False}
-    table, _ = _load_next(config, [str(path)], None, options)
-    return {group: table["_" + group] for group in config.input_names}, config.input_dicts["pf_features"]
+    return inputs_of(config, path), config.input_dicts["pf_features"]
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -112,9 +111,8 @@ def test_tier_differs_in_variables_and_inputs_only_and_has_the_groups_of_full(da
 def test_it_pairs_with_a_detector_level_student_and_reads_simulated_jets(jets, tmp_path):
     kd_trainer("pair", "--student", config_path("JetClass", "l1"), "--teacher", config_path("JetClass"), "-o", tmp_path)
     config = DataConfig.load(str(tmp_path / "paired.yaml"), load_observers=False)
-    options = {"training": True, "mode": "val", "reweight": False, "shuffle": False}
-    files = [str(jets / "val" / f"{name}_000.parquet") for name in CLASSES[:2]]
-    table, _ = _load_next(config, files, None, options)
+    files = [jets / "val" / f"{name}_000.parquet" for name in CLASSES[:2]]
+    table, _ = table_of(config, *files, training=True)
     assert table["_pf_features"].shape[2] == 16 and table["_teacher_pf_features"].shape[1:] == (15, 128)
     vectors, mask = table["_teacher_pf_vectors"].astype(float), table["_teacher_pf_mask"]
     px, py = ((vectors[:, i] * mask[:, 0]).sum(axis=1) for i in (0, 1))

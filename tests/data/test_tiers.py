@@ -10,8 +10,9 @@ import yaml
 from helpers import ROOT, random_jets
 from weaver.utils.data.eval_utils import _eval_expr
 from weaver.utils.data.preprocess import WeightMaker
-from weaver.utils.dataset import DataConfig, _load_next
+from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
+from weaver_inputs import inputs_of, table_of
 
 from kd_trainer.datasets.layouts import identities, top_jets
 from kd_trainer.evaluate.metrics import auc_influence
@@ -40,9 +41,7 @@ def inputs(jets, dataset, tier, folder):
     path = Path(folder) / "jets.parquet"
     ak.to_parquet(jets, path)
     config = DataConfig.load(str(config_path(dataset, tier)), load_observers=False, load_reweight_info=False)
-    options = {"training": False, "mode": "test", "reweight": False, "shuffle": False}
-    table, _ = _load_next(config, [str(path)], None, options)
-    return {group: table["_" + group] for group in config.input_names}
+    return inputs_of(config, path)
 
 
 def dropped(jets, tier):
@@ -213,8 +212,7 @@ def test_benchmarks_load_the_real_files(dataset, shared, tmp_path):
             species = {tuple(np.round(x, 1)) for x in got["pf_features"][:, 6:8].transpose(0, 2, 1)[mask].astype(float)}
             assert species == {(1, 0), (0.5, 0), (0.2, 0), (0, 1), (0, 0.2), (0, 0)}
     config = DataConfig.load(str(config_path(dataset, "kin")), load_observers=False)
-    options = {"training": True, "mode": "val", "reweight": False, "shuffle": False}
-    table, _ = _load_next(config, [str(path)], None, options)
+    table, _ = table_of(config, path, training=True)
     np.testing.assert_array_equal(table["_label_"], 1 - ak.to_numpy(jets.label))  # the signal is class 0
 
 
@@ -237,8 +235,7 @@ def test_jetclass2_configs_load_the_real_file(shared, tmp_path):
     table = ak.from_parquet(path, columns=["jet_label", "jet_pt", "jet_sdmass"])
     for tier in TIERS["JetClassII"]:
         config = DataConfig.load(str(config_path("JetClassII", tier)), load_observers=False)
-        options = {"training": True, "mode": "val", "reweight": False, "shuffle": False}
-        loaded, indices = _load_next(config, [path], None, options)
+        loaded, indices = table_of(config, path, training=True)
         selected = (table.jet_pt > 200) & (table.jet_pt < 2500) & (table.jet_sdmass > 20) & (table.jet_sdmass < 500)
         assert len(indices) == ak.sum(selected)
         np.testing.assert_array_equal(loaded["truth_label"], table.jet_label[selected])

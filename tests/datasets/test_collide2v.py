@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from helpers import ROOT, kd_trainer, script
-from weaver.utils.dataset import DataConfig, _load_next
+from weaver.utils.dataset import DataConfig
+from weaver_inputs import inputs_of
 
 from kd_trainer import configs
 from kd_trainer.datasets import collide2v, conversion, matching
@@ -294,11 +295,7 @@ class TestBad:
 
 def inputs(options, path):
     """What weaver feeds the network for jets of a file: {group: (N, C, P)}."""
-    config = DataConfig(print_info=False, **options)
-    table, _ = _load_next(
-        config, [str(path)], None, {"training": False, "mode": "test", "reweight": False, "shuffle": False}
-    )
-    return {group: table["_" + group] for group in config.input_names}
+    return inputs_of(DataConfig(print_info=False, **options), path)
 
 
 class TestConfigs:

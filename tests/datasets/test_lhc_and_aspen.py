@@ -7,11 +7,10 @@ import awkward as ak
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import torch
 from hdf5_layouts import aspen_arrays, lhc_arrays, write
 from helpers import ROOT, kd_trainer, script
-from weaver.utils.dataset import DataConfig, _load_next
-from weaver.utils.import_tools import import_module
+from weaver.utils.dataset import DataConfig
+from weaver_inputs import table_of, untrained
 
 from kd_trainer.datasets import conversion
 
@@ -195,18 +194,15 @@ def test_real_jets_for_the_configs_of_jetclass2(aspen, tmp_path):
     for name in ("paired", "unlabelled"):
         kd_trainer("check", "--all", "--data-config", tmp_path / f"{name}.yaml", path)
         config = DataConfig.load(str(tmp_path / f"{name}.yaml"), load_observers=False)
-        options = {"training": True, "mode": "val", "reweight": False, "shuffle": False}
-        table, indices = _load_next(config, [str(path)], None, options)
+        table, indices = table_of(config, path, training=True)
         assert 250 < len(indices) < 300  # with a soft-drop mass
         assert all(np.isfinite(table["_" + group]).all() for group in config.input_names)
 
 
 def test_training_on_real_jets(clone, aspen, tmp_path):
     """Pre-training of a teacher, and a student that learns all from one."""
-    config = DataConfig.load(str(ROOT / "data" / "JetClassII" / "JetClassII_full.yaml"))
-    network = import_module(str(ROOT / "networks" / "PFN.py"))
-    model, _ = network.get_model(config, phi_dims=[16, 16], rho_dims=[16])
-    torch.save(model.state_dict(), tmp_path / "full.pt")
+    config = ROOT / "data" / "JetClassII" / "JetClassII_full.yaml"
+    untrained(tmp_path / "full.pt", config, "PFN", phi_dims=[16, 16], rho_dims=[16])
     settings = {"DATASET": "AspenOpenJets", "DATADIR": aspen[0], "TEACHER": "PFN-1k", "STUDENT": "PFN-1k"}
     tiny = (*TINY, "--fetch-step", 1)
     script(clone / "train_kd.sh", "pretrain", *tiny, cwd=tmp_path, env=settings)

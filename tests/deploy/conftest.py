@@ -8,8 +8,9 @@ import torch
 from distillation import L1, STUDENT
 from filelock import FileLock
 from helpers import ROOT, kd_trainer, weaver
-from weaver.utils.dataset import DataConfig, _load_next
+from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
+from weaver_inputs import table_of
 
 from kd_trainer.evaluate.complexity import parse_options
 
@@ -19,7 +20,7 @@ OPTIONS = parse_options(zip(STUDENT[1::3], STUDENT[2::3]))
 def train(files, path, steps=60):
     """Weights of a PFN after some steps on a few jets."""
     config = DataConfig.load(str(L1), load_observers=False)
-    table, _ = _load_next(config, files, None, {"training": False, "mode": "test", "reweight": False, "shuffle": False})
+    table, _ = table_of(config, *files)
     torch.manual_seed(1)
     model, _ = import_module(str(ROOT / "networks" / "PFN.py")).get_model(config, **OPTIONS)
     inputs = [torch.tensor(table["_" + name]) for name in config.input_names]
@@ -33,7 +34,7 @@ def train(files, path, steps=60):
 
 def make_model_dir(jets, folder):
     folder.mkdir(exist_ok=True)
-    train([str(path) for path in sorted((jets / "train").iterdir())], folder / "net.pt")
+    train(sorted((jets / "train").iterdir()), folder / "net.pt")
     weaver("-c", L1, "-n", "networks/PFN.py", *STUDENT, "-m", folder / "net.pt", "--export-onnx", folder / "model.onnx")
     kd_trainer("deploy", folder, *sorted((jets / "val").iterdir()), "--network", ROOT / "networks" / "PFN.py", *STUDENT,
                "--weights", folder / "net.pt", "--data-config", L1)  # fmt: skip

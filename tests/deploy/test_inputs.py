@@ -4,7 +4,8 @@ import awkward as ak
 import numpy as np
 import pytest
 from helpers import ROOT, random_jets
-from weaver.utils.dataset import DataConfig, _load_next
+from weaver.utils.dataset import DataConfig
+from weaver_inputs import table_of
 
 from kd_trainer import configs
 from kd_trainer.deploy.inputs import NO_PARTICLES, NOT_FINITE_INPUT, input_view, label_view, labels, prepare
@@ -17,8 +18,7 @@ L1 = DATA / "JetClass" / "JetClass_l1.yaml"
 
 
 def weavers_inputs(config, files):
-    options = {"training": False, "mode": "test", "reweight": False, "shuffle": False}
-    return _load_next(DataConfig.load(str(config)), [str(path) for path in files], None, options)[0]
+    return table_of(DataConfig.load(str(config)), *files)[0]
 
 
 def our_inputs(config, files, rows):

@@ -10,8 +10,7 @@ import pytest
 import torch
 from distillation import STUDENT, TEACHER
 from helpers import CLASSES, ROOT, kd_trainer, script
-from weaver.utils.dataset import DataConfig
-from weaver.utils.import_tools import import_module
+from weaver_inputs import untrained
 
 L1, FULL = (ROOT / "data" / "JetClass" / f"JetClass_{tier}.yaml" for tier in ("l1", "full"))
 RUN = "demo_PFN_l1_kd_seed1"
@@ -28,10 +27,7 @@ def training(clone, jets, model_dir):
     (clone / "jets").mkdir()
     for split, source in (("train", "train"), ("val", "val"), ("test", "val")):
         (clone / "jets" / split).symlink_to(jets / source)
-    config = DataConfig.load(str(FULL), load_observers=False)
-    torch.manual_seed(1)
-    teacher, _ = import_module(str(ROOT / "networks" / "ParT.py")).get_model(config, **TEACHER)
-    torch.save(teacher.state_dict(), clone / "teacher.pt")
+    untrained(clone / "teacher.pt", FULL, **TEACHER)
     return folder
 
 

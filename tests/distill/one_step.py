@@ -1,4 +1,4 @@
-"""One training step of a distillation, alone or as one of several processes: python one_step.py PAIRED OUT WRAPPER...
+"""One training step of a distillation, as one of several processes: python one_step.py PAIRED OUT WRAPPER...
 
 The jets of a batch are shared by RANK and WORLD_SIZE. For each wrapper ("none", or a class of torch.nn.parallel; with
 "+embedding" the student learns the teacher's embedding, too; with "+average" there are two steps, whose weights are
@@ -59,14 +59,17 @@ class Loader:
 def main(paired, out, *wrappers):
     torch.set_num_threads(1)
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    if size > 1:
-        torch.distributed.init_process_group("gloo")
+    torch.distributed.init_process_group("gloo")
     for wrapper in wrappers:
-        kind, _, more = wrapper.partition("+")
-        parameters = step(DataConfig(print_info=False, **load(paired)), kind, rank, size,
-                          embed_weight=0.5 * (more == "embedding"), ema=0.9 * (more == "average"),
-                          unlabelled=more == "unlabelled")  # fmt: skip
-        torch.save(parameters, f"{out}.{wrapper}.{rank}")
+        torch.save(parameters(paired, wrapper, rank, size), f"{out}.{wrapper}.{rank}")
+
+
+def parameters(paired, wrapper, rank=0, size=1):
+    """Of a student after one step, or two: {name: values}."""
+    kind, _, more = wrapper.partition("+")
+    return step(DataConfig(print_info=False, **load(paired)), kind, rank, size,
+                embed_weight=0.5 * (more == "embedding"), ema=0.9 * (more == "average"),
+                unlabelled=more == "unlabelled")  # fmt: skip
 
 
 def step(config, wrapper, rank, size, embed_weight, ema, unlabelled):

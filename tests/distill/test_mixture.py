@@ -178,23 +178,28 @@ def state(prefix, epoch=1):
     return torch.load(f"{prefix}_epoch-{epoch}_state.pt", weights_only=True)
 
 
-def test_no_jet_is_taken_for_labelled(jets, configs, teacher, unlabelled, tmp_path):
-    logs = {}
-    for kind in ("none", "wrong"):
-        given = options(unlabelled / kind, unlabelled)
-        _, logs[kind] = distillation(jets, configs, teacher, tmp_path / kind, *STEPS, *given)
-    ours, theirs = (state(tmp_path / kind) for kind in logs)
+@pytest.fixture(scope="module")
+def live(jets, configs, teacher, unlabelled, tmp_path_factory):
+    """A training with jets without labels and the teacher in it: (weights, log)."""
+    prefix = tmp_path_factory.mktemp("live") / "net"
+    _, log = distillation(jets, configs, teacher, prefix, *STEPS, *options(unlabelled / "none", unlabelled))
+    return state(prefix), log
+
+
+def test_no_jet_is_taken_for_labelled(jets, configs, teacher, unlabelled, live, tmp_path):
+    ours, log = live
+    distillation(jets, configs, teacher, tmp_path / "wrong", *STEPS, *options(unlabelled / "wrong", unlabelled))
+    theirs = state(tmp_path / "wrong")
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    assert "16 of 64 jets of a batch have labels" in logs["none"]
-    (found,) = re.findall(r"Epoch #1 distillation: (.*)", logs["none"])
+    assert "16 of 64 jets of a batch have labels" in log
+    (found,) = re.findall(r"Epoch #1 distillation: (.*)", log)
     assert re.match(r"task_loss [\d.]+, kd_loss [\d.]+, agreement [\d.]+, alpha 0.5", found)
 
-    _, log = distillation(jets, configs, teacher, tmp_path / "labels", *STEPS)
+    distillation(jets, configs, teacher, tmp_path / "labels", *STEPS)
     assert any(not torch.equal(state(tmp_path / "labels")[name], ours[name]) for name in ours)
 
 
-def test_from_caches(jets, configs, teacher, unlabelled, make_cache, tmp_path):
-    _, _ = distillation(jets, configs, teacher, tmp_path / "live", *STEPS, *options(unlabelled / "none", unlabelled))
+def test_from_caches(jets, configs, teacher, unlabelled, live, make_cache, tmp_path):
     make_cache(tmp_path / "u", f"{unlabelled}/none/*.parquet", "--dtype", "float32", paired=unlabelled / "paired.yaml")
     files = [f"{name}:{jets}/train/{name}_*.parquet" for name in CLASSES]
     make_cache(tmp_path / "l", *files, "--dtype", "float32")
@@ -202,7 +207,7 @@ def test_from_caches(jets, configs, teacher, unlabelled, make_cache, tmp_path):
               "-o", "kd_unlabelled_cache", f"'{tmp_path}/u'", "-o", "kd_unlabelled_fraction", 0.75)  # fmt: skip
     _, log = distillation(jets, configs, teacher, tmp_path / "cached", *STEPS, *cached)
     assert "ERROR" not in log and "soft targets from the cache" in log
-    ours, theirs = state(tmp_path / "live"), state(tmp_path / "cached")
+    ours, theirs = live[0], state(tmp_path / "cached")
     assert all(torch.allclose(ours[k].float(), theirs[k].float(), rtol=1e-3, atol=1e-4) for k in ours)
 
     wrong = [word.replace("/none/", "/wrong/") if isinstance(word, str) else word for word in cached]

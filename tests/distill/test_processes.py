@@ -13,9 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from helpers import ROOT, random_jets
+from weaver.utils.import_tools import import_module
 
-from kd_trainer.cache import fingerprint
+from kd_trainer.cache import compute, fingerprint
 
+ONE_STEP = Path(__file__).with_name("one_step.py")
 SLOW = """
 import sys, time
 from kd_trainer.__main__ import main
@@ -55,8 +57,9 @@ def content(folder):
     return {path.name: (pq.read_table(path), fingerprint.read(path)) for path in paths}
 
 
-def test_kill_in_the_middle_of_a_file_and_two_ranks(make_cache, files, tmp_path):
-    wait(make_cache(tmp_path / "whole", files, run=start))
+def test_kill_in_the_middle_of_a_file_and_two_ranks(make_cache, files, tmp_path, monkeypatch):
+    monkeypatch.setattr(compute, "JETS", 20)
+    make_cache(tmp_path / "whole", files)
     whole = content(tmp_path / "whole")
 
     process = make_cache(tmp_path / "cut", files, run=start, environment={"PYTHONUNBUFFERED": "1"}, delay=0.4)
@@ -68,7 +71,7 @@ def test_kill_in_the_middle_of_a_file_and_two_ranks(make_cache, files, tmp_path)
     process.communicate()
     assert [path.name for path in sorted((tmp_path / "cut").rglob("*.parquet"))] == ["jets_0.parquet"]
     assert unfinished.exists()
-    assert "4 of 4 files, 1 of them complete" in wait(make_cache(tmp_path / "cut", files, run=start))
+    assert "4 of 4 files, 1 of them complete" in make_cache(tmp_path / "cut", files).stdout
     assert content(tmp_path / "cut") == whole
     assert not unfinished.exists()
 
@@ -82,32 +85,31 @@ def test_kill_in_the_middle_of_a_file_and_two_ranks(make_cache, files, tmp_path)
     assert (tmp_path / "two" / "cached.yaml").read_text() == (tmp_path / "whole" / "cached.yaml").read_text()
 
 
-def steps(paired, out, *wrappers, size=1):
+def in_two_processes(paired, out, *wrappers):
     """Parameters after one step, of each wrapper and process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    script = Path(__file__).with_name("one_step.py")
     processes = []
-    for rank in range(size):
-        launched = {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, script, paired, out, *wrappers]
+    for rank in (0, 1):
+        launched = {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, ONE_STEP, paired, out, *wrappers]
         processes.append(subprocess.Popen(command, cwd=ROOT, env={**os.environ, **launched}, stderr=subprocess.PIPE))
     for process in processes:
         _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err.decode()[-2000:]
-    ranks = range(size)
-    return {name: [torch.load(f"{out}.{name}.{rank}", weights_only=True) for rank in ranks] for name in wrappers}
+    return {name: [torch.load(f"{out}.{name}.{rank}", weights_only=True) for rank in (0, 1)] for name in wrappers}
 
 
 def test_two_processes_have_the_gradients_of_one(configs, tmp_path):
     paired = configs / "paired.yaml"
     kinds = ("", "+embedding", "+average", "+unlabelled")
-    alone = steps(paired, tmp_path / "alone", *(f"none{kind}" for kind in kinds), "DataParallel")
+    one_step = import_module(str(ONE_STEP))
+    alone = {name: one_step.parameters(paired, name) for name in (*(f"none{kind}" for kind in kinds), "DataParallel")}
     distributed = [f"DistributedDataParallel{kind}" for kind in kinds]
-    both = steps(paired, tmp_path / "two", *distributed, size=2)
+    both = in_two_processes(paired, tmp_path / "two", *distributed)
     for name in distributed:
-        (one,) = alone[name.replace("DistributedDataParallel", "none")]
+        one = alone[name.replace("DistributedDataParallel", "none")]
         assert ("kd_matching.projection.weight" in one) == name.endswith("+embedding")
         for state in both[name]:
             torch.testing.assert_close(state, one, rtol=1e-5, atol=1e-6)

@@ -10,7 +10,7 @@ import torch
 from distillation import FULL, L1, STUDENT, TEACHER, TRAINING, data, distillation
 from helpers import ROOT, weaver
 from weaver.utils.dataset import DataConfig
-from weaver.utils.import_tools import import_module
+from weaver_inputs import untrained
 
 from kd_trainer.distill import hooks
 
@@ -103,9 +103,7 @@ def test_nan_stops_the_training(jets, configs, teacher, tmp_path):
 
 
 def test_teacher_with_other_classes(refused, tmp_path):
-    config = DataConfig.load(str(FULL), load_observers=False)
-    model, _ = import_module(str(ROOT / "networks" / "ParT.py")).get_model(config, **TEACHER, num_classes=5)
-    torch.save(model.state_dict(), tmp_path / "five.pt")
+    untrained(tmp_path / "five.pt", FULL, **TEACHER, num_classes=5)
     line = refused("get_train_fn", teacher_weights=tmp_path / "five.pt", teacher_options=TEACHER | {"num_classes": 5})
     assert "the teacher gives an output of shape (2, 5) for two jets, the data config has 10 classes" in line
 

@@ -11,6 +11,7 @@ from distillation import FULL, L1, STUDENT, TEACHER, TRAINING
 from helpers import ROOT, kd_trainer, weaver
 from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
+from weaver_inputs import untrained
 
 from kd_trainer.distill import hooks
 
@@ -30,10 +31,7 @@ def folder(jets, tmp_path_factory):
     options = ("--student", L1, "--teacher", FULL, "--unlabelled")
     kd_trainer("pair", *options, "--classes", folder / "groups.yaml", "-o", folder / "groups")
     kd_trainer("pair", *options, "-o", folder / "all")
-    torch.manual_seed(4)
-    config = DataConfig.load(str(FULL), load_observers=False)
-    other, _ = import_module(str(ROOT / "networks" / "ParT.py")).get_model(config, **TEACHER)
-    torch.save(other.state_dict(), folder / "other.pt")
+    untrained(folder / "other.pt", FULL, seed=4, **TEACHER)
     return folder
 
 

@@ -13,8 +13,9 @@ import torch
 import yaml
 from helpers import ROOT, fork_bin, random_jets, run
 from weaver.utils.data.fileio import _write_root
-from weaver.utils.dataset import DataConfig, _load_next
+from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
+from weaver_inputs import table_of
 
 from kd_trainer.evaluate.predictions import read
 from kd_trainer.pretrain.contrastive import as_contrastive
@@ -106,8 +107,7 @@ def test_a_linear_probe_leaves_the_encoder_bit_by_bit(scan):
 def test_its_predictions_are_those_of_the_ordinary_network(scan, data):
     model, info, config = network()
     model.load_state_dict(weights(scan, LINEAR))
-    options = {"training": False, "mode": "test", "reweight": False, "shuffle": False}
-    table, _ = _load_next(config, [str(data / "test" / "jets.parquet")], None, options)
+    table, _ = table_of(config, data / "test" / "jets.parquet")
     with torch.no_grad():
         scores = model.eval()(*(torch.from_numpy(table["_" + name]) for name in info["input_names"])).softmax(dim=1)
     predicted = read(scan / "training" / LINEAR / "pred.root")

@@ -33,66 +33,17 @@ ARITHMETIC = st.recursive(
     max_leaves=8,
 )
 WORDS = [
-    "np",
-    "ak",
-    "math",
-    "part_px",
-    "eval",
-    "open",
-    "__import__",
-    "getattr",
-    "load",
-    "save",
-    "log",
-    "sum",
-    "reduce",
-    "x",
-    "__class__",
-    "_x",
-    "tofile",
-    "fromfile",
-    "lib",
-    "frompyfunc",
-    "apply_along_axis",
-    "from_parquet",
-    "to_parquet",
-    "behavior",
-    "str",
-    "format",
-    "P3",
-    "'os'",
-    "'x'",
-    "w",
-    "1",
-    "system",
-    "loads",
-    "map_coordinates",
-    "attrs",
-]
+    "np", "ak", "math", "part_px", "eval", "open", "__import__", "getattr", "load", "save", "log", "sum", "reduce",
+    "x", "__class__", "_x", "tofile", "fromfile", "lib", "frompyfunc", "apply_along_axis", "from_parquet",
+    "to_parquet", "behavior", "str", "format", "P3", "'os'", "'x'", "w", "1", "system", "loads", "map_coordinates",
+    "attrs"
+]  # fmt: skip
+FORMS = ("{}({})", "{}({}, {})", "{}[{}]", "({} * {})", "[{} for x in {}]", "{{{}: {}}}", "(lambda x: {})({})",
+         "f'{{{}}}'", "({} if {} else {})", "{}(x={})")  # fmt: skip
 ANYTHING = st.recursive(
     st.sampled_from(WORDS),
     lambda x: (
-        st.builds("{}{}".format, x, st.builds(".{}".format, st.sampled_from(WORDS)))
-        | st.builds(
-            str.format,
-            st.sampled_from(
-                [
-                    "{}({})",
-                    "{}({}, {})",
-                    "{}[{}]",
-                    "({} * {})",
-                    "[{} for x in {}]",
-                    "{{{}: {}}}",
-                    "(lambda x: {})({})",
-                    "f'{{{}}}'",
-                    "({} if {} else {})",
-                    "{}(x={})",
-                ]
-            ),
-            x,
-            x,
-            x,
-        )
+        st.builds("{}.{}".format, x, st.sampled_from(WORDS)) | st.builds(str.format, st.sampled_from(FORMS), x, x, x)
     ),
     max_leaves=6,
 )
@@ -184,31 +135,15 @@ def test_each_side_of_a_pair_is_the_config_that_was_paired(folder, student, teac
 
 
 TREES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=5)
-    | st.dates()
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.dates()
     | st.sampled_from(["jet_pt", "simple"]),
     lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=3) | st.integers(), x, max_size=3),
     max_leaves=5,
-)
-KEYS = (
-    "inputs",
-    "labels",
-    "new_variables",
-    "selection",
-    "preprocess",
-    "weights",
-    "observers",
-    "treename",
-    "bucketing",
-    "file_magic",
-    "branch_magic",
-    "monitor_variables",
-    "test_time_selection",
-)
+)  # fmt: skip
+KEYS = [
+    "inputs", "labels", "new_variables", "selection", "preprocess", "weights", "observers", "treename", "bucketing",
+    "file_magic", "branch_magic", "monitor_variables", "test_time_selection"
+]  # fmt: skip
 
 
 @given(data_configs(), st.dictionaries(st.sampled_from(KEYS), TREES, min_size=1, max_size=3))

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from helpers import ROOT, random_jets, script
-from weaver.utils.dataset import DataConfig, _load_next
+from helpers import ROOT, script, write_splits
+from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
+from weaver_inputs import table_of, untrained
 
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate.metrics import auc_influence
@@ -24,13 +25,8 @@ OPTIONS = {"phi_dims": [16, 16], "rho_dims": [16]}  # of train_scripts/models/PF
 def folder(tmp_path_factory):
     """Jets for training, validation and test, and a checkpoint of ten classes."""
     folder = tmp_path_factory.mktemp("checkpoints")
-    for split in ("train", "val", "test"):
-        (folder / split).mkdir()
-        ak.to_parquet(random_jets(200, particles=30, seed=1), folder / split / "jets.parquet")
-    torch.manual_seed(1)
-    config = DataConfig.load(str(ROOT / CONFIG), load_observers=False)
-    model, _ = import_module(str(ROOT / "networks" / "PFN.py")).get_model(config, **OPTIONS)
-    torch.save(model.state_dict(), folder / "published.pt")
+    write_splits(folder, train=200, val=200, test=200)
+    untrained(folder / "published.pt", ROOT / CONFIG, "PFN", **OPTIONS)
     return folder
 
 
@@ -54,8 +50,7 @@ def test_a_checkpoint_teaches_without_labels_and_is_measured(clone, folder, stud
 
     config = DataConfig.load(str(ROOT / CONFIG), load_observers=False)
     jets = str(folder / "test" / "jets.parquet")
-    options = {"training": False, "mode": "test", "reweight": False, "shuffle": False}
-    table, _ = _load_next(config, [jets], None, options)
+    table, _ = table_of(config, jets)
     model, _ = import_module(str(ROOT / "networks" / "PFN.py")).get_model(config, **OPTIONS)
     model.load_state_dict(torch.load(folder / "published.pt", weights_only=True))
     with torch.no_grad():

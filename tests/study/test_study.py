@@ -6,11 +6,10 @@ import signal
 import subprocess
 import time
 
-import awkward as ak
 import numpy as np
 import psutil
 import pytest
-from helpers import fork_bin, kd_trainer, random_jets, script
+from helpers import fork_bin, kd_trainer, script, write_splits
 
 from kd_trainer.evaluate.calibration import balanced_weights, ece_statistic
 from kd_trainer.evaluate.predictions import read
@@ -22,11 +21,7 @@ RUNS = {f"{arm}{seed}": f"training/study_mini/PFN_l1_{arm}_seed{seed}" for arm i
 @pytest.fixture(scope="module")
 def jets(tmp_path_factory):
     """train/, val/ and test/ of jets without physics."""
-    folder = tmp_path_factory.mktemp("jets")
-    for seed, (split, number) in enumerate({"train": 400, "val": 100, "test": 200}.items()):
-        (folder / split).mkdir()
-        ak.to_parquet(random_jets(number, particles=30, seed=seed), folder / split / "jets.parquet")
-    return folder
+    return write_splits(tmp_path_factory.mktemp("jets"), train=400, val=100, test=200)
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,7 @@ import pytest
 import torch
 from distillation import FULL, L1, STUDENT, TEACHER
 from helpers import ROOT, kd_trainer, weaver
-from weaver.utils.dataset import DataConfig
-from weaver.utils.import_tools import import_module
+from weaver_inputs import untrained
 
 NETWORKS = ROOT / "networks"
 COMMON = ("--batch-size", 16, "--optimizer", "ranger", "--start-lr", "5e-3", "--fetch-step", 0.5, "-o", "seed", 3)
@@ -76,10 +75,7 @@ def test_the_same_jets_whatever_the_loader(train, tmp_path, workers, steps, dies
 @pytest.fixture
 def distilled(tmp_path):
     """Arguments of a distillation."""
-    torch.manual_seed(3)
-    config = DataConfig.load(str(FULL), load_observers=False)
-    model, _ = import_module(f"{NETWORKS}/ParT.py").get_model(config, **TEACHER)
-    torch.save(model.state_dict(), tmp_path / "teacher.pt")
+    untrained(tmp_path / "teacher.pt", FULL, seed=3, **TEACHER)
     kd_trainer("pair", "--student", L1, "--teacher", FULL, "-o", tmp_path / "pair")
     return ("-c", tmp_path / "pair" / "paired.yaml", "--data-config-val", tmp_path / "pair" / "student.yaml",
             "-o", "teacher", f"'{NETWORKS}/ParT.py'", "-o", "teacher_weights", f"'{tmp_path}/teacher.pt'",
@@ -90,7 +86,6 @@ def distilled(tmp_path):
 @pytest.mark.parametrize(
     "hooks, options",
     [
-        ("distill", ("-o", "student", f"'{NETWORKS}/PFN.py'", "-o", "kd_embed_weight", 0.5)),
         ("distill", ("-o", "student", f"'{NETWORKS}/PFN.py'", "-o", "kd_unlabelled", "['JETS/val/*.parquet']",
                      "-o", "kd_unlabelled_config", "'PAIR/paired.yaml'", "-o", "kd_unlabelled_fraction", 0.5)),
         ("distill", ("-o", "student", f"'{NETWORKS}/PFN.py'", "-o", "kd_ema", 0.9, "-o", "kd_embed_weight", 0.5)),
