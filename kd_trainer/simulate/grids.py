@@ -94,12 +94,12 @@ GROUPS = {
             Kind(144, (*SCALARS, "HiggsBSM:ffbar2H+H- = on"), {37: CHARGED}),
         ),
         PT_MINS,
-        35,
+        45,
     ),
     "Res34P": Group(
         (Kind(1440, PAIR, {25: PAIRS_OF_Y, 36: PAIRS_OF_Y}, {35: NEUTRAL, 37: CHARGED_Y}, True),), PT_MINS, 28
     ),
-    "QCD": Group((Kind(240, ("HardQCD:all = on",)),), QCD_PT_MINS, 85),
+    "QCD": Group((Kind(240, ("HardQCD:all = on",)),), QCD_PT_MINS, 100),
 }
 
 
