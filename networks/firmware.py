@@ -157,7 +157,8 @@ class FixedPoint(nn.Module):
         return "ebops", self.ebops_weight * self.ebops()
 
 
-def get_model(data_config, plain=None, trained=None, ebops_weight=1e-6, input_bits=None, for_inference=False, **kwargs):
+def get_model(data_config, plain=None, trained=None, ebops_weight=1e-6, input_bits=None, for_inference=False,
+              **kwargs):  # fmt: skip
     if plain is None or not Path(plain).is_file():
         raise ValueError(f"no network is given, or it does not exist ({plain}): name the file that is to become "
                          "firmware with -o plain \"'networks/PFN.py'\"")

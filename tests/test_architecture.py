@@ -13,7 +13,7 @@ ROOMS = (
     "resources", "checkpoints", "digests", "jet_labels", "jet_files", "hdf5", "machine", "timing", "arguments",
     "directories", "files", "errors",
 )  # fmt: skip
-HOOKS = {"Sophon", "contrastive", "distill", "finetune", "supervised", "firmware"}  # through which weaver trains the others
+HOOKS = {"Sophon", "contrastive", "distill", "finetune", "supervised", "firmware"}  # weaver trains others through them
 
 
 def modules():

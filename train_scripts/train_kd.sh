@@ -180,7 +180,7 @@ case $mode in
         trained=(-o trained "$(quoted "$(best "$student_run")")")
         if [[ "${net_options[*]} $*" == *'-o trained '* ]]; then trained=(); else need_whole "$(best "$student_run")"; fi
         RUN=$fixed PRETRAINED='' again train -o student "'networks/firmware.py'" "${plain[@]}" "${trained[@]}" \
-            -o ebops_weight "$EBOPS_WEIGHT" "$@"
+            -o ebops_weight "$EBOPS_WEIGHT" --optimizer-option lr_mult "('.*quantizer._[fi]$', 10)" "$@" # of the widths: bits, not 0.01
         export_onnx "$fixed" "training/$fixed/student.yaml" "$(best "$fixed")" networks/firmware.py "${plain[@]}" "$@"
         if [[ $FIRMWARE == yes ]]; then run "${kd[@]}" firmware "training/$fixed" "${data_test[@]}"; fi
         ;;

@@ -290,6 +290,9 @@ def run(
     project = exported.folder / PROJECT
     (exported.folder / REPORT).unlink(missing_ok=True)
     made = write_verilog(logic, project, clock)
+    simulated_result = None
+    if simulated:
+        simulated_result = simulate(project, logic, flat[:simulated], found[:simulated], made["stages"])
     names = exported.config.input_dicts["pf_features"]
     bits = model.feature_bits.numpy()
     result = {
@@ -305,7 +308,7 @@ def run(
         "clock_ns": clock,
         "initiation_interval": 1,
         "emulation": {"jets": len(found), "equal_in_single_precision": int((found == single).all(axis=1).sum())},
-        "simulation": simulate(project, logic, flat[:simulated], found[:simulated], made["stages"]) if simulated else None,
+        "simulation": simulated_result,
         "synthesis": synthesise(project) if synthesis else None,
     }
     write_json(exported.folder / REPORT, result)
