@@ -16,6 +16,7 @@ COMMANDS = {
     "simulate": ("kd_trainer.simulate.command", "make jets with Pythia 8 and FastJet"),
     "convert": ("kd_trainer.datasets.convert", "turn public jet files into parquet"),
     "download": ("kd_trainer.datasets.download", "fetch public datasets and checkpoints"),
+    "files": ("kd_trainer.datasets.found", "which files of a dataset are there"),
     "check": ("kd_trainer.datasets.check", "look at input files before a long training"),
     "complexity": ("kd_trainer.evaluate.complexity", "parameters and FLOPs of a network"),
     "unlabelled": ("kd_trainer.pretrain.unlabelled", "write the data config of a pre-training without labels"),
@@ -31,7 +32,7 @@ COMMANDS = {
     "hls": ("kd_trainer.deploy.hls", "an exported student as FPGA firmware, by hls4ml"),
     "report": ("kd_trainer.evaluate.report", "compare taggers from weaver's prediction files"),
 }
-WITHOUT_CONFIGS = {"init", "simulate", "convert", "download", "efficiency"}
+WITHOUT_CONFIGS = {"init", "simulate", "convert", "download", "files", "efficiency"}
 TRUST = "--trust"
 TRUST_HELP = f"{TRUST}, for all that read a data config: it may hold any expression, which is run as a program"
 

@@ -26,6 +26,7 @@ from kd_trainer.jet_labels import classes_in, plan
 
 MANY_CLASSES = 12  # above it the table has one column for all classes
 CHUNK = 20_000  # rows in memory at once
+WITHOUT = "--allow-missing-classes goes on without them; of the scripts, -o allow_missing_classes True"
 SAMPLED = 20  # files of which values are read
 
 
@@ -115,7 +116,8 @@ def check(
         missing = missing_classes(list(found), found, configs[0], len(names))
         if missing:
             first = ", ".join(names[i] for i in missing[:10])
-            troubles.append(f"no jets of {len(missing)} of the {len(names)} classes: {first}")
+            more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
+            troubles.append(f"no jets of {len(missing)} of the {len(names)} classes: {first}{more} ({WITHOUT})")
     return [summary(name, group, metadata, found, names) for name, group in groups.items()], troubles
 
 
