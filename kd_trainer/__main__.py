@@ -27,6 +27,7 @@ COMMANDS = {
     "deploy": ("kd_trainer.deploy.command", "complete an exported model and compare it with torch"),
     "parity": ("kd_trainer.deploy.parity", "compare an exported model with torch on other jets"),
     "tag": ("kd_trainer.deploy.tag", "scores of the jets in files with an exported model"),
+    "draw": ("kd_trainer.deploy.draw", "single jets, with the classes that an exported model finds likeliest"),
     "variables": ("kd_trainer.deploy.variables", "the inputs of an exported model as text, for the C++ program"),
     "quantise": ("kd_trainer.deploy.quantise", "an exported model in 8 bits, and what it loses and gains"),
     "hls": ("kd_trainer.deploy.hls", "an exported student as FPGA firmware, by hls4ml"),

@@ -58,13 +58,18 @@ def named_files(arguments: Iterable[str]) -> list[tuple[str, str]]:
     return found
 
 
+def series(path: str) -> str:
+    """The name of a file without its number: Res2P of Res2P_0001.parquet."""
+    return re.sub(r"_?\d+$", "", Path(path).stem)
+
+
 def series_of(arguments: Iterable[str]) -> dict[str, list[str]]:
-    """Arguments of `named_files` whose file names differ by their number alone, by the name without it: Res2P."""
-    series: dict[str, list[str]] = {}
+    """Arguments of `named_files` by the `series` of their files; each of those without a number alone."""
+    found: dict[str, list[str]] = {}
     for argument in arguments:
-        stem = Path(argument.rpartition(":")[2]).stem
-        series.setdefault(re.sub(r"_?\d+$", "", stem), []).append(argument)
-    return series
+        path = argument.rpartition(":")[2]
+        found.setdefault(series(path) if Path(path).stem[-1:].isdecimal() else argument, []).append(argument)
+    return found
 
 
 def _absent(unmatched: Sequence[str], arguments: Iterable[str]) -> str:

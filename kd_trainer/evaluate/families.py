@@ -54,6 +54,13 @@ def _more_prongs(found: list[str]) -> str:
     return f"YY {len(found)}-prong{' with bb' if found.count('b') > 1 else ''}"
 
 
+def part(name: str) -> str:
+    """The part of the dataset whose files have the jets of a class; '' for classes of others."""
+    if family(name) not in ORDER:
+        return ""
+    return "QCD" if name.startswith("QCD") else "Res34P" if name.startswith("X_YY") else "Res2P"
+
+
 def columns_of(names: Iterable[str]) -> dict[str, list[int]]:
     """The columns of the classes of each family."""
     found: dict[str, list[int]] = {}
