@@ -1,10 +1,11 @@
-"""python -m kd_trainer draw: single jets in (eta, phi), each with the classes that a converted model finds likeliest."""
+"""python -m kd_trainer draw: single jets in (eta, phi), with the classes that an exported model finds likeliest."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 import awkward as ak
@@ -103,11 +104,13 @@ def draw_constituents(ax: Axes, jet: ak.Record) -> None:
     chosen = {kind: ak.to_numpy(jet[flag]) > 0.5 for flag, kind in kinds.items()} or {OTHER: np.ones(len(pt), bool)}
     for colour, ((name, marker), of) in zip(COLOURS, chosen.items()):
         x, y, size = (ak.to_numpy(values[of]) for values in (jet.part_deta, jet.part_dphi, 12 * pt**0.6))
-        ax.scatter(x, y, size, color=colour, marker=marker, alpha=0.6, linewidths=0, label=name)
+        ax.scatter(x, y, size, color=colour, marker=marker, alpha=0.6, linewidths=0)
+        ax.plot([], [], color=colour, marker=marker, linestyle="", markersize=9, label=name)
     if set(TRUTH) | set(JET[:2]) <= set(jet.fields):
         draw_truth(ax, jet)
     ax.set(xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), xlabel="$\\Delta\\eta$", ylabel="$\\Delta\\phi$", aspect="equal")
-    ax.label_outer(remove_inner_ticks=False)
+    ax.set(xticks=[-EDGE, -EDGE / 2, 0, EDGE / 2, EDGE], yticks=[-EDGE, -EDGE / 2, 0, EDGE / 2, EDGE])
+    ax.label_outer()
 
 
 def draw_truth(ax: Axes, jet: ak.Record) -> None:
@@ -116,7 +119,8 @@ def draw_truth(ax: Axes, jet: ak.Record) -> None:
     phi = (jet.aux_genpart_phi - jet.jet_phi + np.pi) % (2 * np.pi) - np.pi
     product = np.any([ak.to_numpy(jet[flag]) for flag in DRAWN], axis=0)
     inside = product & (np.abs(eta) < EDGE) & (np.abs(phi) < EDGE)
-    ax.scatter(eta[inside], phi[inside], 130, color="black", marker="*", label="generated", zorder=3)
+    ax.scatter(eta[inside], phi[inside], 130, color="black", marker="*", zorder=3)
+    ax.plot([], [], color="black", marker="*", linestyle="", markersize=11, label="generated")
     for x, y, pid in zip(eta[inside], phi[inside], jet.aux_genpart_pid[inside]):
         symbol = SYMBOLS.get(abs(int(pid)), str(pid))
         ax.annotate(symbol, (x, y), (7, 5), textcoords="offset points", fontsize=15, zorder=4)
@@ -128,8 +132,7 @@ def draw_scores(ax: Axes, found: Likely) -> None:
     colours = [COLOURS[1] if name == found.truth else COLOURS[0] for name in found.names]
     ax.barh(places, found.scores, 0.5, color=colours, align="edge")
     for place, name, score in zip(places, found.names, found.scores):
-        ax.text(0.02, place - 0.08, f"{name}  {score:.2g}", fontsize=13, va="bottom" if place < 0 else "bottom",
-                transform=ax.get_yaxis_transform())  # fmt: skip
+        ax.text(0.02, place - 0.08, f"{name}  {score:.2g}", fontsize=13, transform=ax.get_yaxis_transform())
     ax.set(xlim=(0, 1), ylim=(len(found.names), -0.7))
     ax.set_axis_off()
 
@@ -141,36 +144,33 @@ def describe(jet: ak.Record, truth: str) -> str:
     return ", ".join(parts + ([f"$m_{{SD}}$ {jet.jet_sdmass:.0f} GeV"] if "jet_sdmass" in jet.fields else []))
 
 
-def draw(events: ak.Array, found: Sequence[Likely]) -> Figure:
+def draw(plt: ModuleType, events: ak.Array, found: Sequence[Likely]) -> Figure:
     """Jets, each with its likeliest classes beside it.
 
     Parameters
     ----------
+    plt : matplotlib.pyplot
     events : awkward array of N records with part_px, part_py, part_deta, part_dphi and, where known, more branches of
         JetClass and JetClass-II
     found : N, in their order
-
-    Raises
-    ------
-    InputError
-        If matplotlib is not installed.
     """
-    plt, style = load_style()
     across = min(ACROSS, len(events))
     down = -(-len(events) // across)
-    with plt.style.context(style):
-        figure, axes = plt.subplots(
-            down, 2 * across, figsize=(7.5 * across, 4.6 * down + 0.8), squeeze=False, layout="constrained",
-            width_ratios=[4.6, 2.9] * across,
-        )  # fmt: skip
-        for left, right, jet, of in zip(axes[:, ::2].flat, axes[:, 1::2].flat, events, found):
-            draw_constituents(left, jet)
-            draw_scores(right, of)
-            left.set_title(describe(jet, of.truth), fontsize=15)
-        for ax in axes.flat[2 * len(events) :]:
+    figure, axes = plt.subplots(
+        down, 2 * across, figsize=(7.5 * across, 4.6 * down + 1), squeeze=False, layout="constrained",
+        width_ratios=[4.6, 2.9] * across,
+    )  # fmt: skip
+    for left, right, jet, of in zip(axes[:, ::2].flat, axes[:, 1::2].flat, events, found):
+        draw_constituents(left, jet)
+        draw_scores(right, of)
+        left.set_title(describe(jet, of.truth), fontsize=15)
+    for ax in [*axes[:, ::2].flat, *axes[:, 1::2].flat]:
+        if not ax.has_data():
             ax.set_axis_off()
-        handles = dict(zip(*reversed(axes[0, 0].get_legend_handles_labels())))
-        figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3 * across, markerscale=0.8)
+    axes[0, 1].plot([], [], color=COLOURS[1], linewidth=9, label="true class")
+    lines = [ax.get_legend_handles_labels() for ax in axes.flat[:2]]
+    handles, names = lines[0][0] + lines[1][0], lines[0][1] + lines[1][1]
+    figure.legend(handles, names, loc="outside upper center", ncols=4 * across - 1, fontsize=13)
     return figure
 
 
@@ -178,8 +178,8 @@ def main(argv: Sequence[str]) -> None:
     """Read, tag, draw."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer draw",
-        description="Draw single jets in (eta, phi) from their axis, each with the classes that a converted model finds "
-        "likeliest; of JetClass-II with the particles that its label stands for.",
+        description="Draw single jets in (eta, phi) from their axis, each with the classes that an exported model "
+        "finds likeliest; of JetClass-II with the particles that its label stands for.",
     )
     add = parser.add_argument
     add("model_dir", metavar="MODEL_DIR", help="folder with model.onnx, preprocess.json, data_config.yaml")
@@ -194,7 +194,7 @@ def main(argv: Sequence[str]) -> None:
     check_at_least(1, args, "top")
     if min(args.rows) < 0:
         raise InputError(f"--rows {min(args.rows)}: jets are counted from 0")
-    load_style()  # a missing package is named before the work
+    plt, style = load_style()  # a missing package is named before the work
     paths, tagger = files_of(args.files), Tagger(args.model_dir)
     present = set.intersection(*(contents(path, tagger.exported.config.treename)[0] for path in paths))
     missing = [name for name in NEEDED if name not in present]
@@ -206,7 +206,7 @@ def main(argv: Sequence[str]) -> None:
     events = pick(paths, tagger, rows, others)
     with named(paths[0]):
         found = likely(tagger(events), args.top, true_classes(events, tagger))
-    figure = draw(events, found)
-    with replacing(args.output) as temporary:
+    with plt.style.context(style), replacing(args.output) as temporary:
+        figure = draw(plt, events, found)
         figure.savefig(temporary, format=args.output.suffix[1:], dpi=110)
     print(args.output)

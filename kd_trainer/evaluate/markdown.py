@@ -142,9 +142,10 @@ def explain_families(results: Mapping[str, Any]) -> list[str]:
         return []
     return [
         "## Confusion of families",
-        f"{len(results['jets_per_class'])} classes are too many to read one by one: confusion_1.png and so on (a model each) "
-        f"show {len(results['families'])} families of them. A jet is put into the family whose classes have the largest sum "
-        "of scores; the numbers are percent of the test jets of the true family, below 0.5 left out, the mean over seeds.",
+        f"{len(results['jets_per_class'])} classes are too many to read one by one: confusion_1.png and so on (a model "
+        f"each) show {len(results['families'])} families of them. A jet is put into the family whose classes have the "
+        "largest sum of scores; the numbers are percent of the test jets of the true family, the mean over seeds, "
+        "those below 0.5 left out.",
     ]
 
 

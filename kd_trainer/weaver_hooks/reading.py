@@ -110,8 +110,10 @@ def _selecting(preprocess: Callable[..., Any]) -> Callable[..., Any]:
     def selecting(table: Any, config: Any, options: Any) -> Any:
         jets, found = len(table), preprocess(table, config, options)
         if not len(found):
-            raise InputError(f"none of the {jets} jets that are read at a time passes the selection: read more at a time "
-                             "(--data-split-num 1 --fetch-step 1), or look at the files with kd_trainer check")  # fmt: skip
+            raise InputError(
+                f"none of the {jets} jets that are read at a time passes the selection: read more at a time "
+                "(--data-split-num 1 --fetch-step 1), or look at the files with kd_trainer check"
+            )
         return found
 
     return selecting

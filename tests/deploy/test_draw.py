@@ -1,6 +1,7 @@
 """Pictures of single jets with the likeliest classes."""
 
 import awkward as ak
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from helpers import kd_trainer, random_jets
@@ -52,7 +53,7 @@ def test_generated_particles():
         jets[f"aux_genpart_{name}"] = ak.Array([values])
     jets["jet_eta"], jets["jet_phi"] = [-0.1], [np.pi]
     jets["aux_genpart_phi"] = jets.aux_genpart_phi - np.pi  # across the seam
-    figure = draw.draw(jets, [Likely(["a", "b"], [0.6, 0.4], "")])
+    figure = draw.draw(plt, jets, [Likely(["a", "b"], [0.6, 0.4], "")])
     stars = figure.axes[0].collections[-1]
     np.testing.assert_allclose(stars.get_offsets(), [[-0.4, 0.1], [0.1, 0.1]], atol=1e-6)
     assert [text.get_text() for text in figure.axes[0].texts] == ["b", "$\\tau$"]

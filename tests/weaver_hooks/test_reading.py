@@ -177,7 +177,9 @@ def test_fewer_jets_than_promised(patched, tmp_path):
 
 def test_a_part_of_a_file_without_jets_that_pass_the_selection(patched, tmp_path):
     """As of a small file of JetClass-II, of which weaver would read a two-hundredth at a time."""
-    config = DataConfig.load(str(ROOT / "data" / "JetClassII" / "JetClassII_l1.yaml"), load_reweight_info=False)
+    config = DataConfig.load(
+        str(ROOT / "data" / "JetClassII" / "JetClassII_l1.yaml"), load_observers=False, load_reweight_info=False
+    )
     jets = random_jets(10, 20)
     jets["jet_sdmass"] = [10.0] * 3 + [100.0] * 7
     ak.to_parquet(jets, tmp_path / "jets.parquet")
