@@ -16,6 +16,7 @@ COMMANDS = {
     "simulate": ("kd_trainer.simulate.command", "make jets with Pythia 8 and FastJet"),
     "convert": ("kd_trainer.datasets.convert", "turn public jet files into parquet"),
     "download": ("kd_trainer.datasets.download", "fetch public datasets and checkpoints"),
+    "files": ("kd_trainer.datasets.found", "which files of a dataset are there"),
     "check": ("kd_trainer.datasets.check", "look at input files before a long training"),
     "complexity": ("kd_trainer.evaluate.complexity", "parameters and FLOPs of a network"),
     "unlabelled": ("kd_trainer.pretrain.unlabelled", "write the data config of a pre-training without labels"),
@@ -26,12 +27,13 @@ COMMANDS = {
     "deploy": ("kd_trainer.deploy.command", "complete an exported model and compare it with torch"),
     "parity": ("kd_trainer.deploy.parity", "compare an exported model with torch on other jets"),
     "tag": ("kd_trainer.deploy.tag", "scores of the jets in files with an exported model"),
+    "draw": ("kd_trainer.deploy.draw", "single jets, with the classes that an exported model finds likeliest"),
     "variables": ("kd_trainer.deploy.variables", "the inputs of an exported model as text, for the C++ program"),
     "quantise": ("kd_trainer.deploy.quantise", "an exported model in 8 bits, and what it loses and gains"),
     "firmware": ("kd_trainer.deploy.firmware", "an exported student in fixed point as Verilog, by alkaid"),
     "report": ("kd_trainer.evaluate.report", "compare taggers from weaver's prediction files"),
 }
-WITHOUT_CONFIGS = {"init", "simulate", "convert", "download", "efficiency"}
+WITHOUT_CONFIGS = {"init", "simulate", "convert", "download", "files", "efficiency"}
 TRUST = "--trust"
 TRUST_HELP = f"{TRUST}, for all that read a data config: it may hold any expression, which is run as a program"
 

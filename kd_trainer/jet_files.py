@@ -5,6 +5,7 @@ Weaver logs a file that it cannot read and goes on without it; here such a file 
 
 import glob
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -43,6 +44,7 @@ def named_files(arguments: Iterable[str]) -> list[tuple[str, str]]:
     InputError
         If a pattern matches nothing; weaver would go on without it. If a path has a colon.
     """
+    arguments = list(arguments)
     found, unmatched = [], []
     for argument in arguments:
         name, _, pattern = argument.rpartition(":")
@@ -50,11 +52,55 @@ def named_files(arguments: Iterable[str]) -> list[tuple[str, str]]:
             raise InputError(f"{argument} has a colon in its path: what is before one is the name of a group")
         paths = sorted(glob.glob(pattern))
         found += [(name, path) for path in paths]
-        unmatched += [] if paths else [pattern]
+        unmatched += [] if paths else [argument]
     if unmatched:
-        more = f" and {len(unmatched) - 3} more" if len(unmatched) > 3 else ""
-        raise InputError(f"no file matches {', '.join(unmatched[:3])}{more}: is the path (DATADIR) right?")
+        raise InputError(_absent(unmatched, arguments))
     return found
+
+
+def series(path: str) -> str:
+    """The name of a file without its number: Res2P of Res2P_0001.parquet."""
+    return re.sub(r"_?\d+$", "", Path(path).stem)
+
+
+def series_of(arguments: Iterable[str]) -> dict[str, list[str]]:
+    """Arguments of `named_files` by the `series` of their files; each of those without a number alone."""
+    found: dict[str, list[str]] = {}
+    for argument in arguments:
+        path = argument.rpartition(":")[2]
+        found.setdefault(series(path) if Path(path).stem[-1:].isdecimal() else argument, []).append(argument)
+    return found
+
+
+def _absent(unmatched: Sequence[str], arguments: Iterable[str]) -> str:
+    """What to do about arguments without a file: of a part of a dataset, how much is not there."""
+    patterns = [argument.rpartition(":")[2] for argument in unmatched]
+    every, lacking = series_of(arguments), series_of(unmatched)
+    if all(len(every[name]) > 1 for name in lacking) and len(unmatched) < sum(map(len, every.values())):
+        counts = ", ".join(f"{len(lacking[name])} of the {len(every[name])} files of {name}" for name in lacking)
+        return f"{counts} are not there, as {patterns[0]}: fetch them, or take those that are there (FILES=found)"
+    more = f" and {len(patterns) - 3} more" if len(patterns) > 3 else ""
+    return f"no file matches {', '.join(patterns[:3])}{more}: is the path (DATADIR) right?"
+
+
+def those_there(arguments: Sequence[str]) -> tuple[list[str], str]:
+    """The arguments of `named_files` that match a file, and a sentence on how many of each series of files those are.
+
+    Raises
+    ------
+    InputError
+        If nothing of a series is there.
+    """
+    there, texts = [], []
+    for members in series_of(arguments).values():
+        some = [argument for argument in members if glob.glob(argument.rpartition(":")[2])]
+        ends = [Path(members[i].rpartition(":")[2]) for i in (0, -1)]
+        files = f"the {len(members)} files {ends[0].name} to {ends[1].name}" if len(members) > 1 else ends[0].name
+        if not some:
+            raise InputError(f"none of {files} is in {ends[0].parent}: of each group at least one is needed")
+        there += some
+        texts += [f"{len(some)} of {files}"] if len(members) > 1 else []
+    return there, ", ".join(texts)
 
 
 def files_of(arguments: Iterable[str]) -> list[str]:

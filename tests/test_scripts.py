@@ -61,6 +61,7 @@ def test_help():
         ("train", {"SEED": "a[$(id)]"}, "SEED is 'a[$(id)]': it must be a whole number"),
         ("train", {"SEED": "-1"}, "SEED is '-1': it must be a whole number"),
         ("train", {"RESTART": "maybe"}, "RESTART is 'maybe': it must be one of: no yes changed"),
+        ("teacher", {"FILES": "some"}, "FILES is 'some': it must be one of: found"),
         ("train", {"LABELS": "none"}, "LABELS is 'none': it must be one of: no yes"),
         ("cache", {"LABELS": "no", "UNLABELLED": "a.parquet"}, "LABELS is no: all training files are without labels"),
         ("train", {"UNLABELLED_FRACTION": "1"}, "UNLABELLED_FRACTION is '1': it must lie between 0 and 1, as 0.9"),
@@ -141,6 +142,87 @@ def test_commands_of_a_distillation(dataset, teacher):
     files = weaver[weaver.index("--data-train") + 1 : weaver.index("--data-val")]
     assert len(files) == {"JetClassII": 1340, "JetClass": 10, "TopLandscape": 1}[dataset]
     assert all(file.rpartition(":")[2].startswith("/jets/") for file in files)
+
+
+PUBLISHED = {  # of JetClass-II: training, validation, test
+    "Res2P": [(0, 199), (200, 249), (250, 299)],
+    "Res34P": [(0, 859), (860, 1074), (1075, 1289)],
+    "QCD": [(0, 279), (280, 349), (350, 419)],
+}
+
+
+def published(use, named):
+    prefix = "{0}:" if named else ""
+    return [(prefix + "/jets/Pythia/{0}_{1:04d}.parquet").format(name, i)
+            for name, ranges in PUBLISHED.items() for i in range(ranges[use][0], ranges[use][1] + 1)]  # fmt: skip
+
+
+def after(command, name):
+    """The words that follow an option, up to the next."""
+    rest = command[command.index(name) + 1 :]
+    return rest[: next((i for i, word in enumerate(rest) if word.startswith("-")), None)]
+
+
+@pytest.mark.parametrize("program", ["train_kd.sh", "train_scripts/train_sophon.sh", "train_scripts/train_ssl.sh"])
+def test_published_files_of_jetclass2(program):
+    settings = {"DATASET": "JetClassII", "DATADIR": "/jets", "PRETRAIN_DATASET": "JetClassII"}
+    mode = "scratch" if "ssl" in program else "train"
+    lines = run(ROOT / program, mode, "--dry-run", env=settings).stdout.splitlines()
+    *_, check, _, weaver = [shlex.split(line) for line in lines if not line.startswith("#")]
+    assert after(weaver, "--data-train") == published(0, named=True)
+    assert after(weaver, "--data-val") == published(1, named=False)
+    assert [word for word in check if word.endswith("t")][:1675] == published(0, True) + published(1, False)
+    if mode == "scratch":
+        assert after(weaver, "--data-test") == published(2, named=False)
+
+
+@pytest.fixture
+def part_of_jetclass2(tmp_path):
+    """Two training, one validation file of each part."""
+    (tmp_path / "Pythia").mkdir()
+    for name, ((first, _), (val, _), _) in PUBLISHED.items():
+        for number in (first, first + 3, val):
+            (tmp_path / "Pythia" / f"{name}_{number:04d}.parquet").touch()
+    return tmp_path
+
+
+def test_a_part_of_jetclass2(part_of_jetclass2):
+    settings = {"DATADIR": part_of_jetclass2, "FILES": "found"}
+    result = run(ROOT / "train_kd.sh", "make_weight", "--dry-run", env=settings)
+    weaver = shlex.split(result.stdout.splitlines()[-1])
+    files = [f"{part_of_jetclass2}/Pythia/{name}.parquet" for name in
+             ("Res2P_0000", "Res2P_0003", "Res34P_0000", "Res34P_0003", "QCD_0000", "QCD_0003",
+              "Res2P_0200", "Res34P_0860", "QCD_0280")]  # fmt: skip
+    assert after(weaver, "--data-train") == files
+    train, val = result.stderr.splitlines()
+    assert train == "found: " + ", ".join(
+        f"2 of the {last + 1} files {name}_0000.parquet to {name}_{last:04d}.parquet"
+        for name, ((_, last), *_) in PUBLISHED.items()
+    )
+    assert val.startswith("found: 1 of the 50 files Res2P_0200.parquet to ")
+    (part_of_jetclass2 / "Pythia" / "Res34P_0860.parquet").unlink()
+    result = train_kd("make_weight", **settings)
+    text = f"none of the 215 files Res34P_0860.parquet to Res34P_1074.parquet is in {part_of_jetclass2}/Pythia: of each"
+    assert result.returncode == 1 and text in result.stderr.splitlines()[-1]
+    assert run(ROOT / "train_kd.sh", "report", "--dry-run", env=settings).stderr == ""  # reads none
+
+
+def test_a_part_of_jetclass2_without_the_setting(part_of_jetclass2):
+    result = train_kd("make_weight", DATADIR=part_of_jetclass2)
+    missing = f"{part_of_jetclass2}/Pythia/Res2P_0001.parquet"
+    assert result.stderr == (
+        "kd_trainer check: 247 of the 250 files of Res2P, 1072 of the 1075 files of Res34P, 347 of the 350 files of "
+        f"QCD are not there, as {missing}: fetch them, or take those that are there (FILES=found)\n"
+    )
+
+
+def test_a_make_weight_with_missing_classes():
+    """What lets `check` pass is no option of the network."""
+    for program in ("train_kd.sh", "train_scripts/train_sophon.sh"):
+        words = ("make_weight", "--dry-run", "-o", "allow_missing_classes", "True", "-o", "num_layers", "2")
+        *_, check, weaver = map(shlex.split, run(ROOT / program, *words, env={"DATADIR": "/jets"}).stdout.splitlines())
+        assert "--allow-missing-classes" in check and network_options(weaver)["num_layers"] == "2"
+        assert "allow_missing_classes" not in network_options(weaver)
 
 
 def test_commands_of_many(tmp_path):
@@ -254,7 +336,7 @@ def test_commands_with_a_blend_and_unlabelled_files():
 @pytest.mark.parametrize("mode", ["baseline", "latency"])
 def test_a_script_that_calls_itself_ends_as_a_whole(mode, tmp_path):
     for name in ("weaver", "python"):  # any command of the script takes a minute
-        (tmp_path / name).write_text('#!/usr/bin/env bash\n[[ $1 != -m ]] || exec sleep 60\n')
+        (tmp_path / name).write_text("#!/usr/bin/env bash\n[[ $1 != -m ]] || exec sleep 60\n")
         (tmp_path / name).chmod(0o755)
     training = tmp_path / "clone" / "training" / "demo_InteractionNet_l1_kd_seed1"
     copy_repository(tmp_path / "clone")

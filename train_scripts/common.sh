@@ -17,7 +17,7 @@ help() { # the comments at the top of the script, then its settings with their d
         while IFS='|' read -r name text; do printf '  %-19s %s\n' "$name" "$text"; done
 }
 
-start() { # start MODES "$@": sets `mode`, `dry_run` and `arguments`, those for weaver
+start() { # start MODES "$@": sets `mode`, `dry_run` and `arguments`, those for weaver, and `allowed`, which `check` gets
     local modes=$1
     mode=${2:-} dry_run='' arguments=("${@:3}")
     case $mode in
@@ -32,6 +32,8 @@ start() { # start MODES "$@": sets `mode`, `dry_run` and `arguments`, those for 
         dry_run=--dry-run arguments=("${arguments[@]:1}")
         printf 'cd %q && source train_scripts/setup.sh\n' "$PWD"
     fi
+    allowed=()
+    if [[ " ${arguments[*]} " == *' allow_missing_classes True '* ]]; then allowed=(--allow-missing-classes); fi
 }
 
 # a command ends with the script that runs it, even if that is killed
@@ -147,7 +149,8 @@ split_options() { # split_options ARGUMENTS...: sets `net_options`, those of the
         if [[ $1 != -o && $1 != --network-option ]]; then
             others+=("$1") && shift
         else
-            [[ $2 =~ ^(kd_.*|teacher.*|pretrained|seed|restart|student|network|trained|ebops_weight)$ ]] || net_options+=(-o "$2" "$3")
+            [[ $2 =~ ^(kd_.*|teacher.*|pretrained|seed|restart|allow_missing_classes|student|network|trained|ebops_weight)$ ]] ||
+                net_options+=(-o "$2" "$3")
             shift 3
         fi
     done
@@ -177,10 +180,12 @@ has_gpu() { # torch is asked, which takes seconds, only where there is a device 
     python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'
 }
 
-prepare() { # the environment; sets `kd`, `weaver` for DDP_NGPUS and arguments: `device`, `sample`; without a GPU no `cuda` options
+prepare() { # prepare LIST...: the environment, and the lists of files that the mode reads (FILES); sets `kd`, `weaver` for
+    # DDP_NGPUS and arguments: `device`, `sample`; without a GPU no `cuda` options
     # shellcheck source=train_scripts/setup.sh
     if [[ ! $dry_run ]]; then source train_scripts/setup.sh; fi
     kd=(python -m kd_trainer) weaver=(weaver) device=(--gpus 0)
+    if [[ $FILES ]]; then need_choice FILES found && take_found "$@"; fi
     if ! has_gpu; then
         ((DDP_NGPUS == 1)) || fail "DDP_NGPUS is $DDP_NGPUS, but there is no CUDA device here"
         device=(--gpus '') cuda=() teacher_cuda=()
@@ -194,9 +199,17 @@ prepare() { # the environment; sets `kd`, `weaver` for DDP_NGPUS and arguments: 
     seeded=(-o restart "'$RESTART'" -o seed) # and the seed
 }
 
+take_found() { # take_found LIST...: of each list of files those that are there
+    local name there
+    for name in "$@"; do
+        local -n files=$name
+        if ((${#files[@]} == 0)); then continue; fi
+        there=$("${kd[@]}" files "${files[@]}") || exit 1
+        mapfile -t files <<<"$there"
+    done
+}
+
 check() { # check CONFIG...
-    local allowed=()
-    if [[ " ${arguments[*]} " == *' allow_missing_classes True '* ]]; then allowed=(--allow-missing-classes); fi
     run "${kd[@]}" check "${@/#/--data-config=}" "${allowed[@]}" "${data_train[@]}" "${data_val[@]}"
 }
 

@@ -58,7 +58,12 @@ CACHE=${CACHE:-cache/$(teacher_name "${TEACHER_SEED// /+}")_$TIER}
 words_of "$TEACHER_WEIGHTS" && teachers=("${words[@]}") # their checkpoints
 if [[ ! $TEACHER_WEIGHTS ]]; then for seed in $TEACHER_SEED; do teachers+=("$(best "$(teacher_name "$seed")")"); done; fi
 
-prepare
+case $mode in
+    test | convert | latency) prepare data_test ;;
+    firmware) prepare data_train data_val data_test ;;
+    report | demo) prepare ;;
+    *) prepare data_train data_val ;;
+esac
 teacher_model=("$(quoted "$teacher_network")" "${teacher_options[@]}") student_model=("$(quoted "$network")" "${options[@]}")
 paired=paired.yaml cached='' without_labels=()
 taught=(-o teacher "$(quoted "$teacher_network")" -o teacher_options "$(as_dict "${teacher_options[@]}")"

@@ -32,6 +32,7 @@ if [[ $mode == demo ]]; then DATASET=demo; fi
 
 DATASET=${DATASET:-JetClassII}        # JetClassII, JetClass, TopLandscape, QuarkGluon, LHCJets, Collide2V, demo: train_scripts/datasets/*.sh
 DATADIR=${DATADIR:-datasets/$DATASET} # where its files are
+FILES=${FILES:-}                      # found: a part of the dataset is enough, some files of each group
 TRAIN_FILES=${TRAIN_FILES:-}          # training files instead of the dataset's: "PATTERN GROUP:PATTERN ..."
 TEACHER=${TEACHER:-}                  # a model of train_scripts/models/*.sh; as the dataset says: Sophon, ParT-small or ParT
 TEACHER_TIER=${TEACHER_TIER:-}        # data config of the teacher: full, kinpid, kin, gen; the fullest of the dataset
@@ -92,9 +93,10 @@ case $mode in
     make_weight)
         grep -q '^ *reweight_method:' "$teacher_config" || finish "$teacher_config asks for no sampling weights: nothing to do"
         check "$teacher_config"
+        split_options "$@"
         run "${weaver[@]}" --print --custom-functions train_scripts/whole.py --data-train "${data_train[@]#*:}" "${data_val[@]}" \
             --data-config "$teacher_config" "${data_options[@]}" --network-config "$teacher_network" "${teacher_options[@]}" "${device[@]}" \
-            --model-prefix "training/$teacher_run/net" --log-file "logs/$teacher_run/make_weight.log" "$@"
+            --model-prefix "training/$teacher_run/net" --log-file "logs/$teacher_run/make_weight.log" "${net_options[@]}" "${others[@]}"
         ;;
     teacher)
         [[ ! $TEACHER_WEIGHTS ]] || finish "TEACHER_WEIGHTS=$TEACHER_WEIGHTS is the teacher: nothing to train"
@@ -140,7 +142,7 @@ case $mode in
             -o student "${student_model[@]}" "${from_pretrained[@]}" -o kd_alpha 0.0 "$@"
         ;;
     test) # arguments -o are those of the students
-        run "${kd[@]}" check --data-config "$student_config" --data-config "$teacher_config" "${data_test[@]}"
+        run "${kd[@]}" check --data-config "$student_config" --data-config "$teacher_config" "${allowed[@]}" "${data_test[@]}"
         split_options "$@"
         kinds=" ${PREDICT:-teacher kd baseline} " predicted=''
         [[ $kinds != *' teacher '* ]] || predict "teacher ($TEACHER, $TEACHER_TIER)" "$teacher_run" "$teacher_config" "${teachers[0]}" \

@@ -19,6 +19,7 @@ start "make_weight train convert" "$@"
 paths_of_caller DATADIR
 
 DATADIR=${DATADIR:-datasets/JetClassII} # where JetClass-II is
+FILES=${FILES:-}                        # found: a part of the dataset is enough, some files of each group
 COMMENT=${COMMENT:-}                    # suffix of the name of the run
 SEED=${SEED:-1}                         # of the training
 RESTART=${RESTART:-no}                  # yes: train from scratch; changed: if the settings are not those of the run
@@ -30,16 +31,17 @@ need_count DDP_NGPUS 1
 need_choice RESTART no yes changed
 choose datasets JetClassII DATASET
 choose models Sophon MODEL
-prepare
+if [[ $mode == convert ]]; then prepare; else prepare data_train data_val; fi
 called "JetClassII_Sophon$COMMENT"
 config=${data_config}_full.yaml
 if [[ $mode != convert ]]; then check "$config"; fi
 
 case $mode in
     make_weight)
+        split_options "${arguments[@]}"
         run "${weaver[@]}" --print --custom-functions train_scripts/whole.py --data-train "${data_train[@]#*:}" "${data_val[@]}" \
             --data-config "$config" "${data_options[@]}" --network-config "$network" "${options[@]}" "${device[@]}" \
-            --model-prefix "training/$name/net" --log-file "logs/$name/make_weight.log" "${arguments[@]}"
+            --model-prefix "training/$name/net" --log-file "logs/$name/make_weight.log" "${net_options[@]}" "${others[@]}"
         ;;
     train)
         train "${weaver[@]}" "${sample[@]}" "${training[@]}" "${cuda[@]}" "${outputs[@]}" --data-config "$config" \

@@ -25,6 +25,7 @@ DATASET=${DATASET:-TopLandscape}                                 # with labels: 
 DATADIR=${DATADIR:-datasets/$DATASET}                            # where its files are
 PRETRAIN_DATASET=${PRETRAIN_DATASET:-JetClass}                   # without labels: JetClass or another
 PRETRAIN_DATADIR=${PRETRAIN_DATADIR:-datasets/$PRETRAIN_DATASET} # where its files are
+FILES=${FILES:-}                                                 # found: a part of a dataset is enough, some files of each group
 MODEL=${MODEL:-ParT}                                             # ParT or another of train_scripts/models/*.sh
 TIER=${TIER:-kin}                                                # data config of both datasets: kin, kinpid, full, hlt, l1
 FRACTION=${FRACTION:-1}                                          # of the labelled training jets; several for scan: "0.1 1"
@@ -79,7 +80,11 @@ from=_from_${PRETRAIN_DATASET}_$PRETRAIN_FRACTION
 if [[ $PRETRAINED || $mode == scratch ]]; then from=''; fi
 pretrained=${PRETRAINED:-training/$pretrained_name/net_best_epoch_state.pt}
 
-prepare
+case $mode in
+    pretrain) prepare data_train data_val ;;
+    scan) prepare ;;
+    *) prepare data_train data_val data_test ;;
+esac
 encoder=(-o encoder "$(quoted "$network")" "${options[@]}" "${cuda[@]}")
 if [[ ${unlabelled_config:-} ]]; then # a network that is pre-trained with one has to fit the other
     run "${kd[@]}" unlabelled --data-config "$unlabelled_config" --same-inputs-as "$config"
@@ -117,7 +122,7 @@ case $mode in
         run rm -f "training/$name/pred.root" # that of an earlier training
         run "${kd[@]}" subset --data-config "$config" ${WEIGHTS:+--weights "$WEIGHTS"} --fraction "$FRACTION" 1 \
             -o "training/$name/labelled" --files "${data_train[@]}"
-        run "${kd[@]}" check --data-config "$config" "${data_train[@]}" "${data_val[@]}" "${data_test[@]}"
+        run "${kd[@]}" check --data-config "$config" "${allowed[@]}" "${data_train[@]}" "${data_val[@]}" "${data_test[@]}"
         # one schedule for all starts; weaver's default would not let the rate of the encoder decay
         train "${weaver[@]}" "${sample[@]}" "${outputs[@]}" "${training[@]}" --lr-scheduler flat+cos --warmup-steps 0 \
             --data-config "training/$name/labelled_$FRACTION.yaml" --data-config-val "training/$name/labelled_1.yaml" \
@@ -127,7 +132,7 @@ case $mode in
         ;;
     scan)
         settings=()
-        for name in DATASET DATADIR PRETRAIN_DATASET PRETRAIN_DATADIR MODEL TIER FRACTION PRETRAIN_FRACTION WEIGHTS \
+        for name in DATASET DATADIR PRETRAIN_DATASET PRETRAIN_DATADIR FILES MODEL TIER FRACTION PRETRAIN_FRACTION WEIGHTS \
             PRETRAINED SEED PRETRAIN_SEED HEAD_RATE MODES PRETRAIN_ARGS COMMENT DDP_NGPUS JOBS; do
             settings+=(${!name:+"$name=${!name}"})
         done

@@ -21,19 +21,31 @@ from weaver.utils.dataset import DataConfig
 from kd_trainer.classes import is_unlabelled, names_of, shown
 from kd_trainer.configs import load
 from kd_trainer.errors import InputError, one_line
-from kd_trainer.jet_files import Found, check_numbers, chunks, first_rows, inspect_all, named_files, needed_branches
+from kd_trainer.evaluate.families import columns_of, part
+from kd_trainer.jet_files import (
+    Found,
+    check_numbers,
+    chunks,
+    first_rows,
+    inspect_all,
+    named_files,
+    needed_branches,
+    series,
+)
 from kd_trainer.jet_labels import classes_in, plan
 
 MANY_CLASSES = 12  # above it the table has one column for all classes
 CHUNK = 20_000  # rows in memory at once
+WITHOUT = "--allow-missing-classes goes on without them; of the scripts, -o allow_missing_classes True"
 SAMPLED = 20  # files of which values are read
 
 
-def by_group(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Paths of `named_files` by the name of their group, or by the folder of those without one."""
+def by_group(named: Iterable[tuple[str, str]], parts: Collection[str] = ()) -> dict[str, list[str]]:
+    """Paths of `named_files` by the name of their group; of those without one by the folder, and the part therein."""
     groups: dict[str, list[str]] = {}
     for name, path in named:
-        groups.setdefault(name or os.path.dirname(path) or ".", []).append(path)
+        part, folder = series(path), os.path.dirname(path) or "."
+        groups.setdefault(name or (f"{folder}/{part}_*" if part in parts else folder), []).append(path)
     return groups
 
 
@@ -85,13 +97,13 @@ def check(
     configs: Sequence[DataConfig],
     rows: int | None,
     allow_missing_classes: bool = False,
-) -> tuple[list[dict[str, Any]], list[str]]:
+) -> tuple[list[list[dict[str, Any]]], list[str]]:
     """Look at the files of all groups; `rows` of each, and the values of some; None reads all.
 
     Returns
     -------
-    (list of table rows as dicts, list of str)
-        A row a group, and the troubles found.
+    (list of tables, list of str)
+        A row a group, a row a family of classes if the classes are many, and the troubles found.
     """
     paths = list(dict.fromkeys(path for group in groups.values() for path in group))
     trained_on = set().union(*(needed_branches(config) for config in configs))
@@ -111,12 +123,41 @@ def check(
         for path, texts in zip(some, pool.map(or_trouble(lambda x: defects(x, trained_on, rows, treename)), some)):
             troubles += [f"{path} {text}" for text in ([texts] if isinstance(texts, str) else texts)]
     troubles += [f"{path} has jets in no class or in several" for path, values in found.items() if (values < 0).any()]
+    if parts_of(names):
+        troubles += foreign(found, names)
     if names and not allow_missing_classes:
         missing = missing_classes(list(found), found, configs[0], len(names))
         if missing:
             first = ", ".join(names[i] for i in missing[:10])
-            troubles.append(f"no jets of {len(missing)} of the {len(names)} classes: {first}")
-    return [summary(name, group, metadata, found, names) for name, group in groups.items()], troubles
+            more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
+            troubles.append(f"no jets of {len(missing)} of the {len(names)} classes: {first}{more} ({WITHOUT})")
+    tables = [[summary(name, group, metadata, found, names) for name, group in groups.items()]]
+    tables += [by_family(found, names)] if len(names) > MANY_CLASSES else []
+    return tables, troubles
+
+
+def parts_of(names: Sequence[str]) -> set[str]:
+    """The names of the three parts of JetClass-II, if these are its classes."""
+    parts = {part(name) for name in names}
+    return parts if len(parts) > 1 else set()
+
+
+def foreign(found: Mapping[str, np.ndarray], names: Sequence[str]) -> Iterator[str]:
+    """What is wrong with files of JetClass-II that have jets which belong into files of another name."""
+    for path, values in found.items():
+        wrong = {names[i] for i in np.unique(values[values >= 0]) if part(names[i]) != series(path)}
+        if series(path) in parts_of(names) and wrong:
+            yield f"{path} has jets of {', '.join(sorted(wrong)[:3])}, which are no classes of {series(path)}"
+
+
+def by_family(found: Mapping[str, np.ndarray], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Table rows of the families of classes: how many of the classes were seen, and with how many jets."""
+    values = np.concatenate([*found.values(), np.zeros(0, dtype=int)])
+    jets = np.bincount(values[values >= 0], minlength=len(names))
+    return [
+        {"classes": family, "seen": f"{np.count_nonzero(jets[columns])} of {len(columns)}", "jets": jets[columns].sum()}
+        for family, columns in columns_of(names).items()
+    ]
 
 
 def sampled(paths: Sequence[str]) -> Sequence[str]:
@@ -187,8 +228,11 @@ def main(argv: Sequence[str]) -> None:
         raise InputError(f"--rows is {args.rows}: it must be at least 1")
     configs = [DataConfig(print_info=False, **load(path)) for path in args.data_config]
     named = named_files(args.files)
-    table, troubles = check(by_group(named), configs, None if args.all else args.rows, args.allow_missing_classes)
-    print(tabulate.tabulate(table, headers="keys", floatfmt="g"))
+    classes = [shown(name) for name in names_of(configs[0].labels)]
+    groups = by_group(named, parts_of(classes))
+    found, troubles = check(groups, configs, None if args.all else args.rows, args.allow_missing_classes)
+    for rows in found:
+        print(tabulate.tabulate(rows, headers="keys", floatfmt="g"), end="\n\n")
     if args.all:
         print("(all values of all files were read)")
     else:

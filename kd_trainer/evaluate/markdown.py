@@ -136,6 +136,19 @@ def explain_latency(results: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def explain_families(results: Mapping[str, Any]) -> list[str]:
+    """What the pictures of families of classes show, where there are any."""
+    if "families" not in results:
+        return []
+    return [
+        "## Confusion of families",
+        f"{len(results['jets_per_class'])} classes are too many to read one by one: confusion_1.png and so on (a model "
+        f"each) show {len(results['families'])} families of them. A jet is put into the family whose classes have the "
+        "largest sum of scores; the numbers are percent of the test jets of the true family, the mean over seeds, "
+        "those below 0.5 left out.",
+    ]
+
+
 def document(results: Mapping[str, Any], plot_names: Iterable[str]) -> str:
     """The text of report.md."""
     n_classes = len(results["jets_per_class"])
@@ -161,6 +174,7 @@ def document(results: Mapping[str, Any], plot_names: Iterable[str]) -> str:
     if spreads:
         parts += ["## Standard deviation over seeds", spreads]
     parts += [
+        *explain_families(results),
         "## Sample",
         explain_sample(results),
         "## Uncertainties",

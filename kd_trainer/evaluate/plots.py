@@ -11,7 +11,7 @@ import numpy as np
 
 from kd_trainer.evaluate.predictions import Prediction
 from kd_trainer.evaluate.roc import draw_roc
-from kd_trainer.evaluate.style import colours, legend, load_style
+from kd_trainer.evaluate.style import SOURCE, colours, legend, load_style
 from kd_trainer.evaluate.tables import title
 from kd_trainer.evaluate.task import Task
 from kd_trainer.files import replacing, si
@@ -56,6 +56,33 @@ def draw_ratio(plt: ModuleType, results: Mapping[str, Any], names: Iterable[str]
     ax.margins(y=0.15)
     ax.set_ylim(bottom=max(0, ax.get_ylim()[0]))
     legend(figure, ax, results, 2)
+    return figure
+
+
+def draw_confusion(plt: ModuleType, results: Mapping[str, Any], name: str) -> Figure:
+    """Where a model puts the jets of each family of classes, in percent of the family."""
+    families, model = results["families"], results["models"][name]
+    values = 100 * np.array(model["confusion"], dtype=float)  # None is NaN
+    size = 3.5 + 0.5 * len(families)
+    figure, ax = plt.subplots(figsize=(size, size), layout="constrained")
+    ax.imshow(np.nan_to_num(values), cmap="Blues", vmin=0, vmax=100)
+    for (row, column), value in np.ndenumerate(values):
+        if value >= 0.5:
+            colour = "white" if value > 60 else "black"
+            ax.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=11)
+    without = np.isnan(values).all(axis=1)
+    labels = [f"{family} (no jets)" if absent else family for family, absent in zip(families, without)]
+    ax.set_xticks(range(len(families)), families, rotation=90)
+    ax.set_yticks(range(len(families)), labels)
+    ax.tick_params(which="both", length=0, labelsize=12)
+    ax.minorticks_off()
+    for edge in (i - 0.5 for i in range(1, len(families)) if families[i].split()[0] != families[i - 1].split()[0]):
+        ax.axvline(edge, color="0.5", linewidth=1)
+        ax.axhline(edge, color="0.5", linewidth=1)
+    ax.set_xlabel("Family with the largest sum of scores")
+    ax.set_ylabel("True family")
+    title = f"{results['title']} ({SOURCE})" if results["title"] else SOURCE
+    figure.suptitle(f"{title}\n{name}: jets of a family, in percent", fontsize=16)
     return figure
 
 
@@ -151,7 +178,7 @@ def draw_all(
     Returns
     -------
     Paths of the files written: roc, ratio (when there is one), rejection_vs_flops and rejection_vs_latency (when those
-    are known).
+    are known), confusion_1 and so on, a model each (of many classes in families).
     """
     plt, style = load_style()
     written = []
@@ -165,6 +192,8 @@ def draw_all(
             figures["rejection_vs_flops"] = draw_rejection_against_flops(plt, results)
         if any(m.get("latency") and m["rejection"] for m in results["models"].values()):
             figures["rejection_vs_latency"] = draw_rejection_against_latency(plt, results)
+        for number, name in enumerate(results["models"] if "families" in results else (), 1):
+            figures[f"confusion_{number}"] = draw_confusion(plt, results, name)
         for name, figure in figures.items():
             written += save(figure, folder, name)
             plt.close(figure)

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate import compare, firmware, latency, markdown, plots, published, style, tables
+from kd_trainer.evaluate import compare, families, firmware, latency, markdown, plots, published, style, tables
 from kd_trainer.evaluate.predictions import SIDECAR_KEYS, Prediction, check_all_same_jets, class_names, read, sidecar
 from kd_trainer.evaluate.recovered import logarithm, recovered
 from kd_trainer.evaluate.task import Task, make_task
+from kd_trainer.evaluate.working_points import MANY_CLASSES
 from kd_trainer.files import write_json, write_text
 from kd_trainer.jet_files import files_of
 
@@ -72,6 +73,7 @@ def evaluate(
     averaged = compare.well_measured(*rejections.values())
     points = [point.key for point in task.points]
     jets = np.bincount(task.labels, minlength=len(task.names)).tolist()
+    columns = families.columns_of(task.names)
     results: dict[str, Any] = {
         "title": title,
         "n_jets": len(task.labels),
@@ -92,6 +94,10 @@ def evaluate(
             **{key: known.get(key) for key in SIDECAR_KEYS if key != "name"},
             **compare.summarise(samples[name], rejections[name], averaged),
         }
+        if len(columns) <= MANY_CLASSES < len(task.names):
+            results["families"] = list(columns)
+            found = [families.confusion(task.labels, p.scores, columns.values()) for p in predictions]
+            results["models"][name]["confusion"] = nested(np.mean(found, axis=0))
     for first, second in pairs:
         together = compare.well_measured(rejections[first], rejections[second])
         comparison = {
@@ -105,6 +111,11 @@ def evaluate(
             comparison["recovered"] = of_the_way([samples[name] for name in (first, second, ceiling)], shared, ceiling)
         results["comparisons"].append({**comparison, "conclusion": markdown.conclusion(results, comparison)})
     return results
+
+
+def nested(values: np.ndarray) -> list[list[float | None]]:
+    """A matrix as lists, with None for what is not a number."""
+    return [[None if np.isnan(value) else float(value) for value in row] for row in values]
 
 
 def of_the_way(models: Sequence[compare.Samples], points: Sequence[str], ceiling: str) -> dict[str, Any]:

@@ -4,13 +4,14 @@ Pure, like `steps`. The rules of train_scripts/Snakefile are pretrain, labelled 
 """
 
 import glob
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from kd_trainer.jet_files import those_there
 from kd_trainer.study import scripts
 from kd_trainer.study.step import CHECKPOINT, PREDICTION, RECORD, Files, Step, network_files
 
 PROGRAM = "train_scripts/train_ssl.sh"
-SHARED = ("MODEL", "TIER", "COMMENT", "DDP_NGPUS")
+SHARED = ("FILES", "MODEL", "TIER", "COMMENT", "DDP_NGPUS")
 LABELLED = ("DATASET", "DATADIR", "WEIGHTS")
 UNLABELLED = ("PRETRAIN_DATASET", "PRETRAIN_DATADIR")
 # of train_ssl.sh, what a step says itself
@@ -77,13 +78,19 @@ class _Scan:
         found = scripts.dataset(self.settings[f"{side}DATASET"], {"DATADIR": self.settings[f"{side}DATADIR"]})
         return found, f"{found.config}_{self.settings['TIER']}.yaml"
 
+    def paths(self, *lists: Sequence[str]) -> list[str]:
+        """The files of some lists; with FILES=found of those that are there."""
+        if self.settings.get("FILES"):
+            lists = tuple(those_there(patterns)[0] for patterns in lists)
+        return self.files([pattern for patterns in lists for pattern in patterns])
+
     def pretraining(self, size: str, seed: str) -> Step:
         data, config = self.dataset("PRETRAIN_")
         seed = seed if self.settings["PRETRAIN_SEED"] == "each" else self.settings["PRETRAIN_SEED"]
         run = f"{data.name}_{self.names}_pretrained_{size}_seed{seed}{self.comment}"
         names = (*SHARED, *UNLABELLED, "DATASET", "PRETRAIN_ARGS")
         own = self.chosen(names, PRETRAIN_FRACTION=size, PRETRAIN_SEED=seed)
-        inputs = [*self.files([*data.train, *data.val]), data.path, config, "networks/contrastive.py"]
+        inputs = [*self.paths(data.train, data.val), data.path, config, "networks/contrastive.py"]
         return self.step("pretrain", "pretrain", run, own, inputs)
 
     def training(self, before: Step | None, *, mode: str, size: str | None, fraction: str, seed: str) -> Step:
@@ -92,7 +99,7 @@ class _Scan:
         run = f"{data.name}_{self.names}_{mode}{start}_{fraction}_seed{seed}{self.comment}"
         own = self.chosen((*SHARED, *LABELLED), FRACTION=fraction, SEED=seed)
         own |= self.chosen(["HEAD_RATE"]) if mode == "finetune" else {}
-        inputs = [*self.files([*data.train, *data.val, *data.test]), data.path, config, "networks/finetune.py"]
+        inputs = [*self.paths(data.train, data.val, data.test), data.path, config, "networks/finetune.py"]
         inputs += [own["WEIGHTS"]] if "WEIGHTS" in own else []
         if before:
             own |= {name: before.settings[name] for name in ("PRETRAIN_DATASET", "PRETRAIN_FRACTION", "PRETRAIN_SEED")}

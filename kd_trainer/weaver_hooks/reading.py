@@ -2,7 +2,7 @@
 
 weaver's `_read_files` -> its reader of a format  fails, or gives fewer jets than the metadata promise --> `Unread`
                       <- InputError, one line that names the file
-weaver's `_finalize_inputs` of branches that do not fit the inputs <- InputError
+weaver's `_preprocess` of jets that all fail the selection, `_finalize_inputs` of unfit branches <- InputError
 """
 
 import functools
@@ -51,6 +51,7 @@ def read_whole(rows: Mapping[str, int] | None = None) -> None:
     fileio._read_files = dataset._read_files = whole
     preprocess._read_files = loud(whole)  # called before any hook is
     dataset._finalize_inputs = _explaining(dataset._finalize_inputs)
+    dataset._preprocess = _selecting(dataset._preprocess)
     pyarrow.parquet.ParquetFile = Verified
 
 
@@ -102,6 +103,20 @@ def _explaining(finalize: Callable[..., Any]) -> Callable[..., Any]:
             raise InputError(f"the inputs of the data config cannot be made: {why}") from None
 
     return explaining
+
+
+def _selecting(preprocess: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(preprocess)
+    def selecting(table: Any, config: Any, options: Any) -> Any:
+        jets, found = len(table), preprocess(table, config, options)
+        if not len(found):
+            raise InputError(
+                f"none of the {jets} jets that are read at a time passes the selection: read more at a time "
+                "(--data-split-num 1 --fetch-step 1), or look at the files with kd_trainer check"
+            )
+        return found
+
+    return selecting
 
 
 def _rows_of(path: str, treename: str | None = None, **_: Any) -> int:

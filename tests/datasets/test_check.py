@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 import uproot
 import yaml
-from helpers import CLASSES, ROOT, damage_page, kd_trainer
+from helpers import CLASSES, ROOT, damage_page, kd_trainer, random_jets
 
 L1 = ROOT / "data" / "JetClass" / "JetClass_l1.yaml"
 FULL = ROOT / "data" / "JetClass" / "JetClass_full.yaml"
@@ -124,6 +124,46 @@ def test_real_jetclass2(shared):
     seen = selected.jet_label.nunique()
     assert f"{seen} of 188" in result.stdout
     assert f"no jets of {188 - seen} of the 188 classes" in result.stderr
+
+
+PARTS = {"Res2P": (0, 15), "Res34P": (15, 161), "QCD": (161, 188)}  # labels of JetClass-II
+
+
+def jetclass2(folder, **files):
+    """Files of JetClass-II, a jet for each label of (first, end): Res2P_0000=(0, 15)."""
+    for name, (first, end) in files.items():
+        jets = random_jets(end - first, 10)
+        jets["jet_label"] = np.arange(first, end)
+        ak.to_parquet(jets, folder / f"{name}.parquet")
+    return [f"{name.partition('_')[0]}:{folder}/{name}.parquet" for name in files]
+
+
+class TestJetClass2:
+    """The three parts of the dataset, and families of its classes."""
+
+    def check(self, *files):
+        config = ROOT / "data" / "JetClassII" / "JetClassII_full.yaml"
+        return kd_trainer("check", "--data-config", config, *files, check=False)
+
+    def test_groups_and_families(self, tmp_path):
+        train = jetclass2(tmp_path, **{f"{name}_0000": labels for name, labels in PARTS.items()})
+        more = jetclass2(tmp_path, Res2P_0200=(0, 14), QCD_0280=PARTS["QCD"])
+        result = self.check(*train, *(text.partition(":")[2] for text in more))
+        assert result.returncode == 0, result.stderr
+        groups, families = (table.splitlines()[2:] for table in result.stdout.split("\n\n")[:2])
+        assert [row.split()[:5] for row in groups] == [
+            ["Res2P", "1", "15", "15", "of"], ["Res34P", "1", "146", "146", "of"], ["QCD", "1", "27", "27", "of"],
+            [f"{tmp_path}/Res2P_*", "1", "14", "14", "of"], [f"{tmp_path}/QCD_*", "1", "27", "27", "of"],
+        ]  # fmt: skip
+        assert len(families) == 20 and families[0].split() == ["X", "bb", "1", "of", "1", "2"]
+        assert families[-1].split() == ["QCD", "light", "3", "of", "3", "6"]
+
+    def test_absent_classes_and_a_file_of_another_part(self, tmp_path):
+        files = jetclass2(tmp_path, Res2P_0000=(0, 15), Res34P_0000=(14, 161))
+        result = self.check(*files)
+        assert result.returncode == 1 and "Res34P_0000.parquet has jets of X_tauhtauh, which are no" in result.stderr
+        assert "no jets of 27 of the 188 classes: QCD_bbccss, " in result.stderr and " and 17 more (" in result.stderr
+        assert "of the scripts, -o allow_missing_classes True" in result.stderr and result.stderr.count("\n") == 1
 
 
 def test_custom_label_without_names(files, tmp_path):

@@ -1,7 +1,8 @@
-"""The notebook in docs/ runs, and the copy there is an executed one."""
+"""The notebooks in docs/ run, and the copies there are executed ones."""
 
 import sys
 
+import matplotlib.pyplot as plt
 import nbformat
 from helpers import ROOT
 from nbclient import NotebookClient
@@ -36,3 +37,23 @@ def test_copy_in_docs_is_executed():
     assert "/tmp" not in text and "/root" not in text
     demo = (ROOT / "train_scripts" / "studies" / "demo.yaml").read_text()
     assert "STUDENT: InteractionNet\n" in demo and "training/demo_InteractionNet_l1_kd_seed1" in NOTEBOOK.read_text()
+
+
+CLASSES188 = ROOT / "docs" / "notebooks" / "jetclass2.ipynb"
+
+
+def test_the_notebook_of_188_classes_runs(model_dir, jets, monkeypatch, capsys):
+    """Its cells in this process, with ten classes, which are families of their own."""
+    monkeypatch.setenv("MODEL_DIR", str(model_dir))
+    monkeypatch.setenv("JETS", str(jets / "val"))
+    names = {}
+    for cell in nbformat.read(CLASSES188, as_version=4).cells:
+        if cell.cell_type == "code":
+            exec(compile(cell.source, CLASSES188.name, "exec"), names)
+    assert "160 jets of 10 classes" in capsys.readouterr().out and len(names["families"]) == 10
+    plt.close("all")
+
+
+def test_the_notebook_of_188_classes_is_executed():
+    text, pictures = outputs(nbformat.read(CLASSES188, as_version=4))
+    assert "in the right family" in text and pictures == 2 and "/tmp" not in CLASSES188.read_text()

@@ -5,10 +5,13 @@ import sys
 
 import numpy as np
 import pytest
+import yaml
+from helpers import ROOT
 
 from kd_trainer.__main__ import main
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import markdown, plots, style, tables
+from kd_trainer.evaluate.families import ORDER
 from kd_trainer.evaluate.report import pairs_to_compare
 
 LABELS = np.arange(6000) % 10
@@ -227,9 +230,9 @@ def write_many(folder, write, names, labels):
 
 
 def test_discriminants_of_jetclass_ii(tmp_path, write):
-    names = ["X_bb", "X_cc", *(f"X_{i}" for i in range(159)), *(f"QCD_{i}" for i in range(27))]
+    names = yaml.safe_load((ROOT / "data" / "JetClassII" / "JetClassII_full.yaml").read_text())["labels"]["names"]
     rng = np.random.default_rng(1)
-    parts = [rng.integers(0, 2, 3000), rng.integers(2, 161, 3000), rng.integers(161, 188, 4000)]
+    parts = [rng.integers(0, 2, 3000), rng.integers(3, 161, 3000), rng.integers(161, 188, 4000)]
     arguments = write_many(tmp_path, write, names, rng.permutation(np.concatenate(parts)))
     assert run(*arguments, "-o", tmp_path, "--replicas", 50) == 0
     results = results_of(tmp_path)
@@ -243,7 +246,11 @@ def test_discriminants_of_jetclass_ii(tmp_path, write):
     assert results["comparisons"][0]["rejection_ratios"]["X_bb vs QCD@50%"]["value"] > 1
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "## Background rejections" in text and "p_S / (p_S + p_B), p_B the sum over its classes" in text
-    assert {path.stem for path in tmp_path.glob("*.png")} == {"roc", "ratio"}
+    assert {path.stem for path in tmp_path.glob("*.png")} == {"roc", "ratio", "confusion_1", "confusion_2"}
+    assert results["families"] == list(ORDER)
+    rows = np.array(found["confusion"])
+    assert rows.sum(axis=1) == pytest.approx(1) and rows[0, 0] < results["models"]["distilled"]["confusion"][0][0]
+    assert "![confusion_1](confusion_1.png)" in text and "188 classes are too many to read one by one" in text
 
 
 def test_signals_are_chosen(tmp_path, write, no_plots):
@@ -262,7 +269,7 @@ def test_hundreds_of_classes_under_other_names(tmp_path, write):
     results = results_of(tmp_path)
     assert [p["key"] for p in results["working_points"]] == [f"X_{i}@50%" for i in range(150)]
     assert results["comparisons"][0]["rejection_ratio"]["value"] > 1
-    assert not (tmp_path / "roc.png").exists()
+    assert not list(tmp_path.glob("*.png")) and "families" not in results
     assert "X_149 (50 %)" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 

@@ -51,6 +51,25 @@ def test_trainings(steps):
     assert not any("PRETRAIN" in name or name == "HEAD_RATE" for name in scratch.settings)
 
 
+def test_a_part_of_a_dataset(steps, tmp_path):
+    settings = {"PRETRAIN_DATASET": "JetClassII", "PRETRAIN_DATADIR": str(tmp_path), "FILES": "found"}
+    settings |= {"MODES": "linear"}
+    with pytest.raises(InputError, match="none of the 200 files Res2P_0000.parquet to Res2P_0199.parquet is in"):
+        steps(**settings)
+    (tmp_path / "Pythia").mkdir()
+    there = [f"{tmp_path}/Pythia/{name}.parquet" for name in
+             ("Res2P_0007", "Res34P_0001", "QCD_0000", "Res2P_0200", "Res34P_0860", "QCD_0280")]  # fmt: skip
+    for path in there:
+        open(path, "w").close()
+    (tmp_path / "top").mkdir()
+    for name in ("train", "val", "test"):
+        (tmp_path / "top" / f"{name}_file.parquet").touch()
+    found = steps(**settings, DATADIR=str(tmp_path / "top"))
+    step = found["JetClassII_PFN_kin_pretrained_1_seed1_x"]
+    assert [path for path in step.inputs if path.endswith(".parquet")] == there
+    assert step.settings["FILES"] == "found"
+
+
 def test_a_pretraining_for_each_seed(steps):
     found = steps(PRETRAIN_SEED="each", MODES="linear")
     runs = [f"demo_PFN_kin_pretrained_{size}_seed{seed}_x" for size in ("0.5", "1") for seed in (1, 2)]

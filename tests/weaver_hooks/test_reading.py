@@ -147,6 +147,8 @@ def patched(monkeypatch):
         monkeypatch.setattr(module, "_read_files", module._read_files)
     for name in reading.READERS:
         monkeypatch.setattr(fileio, name, getattr(fileio, name))
+    for name in ("_preprocess", "_finalize_inputs"):
+        monkeypatch.setattr(dataset, name, getattr(dataset, name))
     monkeypatch.setattr(pq, "ParquetFile", pq.ParquetFile)
     monkeypatch.setattr(reading, "ROWS", {})
 
@@ -171,6 +173,22 @@ def test_fewer_jets_than_promised(patched, tmp_path):
     readers = fileio._read_parquet
     read_whole()
     assert fileio._read_parquet is readers  # once is enough
+
+
+def test_a_part_of_a_file_without_jets_that_pass_the_selection(patched, tmp_path):
+    """As of a small file of JetClass-II, of which weaver would read a two-hundredth at a time."""
+    config = DataConfig.load(
+        str(ROOT / "data" / "JetClassII" / "JetClassII_l1.yaml"), load_observers=False, load_reweight_info=False
+    )
+    jets = random_jets(10, 20)
+    jets["jet_sdmass"] = [10.0] * 3 + [100.0] * 7
+    ak.to_parquet(jets, tmp_path / "jets.parquet")
+    options = {"training": True, "mode": "train", "reweight": False, "shuffle": False}
+    read_whole()
+    _, indices = dataset._load_next(config, [str(tmp_path / "jets.parquet")], [(0, 0.5)], options)
+    assert len(indices) == 2
+    with pytest.raises(InputError, match="none of the 2 jets that are read at a time passes the selection: read more"):
+        dataset._load_next(config, [str(tmp_path / "jets.parquet")], [(0, 0.2)], options)
 
 
 def loader(*paths, part=(0, 1)):
