@@ -56,10 +56,7 @@ def start(folder):
     command = [sys.executable, "-m", "kd_trainer", "simulate", "-o", str(output), "--classes", "Wqq"]
     with log.open("w") as stream:
         process = subprocess.Popen(
-            [*command, "--jets", "100000", "--workers", "1"],
-            stdout=stream,
-            stderr=stream,
-            start_new_session=True,
+            [*command, "--jets", "100000", "--workers", "1"], stdout=stream, stderr=stream, start_new_session=True,
             # a run of the tests in the background ignores Ctrl-C, and its children would too
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
