@@ -94,7 +94,7 @@ GROUPS = {
             Kind(144, (*SCALARS, "HiggsBSM:ffbar2H+H- = on"), {37: CHARGED}),
         ),
         PT_MINS,
-        45,
+        35,
     ),
     "Res34P": Group(
         (Kind(1440, PAIR, {25: PAIRS_OF_Y, 36: PAIRS_OF_Y}, {35: NEUTRAL, 37: CHARGED_Y}, True),), PT_MINS, 28
