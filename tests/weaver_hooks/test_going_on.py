@@ -2,12 +2,15 @@
 
 import importlib.util
 import json
+import shutil
 
 import pytest
 import torch
 from distillation import FULL, L1, STUDENT, TEACHER
 from helpers import ROOT, kd_trainer, weaver
 from weaver_inputs import untrained
+
+from kd_trainer.digests import sha256
 
 NETWORKS = ROOT / "networks"
 COMMON = ("--batch-size", 16, "--optimizer", "ranger", "--start-lr", "5e-3", "--fetch-step", 0.5, "-o", "seed", 3)
@@ -165,7 +168,9 @@ def test_without_validation_and_by_hand(train, tmp_path):
     train("supervised", "hand", *args, "--num-epochs", 2)
     hand = tmp_path / "hand"
     record = json.loads((hand / "net_record.json").read_text())
-    (hand / "net_record.json").write_text(json.dumps(record | {"metrics": {"0": 0.999, "1": 0.1}, "best_epoch": 0}))
+    shutil.copy(hand / "net_epoch-0_state.pt", hand / "net_best_epoch_state.pt")  # whichever was the best
+    record |= {"metrics": {"0": 0.999, "1": 0.1}, "best_epoch": 0, "sha256": sha256(hand / "net_epoch-0_state.pt")}
+    (hand / "net_record.json").write_text(json.dumps(record))
     (hand / "net_epoch-7_state.pt").touch()  # of a longer training
     train("supervised", "hand", *args, "--num-epochs", 3, "--load-epoch", 1)
     assert not (hand / "net_epoch-7_state.pt").exists()
