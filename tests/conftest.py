@@ -13,7 +13,7 @@ import yaml
 from filelock import FileLock
 from helpers import ROOT, copy_repository, run
 
-pytest_plugins = ("pairing", "weaver_inputs")
+pytest_plugins = ("weaver_inputs", "pairing")
 SHARED = ROOT.parent / "shared" / "data"
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 HAS_PYTHIA = importlib.util.find_spec("pythia8mc")  # there is no wheel for Python 3.14; elsewhere tests/run asks for it
