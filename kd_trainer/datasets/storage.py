@@ -77,7 +77,7 @@ def to_table(jets: ak.Array) -> pa.Table:
 
 
 def numbered(tables: Iterable[pa.Table]) -> pa.Table:
-    """The tables one after the other, with a column event_number as `convert` writes it: the place of a jet in the file.
+    """The tables one after the other, with a column event_number as `convert` writes it: places in the file.
 
     Tables that have the column number their events from 0; those of the next table go on from there.
     """
