@@ -19,7 +19,8 @@ from kd_trainer.files import replacing
 KEY = "kd_trainer.simulate"  # of the settings in the metadata
 ROW_GROUP = 1000  # jets; weaver reads parquet files in ranges of row groups
 TREE = "tree"  # as in JetClass
-LISTS = ("part", "genpart", "aux_genpart")
+NUMBER = "event_number"
+LISTS = ("part", "genpart", "aux_genpart", "l1part")
 
 
 def versions() -> dict[str, str]:
@@ -75,10 +76,18 @@ def to_table(jets: ak.Array) -> pa.Table:
     return ak.to_arrow_table(jets, list_to32=True, extensionarray=False)
 
 
-def numbered(table: pa.Table) -> pa.Table:
-    """The table with a column event_number, the place of a jet in its file, as `convert` writes it."""
-    column = pa.field("event_number", pa.int64(), nullable=False)
-    return table.append_column(column, pa.array(np.arange(len(table))))
+def numbered(tables: Iterable[pa.Table]) -> pa.Table:
+    """The tables one after the other, with a column event_number as `convert` writes it: places in the file.
+
+    Tables that have the column number their events from 0; those of the next table go on from there.
+    """
+    field, found, start = pa.field(NUMBER, pa.int64(), nullable=False), [], 0
+    for table in tables:
+        given = NUMBER in table.column_names
+        numbers = start + (table.column(NUMBER).to_numpy() if given else np.arange(len(table)))
+        start = int(numbers.max(initial=start - 1)) + 1
+        found.append((table.drop_columns(NUMBER) if given else table).append_column(field, pa.array(numbers)))
+    return pa.concat_tables(found)
 
 
 def write(path: Path, tables: Iterable[pa.Table], settings: dict[str, Any]) -> None:
@@ -95,7 +104,7 @@ def write(path: Path, tables: Iterable[pa.Table], settings: dict[str, Any]) -> N
     StopError
         if the file cannot be written
     """
-    table = numbered(pa.concat_tables(tables))
+    table = numbered(tables)
     text = json.dumps(settings | {"versions": versions()}, sort_keys=True)
     with replacing(path) as temporary:
         if path.suffix == ".root":

@@ -1,26 +1,19 @@
-"""From stable particles to PUPPI candidates with pile-up, as the Delphes card of JetClass-II does it.
+"""From stable particles to PUPPI candidates with pile-up, as Delphes does it with a card: here that of JetClass-II.
 
-Peculiarities of that card are switches here, on by default because JetClass-II has them (docs/simulation.md):
-`tower_tracks`, `count_primary`, and the step `momenta_at_calorimeter`.
+Peculiarities of that card are switches here, on because JetClass-II has them (docs/simulation.md): `tower_tracks`,
+`count_primary` of PUPPI, and the step `momenta_at_calorimeter`.
 """
 
 import functools
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from kd_trainer.datasets.kinematics import Columns, directions
-from kd_trainer.simulate import cms_calorimeter, minimum_bias, puppi
+from kd_trainer.simulate import cms_calorimeter, cms_tracks, minimum_bias, puppi
 from kd_trainer.simulate.calorimeter import smear_energy
-from kd_trainer.simulate.cms_calorimeter import (
-    ECAL,
-    ECAL_THRESHOLD,
-    HCAL,
-    HCAL_THRESHOLD,
-    Towers,
-    ecal_resolution,
-    hcal_resolution,
-)
-from kd_trainer.simulate.cms_tracks import efficiency, impact_parameter_errors, momentum_resolution
+from kd_trainer.simulate.cms_calorimeter import ECAL, HCAL, Towers
 from kd_trainer.simulate.detector import charges
 from kd_trainer.simulate.energy_flow import flow
 from kd_trainer.simulate.events import select
@@ -28,8 +21,36 @@ from kd_trainer.simulate.propagation import HALF_LENGTH, RADIUS, to_calorimeter
 from kd_trainer.simulate.tracker import perigee
 
 MASSES = {11: 0.000511, 13: 0.10566, 211: 0.13957, 321: 0.49368, 2212: 0.93827}  # GeV, of what is stable and charged
-SAME_VERTEX = 0.1  # mm; charged particles of pile-up that start further from the primary vertex are removed
 PHOTON, NEUTRAL_HADRON = 22, 0  # PDG ids of neutral candidates in Delphes
+
+
+class Detector(NamedTuple):
+    """A card; its functions take flat arrays (P,).
+
+    efficiency, momentum_resolution : functions of |PDG id|, pT in GeV and eta at the calorimeter
+    impact_parameter_errors : function of pT and eta: sigma(d0), sigma(dz) in mm
+    same_vertex : function of pT and eta: distance along the beam in mm from the primary vertex, beyond which charged
+        particles of pile-up are removed
+    ecal_resolution, hcal_resolution : functions of energy in GeV and eta: sigma(E)
+    ecal_threshold, hcal_threshold : smallest energy in GeV, and in units of the resolution
+    tower_tracks : as in the card of JetClass-II, where the momenta of tracks are exact but have no weight against the
+        energy of their tower; else tracks are smeared with the card's resolution, and weighted with it
+    weighting : parameters of PUPPI
+    """
+
+    efficiency: Callable = cms_tracks.efficiency
+    momentum_resolution: Callable = cms_tracks.momentum_resolution
+    impact_parameter_errors: Callable = cms_tracks.impact_parameter_errors
+    same_vertex: Callable = lambda pt, _: np.full(len(pt), 0.1)
+    ecal_resolution: Callable = cms_calorimeter.ecal_resolution
+    hcal_resolution: Callable = cms_calorimeter.hcal_resolution
+    ecal_threshold: tuple[float, float] = cms_calorimeter.ECAL_THRESHOLD
+    hcal_threshold: tuple[float, float] = cms_calorimeter.HCAL_THRESHOLD
+    tower_tracks: bool = True
+    weighting: puppi.Parameters = puppi.CARD
+
+
+CARD = Detector()
 
 
 def reconstruct(
@@ -39,23 +60,45 @@ def reconstruct(
     rng: np.random.Generator,
     *,
     pool: Columns | None = None,
-    tower_tracks: bool = True,
-    count_primary: bool = True,
+    detector: Detector = CARD,
 ) -> Columns:
-    """Candidates of a batch of events after PUPPI.
+    """Candidates of a batch of events after PUPPI: `detect` of what `collide` gives, with their arguments."""
+    return detect(*collide(particles, n_events, pileup, rng, pool), rng, detector)
+
+
+def collide(
+    particles: Columns, n_events: int, pileup: float, rng: np.random.Generator, pool: Columns | None = None
+) -> tuple[Columns, np.ndarray]:
+    """What reaches the calorimeters, whatever the detector measures of it.
 
     Parameters
     ----------
     particles : dict of (P,) arrays
         event, pid, px, py, pz, energy (GeV) and x, y, z of the production vertex (mm) of the stable, visible particles
         of the hard events; the primary vertex is at the origin
-    n_events : number of events; event numbers run from 0
+    n_events : number E of events; event numbers run from 0
     pileup : mean number of further collisions in an event, 0 for none
     rng : numpy Generator
     pool : minimum-bias events; from `minimum_bias.load_pool` if not given
-    tower_tracks : as in the card, where the momenta of tracks are exact but have no weight against the energy of their
-        tower; else tracks are smeared with the card's resolution, and weighted with it
-    count_primary : of `puppi.weights`
+
+    Returns
+    -------
+    dict of (Q,) arrays, and the number of collisions in each event (E,)
+    """
+    primary_z = minimum_bias.draw_vertices(n_events, rng)
+    counts = rng.poisson(pileup, n_events)
+    particles = _add_pileup(particles, primary_z, counts, rng, pool)
+    return _reach_calorimeter(particles, primary_z), counts + 1
+
+
+def detect(particles: Columns, collisions: np.ndarray, rng: np.random.Generator, detector: Detector = CARD) -> Columns:
+    """Candidates of a batch of events after PUPPI.
+
+    Parameters
+    ----------
+    particles, collisions : from `collide`, which stay as they are
+    rng : numpy Generator
+    detector : `Detector`
 
     Returns
     -------
@@ -64,14 +107,11 @@ def reconstruct(
         dzval, dzerr (mm, relative to the primary vertex), charge, isChargedHadron, isNeutralHadron, isPhoton,
         isElectron, isMuon, puppi_weight, and calorimeter_eta for `momenta_at_calorimeter`
     """
-    primary_z = minimum_bias.draw_vertices(n_events, rng)
-    counts = rng.poisson(pileup, n_events)
-    particles = _add_pileup(particles, primary_z, counts, rng, pool)
-    particles = _reach_calorimeter(particles, primary_z)
-    tracked = (particles["charge"] != 0) & (
-        rng.random(len(particles["pt"])) < efficiency(particles["pdg"], particles["pt"], particles["calorimeter_eta"])
-    )
-    scale, neutrals = _particle_flow(particles, tracked, tower_tracks, rng)
+    chance = detector.efficiency(particles["pdg"], particles["pt"], particles["calorimeter_eta"])
+    tracked = (particles["charge"] != 0) & (rng.random(len(particles["pt"])) < chance)
+    far = np.abs(particles["z"]) > detector.same_vertex(particles["pt"], particles["eta"])
+    particles = particles | {"far": particles["pileup"] & far}
+    scale, neutrals = _particle_flow(particles, tracked, detector, rng)
     tracks = select(particles, tracked)
     for name in ("px", "py", "pt"):
         tracks[name] = tracks[name] * scale[tracked]
@@ -84,8 +124,8 @@ def reconstruct(
     candidates = select(candidates, candidates["pt"] > 0)
     candidates = select(candidates, np.argsort(candidates["event"], kind="stable"))
 
-    candidates["puppi_weight"] = _weights(candidates, counts + 1, count_primary)
-    return _measured(select(candidates, candidates["puppi_weight"] > 0), rng)
+    candidates["puppi_weight"] = _weights(candidates, collisions, detector.weighting)
+    return _measured(select(candidates, candidates["puppi_weight"] > 0), detector, rng)
 
 
 def momenta_at_calorimeter(candidates: Columns) -> Columns:
@@ -103,14 +143,14 @@ def momenta_at_calorimeter(candidates: Columns) -> Columns:
 def _add_pileup(
     particles: Columns, primary_z: np.ndarray, counts: np.ndarray, rng: np.random.Generator, pool: Columns | None
 ) -> Columns:
-    """Particles of all collisions, z relative to the primary vertex; `far`: charged particles to be removed."""
+    """Particles of all collisions, z relative to the primary vertex; `pileup`: not of the hard event."""
     hard = {name: particles[name] for name in ("event", *minimum_bias.COLUMNS)}
-    hard["far"] = np.zeros(len(hard["event"]), dtype=bool)
+    hard["pileup"] = np.zeros(len(hard["event"]), dtype=bool)
     if not counts.any():
         return hard
     z = minimum_bias.draw_vertices(counts.sum(), rng) - np.repeat(primary_z, counts)
     soft = minimum_bias.mix(minimum_bias.load_pool() if pool is None else pool, counts, z, rng)
-    soft["far"] = np.abs(soft["z"]) > SAME_VERTEX
+    soft["pileup"] = np.ones(len(soft["event"]), dtype=bool)
     return {name: np.concatenate([hard[name], soft[name]]) for name in hard}
 
 
@@ -131,14 +171,14 @@ def _reach_calorimeter(particles: Columns, primary_z: np.ndarray) -> Columns:
 
 
 def _particle_flow(
-    particles: Columns, tracked: np.ndarray, tower_tracks: bool, rng: np.random.Generator
+    particles: Columns, tracked: np.ndarray, detector: Detector, rng: np.random.Generator
 ) -> tuple[np.ndarray, list[Columns]]:
     """Both calorimeters: factor of the momentum of each track (P,), and photons and neutral hadrons."""
     scale = np.ones(len(tracked))
     sigma = np.zeros(len(tracked))
-    if not tower_tracks:
+    if not detector.tower_tracks:
         pdg, pt, eta = (particles[name][tracked] for name in ("pdg", "pt", "calorimeter_eta"))
-        resolution = momentum_resolution(pdg, pt, eta)
+        resolution = detector.momentum_resolution(pdg, pt, eta)
         scale[tracked] = smear_energy(np.ones(len(pt)), resolution, rng)
         sigma[tracked] = resolution
     momentum = np.hypot(particles["pt"], particles["pz"]) * scale
@@ -147,8 +187,8 @@ def _particle_flow(
     neutrals = []
     hadronic = ~electromagnetic & (particles["pdg"] != 13)
     for which, pdg, towers, resolution_of, threshold in (
-        (electromagnetic, PHOTON, ECAL, ecal_resolution, ECAL_THRESHOLD),
-        (hadronic, NEUTRAL_HADRON, HCAL, hcal_resolution, HCAL_THRESHOLD),
+        (electromagnetic, PHOTON, ECAL, detector.ecal_resolution, detector.ecal_threshold),
+        (hadronic, NEUTRAL_HADRON, HCAL, detector.hcal_resolution, detector.hcal_threshold),
     ):
         event, towers_hit, tower = _hit(select(particles, which), towers)
         centre, _ = towers.place(towers_hit, np.full((2, len(towers_hit)), 0.5))
@@ -191,17 +231,17 @@ def _neutrals(event: np.ndarray, energy: np.ndarray, eta: np.ndarray, phi: np.nd
     return columns | {"pdg": np.full(len(event), pdg)}
 
 
-def _weights(candidates: Columns, vertices: np.ndarray, count_primary: bool) -> np.ndarray:
+def _weights(candidates: Columns, vertices: np.ndarray, parameters: puppi.Parameters) -> np.ndarray:
     """PUPPI weights; electrons and muons bypass PUPPI, but not the removal of charged particles of pile-up."""
     kind = np.where(candidates["charge"] == 0, puppi.NEUTRAL, np.where(candidates["far"], puppi.PILEUP, puppi.PRIMARY))
     weight = np.where(kind == puppi.PILEUP, 0.0, 1.0)
     others = ~np.isin(candidates["pdg"], (11, 13))
     event, pt, eta, phi, mass = (candidates[name][others] for name in ("event", "pt", "eta", "phi", "mass"))
-    weight[others] = puppi.weights(event, pt, eta, phi, mass, kind[others], vertices, count_primary=count_primary)
+    weight[others] = puppi.weights(event, pt, eta, phi, mass, kind[others], vertices, parameters)
     return weight
 
 
-def _measured(candidates: Columns, rng: np.random.Generator) -> Columns:
+def _measured(candidates: Columns, detector: Detector, rng: np.random.Generator) -> Columns:
     """The columns of the result: weighted momenta, impact parameters of tracks, kinds."""
     weight, charge, pdg = (candidates[name] for name in ("puppi_weight", "charge", "pdg"))
     result = {"event": candidates["event"]}
@@ -210,7 +250,7 @@ def _measured(candidates: Columns, rng: np.random.Generator) -> Columns:
     vertex = np.stack([candidates[name][track] for name in ("x", "y", "z")], axis=1)
     px, py, pz = (candidates[name][track] for name in ("px", "py", "pz"))
     true = perigee(px, py, pz, charge[track], vertex)
-    errors = impact_parameter_errors(candidates["pt"][track], candidates["eta"][track])
+    errors = detector.impact_parameter_errors(candidates["pt"][track], candidates["eta"][track])
     for name, value, error in zip(("d0", "dz"), true, errors, strict=True):
         for column, values in ((f"{name}val", value + error * rng.standard_normal(len(error))), (f"{name}err", error)):
             result[column] = np.zeros(len(charge))

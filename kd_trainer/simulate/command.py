@@ -15,7 +15,7 @@ from kd_trainer.errors import InputError
 from kd_trainer.simulate.production import PART, make_files
 from kd_trainer.simulate.samples import SAMPLES, pythia_seed, recorded
 
-PILEUP = 50  # mean number of other collisions in JetClass-II
+PILEUP = {name: sample.pileup for name, sample in SAMPLES.items() if sample.pileup}  # by default
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"simulate: {len(wanted)} files, {len(wanted) - len(missing)} of them already in {args.output}")
     if not missing:
         return 0
-    if SAMPLES[args.sample].draw and args.pileup:
+    if args.sample in PILEUP and args.pileup:
         from kd_trainer.simulate.minimum_bias import load_pool
 
         load_pool()  # once, before several processes want it
@@ -66,7 +66,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--seed", type=int, default=1, metavar="S", help="random seed (default: %(default)s)")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     add("--workers", type=int, default=cores, metavar="W", help="processes (default: %(default)s, the cores)")
-    add("--pileup", type=int, metavar="N", help=f"mean number of other collisions, jetclass2 only (default: {PILEUP})")
+    default = ", ".join(f"{number} for {name}" for name, number in PILEUP.items())
+    add("--pileup", type=int, metavar="N", help=f"mean number of other collisions (default: {default})")
     add("--format", choices=("parquet", "root"), default="parquet", help="default: %(default)s")
     add("--overwrite", action="store_true", help="make files that exist anew")
     args = parser.parse_intermixed_args(argv)
@@ -85,9 +86,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     for option, number in positive.items():
         if number < 1:
             raise InputError(f"{option} has to be at least 1, not {number}")
-    if SAMPLES[args.sample].draw is None and args.pileup is not None:
-        raise InputError(f"--pileup has no effect on {args.sample}, which has no pile-up; only jetclass2 has")
-    args.pileup = PILEUP if args.pileup is None else args.pileup
+    if args.sample not in PILEUP and args.pileup is not None:
+        only = " and ".join(PILEUP)
+        raise InputError(f"--pileup has no effect on {args.sample}, which has no pile-up; only {only} have")
+    args.pileup = PILEUP.get(args.sample, 0) if args.pileup is None else args.pileup
     for option, number in {"--start-file": args.start_file, "--seed": args.seed, "--pileup": args.pileup}.items():
         if number < 0:
             raise InputError(f"{option} cannot be negative, but is {number}")

@@ -7,12 +7,13 @@ import awkward as ak
 import numpy as np
 import pythia8mc
 
-from kd_trainer.simulate import grids, jetclass, jetclass2, quark_gluon, top
+from kd_trainer.simulate import collide2v, grids, jetclass, jetclass2, quark_gluon, top
 from kd_trainer.simulate.samples import SAMPLES, SEEDS, pythia_seed, seed_sequence
 from kd_trainer.simulate.veto import EarlyVeto, IsotropicPair
 
 MAKE_JETS = {"jetclass": jetclass.make_jets, "top": top.make_jets, "qg": quark_gluon.make_jets}
 MAX_BATCH = 100  # events; larger batches are not faster
+MAX_BATCH_PILEUP = 25  # with 200 other collisions an event takes some 10 MB
 
 
 def lines(name: str, n_jets: int, seed: int, file: int = 0, part: int = 0, pileup: float = 0) -> Iterator[ak.Array]:
@@ -42,7 +43,9 @@ def shuffled(jets: ak.Array, name: str, n_jets: int, seed: int, file: int, part:
     return jets[rng.permutation(len(jets))[:n_jets]]
 
 
-def generate(sample: str, name: str, n_jets: int, seed: int, file: int = 0, part: int = 0) -> Iterator[ak.Array]:
+def generate(
+    sample: str, name: str, n_jets: int, seed: int, file: int = 0, part: int = 0, pileup: float = 0
+) -> Iterator[ak.Array]:
     """Jets of one class, batch by batch.
 
     Parameters
@@ -50,6 +53,7 @@ def generate(sample: str, name: str, n_jets: int, seed: int, file: int = 0, part
     sample, name : one of `samples.SAMPLES` and one of its classes
     n_jets : jets to make
     seed, file, part : what the random numbers depend on
+    pileup : mean number of other collisions, for samples with pile-up
 
     Yields
     ------
@@ -59,10 +63,15 @@ def generate(sample: str, name: str, n_jets: int, seed: int, file: int = 0, part
     for offset, (pythia, _) in enumerate(pythias):
         pythia.rndm.init(pythia_seed(seed, sample, name, file, part) + offset)
     rng = np.random.default_rng(seed_sequence(seed, sample, name, file, part))
+    largest, n_done = MAX_BATCH_PILEUP if SAMPLES[sample].pileup else MAX_BATCH, 0
     while n_jets > 0:
-        n_events = min(MAX_BATCH, max(10, n_jets)) // len(pythias)
+        n_events = min(largest, max(10, n_jets)) // len(pythias)
         batch = ak.concatenate([pythia.nextBatch(n_events) for pythia, _ in pythias])
-        jets = MAKE_JETS[sample](batch, name, rng)
+        if SAMPLES[sample].pileup:
+            jets = collide2v.make_jets(batch, name, rng, pileup, n_done)
+        else:
+            jets = MAKE_JETS[sample](batch, name, rng)
+        n_done += len(batch)
         if jets is not None:
             # shuffled, so that the cut at the end does not prefer a variant or the first jet of an event
             yield jets[rng.permutation(len(jets))[:n_jets]]

@@ -92,6 +92,16 @@ PROCESSES = {
     "Tbqq": Process((TOP_PAIR + W_TO_QUARKS,), (6,), 3, (350, 1140), 3.8, 40),
     "Tbl": Process((TOP_PAIR + W_TO_LEPTON,), (6,), 2, (420, 2200), 5.5, 50),
 }  # fmt: skip
+# jets of all flavours, with pT flat in its logarithm
+DIJETS = {
+    name: Process(tuple((setting,) for setting in made), (), 0, (30, 400), 4.0, 30)
+    for name, made in {
+        "QCD": ("HardQCD:all = on",),
+        "qq": ("HardQCD:qq2qq = on",),
+        "bb": ("HardQCD:hardbbbar = on",),
+        "cc": ("HardQCD:hardccbar = on",),
+    }.items()
+}
 
 
 def settings(process: Process) -> list[Settings]:

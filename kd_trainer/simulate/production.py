@@ -98,7 +98,7 @@ def make_part(part: Part) -> pa.Table | None:
     batches: list[ak.Array] = []
     grid, done = SAMPLES[part.sample].draw is not None, 0
     made = (part.name, part.jets, part.seed, part.file, part.part)
-    source = lines(*made, part.pileup) if grid else generate(part.sample, *made)
+    source = lines(*made, part.pileup) if grid else generate(part.sample, *made, part.pileup)
     while not _shared["stop"].is_set():
         jets = next(source, None)
         if jets is None:

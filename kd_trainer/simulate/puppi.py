@@ -1,8 +1,8 @@
 """Pile-up per particle identification (arXiv:1407.6013): how likely a particle is to come from the primary vertex.
 
-As the CMS card of JetClass-II runs it in Delphes: the metric is log(sum of (pT / Delta R)^2) over the charged particles
-of the primary vertex within Delta R = 0.4; its median and left-sided spread are those of charged particles in
-|eta| < 2.5 and beyond. Two things are there because the public Delphes events have them (docs/simulation.md):
+As Delphes runs it: the metric is log(sum of (pT / Delta R)^2) over the charged particles of the primary vertex in a
+cone; its median and left-sided spread are those of charged particles in regions of |eta|. The parameters are those of a
+card. Two things are there because the public Delphes events have them (docs/simulation.md):
 
 * Delphes hands eta over as rapidity, and its PUPPI takes the pseudorapidity that follows, which for slow kaons and
   protons is larger by up to one unit. So there are charged particles beyond 2.5 in nearly every event; without them all
@@ -11,16 +11,42 @@ of the primary vertex within Delta R = 0.4; its median and left-sided spread are
   when it computes median and spread, and its correction for them (`ApplyLowPUCorr`) has no effect.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.special import chdtr, chdtri
 
-CONE, MIN_DISTANCE = 0.4, 0.01  # Delta R
+MIN_DISTANCE = 0.01  # Delta R
 MIN_WEIGHT = 0.05
-ETA_SPLIT = 2.5
-RMS_PT_MIN = (0.1, 0.5)  # GeV, of particles that median and spread are taken from; below and beyond ETA_SPLIT
-NEUTRAL_PT, NEUTRAL_PT_SLOPE = 0.2, (0.006, 0.013)  # GeV, and per vertex
-VERTEX_EFFICIENCY = 0.7  # of the vertices that NEUTRAL_PT_SLOPE counts
+VERTEX_EFFICIENCY = 0.7  # of the vertices that `slope` counts
 NEUTRAL, PRIMARY, PILEUP = 0, 1, 2  # kinds of particles: neutral, charged from the primary vertex, from another one
+
+
+class Region(NamedTuple):
+    """A region of |eta|.
+
+    eta_max : where it ends; it begins where the one before it ends
+    rms_pt_min : lowest pT in GeV of the particles that median and spread are taken from
+    neutral_pt, slope : lowest weighted pT of neutral particles in GeV, and what a vertex adds to it
+    charged : metric, median and spread are those of charged particles; else, without tracks, of all particles
+    """
+
+    eta_max: float
+    rms_pt_min: float
+    neutral_pt: float
+    slope: float
+    charged: bool = True
+
+
+class Parameters(NamedTuple):
+    """The regions from the centre outwards, the cone (Delta R) of the metric, and `count_primary`."""
+
+    regions: tuple[Region, ...]
+    cone: float
+    count_primary: bool = True
+
+
+CARD = Parameters((Region(2.5, 0.1, 0.2, 0.006), Region(np.inf, 0.5, 0.2, 0.013)), 0.4)  # of JetClass-II
 
 
 def weights(
@@ -31,8 +57,7 @@ def weights(
     mass: np.ndarray,
     kind: np.ndarray,
     vertices: np.ndarray,
-    *,
-    count_primary: bool = True,
+    parameters: Parameters = CARD,
 ) -> np.ndarray:
     """Weights of the particles of E events.
 
@@ -42,53 +67,67 @@ def weights(
     pt, eta, phi, mass : (P,) in GeV, pT > 0
     kind : (P,) NEUTRAL, PRIMARY or PILEUP
     vertices : (E,) number of vertices, the primary one included
-    count_primary : count particles of the primary vertex among pile-up in median and spread
+    parameters : `count_primary` counts particles of the primary vertex among pile-up in median and spread
 
     Returns
     -------
     (P,) in [0, 1]: 1 for PRIMARY, 0 for PILEUP. For neutral particles 1 where no charged particles tell what pile-up
     looks like, and in events without any charged particle of pile-up.
     """
+    regions, cone, count_primary = parameters
+    edges = [region.eta_max for region in regions[:-1]]
     taken_eta = np.arcsinh(np.hypot(1, mass / pt) * np.sinh(eta))
-    alpha = metric(event, pt, eta, taken_eta, phi, kind)
-    forward, counted_forward = (np.abs(values) > ETA_SPLIT for values in (eta, taken_eta))
+    region_of, counted_in = (np.digitize(np.abs(values), edges, right=True) for values in (eta, taken_eta))
+    alpha = metric(event, pt, eta, taken_eta, phi, kind == PRIMARY, cone)
+    blind = np.array([not region.charged for region in regions])
+    if blind.any():
+        near = blind[region_of] | blind[np.digitize(np.abs(eta) + cone, edges)]
+        alpha = np.where(blind[region_of], metric(event, pt, eta, taken_eta, phi, near, cone), alpha)
     weight = np.ones(len(pt))
     some_pileup = np.zeros(len(vertices), dtype=bool)
     some_pileup[event[kind == PILEUP]] = True
     start = np.searchsorted(event, np.arange(len(vertices) + 1))
     for first, stop in zip(start[:-1][some_pileup], start[1:][some_pileup], strict=True):
         here = slice(first, stop)
-        for region, pt_min in enumerate(RMS_PT_MIN):
-            chosen = forward[here] == region
-            counted = (counted_forward[here] == region) & (pt[here] >= pt_min)
+        for number, region in enumerate(regions):
+            chosen = region_of[here] == number
+            counted = (counted_in[here] == number) & (pt[here] >= region.rms_pt_min)
             pileup = counted & ((kind[here] == PILEUP) | ((kind[here] == PRIMARY) & count_primary))
+            pileup |= counted & (not region.charged)
             primary = counted & (kind[here] == PRIMARY) & ~pileup
             if pileup.any():
                 median, rms = centre_and_spread(alpha[here][pileup], alpha[here][primary])
                 weight[here][chosen] = significance(alpha[here][chosen], median, rms)
     weight[kind == PRIMARY], weight[kind == PILEUP] = 1, 0
     counted_vertices = np.where(some_pileup, np.maximum((VERTEX_EFFICIENCY * vertices).astype(int), 1), 1)
-    threshold = NEUTRAL_PT + np.where(forward, *reversed(NEUTRAL_PT_SLOPE)) * counted_vertices[event]
+    lowest, slope = np.array([(region.neutral_pt, region.slope) for region in regions])[region_of].T
+    threshold = lowest + slope * counted_vertices[event]
     weight[(weight < MIN_WEIGHT) | ((kind == NEUTRAL) & (weight * pt < threshold))] = 0
     return weight
 
 
 def metric(
-    event: np.ndarray, pt: np.ndarray, eta: np.ndarray, taken_eta: np.ndarray, phi: np.ndarray, kind: np.ndarray
+    event: np.ndarray,
+    pt: np.ndarray,
+    eta: np.ndarray,
+    taken_eta: np.ndarray,
+    phi: np.ndarray,
+    source: np.ndarray,
+    cone: float,
 ) -> np.ndarray:
-    """Logarithm of the sum of (pT / Delta R)^2 over charged particles of the primary vertex, 0.01 < Delta R < 0.4.
+    """Logarithm of the sum of (pT / Delta R)^2 over the particles of the mask `source`, 0.01 < Delta R < cone.
 
-    Neighbours are chosen by `eta` and weighted by their distance in `taken_eta`. They are looked for in a grid of CONE
-    in eta and phi, in which each charged particle is entered in its own square and the eight around it.
+    Neighbours are chosen by `eta` and weighted by their distance in `taken_eta`. They are looked for in a grid of
+    squares as wide as the cone, in which each source is entered in its own square and the eight around it.
 
     Returns
     -------
     (P,); 0 without neighbours
     """
-    rows, columns = 64, int(2 * np.pi / CONE)  # columns are a little wider than CONE; the last is next to the first
-    row = np.clip(np.floor(eta / CONE).astype(np.int64) + rows // 2, 1, rows - 2) + event * rows
+    rows, columns = 64, int(2 * np.pi / cone)  # columns are a little wider than the cone; the last is next to the first
+    row = np.clip(np.floor(eta / cone).astype(np.int64) + rows // 2, 1, rows - 2) + event * rows
     column = np.floor((phi + np.pi) * (columns / (2 * np.pi))).astype(np.int64) % columns
-    source = np.flatnonzero((kind == PRIMARY) & (pt > 0))
+    source = np.flatnonzero(source & (pt > 0))
     shifts = np.arange(-1, 2)
     squares = (row[source, None, None] + shifts[:, None]) * columns + (column[source, None, None] + shifts) % columns
     order = np.argsort(squares, axis=None, kind="stable")
@@ -102,7 +141,7 @@ def metric(
     dphi = np.abs(phi[target] - phi[neighbour])
     dphi2 = np.minimum(dphi, 2 * np.pi - dphi) ** 2
     distance = (taken_eta[target] - taken_eta[neighbour]) ** 2 + dphi2
-    near = ((eta[target] - eta[neighbour]) ** 2 + dphi2 < CONE**2) & (distance >= MIN_DISTANCE**2)
+    near = ((eta[target] - eta[neighbour]) ** 2 + dphi2 < cone**2) & (distance >= MIN_DISTANCE**2)
     terms = pt[neighbour[near]] ** 2 / distance[near]
     total = np.bincount(target[near], terms, minlength=len(pt))
     return np.log(np.where(total > 0, total, 1))

@@ -19,6 +19,7 @@ class Sample(NamedTuple):
     window : events without a jet there early in the shower are given up; None keeps all
     draw : function of a process and a random generator: the settings of a line of its grid, if it has one
     digits : of the number in the names of files
+    pileup : mean number of other collisions in an event, if there are any
     """
 
     processes: dict[str, Any]
@@ -26,13 +27,15 @@ class Sample(NamedTuple):
     window: Window | None = None
     draw: Callable | None = None
     digits: int = 3
+    pileup: int | None = None
 
 
 SAMPLES = {
     "jetclass": Sample(processes.PROCESSES, processes.settings),
     "top": Sample(benchmarks.TOP, benchmarks.settings, benchmarks.TOP_WINDOW),
     "qg": Sample(benchmarks.QUARK_GLUON, benchmarks.settings, benchmarks.QUARK_GLUON_WINDOW),
-    "jetclass2": Sample(grids.GROUPS, grids.settings, draw=grids.draw, digits=4),
+    "jetclass2": Sample(grids.GROUPS, grids.settings, draw=grids.draw, digits=4, pileup=50),
+    "collide2v": Sample(processes.DIJETS, processes.settings, pileup=200),
 }
 # the position in this list is part of every seed: new samples and classes go to the end
 STREAMS = [(sample, name) for sample, (classes, *_) in SAMPLES.items() for name in classes]
@@ -40,10 +43,10 @@ STREAMS = [(sample, name) for sample, (classes, *_) in SAMPLES.items() for name 
 
 def recorded(sample: str, name: str, pileup: float) -> dict[str, Any]:
     """What is stored in a file about the making of a class: dict that json can hold."""
-    processes, settings, window, draw, _ = SAMPLES[sample]
+    processes, settings, window, *_ = SAMPLES[sample]
     made = {"pythia": settings(processes[name])}
     made |= {"sample": sample, "veto": window._asdict()} if window else {}
-    return made | ({"sample": sample, "pileup": pileup} if draw else {})
+    return made | ({"sample": sample, "pileup": pileup} if SAMPLES[sample].pileup else {})
 
 
 def pythia_seed(seed: int, sample: str, name: str, file: int, part: int) -> int:

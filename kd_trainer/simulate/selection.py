@@ -44,7 +44,7 @@ def match_once(jets: Columns, others: Columns) -> np.ndarray:
     ----------
     jets, others : as for `match_nearest`
     """
-    distance = _distances(jets, others)
+    distance = distances(jets, others)
     nearest = np.full(len(distance), -1)
     for jet in np.argsort(-np.hypot(jets["px"], jets["py"]), kind="stable") if distance.size else ():
         other = distance[jet].argmin()
@@ -65,14 +65,14 @@ def match_nearest(jets: Columns, others: Columns) -> np.ndarray:
     -------
     (J,) index of the other jet, -1 without one
     """
-    distance = _distances(jets, others)
+    distance = distances(jets, others)
     if distance.size == 0:
         return np.full(len(distance), -1)
     nearest = distance.argmin(axis=1)
     return np.where(distance[np.arange(len(distance)), nearest] < RADIUS, nearest, -1)
 
 
-def _distances(jets: Columns, others: Columns) -> np.ndarray:
+def distances(jets: Columns, others: Columns) -> np.ndarray:
     """Delta R of each pair of jets: (J, K), infinite for those of different events."""
     _, eta, phi = directions(jets)
     _, other_eta, other_phi = directions(others)

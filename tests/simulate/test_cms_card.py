@@ -2,41 +2,23 @@
 
 import numpy as np
 import pytest
+from toy_events import particles, toy_pool
 
-from kd_trainer.simulate import cms_card, minimum_bias
+from kd_trainer.simulate import minimum_bias
 from kd_trainer.simulate.cms_calorimeter import ECAL, HCAL, ecal_resolution, hcal_resolution
-from kd_trainer.simulate.cms_card import momenta_at_calorimeter, reconstruct
+from kd_trainer.simulate.cms_card import CARD, momenta_at_calorimeter, reconstruct
 from kd_trainer.simulate.cms_tracks import efficiency, impact_parameter_errors, momentum_resolution
 from kd_trainer.simulate.energy_flow import flow
 from kd_trainer.simulate.propagation import to_calorimeter
 
 
-def particles(pid, pt, eta, phi, event=None, vertex=(0.0, 0.0, 0.0)):
-    pid, pt, eta, phi = np.broadcast_arrays(*(np.atleast_1d(value) for value in (pid, pt, eta, phi)))
-    mass = np.select([np.abs(pid) == pdg for pdg in cms_card.MASSES], list(cms_card.MASSES.values()), 0.0)
-    columns = {"pid": pid, "px": pt * np.cos(phi), "py": pt * np.sin(phi), "pz": pt * np.sinh(eta)}
-    columns["energy"] = np.hypot(pt * np.cosh(eta), mass)
-    columns |= {axis: np.full(len(pid), value) for axis, value in zip("xyz", vertex, strict=True)}
-    return columns | {"event": np.zeros(len(pid), int) if event is None else event}
-
-
-def toy_pool(rng, n_events=50, size=60):
-    """Minimum bias made by hand: soft pions and photons."""
-    n = n_events * size
-    pool = particles(rng.choice([211, -211, 22], n), rng.exponential(0.5, n) + 0.1, rng.uniform(-3, 3, n),
-                     rng.uniform(-np.pi, np.pi, n))  # fmt: skip
-    return {name: pool[name] for name in minimum_bias.COLUMNS} | {"first": np.arange(n_events + 1) * size}
-
-
 @pytest.fixture
 def perfect(monkeypatch):
-    """Full efficiency, no resolution, no thresholds, the primary vertex at the origin."""
-    monkeypatch.setattr(cms_card, "efficiency", lambda pdg, *_: np.ones(len(pdg)))
-    for name in ("ecal_resolution", "hcal_resolution"):
-        monkeypatch.setattr(cms_card, name, lambda energy, eta: np.zeros(len(energy)))
-    for name in ("ECAL_THRESHOLD", "HCAL_THRESHOLD"):
-        monkeypatch.setattr(cms_card, name, (1e-6, 0.0))
+    """A detector with full efficiency, no resolution, no thresholds; and the primary vertex is at the origin."""
     monkeypatch.setattr(minimum_bias, "draw_vertices", lambda n, rng: np.zeros(n))
+    exact, low = (lambda energy, eta: np.zeros(len(energy))), (1e-6, 0.0)
+    return CARD._replace(efficiency=lambda pdg, *_: np.ones(len(pdg)), ecal_resolution=exact, hcal_resolution=exact,
+                         ecal_threshold=low, hcal_threshold=low)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -151,7 +133,7 @@ def test_energy_is_conserved_without_smearing(perfect, pid):
     rng = np.random.default_rng(2)
     pids, event = rng.choice([pid, 130], 500), np.sort(rng.integers(0, 10, 500))
     true = particles(pids, rng.exponential(5, 500) + 2, rng.uniform(-2, 2, 500), rng.uniform(-3, 3, 500), event)
-    seen = reconstruct(true, 10, 0, rng)
+    seen = reconstruct(true, 10, 0, rng, detector=perfect)
     tracks = seen["charge"] != 0
     energy = np.where(tracks, np.sqrt(np.hypot(seen["px"], seen["py"]) ** 2 + seen["pz"] ** 2), seen["energy"])
     assert np.bincount(seen["event"], energy) == pytest.approx(np.bincount(true["event"], true["energy"]), rel=2e-3)
@@ -182,7 +164,7 @@ def test_tracks_of_faint_towers_vanish():
     assert pt[~kept].min() > 2.2 / np.cosh(0.36) and 0 < kept.mean() < 0.5
     fraction = [np.isin(np.arange(start, start + 500), seen["event"]).mean() for start in (0, 500, 1000)]
     assert fraction[0] < 0.2 < fraction[1] < 0.6 < 0.9 < fraction[2]
-    smeared = reconstruct(true, 1500, 0, np.random.default_rng(3), tower_tracks=False)
+    smeared = reconstruct(true, 1500, 0, np.random.default_rng(3), detector=CARD._replace(tower_tracks=False))
     assert np.isin(np.arange(500), smeared["event"]).mean() == pytest.approx(0.7, abs=0.08)  # the efficiency
 
 
@@ -256,7 +238,7 @@ def test_charged_pileup_is_removed_unless_it_starts_at_the_primary_vertex(perfec
             "draw_vertices",
             lambda n, _, v=vertices, z=z: np.full(n, z) if next(v) is None else np.zeros(n),
         )
-        seen = reconstruct(hard, 1, 20, np.random.default_rng(9), pool=pool)
+        seen = reconstruct(hard, 1, 20, np.random.default_rng(9), pool=pool, detector=perfect)
         counts.append((seen["charge"] != 0).sum())
     assert counts[0] > 100 and counts[1] == 2
 

@@ -7,10 +7,11 @@ from kd_trainer.simulate import puppi
 from kd_trainer.simulate.puppi import NEUTRAL, PILEUP, PRIMARY, centre_and_spread, metric, significance
 
 
-def weigh(pt, eta, phi, kind, *, event=None, vertices=(50,), mass=0.0, **options):
+def weigh(pt, eta, phi, kind, *, event=None, vertices=(50,), mass=0.0, count_primary=True):
     pt, eta, phi, kind, mass = np.broadcast_arrays(*(np.atleast_1d(value) for value in (pt, eta, phi, kind, mass)))
     event = np.zeros(len(pt), int) if event is None else event
-    return puppi.weights(event, pt * 1.0, eta * 1.0, phi, mass, kind, np.array(vertices), **options)
+    parameters = puppi.CARD._replace(count_primary=count_primary)
+    return puppi.weights(event, pt * 1.0, eta * 1.0, phi, mass, kind, np.array(vertices), parameters)
 
 
 def soft(rng, n, kind):
@@ -79,7 +80,7 @@ def test_metric_against_pairs():
     near = (distance < 0.4) & (distance > 0.01) & (kind == PRIMARY)
     total = np.where(near, (pt / np.maximum(distance, 1e-9)) ** 2, 0).sum(axis=1)
     expected = np.where(total > 0, np.log(np.maximum(total, 1e-300)), 0)
-    found = metric(np.zeros(300, int), pt, eta, eta, phi, kind)
+    found = metric(np.zeros(300, int), pt, eta, eta, phi, kind == PRIMARY, 0.4)
     assert found == pytest.approx(expected, abs=1e-9)
     assert (found == 0).any() and (found != 0).any()
 
