@@ -8,11 +8,10 @@ to the output, as Sophon does.
 
 The modules are those of weaver's ParticleTransformer; what runs them is not. Pairs of real particles are embedded once
 each, layers that act on single particles see real particles only, and attention sees jets sorted by multiplicity, in
-groups that are padded to their own longest jet. Weaver's trimmer, which in training cuts the longest jets, is left out.
-Export (`for_inference`), `--compile`, options that are not in `PACKED`, and weaver 0.4 run as weaver does.
+groups that are padded to their own longest jet. Weaver's trimmer, which in training cuts the longest jets, is left
+out. Export (`for_inference`), `--compile`, weaver 0.4, other variants of the network and `-o packed False` run as
+weaver does.
 """
-
-import math
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +21,13 @@ from weaver.nn.model import ParticleTransformer as weaver_part
 PAIRS = 2**15, 2**22  # of particles in jets that are padded together, on a CPU (within its cache) and on a GPU
 EPS = 1e-8
 MASKED = -1e9  # not -inf: a jet without particles would give NaN
+OPTIONS = {  # with which the network runs packed
+    "input_dim", "num_classes", "pair_input_dim", "use_pre_activation_pair", "embed_dims", "pair_embed_dims",
+    "num_heads", "num_layers", "num_cls_layers", "block_params", "cls_block_params", "fc_params", "activation", "trim",
+    "for_inference", "use_amp", "weight_init", "fix_init",
+}  # fmt: skip
+BLOCK_OPTIONS = {"dropout", "attn_dropout", "activation_dropout", "ffn_ratio", "scale_fc", "scale_attn", "scale_heads",
+                 "scale_resids"}  # fmt: skip
 
 
 def pair_features(i, j):
@@ -86,7 +92,8 @@ class Group:
         y = u.new_zeros(jets * particles**2, u.shape[1])
         for cells in self.cells:
             y = y.index_copy(0, cells, u)
-        return y.view(jets, particles, particles, -1).permute(0, 3, 1, 2) + self.bias[:, None, None, :]
+        bias = F.pad(self.bias[:, 1:], (1, 0))  # MASKED is -inf in half precision: a jet without particles needs a key
+        return (y.view(jets, particles, particles, -1).permute(0, 3, 1, 2) + bias[:, None, None, :]).contiguous()
 
 
 class Packed:
@@ -135,15 +142,19 @@ class Packed:
         return x[self.order.argsort()]
 
 
-def kept(shape, p, device):
-    """1 where an element stays, 0 with probability p, rounded to 1/256: int8.
+def rounded(p):
+    """The probability of dropout that `kept` makes of p: a multiple of 1/256."""
+    return round(256 * p) / 256
+
+
+def kept(x, p):
+    """int8 of the shape of x: 1 where an element stays, 0 with probability p.
 
     Torch's dropout took a third of a training on a CPU: it draws a number an element, where one byte of a 64-bit
     number will do.
     """
-    count = math.prod(shape)
-    numbers = torch.empty((count + 7) // 8, dtype=torch.long, device=device).random_(-(2**63), None)
-    return (numbers.view(torch.uint8)[:count].view(shape) >= round(256 * p)).view(torch.int8)
+    numbers = torch.empty((x.numel() + 7) // 8, dtype=torch.long, device=x.device).random_(-(2**63), None)
+    return (numbers.view(torch.uint8)[: x.numel()].view(x.shape) >= 256 * rounded(p)).view(torch.int8)
 
 
 class Dropped(torch.autograd.Function):
@@ -151,9 +162,9 @@ class Dropped(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, p):
-        mask = kept(x.shape, p, x.device)
+        mask = kept(x, p)
         ctx.save_for_backward(mask)
-        ctx.scale = 1 / (1 - round(256 * p) / 256)
+        ctx.scale = 1 / (1 - rounded(p))
         return (x * mask).mul_(ctx.scale)
 
     @staticmethod
@@ -163,84 +174,213 @@ class Dropped(torch.autograd.Function):
 
 def dropout(x, layer):
     """What an `nn.Dropout` does, for less."""
-    return Dropped.apply(x, layer.p) if layer.training and layer.p else layer(x)
+    return Dropped.apply(x, layer.p) if layer.training and layer.p else x
 
 
 class DroppedMatmul(torch.autograd.Function):
-    """dropout(a, p) @ v, keeping a byte an element of `a` for the way back."""
+    """dropout(a, p) @ v but for the scale 1 / (1 - p), keeping a byte an element of `a` for the way back."""
 
     @staticmethod
-    def forward(ctx, a, v, p):
-        mask = kept(a.shape, p, a.device)
-        v = v * (1 / (1 - round(256 * p) / 256))
-        ctx.p = p
-        ctx.save_for_backward(a, v, mask)
-        return (a * mask) @ v
+    def forward(a, v, p):
+        mask = kept(a, p)
+        return (a * mask) @ v, mask
 
     @staticmethod
-    def backward(ctx, grad):
+    def setup_context(ctx, inputs, output):
+        a, v, _ = inputs
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(a, v, output[1])
+
+    @staticmethod
+    def backward(ctx, grad, _):
         a, v, mask = ctx.saved_tensors
         grad = grad.to(a.dtype)  # autocast makes the product half as wide
-        grad_v = (a * mask).transpose(-1, -2) @ grad
-        return (grad @ v.transpose(-1, -2)).mul_(mask), grad_v / (1 - round(256 * ctx.p) / 256), None
+        return (grad @ v.transpose(-1, -2)).mul_(mask), (a * mask).transpose(-1, -2) @ grad, None
+
+
+def dropped_matmul(a, v, p):
+    """dropout(a, p) @ v"""
+    return DroppedMatmul.apply(a, v.to(a.dtype) / (1 - rounded(p)), p)[0] if p else a @ v
 
 
 def attend(q, k, v, bias, p=0.0):
-    """Attention of H heads: (G, Q, C), (G, P, C) twice, (G, H or 1, Q or 1, P) -> (G, Q, C)."""
-    heads = bias.shape[1]
-    q, k, v = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k, v))  # (G, H, P, D)
-    if q.is_cuda:
+    """Attention with bias and dropout: (G, H, Q, D), (G, H, P, D) twice, (G, H or 1, Q or 1, P) -> (G, Q, H D)."""
+    bias = bias.to(q.dtype)
+    if q.is_cuda or torch.jit.is_tracing():  # tracing: MIParT's export
         x = F.scaled_dot_product_attention(q, k, v, bias, p)
-    else:  # torch's kernel is slower with short sequences, and has neither dropout nor gradients of the bias
+    else:  # torch's kernel is slower for jets, and has no gradient of the bias
         shape = *q.shape[:3], k.shape[2]
         q, k, v = (x.flatten(0, 1) for x in (q, k, v))
-        a = torch.baddbmm(bias.expand(shape).flatten(0, 1), q, k.transpose(1, 2), alpha=q.shape[-1] ** -0.5)
-        a = a.softmax(-1)
-        x = DroppedMatmul.apply(a, v, p) if p else a @ v
-        x = x.unflatten(0, shape[:2])
+        bias = bias.expand(shape).flatten(0, 1)
+        weights = torch.baddbmm(bias, q, k.transpose(1, 2), alpha=q.shape[-1] ** -0.5).softmax(dim=-1)
+        x = dropped_matmul(weights, v, p).unflatten(0, shape[:2])
     return x.transpose(1, 2).flatten(2)
 
 
+def heads(x, number):
+    """(..., P, C) -> (..., H, P, D)"""
+    return x.unflatten(-1, (number, -1)).transpose(-2, -3)
+
+
+class NormedLayers(torch.autograd.Function):
+    """Linear layers of rows, each with a batch norm and an activation, in training: x (M, C) -> (M, D).
+
+    Rows are worked on in pieces that stay in the cache, and only what the linear layers give is kept for the way back.
+    Torch's batch norm of rows adds them up one by one in single precision: with 300,000 it is 1e-3 off.
+    """
+
+    ROWS = 4096
+
+    @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
+    def forward(ctx, x, norms, activations, *parameters):
+        """norms: modules; activations: functions or None; parameters: for each norm weight and bias of the linear layer
+        before it (None if there is none), gamma, beta
+        """
+        outputs, maps = [], []
+        for norm, (weight, bias, gamma, beta) in zip(norms, quartets(parameters)):
+            h = x if weight is None else x.new_empty(len(x), len(weight))
+            moments = []
+            for rows in pieces(x):
+                if weight is not None:
+                    torch.mm(activated(outputs, maps, activations, rows) if maps else x[rows], weight.t(), out=h[rows])
+                moments.append((len(h[rows]), *torch.var_mean(h[rows], dim=0, correction=0)))
+            mean, var = combined(moments)
+            update_statistics(norm, mean if bias is None else mean + bias, var, len(x))
+            rstd = (var + norm.eps).rsqrt()
+            outputs.append(h)
+            maps += [torch.stack([gamma * rstd, beta - mean * gamma * rstd, mean, rstd])]
+        ctx.activations, ctx.layers = activations, len(norms)
+        ctx.save_for_backward(x, *parameters, *outputs, *maps)
+        return torch.cat([activated(outputs, maps, activations, rows) for rows in pieces(x)])
+
+    @staticmethod
+    @torch.amp.custom_bwd(device_type="cpu")
+    def backward(ctx, grad):
+        n = ctx.layers
+        x, *saved = ctx.saved_tensors
+        layers, outputs, maps = quartets(saved[: 4 * n]), saved[4 * n : 5 * n], saved[5 * n :]
+        grads = [[None if p is None else torch.zeros_like(p) for p in layer] for layer in layers]
+        through = None  # of the norm above
+        for k in reversed(range(n)):
+            h, (scale, shift, mean, rstd), dz = outputs[k], maps[k], torch.empty_like(outputs[k])
+            for rows in pieces(x):
+                with torch.enable_grad():
+                    z = torch.addcmul(shift, h[rows], scale).requires_grad_()
+                    y = ctx.activations[k](z) if ctx.activations[k] else z
+                dy = grad[rows] if through is None else through(rows, y.detach())
+                dz[rows] = torch.autograd.grad(y, z, dy)[0]
+                grads[k][2] += (dz[rows] * (h[rows] - mean)).sum(dim=0) * rstd
+                grads[k][3] += dz[rows].sum(dim=0)
+            slope = -scale * rstd * grads[k][2] / len(x)
+            constant = -scale * grads[k][3] / len(x) - slope * mean
+
+            def through(rows, y, k=k, h=h, dz=dz, scale=scale, slope=slope, constant=constant):
+                dh = torch.addcmul(constant, dz[rows], scale).addcmul_(h[rows], slope)
+                if layers[k][0] is None:
+                    return dh
+                grads[k][0].addmm_(dh.t(), y)
+                return dh @ layers[k][0]
+
+        dx = torch.cat([through(rows, x[rows]) for rows in pieces(x)]) if needs_inputs(ctx, layers) else None
+        return dx, None, None, *(grad for layer in grads for grad in layer)
+
+
+def needs_inputs(ctx, layers):
+    return ctx.needs_input_grad[0] or layers[0][0] is not None
+
+
+def quartets(parameters):
+    return [parameters[i : i + 4] for i in range(0, len(parameters), 4)]
+
+
+def pieces(x):
+    return [slice(start, start + NormedLayers.ROWS) for start in range(0, len(x), NormedLayers.ROWS)]
+
+
+def activated(outputs, maps, activations, rows):
+    """Some rows of what the last of the layers so far gives"""
+    z = torch.addcmul(maps[-1][1], outputs[-1][rows], maps[-1][0])
+    activation = activations[len(maps) - 1]
+    return activation(z) if activation else z
+
+
+def combined(moments):
+    """Mean and variance of everything from (number, variance, mean) of its parts"""
+    numbers, variances, means = zip(*moments)
+    variances, means = torch.stack(variances).double(), torch.stack(means).double()
+    weights = torch.tensor(numbers, dtype=torch.double, device=means.device)[:, None] / sum(numbers)
+    mean = (weights * means).sum(dim=0)
+    var = (weights * (variances + (means - mean).square())).sum(dim=0)
+    return mean.to(moments[0][1].dtype), var.to(moments[0][1].dtype)
+
+
+def update_statistics(norm, mean, var, count):
+    """What a batch norm does to itself in training."""
+    norm.num_batches_tracked += 1
+    norm.running_mean.lerp_(mean, norm.momentum)
+    norm.running_var.lerp_(var * (count / (count - 1)), norm.momentum)
+
+
 def pointwise(layers, x):
-    """What a sequence of layers does to (1, C, L), for x (L, C): a kernel of size 1 is a linear layer."""
+    """What a sequence of convolutions with a kernel of size 1, batch norms and activations does to (1, C, L), for x (L, C).
+
+    Each convolution is followed by a batch norm, each batch norm perhaps by an activation.
+    """
+    norms = [layer for layer in layers if isinstance(layer, nn.BatchNorm1d)]
+    if x.is_cuda or len(x) < 2 or not norms or not all(norm.training for norm in norms):
+        for layer in layers:
+            x = F.linear(x, layer.weight[:, :, 0], layer.bias) if isinstance(layer, nn.Conv1d) else layer(x)
+        return x
+    activations, parameters, before = [], [], (None, None)
     for layer in layers:
-        x = F.linear(x, layer.weight[:, :, 0], layer.bias) if isinstance(layer, nn.Conv1d) else layer(x)
-    return x
+        if isinstance(layer, nn.Conv1d):
+            before = layer.weight[:, :, 0], layer.bias
+        elif isinstance(layer, nn.BatchNorm1d):
+            parameters += [*before, layer.weight, layer.bias]
+            activations.append(None)
+        else:
+            activations[-1] = layer
+    return NormedLayers.apply(x, norms, activations, *parameters)
 
 
 class ParticleTransformer(weaver_part.ParticleTransformer):
-    """Weaver's network, that works on real particles and pairs."""
+    """Weaver's network on real particles, x (T, C), and real pairs, u (M, C)."""
 
     def forward(self, features, v, mask):
-        mask = mask[:, 0].bool()
-        layout = Packed(mask)
-        x = self.embed.embed(layout.pack(self.embed.input_bn(features).transpose(1, 2)))  # (T, C)
+        layout = Packed(mask[:, 0].bool())
+        x = self.embed.embed(layout.pack(self.embed.input_bn(features).transpose(1, 2)))  # the norm sees padding, too
         u = pointwise(self.pair_embed.embed, layout.pair_features(layout.pack(v.transpose(1, 2))))
-        biases = layout.pair_matrices(u)
+        biases, padding = layout.pair_matrices(u), layout.padding()
         for block in self.blocks:
-            normed = block.pre_attn_norm(x)
-            qkv = layout.spread(block.attn.in_proj(normed))
-            p = block.attn.dropout if block.training else 0.0
-            outputs = [attend(*y.chunk(3, -1), bias, p) for y, bias in zip(qkv, biases)]
-            x = self._feed_forward(block, x, layout.collect(outputs))
-        token, padding = self.cls_token[0].expand(len(mask), -1), layout.padding()
+            x = self._feed_forward(block, x, self._attention(block, x, layout, biases))
+        token = self.cls_token[0].expand(len(mask), -1)  # (N, C)
         for block in self.cls_blocks:
             token = self._feed_forward(block, token, self._class_attention(block, token, x, layout, padding))
-        output = self.fc(self.norm(layout.in_order(token)))
-        return output
+        return self.fc(self.norm(layout.in_order(token)))
+
+    @staticmethod
+    def _attention(block, x, layout, biases):
+        p = block.attn.dropout if block.training else 0.0
+        outputs = []
+        for qkv, bias in zip(layout.spread(block.attn.in_proj(block.pre_attn_norm(x))), biases):
+            qkv = qkv.unflatten(2, (3, block.num_heads, -1)).permute(2, 0, 3, 1, 4).contiguous()  # (3, G, H, P, D)
+            outputs.append(attend(*qkv, bias, p))
+        return layout.collect(outputs)
 
     @staticmethod
     def _class_attention(block, token, x, layout, padding):
         """The class token looks at itself and at the particles (arXiv 2103.17239): (N, C), (T, C) -> (N, C)."""
-        (dim, _), weight, bias = block.attn.out_proj.weight.shape, block.attn.in_proj.weight, block.attn.in_proj.bias
-        q = F.linear(token, weight[:dim], bias[:dim])
-        kv_token, kv = (F.linear(block.pre_attn_norm(y), weight[dim:], bias[dim:]) for y in (token, x))
         p = block.attn.dropout if block.training else 0.0
+        wq, wkv = block.attn.in_proj.weight.tensor_split([token.shape[1]])
+        bq, bkv = block.attn.in_proj.bias.tensor_split([token.shape[1]])
+        first, rest = (F.linear(block.pre_attn_norm(y), wkv, bkv) for y in (token, x))
+        groups = layout.jets(F.linear(token, wq, bq)), layout.jets(first), layout.spread(rest), padding
         outputs = []
-        for query, first, rest, mask in zip(layout.jets(q), layout.jets(kv_token), layout.spread(kv), padding):
-            k, v = torch.cat([first[:, None], rest], dim=1).chunk(2, -1)
-            heads = F.pad(mask, (1, 0)).expand(-1, block.num_heads, -1, -1)
-            outputs.append(attend(query[:, None], k, v, heads, p))
+        for query, own, others, bias in zip(*groups):
+            kv = torch.cat([own[:, None], others], dim=1).chunk(2, -1)
+            q, k, v = (heads(y, block.num_heads) for y in (query[:, None], *kv))
+            outputs.append(attend(q, k, v, F.pad(bias, (1, 0)), p))
         return torch.cat(outputs).squeeze(1)
 
     @staticmethod
@@ -274,11 +414,27 @@ def interleave_heads(module, state_dict, prefix, *args):
         state_dict[block + "c_attn"] = torch.ones_like(scales)
 
 
+def can_be_packed(for_inference=False, **options):
+    """Whether `ParticleTransformer` here runs a network of these options: published ones of any size."""
+    blocks = {**(options.get("block_params") or {}), **(options.get("cls_block_params") or {})}
+    needed = (options.get(name) for name in ("embed_dims", "pair_embed_dims", "num_cls_layers"))
+    return (
+        hasattr(weaver_part, "Attention")  # weaver 0.5
+        and not for_inference
+        and set(options) <= OPTIONS
+        and set(blocks) <= BLOCK_OPTIONS
+        and all(needed)
+        and (options.get("pair_input_dim"), options.get("activation")) in {(4, "gelu"), (4, "relu")}
+        and options.get("fc_params") is not None
+    )
+
+
 class ParTWrapper(torch.nn.Module):
-    def __init__(self, export_embed=False, **kwargs):
+    def __init__(self, export_embed=False, packed=True, **kwargs):
         super().__init__()
         self.export_embed = export_embed
-        self.mod = ParticleTransformer(**kwargs)
+        packed = packed and can_be_packed(**kwargs)
+        self.mod = (ParticleTransformer if packed else weaver_part.ParticleTransformer)(**kwargs)
         self.register_load_state_dict_pre_hook(interleave_heads)
         if export_embed:
             self.mod.fc.register_forward_pre_hook(self._keep_embedding)
@@ -292,7 +448,7 @@ class ParTWrapper(torch.nn.Module):
 
     def forward(self, points, features, lorentz_vectors, mask):
         """(N, 2, P), (N, C, P), (N, 4, P) in GeV, (N, 1, P) -> logits (N, K), or (N, K + D) with the embedding."""
-        output = self.mod(features, lorentz_vectors, mask)
+        output = self.mod(features, v=lorentz_vectors, mask=mask)
         return torch.cat([output, self.embedding], dim=1) if self.export_embed else output
 
 
