@@ -222,126 +222,13 @@ def heads(x, number):
     return x.unflatten(-1, (number, -1)).transpose(-2, -3)
 
 
-class NormedLayers(torch.autograd.Function):
-    """Linear layers of rows, each with a batch norm and an activation, in training: x (M, C) -> (M, D).
-
-    Rows are worked on in pieces that stay in the cache, and only what the linear layers give is kept for the way back.
-    Torch's batch norm of rows adds them up one by one in single precision: with 300,000 it is 1e-3 off.
-    """
-
-    ROWS = 4096
-
-    @staticmethod
-    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
-    def forward(ctx, x, norms, activations, *parameters):
-        """norms: modules; activations: functions or None; parameters: for each norm weight and bias of the linear layer
-        before it (None if there is none), gamma, beta
-        """
-        outputs, maps = [], []
-        for norm, (weight, bias, gamma, beta) in zip(norms, quartets(parameters)):
-            h = x if weight is None else x.new_empty(len(x), len(weight))
-            moments = []
-            for rows in pieces(x):
-                if weight is not None:
-                    torch.mm(activated(outputs, maps, activations, rows) if maps else x[rows], weight.t(), out=h[rows])
-                moments.append((len(h[rows]), *torch.var_mean(h[rows], dim=0, correction=0)))
-            mean, var = combined(moments)
-            update_statistics(norm, mean if bias is None else mean + bias, var, len(x))
-            rstd = (var + norm.eps).rsqrt()
-            outputs.append(h)
-            maps += [torch.stack([gamma * rstd, beta - mean * gamma * rstd, mean, rstd])]
-        ctx.activations, ctx.layers = activations, len(norms)
-        ctx.save_for_backward(x, *parameters, *outputs, *maps)
-        return torch.cat([activated(outputs, maps, activations, rows) for rows in pieces(x)])
-
-    @staticmethod
-    @torch.amp.custom_bwd(device_type="cpu")
-    def backward(ctx, grad):
-        n = ctx.layers
-        x, *saved = ctx.saved_tensors
-        layers, outputs, maps = quartets(saved[: 4 * n]), saved[4 * n : 5 * n], saved[5 * n :]
-        grads = [[None if p is None else torch.zeros_like(p) for p in layer] for layer in layers]
-        through = None  # of the norm above
-        for k in reversed(range(n)):
-            h, (scale, shift, mean, rstd), dz = outputs[k], maps[k], torch.empty_like(outputs[k])
-            for rows in pieces(x):
-                with torch.enable_grad():
-                    z = torch.addcmul(shift, h[rows], scale).requires_grad_()
-                    y = ctx.activations[k](z) if ctx.activations[k] else z
-                dy = grad[rows] if through is None else through(rows, y.detach())
-                dz[rows] = torch.autograd.grad(y, z, dy)[0]
-                grads[k][2] += (dz[rows] * (h[rows] - mean)).sum(dim=0) * rstd
-                grads[k][3] += dz[rows].sum(dim=0)
-            slope = -scale * rstd * grads[k][2] / len(x)
-            constant = -scale * grads[k][3] / len(x) - slope * mean
-
-            def through(rows, y, k=k, h=h, dz=dz, scale=scale, slope=slope, constant=constant):
-                dh = torch.addcmul(constant, dz[rows], scale).addcmul_(h[rows], slope)
-                if layers[k][0] is None:
-                    return dh
-                grads[k][0].addmm_(dh.t(), y)
-                return dh @ layers[k][0]
-
-        dx = torch.cat([through(rows, x[rows]) for rows in pieces(x)]) if needs_inputs(ctx, layers) else None
-        return dx, None, None, *(grad for layer in grads for grad in layer)
-
-
-def needs_inputs(ctx, layers):
-    return ctx.needs_input_grad[0] or layers[0][0] is not None
-
-
-def quartets(parameters):
-    return [parameters[i : i + 4] for i in range(0, len(parameters), 4)]
-
-
-def pieces(x):
-    return [slice(start, start + NormedLayers.ROWS) for start in range(0, len(x), NormedLayers.ROWS)]
-
-
-def activated(outputs, maps, activations, rows):
-    """Some rows of what the last of the layers so far gives"""
-    z = torch.addcmul(maps[-1][1], outputs[-1][rows], maps[-1][0])
-    activation = activations[len(maps) - 1]
-    return activation(z) if activation else z
-
-
-def combined(moments):
-    """Mean and variance of everything from (number, variance, mean) of its parts"""
-    numbers, variances, means = zip(*moments)
-    variances, means = torch.stack(variances).double(), torch.stack(means).double()
-    weights = torch.tensor(numbers, dtype=torch.double, device=means.device)[:, None] / sum(numbers)
-    mean = (weights * means).sum(dim=0)
-    var = (weights * (variances + (means - mean).square())).sum(dim=0)
-    return mean.to(moments[0][1].dtype), var.to(moments[0][1].dtype)
-
-
-def update_statistics(norm, mean, var, count):
-    """What a batch norm does to itself in training."""
-    norm.num_batches_tracked += 1
-    norm.running_mean.lerp_(mean, norm.momentum)
-    norm.running_var.lerp_(var * (count / (count - 1)), norm.momentum)
-
-
 def pointwise(layers, x):
-    """What a sequence of convolutions with a kernel of size 1, batch norms and activations does to (1, C, L), for x (L, C).
-
-    Each convolution is followed by a batch norm, each batch norm perhaps by an activation.
-    """
-    norms = [layer for layer in layers if isinstance(layer, nn.BatchNorm1d)]
-    if x.is_cuda or len(x) < 2 or not norms or not all(norm.training for norm in norms):
-        for layer in layers:
-            x = F.linear(x, layer.weight[:, :, 0], layer.bias) if isinstance(layer, nn.Conv1d) else layer(x)
-        return x
-    activations, parameters, before = [], [], (None, None)
+    """What a sequence of pointwise layers does to (1, C, L), for x (L, C): a kernel of size 1 is a linear layer."""
+    if layers.training:  # torch's batch norm of rows sums them one by one: with 300,000 the logits are 1e-3 off
+        return layers(x.t()[None])[0].t()
     for layer in layers:
-        if isinstance(layer, nn.Conv1d):
-            before = layer.weight[:, :, 0], layer.bias
-        elif isinstance(layer, nn.BatchNorm1d):
-            parameters += [*before, layer.weight, layer.bias]
-            activations.append(None)
-        else:
-            activations[-1] = layer
-    return NormedLayers.apply(x, norms, activations, *parameters)
+        x = F.linear(x, layer.weight[:, :, 0], layer.bias) if isinstance(layer, nn.Conv1d) else layer(x)
+    return x
 
 
 class ParticleTransformer(weaver_part.ParticleTransformer):

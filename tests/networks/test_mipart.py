@@ -4,20 +4,11 @@ import numpy as np
 import pytest
 import torch
 from helpers import ROOT
+from random_jets import jets
 from weaver.utils.import_tools import import_module
 
 mipart = import_module(str(ROOT / "networks" / "MIParT.py"))
 part = import_module(str(ROOT / "networks" / "ParT.py"))
-
-
-def jets(counts, particles=30, seed=1):
-    """points, features, vectors, mask of random jets"""
-    torch.manual_seed(seed)
-    p3 = torch.randn(len(counts), 3, particles) * 10
-    energy = (p3.square().sum(1, keepdim=True) + 0.02).sqrt()
-    mask = (torch.arange(particles) < torch.tensor(counts)[:, None]).float()[:, None]
-    features = torch.randn(len(counts), 7, particles)
-    return features[:, :2], features, torch.cat([p3, energy], 1), mask
 
 
 def network(**kwargs):
