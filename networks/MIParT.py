@@ -6,42 +6,24 @@ Weights have the names of the authors' checkpoints. The default is MIParT; MIPar
 Training and inference work on what is there: pair features and their embedding see each pair of real particles once,
 layers that act on single particles see real particles only, and attention sees jets sorted by multiplicity in groups
 that are padded to their own longest jet. ONNX export (`for_inference`) uses the plain padded form, of the same values.
+
+Needs ParT.py beside it, which works in the same way.
 """
+
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from weaver.nn.model.ParticleTransformer import Embed
+from weaver.utils.import_tools import import_module
 
-PAIRS = 2**15, 2**22  # of particles in jets that are padded together, on a CPU (within its cache) and on a GPU
-EPS = 1e-8
-MASKED = -1e9  # not -inf: a jet without particles would give NaN
-
-
-def pair_features(i, j):
-    """ln kT, ln z, ln Delta and ln m^2 of pairs (arXiv 2202.03772, eq. 3).
-
-    i, j: (..., 7) of the two particles, as `particle_kinematics` gives them, any shapes that broadcast -> (..., 4)
-    """
-    pt_i, pt_j = i[..., 4], j[..., 4]
-    dphi = torch.remainder(i[..., 6] - j[..., 6] + torch.pi, 2 * torch.pi) - torch.pi
-    delta = ((i[..., 5] - j[..., 5]).square() + dphi.square()).sqrt()
-    softer = torch.minimum(pt_i, pt_j)
-    p = i[..., :4] + j[..., :4]
-    mass2 = p[..., 3].square() - p[..., :3].square().sum(-1)
-    kt, z = softer * delta, softer / (pt_i + pt_j).clamp(min=EPS)
-    return torch.stack([kt, z, delta, mass2], dim=-1).clamp(min=EPS).log()
-
-
-def particle_kinematics(v):
-    """(..., 4) px, py, pz, E -> (..., 7) with pT, rapidity and phi appended."""
-    px, py, pz, energy = v.unbind(-1)
-    rapidity = 0.5 * torch.log(1 + 2 * pz / (energy - pz).clamp(min=1e-20))
-    return torch.cat([v, torch.stack([(px * px + py * py).sqrt(), rapidity, torch.atan2(py, px)], dim=-1)], dim=-1)
+part = import_module(str(Path(__file__).with_name("ParT.py")), "_part")
+MASKED, Packed = part.MASKED, part.Packed
 
 
 class Padded:
-    """Jets as they come, for export; this and `Packed` are the two ways in which particles lie in memory.
+    """Jets as they come, for export; this and ParT's `Packed` are the two ways in which particles lie in memory.
 
     x denotes particles, here (N, P, C), xs the same in groups of jets, (G, P, C) each, u pairs, here (N, P, P, C).
     pack: padded inputs -> x; spread and collect: x -> xs -> x; pair_matrices: u -> (G, C, P, P) each, with MASKED for
@@ -56,8 +38,8 @@ class Padded:
         return x
 
     def pair_features(self, v):
-        v = particle_kinematics(v)
-        return pair_features(v[:, :, None], v[:, None, :])  # (N, P, P, 4)
+        v = part.particle_kinematics(v)
+        return part.pair_features(v[:, :, None], v[:, None, :])  # (N, P, P, 4)
 
     def pair_matrices(self, u):
         return [u.permute(0, 3, 1, 2) + self.bias[:, None, None, :]]  # (N, C, P, P)
@@ -78,95 +60,6 @@ class Padded:
         return x
 
 
-def group_sizes(counts, pairs):
-    """Split jets, sorted by multiplicity, into groups of not more than `pairs` pairs when padded: numbers of jets."""
-    sizes = [0]
-    for count in counts:
-        if sizes[-1] and (sizes[-1] + 1) * count**2 > pairs:
-            sizes.append(0)
-        sizes[-1] += 1
-    return sizes
-
-
-class Group:
-    """Jets padded to the longest of them: G jets of up to P particles.
-
-    Parameters
-    ----------
-    starts, counts : (G,) where the particles of each jet begin in the list of all, and how many they are
-    """
-
-    def __init__(self, starts, counts):
-        self.shape = len(counts), max(int(counts[-1]), 1)
-        slot = torch.arange(self.shape[1], device=counts.device)
-        real = slot < counts[:, None]  # (G, P)
-        self.slots = real.flatten().nonzero().squeeze(1)
-        self.bias = torch.zeros(self.shape, device=counts.device).masked_fill_(~real, MASKED)
-        jet, i, j = (real[:, :, None] & (slot <= slot[:, None])).nonzero(as_tuple=True)  # each pair once
-        self.i, self.j = starts[jet] + i, starts[jet] + j
-        first = jet * self.shape[1] ** 2
-        self.cells = first + i * self.shape[1] + j, first + j * self.shape[1] + i
-
-    def pad(self, x):
-        """Particles of the group in the list -> (G, P, C)"""
-        y = x.new_zeros(self.shape[0] * self.shape[1], x.shape[1]).index_copy(0, self.slots, x)
-        return y.view(*self.shape, -1)
-
-    def matrix(self, u):
-        """Pairs of the group in the list -> symmetric (G, C, P, P), with MASKED for padded keys"""
-        jets, particles = self.shape
-        y = u.new_zeros(jets * particles**2, u.shape[1])
-        for cells in self.cells:
-            y = y.index_copy(0, cells, u)
-        return y.view(jets, particles, particles, -1).permute(0, 3, 1, 2) + self.bias[:, None, None, :]
-
-
-class Packed:
-    """The real particles of all jets in one list, x (T, C), and each of their pairs once, u (M, C).
-
-    Jets are sorted by multiplicity; attention sees them in groups, each padded to its longest jet.
-    """
-
-    def __init__(self, mask):
-        counts = mask.sum(1)
-        self.order = counts.argsort()
-        jet, slot = mask[self.order].nonzero(as_tuple=True)
-        self.particles = self.order[jet], slot  # where each comes from
-        counts = counts[self.order]
-        self.sizes = group_sizes(counts.tolist(), PAIRS[mask.is_cuda])
-        starts = counts.cumsum(0) - counts
-        self.groups = [Group(*group) for group in zip(starts.split(self.sizes), counts.split(self.sizes))]
-        self.i = torch.cat([group.i for group in self.groups])
-        self.j = torch.cat([group.j for group in self.groups])
-
-    def pack(self, x):
-        return x[self.particles]  # (T, C)
-
-    def pair_features(self, v):
-        v = particle_kinematics(v)
-        return pair_features(v[self.i], v[self.j])  # (M, 4)
-
-    def pair_matrices(self, u):
-        parts = u.split([len(group.i) for group in self.groups])
-        return [group.matrix(part) for group, part in zip(self.groups, parts)]
-
-    def spread(self, x):
-        parts = x.split([len(group.slots) for group in self.groups])
-        return [group.pad(part) for group, part in zip(self.groups, parts)]
-
-    def collect(self, xs):
-        return torch.cat([x.flatten(0, 1)[group.slots] for group, x in zip(self.groups, xs)])
-
-    def padding(self):
-        return [group.bias[:, None, None, :] for group in self.groups]
-
-    def jets(self, x):
-        return x.split(self.sizes)
-
-    def in_order(self, x):
-        return x[self.order.argsort()]
-
-
 class PairEmbed(nn.Module):
     """Pair features -> U1 of D1 channels for more-interaction attention and U2 of D2 channels as attention bias."""
 
@@ -182,45 +75,11 @@ class PairEmbed(nn.Module):
             layers += [nn.Conv1d(a, b, 1), nn.BatchNorm1d(b), activation()]
         return layers
 
-    @staticmethod
-    def _run(layers, x):
-        """A kernel of size 1 is a linear layer."""
-        for layer in layers:
-            x = F.linear(x, layer.weight[:, :, 0], layer.bias) if isinstance(layer, nn.Conv1d) else layer(x)
-        return x
-
     def forward(self, x):
         """(..., 4) -> (..., D1), (..., D2)"""
-        u1 = self._run(self.embed1, x.flatten(0, -2))
-        u2 = self._run(self.embed2, u1)
+        u1 = part.pointwise(self.embed1, x.flatten(0, -2))
+        u2 = part.pointwise(self.embed2, u1)
         return u1.view(*x.shape[:-1], -1), u2.view(*x.shape[:-1], -1)
-
-
-class DroppedMatmul(torch.autograd.Function):
-    """dropout(a, p) @ v, keeping a byte an element of `a` for the way back.
-
-    Torch's dropout took a third of a training on a CPU: it draws a number an element, where one byte of a 64-bit
-    number will do (which makes p a multiple of 1/256).
-    """
-
-    @staticmethod
-    def forward(a, v, p):
-        numbers = torch.empty((a.numel() + 7) // 8, dtype=torch.long, device=a.device).random_(-(2**63), None)
-        kept = (numbers.view(torch.uint8)[: a.numel()].view(a.shape) >= round(256 * p)).view(torch.int8)
-        return (a * kept) @ v, kept
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        a, v, p = inputs
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(a, v, output[1])
-
-    @staticmethod
-    def backward(ctx, grad, _):
-        a, v, kept = ctx.saved_tensors
-        grad = grad.to(a.dtype)  # autocast makes the product half as wide
-        grad_a = (grad @ v.transpose(-1, -2)).mul_(kept)
-        return grad_a, (a * kept).transpose(-1, -2) @ grad, None
 
 
 class MoreInteraction(nn.Module):
@@ -235,11 +94,7 @@ class MoreInteraction(nn.Module):
         outputs = []
         for v, a in zip(layout.spread(self.vv(x)), weights):  # (G, P, C), (G, H, P, P)
             v = v.unflatten(2, (self.num_heads, -1)).transpose(1, 2)  # (G, H, P, D)
-            if self.training and self.dropout:
-                v = v.to(a.dtype) / (1 - round(256 * self.dropout) / 256)
-                mixed, _ = DroppedMatmul.apply(a, v, self.dropout)
-            else:
-                mixed = a @ v
+            mixed = part.dropped_matmul(a, v, self.dropout if self.training else 0.0)
             outputs.append(mixed.transpose(1, 2).flatten(2))
         return layout.collect(outputs)
 
@@ -255,16 +110,13 @@ class SelfAttention(nn.Module):
         self.out_proj = nn.Linear(dim, dim)
         nn.init.zeros_(self.out_proj.bias)
 
-    def _heads(self, x):
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(-2, -3)  # (..., P, C) -> (..., H, P, D)
-
     def _attend(self, q, k, v, bias):
-        dropout = self.dropout if self.training else 0.0
-        return F.scaled_dot_product_attention(q, k, v, bias, dropout).transpose(1, 2).flatten(2)  # (G, P, C)
+        q, k, v = (part.heads(x, self.num_heads) for x in (q, k, v))
+        return part.attend(q, k, v, bias, self.dropout if self.training else 0.0)  # (G, P, C)
 
     def forward(self, x, layout, biases):
         qkv = layout.spread(F.linear(x, self.in_proj_weight, self.in_proj_bias))
-        outputs = [self._attend(*map(self._heads, y.chunk(3, -1)), bias) for y, bias in zip(qkv, biases)]
+        outputs = [self._attend(*y.chunk(3, -1), bias) for y, bias in zip(qkv, biases)]
         return self.out_proj(layout.collect(outputs))
 
 
@@ -303,7 +155,7 @@ class ClassAttention(SelfAttention):
         outputs = []
         for query, first, rest, bias in zip(layout.jets(q), layout.jets(kv_token), layout.spread(kv), padding):
             k, v = torch.cat([first, rest], dim=1).chunk(2, -1)
-            outputs.append(self._attend(*map(self._heads, (query, k, v)), F.pad(bias, (1, 0))))
+            outputs.append(self._attend(query, k, v, F.pad(bias, (1, 0))))
         return self.out_proj(torch.cat(outputs))
 
 

@@ -20,8 +20,19 @@ def test_trains_and_predicts(network, jets, tmp_path):
     kin = ROOT / "data" / "JetClass" / "JetClass_kin.yaml"
     options = [str(word) for name, value in SMALL[network].items() for word in ("-o", name, value)]
     model = ("-c", kin, "-n", f"networks/{network}.py", *options)
-    weaver(*data(jets), "--data-test", f"{jets}/val/*.parquet", *model, "-m", tmp_path / "net", "--num-epochs", 1,
-           *TRAINING, "--predict-output", tmp_path / "pred.parquet")
+    weaver(
+        *data(jets),
+        "--data-test",
+        f"{jets}/val/*.parquet",
+        *model,
+        "-m",
+        tmp_path / "net",
+        "--num-epochs",
+        1,
+        *TRAINING,
+        "--predict-output",
+        tmp_path / "pred.parquet",
+    )
     best = tmp_path / "net_best_epoch_state.pt"
     scores = ak.to_numpy(ak.from_parquet(tmp_path / "pred.parquet").scores)
     assert scores.shape == (160, 10) and torch.load(best, weights_only=True)

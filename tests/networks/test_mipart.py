@@ -4,20 +4,11 @@ import numpy as np
 import pytest
 import torch
 from helpers import ROOT
+from random_jets import jets
 from weaver.utils.import_tools import import_module
 
 mipart = import_module(str(ROOT / "networks" / "MIParT.py"))
 part = import_module(str(ROOT / "networks" / "ParT.py"))
-
-
-def jets(counts, particles=30, seed=1):
-    """points, features, vectors, mask of random jets"""
-    torch.manual_seed(seed)
-    p3 = torch.randn(len(counts), 3, particles) * 10
-    energy = (p3.square().sum(1, keepdim=True) + 0.02).sqrt()
-    mask = (torch.arange(particles) < torch.tensor(counts)[:, None]).float()[:, None]
-    features = torch.randn(len(counts), 7, particles)
-    return features[:, :2], features, torch.cat([p3, energy], 1), mask
 
 
 def network(**kwargs):
@@ -68,7 +59,7 @@ def test_blocks_of_old_checkpoints_in_part(shared):
 @pytest.mark.parametrize("options", [{}, {"embed_dims": [16, 32], "pair_embed_dims": [8, 16]}])
 def test_packed_is_padded(monkeypatch, pairs, options):
     """Groups of any size, jets of any length, with none and one particle, in any order: the values stay."""
-    monkeypatch.setattr(mipart, "PAIRS", pairs)
+    monkeypatch.setattr(mipart.part, "PAIRS", pairs)
     inputs = jets([7, 0, 30, 1, 12, 2, 30, 5])
     model, plain = network(**options).eval(), network(**options, for_inference=True).eval()
     plain.load_state_dict(model.state_dict())
@@ -77,7 +68,7 @@ def test_packed_is_padded(monkeypatch, pairs, options):
 
 
 def test_gradients_are_those_of_the_plain_form(monkeypatch):
-    monkeypatch.setattr(mipart, "PAIRS", (300, 300))
+    monkeypatch.setattr(mipart.part, "PAIRS", (300, 300))
     inputs = jets([7, 30, 1, 12])
     grads = []
     for packed in (True, False):
@@ -92,15 +83,15 @@ def test_gradients_are_those_of_the_plain_form(monkeypatch):
 
 def test_group_sizes():
     counts = [0, 1, 2, 3, 5, 5, 5, 10]
-    sizes = mipart.group_sizes(counts, 50)
+    sizes = mipart.part.group_sizes(counts, 50)
     assert sizes == [5 - 1, 2, 1, 1] and sum(sizes) == len(counts)
-    assert mipart.group_sizes([100, 100], 50) == [1, 1]  # a jet is never split
+    assert mipart.part.group_sizes([100, 100], 50) == [1, 1]  # a jet is never split
 
 
 def test_dropped_matmul():
     torch.manual_seed(0)
     a, v = torch.ones(4, 50, 50, requires_grad=True), torch.randn(4, 50, 1, requires_grad=True)
-    out, kept = mipart.DroppedMatmul.apply(a, v, 0.25)
+    out, kept = mipart.part.DroppedMatmul.apply(a, v, 0.25)
     assert kept.float().mean().item() == pytest.approx(0.75, abs=0.02)
     torch.testing.assert_close(out, (a * kept) @ v)
     grad = torch.randn_like(out)
