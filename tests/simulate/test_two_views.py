@@ -14,6 +14,7 @@ from weaver.utils.dataset import DataConfig, _load_next
 from kd_trainer import configs
 from kd_trainer.datasets import storage
 from kd_trainer.datasets.collide2v import FLAVOURS, Options, Views
+from kd_trainer.datasets.kinematics import directions
 from kd_trainer.simulate import cms_card, minimum_bias, phase2, production, puppi
 from kd_trainer.simulate import command as simulate
 from kd_trainer.simulate.collide2v import flavours
@@ -68,8 +69,8 @@ def test_both_detectors_see_the_same_truth(pool):
     for detector in (OFFLINE, LEVEL1):
         sure = detector._replace(efficiency=lambda pdg, *_: np.ones(len(pdg)))
         seen = cms_card.detect(reached, collisions, np.random.default_rng(3), sure)
-        hard = (np.hypot(seen["px"], seen["py"]) > 60) & (seen["charge"] != 0)
-        assert np.sort(seen["calorimeter_eta"][hard]) == pytest.approx([-1.2, -0.8, 0.3], abs=0.02)
+        pt, eta, _ = directions(seen)
+        assert np.sort(eta[(pt > 60) & (seen["charge"] != 0)]) == pytest.approx([-1.2, -0.8, 0.3], abs=0.001)
     assert all((before[name] == values).all() for name, values in reached.items())
 
 
