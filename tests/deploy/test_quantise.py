@@ -43,7 +43,7 @@ def test_model_and_report(own_dir, val_files):
     assert [x.name for x in single.session.get_inputs()] == [x.name for x in low.session.get_inputs()]
     events = ak.concatenate([ak.from_parquet(path) for path in val_files])
     expected, found = (scores_of(tagger(events)) for tagger in (single, low))
-    assert np.abs(found - expected).max() < 0.1 and np.ptp(expected, axis=0).max() > 0.2
+    assert np.abs(found - expected).mean() < 0.02 and np.ptp(expected, axis=0).max() > 0.2
 
 
 def test_verdict_is_plain_about_a_loss():
