@@ -1,5 +1,6 @@
 """The driver of pre-training, run as a user runs it: its modes, and a scan, in part through the real weaver command."""
 
+import fcntl
 import json
 import os
 import shlex
@@ -209,7 +210,8 @@ def test_a_scan_that_was_killed_ends_as_one_that_was_not(clone, data):
     wait_for(lambda: state.exists() or process.poll() is not None)
     process.kill()
     process.wait()
-    wait_for(lambda: not processes_of(process.pid))
+    lock = clone / "training" / "TopLandscape_PFN_kin_scan_killed" / ".lock"
+    wait_for(lambda: not processes_of(process.pid) and is_free(lock))
     assert state.exists(), (data / "killed.log").read_text()[-3000:]
     assert not (state.parent / "net_record.json").exists()
     train_ssl(clone, "scan", *words, **env, COMMENT="_killed")
@@ -226,6 +228,15 @@ def wait_for(condition, seconds=120):
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.05)
+
+
+def is_free(lock):
+    with open(lock) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def processes_of(session):
