@@ -31,11 +31,14 @@ class Layout:
         kept as well; it is spread over them evenly, at every temperature.
     dtype : str
         Of the stored logits.
+    inputs : bool
+        Whether the files hold the variables of the student's inputs, instead of the branches that these are made of.
     """
 
     classes: int
     top: int = 0
     dtype: str = "float16"
+    inputs: bool = False
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:

@@ -54,6 +54,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder of the cache")
     parser.add_argument("--top", type=int, metavar="K", help="keep the K largest logits of a jet and one "
                         "value for the others; for temperatures near 1 (default: keep all)")  # fmt: skip
+    parser.add_argument("--branches", action="store_true", help="keep the branches that the student's inputs are made "
+                        "of (default: the inputs, which no training has to evaluate then)")  # fmt: skip
     parser.add_argument("--dtype", choices=DTYPES, help="of the soft targets (default: float16)")
     parser.add_argument("--precision", choices=PRECISIONS, help="of the teacher's matrix products; bfloat16 is "
                         "compared with float32 on the first jets (default: float32)")  # fmt: skip
@@ -84,7 +86,8 @@ def main(argv: Sequence[str]) -> int:
     if not names_of(config.labels):
         raise InputError("the data config does not name its classes (`names` in `labels`), which a cache needs")
     asked = {key: value for key, value in (("top", args.top), ("dtype", args.dtype)) if value is not None}
-    layout = Layout(len(names_of(config.labels)), **asked)
+    asked |= {"inputs": False} if args.branches else {}
+    layout = Layout(len(names_of(config.labels)), **{"inputs": True, **asked})
     source = Source(args.paired, args.teachers, args.ensemble)
     compared = {"classes": layout.classes, **asked} if args.check else vars(layout)
     origin = fingerprint.of_files(source.made_of(), compared)
@@ -133,7 +136,7 @@ def compute(
     args, layout, origin
         Of the command line, and as in `Production`; the teacher is not loaded if there is nothing to do.
     """
-    reader = Reader(config)
+    reader = Reader(config, layout.inputs)
     looks = dict(zip(work, inspect_all(list(work), reader.branches(), config.treename)))
     trouble = [f"{path} {reason}" for path, (_, reason) in looks.items() if reason]
     rows = {path: count for path, (count, reason) in looks.items() if not reason}

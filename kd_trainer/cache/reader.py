@@ -12,7 +12,7 @@ import torch
 from weaver.utils.data.preprocess import _apply_selection, _build_new_variables
 from weaver.utils.dataset import DataConfig, _check_labels, _finalize_inputs
 
-from kd_trainer.configs import student_view, teacher_inputs
+from kd_trainer.configs import needed_for, stored, student_view, teacher_inputs, variables_to_store
 from kd_trainer.errors import InputError, one_line
 from kd_trainer.jet_files import check_numbers, chunks, name_in_file
 
@@ -25,8 +25,8 @@ class Chunk(NamedTuple):
     rows : int
         Jets in the file.
     table : pyarrow.Table or None
-        The student's branches of those that pass the selection; None if none does. The types are those of the input
-        file, down to what may be null: awkward cannot sort a list that may be.
+        The student's branches, or the variables of its inputs, of those that pass the selection; None if none does. The
+        types are those of the input file, down to what may be null: awkward cannot sort a list that may be.
     X : dict of name -> (N, ...) tensor
         The teacher's inputs of these.
     nan : int
@@ -46,14 +46,22 @@ class Reader:
     ----------
     paired : DataConfig
         The paired config.
+    inputs : bool
+        Whether the variables of the student's inputs are kept, instead of the branches that they are made of.
     """
 
-    def __init__(self, paired: DataConfig) -> None:
+    def __init__(self, paired: DataConfig, inputs: bool = False) -> None:
         student = student_view(paired)
         self.config: DataConfig = teacher_inputs(paired)
         self.magic = paired.file_magic or {}
-        self.kept = sorted((student.train_load_branches | student.test_load_branches) - {"aux_training_"})
-        branches = self.config.train_load_branches | set(self.kept)
+        made: set[str] = set(self.config.train_aux_branches)
+        kept, branches = student, self.config.train_load_branches | student.train_load_branches
+        if inputs:
+            kept = DataConfig(print_info=False, **stored(student.options))
+            made |= needed_for(variables_to_store(student.options), student.options)
+        self.functions = {name: text for name, text in paired.var_funcs.items() if name in made}
+        self.kept = sorted((kept.train_load_branches | kept.test_load_branches) - {"aux_training_"})
+        branches |= student.test_load_branches
         self.names = {name: name_in_file(name, self.config) for name in branches}
         for variable in {*self.magic, "aux_training_"}:
             self.names.pop(variable, None)
@@ -89,8 +97,8 @@ class Reader:
         table = _apply_selection(table, self.config.selection, funcs=self.config.var_funcs)
         if len(table) == 0:
             return Chunk(rows, None, {})
+        table = _build_new_variables(table, self.functions)
         kept = ak.to_arrow_table(ak.to_packed(table[self.kept]), list_to32=True, extensionarray=False)
-        table = _build_new_variables(table, self.config.train_var_funcs)
         if self.config.label_type == "simple":
             _check_labels(table)
         nan = with_nan([table[name] for names in self.config.input_dicts.values() for name in names])

@@ -12,7 +12,7 @@ from torch import nn
 from kd_trainer.errors import InputError
 from kd_trainer.weaver_hooks import seeds
 from kd_trainer.weaver_hooks.hook import HookOptions, check_arguments, loud, options_in
-from kd_trainer.weaver_hooks.inputs import Loader, check_files, collate, loaders_of
+from kd_trainer.weaver_hooks.inputs import Gather, Loader, Whole, check_files, loaders_of
 from kd_trainer.weaver_hooks.labels import check_classes
 from kd_trainer.weaver_hooks.reading import in_workers, read_whole
 from kd_trainer.weaver_hooks.training import Training
@@ -139,8 +139,9 @@ def evaluates(evaluate: Callable[..., Any]) -> Callable[..., Any]:
 
 def _look_at(loader: Loader, use: str) -> None:
     """Before the first batch, look into the files and let the loader read them whole and put jets together as we do."""
-    if loader.collate_fn is not collate:
+    if not isinstance(loader.collate_fn, Gather):
         rows = check_files(loader, use)
         read_whole(rows)
         loader.worker_init_fn = in_workers(rows)
-        loader.collate_fn = collate  # its workers take both over when they start
+        loader.dataset.__class__ = Whole
+        loader.collate_fn = Gather(loader.dataset.config)  # its workers take these over when they start
