@@ -305,9 +305,9 @@ def variables_to_store(options: Options) -> list[str]:
     found = []
     for name in dict.fromkeys(v[0] for spec in options["inputs"].values() for v in _variables(spec)):
         needed, others = _resolve([name], definitions)
-        if name in definitions and "aux_training_" not in others:
-            if not any("random" in str(definitions[one]) for one in needed):
-                found.append(name)
+        changes = "aux_training_" in others or any("random" in str(definitions[one]) for one in needed)
+        if name in definitions and not changes:
+            found.append(name)
     return found
 
 

@@ -46,6 +46,10 @@ class Layout:
         if not 0 <= self.top < self.classes:
             raise InputError(f"the {self.top} largest of {self.classes} logits: there must be fewer than classes")
 
+    def described(self) -> dict[str, Any]:
+        """The entries of a fingerprint; files from before there was `inputs` have none."""
+        return {name: value for name, value in vars(self).items() if value is not False}
+
     def columns(self, logits: torch.Tensor) -> dict[str, pa.Array]:
         """Arrow columns by name for logits (N, K).
 

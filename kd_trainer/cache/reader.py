@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from weaver.utils.data.preprocess import _apply_selection, _build_new_variables
+from weaver.utils.data.tools import _fused_pad_and_stack
 from weaver.utils.dataset import DataConfig, _check_labels, _finalize_inputs
 
 from kd_trainer.configs import needed_for, stored, student_view, teacher_inputs, variables_to_store
@@ -55,9 +56,15 @@ class Reader:
         self.config: DataConfig = teacher_inputs(paired)
         self.magic = paired.file_magic or {}
         made: set[str] = set(self.config.train_aux_branches)
+        self.groups: dict[str, list[str]] = {}  # variables of the student's inputs, where these are kept
+        self.narrowed: set[str] = set()
         kept, branches = student, self.config.train_load_branches | student.train_load_branches
         if inputs:
             kept = DataConfig(print_info=False, **stored(student.options))
+            others = DataConfig(print_info=False, **{**kept.options, "inputs": {}})
+            self.groups, self.params = student.input_dicts, student.preprocess_params
+            self.narrowed = {*variables_to_store(student.options)}
+            self.narrowed -= others.train_load_branches | others.test_load_branches
             made |= needed_for(variables_to_store(student.options), student.options)
         self.functions = {name: text for name, text in paired.var_funcs.items() if name in made}
         self.kept = sorted((kept.train_load_branches | kept.test_load_branches) - {"aux_training_"})
@@ -98,6 +105,7 @@ class Reader:
         if len(table) == 0:
             return Chunk(rows, None, {})
         table = _build_new_variables(table, self.functions)
+        self._narrow(table)
         kept = ak.to_arrow_table(ak.to_packed(table[self.kept]), list_to32=True, extensionarray=False)
         if self.config.label_type == "simple":
             _check_labels(table)
@@ -105,6 +113,14 @@ class Reader:
         inputs = _finalize_inputs(table, self.config)
         X = {name: torch.from_numpy(inputs["_" + name]) for name in self.config.input_names}
         return Chunk(rows, kept, X, nan)
+
+    def _narrow(self, table: ak.Array) -> None:
+        """Make fp32 of the lists of which weaver makes fp32 before anything else, and which nothing else reads."""
+        fused = [k for k, names in self.groups.items() if _fused_pad_and_stack(table, names, self.params) is not None]
+        others = {name for k, names in self.groups.items() if k not in fused for name in names}
+        for name in self.narrowed - others:
+            if "float64" in str(table[name].type):
+                table[name] = ak.values_astype(table[name], "float32")
 
 
 def with_nan(columns: Sequence[ak.Array]) -> int:

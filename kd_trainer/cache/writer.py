@@ -91,7 +91,8 @@ def encodings(table: pa.Table) -> dict[str, Any]:
     """  # fmt: skip
     leaves = dict(_values_of(name, column.combine_chunks()) for name, column in zip(table.column_names, table.columns))
     floats = {path: values for path, values in leaves.items() if pa.types.is_floating(values.type)}
-    once = [path for path, values in floats.items() if pc.count_distinct(values).as_py() * REPEATED > len(values)]
+    once = [path for path, values in floats.items()
+            if values.type == pa.float16() or pc.count_distinct(values).as_py() * REPEATED > len(values)]  # fmt: skip
     return {
         "use_dictionary": [path for path in leaves if path not in once],
         "column_encoding": {path: "BYTE_STREAM_SPLIT" for path in once if leaves[path].type != pa.float16()},
@@ -100,7 +101,7 @@ def encodings(table: pa.Table) -> dict[str, Any]:
 
 def _values_of(path: str, values: pa.Array) -> tuple[str, pa.Array]:
     """Path of a column's values in a parquet file, and these."""
-    while pa.types.is_list(values.type) or pa.types.is_large_list(values.type) or pa.types.is_fixed_size_list(values.type):
+    while isinstance(values, pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):
         path, values = f"{path}.list.element", values.flatten()
     return path, values
 

@@ -1,6 +1,6 @@
 """What all hook files of weaver (`networks/distill.py`, ...) share: options, networks, inputs, trainings that go on."""
 
-from kd_trainer.weaver_hooks.going_on import evaluates, init_opt_of, reads_whole, training_of, trains
+from kd_trainer.weaver_hooks.going_on import evaluates, init_opt_of, look_at, reads_whole, training_of, trains
 from kd_trainer.weaver_hooks.hook import (
     HookOptions,
     as_list,

@@ -1,7 +1,6 @@
 """The loader of a training: its files, looked at before the first batch, and jets put together into batches."""
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -82,13 +81,15 @@ class Gather:
         self.parts += [{name: name for name in names} for names in (config.label_names, config.z_variables)]
 
     def __call__(self, jets: Sequence[tuple[Table, int]]) -> list[dict[str, torch.Tensor]]:
-        runs = [list(run) for _, run in groupby(jets, key=lambda jet: id(jet[0]))]
-        rows = [(run[0][0], np.array([i for _, i in run])) for run in runs]
-        return [{name: _together([table[column] for table, _ in rows], [i for _, i in rows])
-                 for name, column in part.items()} for part in self.parts]  # fmt: skip
+        tables, numbers = zip(*jets)
+        starts = [0, *(k for k in range(1, len(jets)) if tables[k] is not tables[k - 1])]
+        rows = [np.array(numbers[a:b]) for a, b in zip(starts, [*starts[1:], len(jets)])]
+        return [{name: _together([tables[k][column] for k in starts], rows) for name, column in part.items()}
+                for part in self.parts]  # fmt: skip
 
 
 def _together(columns: list[Any], rows: list[np.ndarray]) -> torch.Tensor:
     if all(isinstance(column, np.ndarray) and column.dtype.kind in "biuf" for column in columns):
-        return torch.from_numpy(np.concatenate([column[i] for column, i in zip(columns, rows)]))
+        parts = [column.take(i, axis=0) for column, i in zip(columns, rows)]
+        return torch.from_numpy(parts[0] if len(parts) == 1 else np.concatenate(parts))
     return default_collate([column[i] for column, numbers in zip(columns, rows) for i in numbers])
