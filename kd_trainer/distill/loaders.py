@@ -54,7 +54,7 @@ def from_cache(loader: Loader, validation: Loader, args: argparse.Namespace, tea
             raise InputError("without --data-val a part of the cache is for the validation, which asks a teacher whose "
                              "inputs a cache has not: give --data-val, or train without the cache")  # fmt: skip
         validation.dataset._init_file_dict, end = files, args.train_val_split
-        theirs = {**teacher.config.options, "selection": validation.dataset.config.selection}
+        theirs = {**teacher.config.options, "selection": validation.dataset.config.selection, "observers": []}
         validation.dataset._data_config = student_view(DataConfig(print_info=False, **theirs))
     dataset = dataset_of(files, teacher.folder / CONFIG, args, name="train", end=end)
     return loader_of(dataset, args.batch_size, loader, args)

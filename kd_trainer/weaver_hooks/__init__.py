@@ -17,6 +17,6 @@ from kd_trainer.weaver_hooks.seeds import seed_network
 
 __all__ = [
     "CONTRAST", "Gather", "HookOptions", "Loader", "as_list", "check_files", "check_numbers", "evaluates", "files_of",
-    "hook", "init_opt_of", "is_number", "load_network", "loaders_of", "loud", "output_layer", "reads_whole",
-    "seed_network", "take_over", "training_of", "trains",
+    "hook", "init_opt_of", "is_number", "load_network", "loaders_of", "look_at", "loud", "output_layer",
+    "reads_whole", "seed_network", "take_over", "training_of", "trains",
 ]  # fmt: skip

@@ -309,8 +309,8 @@ def begin(folder, validation=None, **options):
     files = [str(path) for path in sorted((folder / "blend").glob("*/*.parquet"))]
     dataset = SimpleNamespace(config=data_config(folder), _init_file_dict={"_": files})
     loader = SimpleNamespace(dataset=dataset, collate_fn=None, num_workers=0)
-    validated = SimpleNamespace(dataset=SimpleNamespace(config=validation or dataset.config), collate_fn=Gather(dataset.config),
-                                num_workers=0)  # fmt: skip
+    config = validation or dataset.config
+    validated = SimpleNamespace(dataset=SimpleNamespace(config=config), collate_fn=Gather(config), num_workers=0)
     args = {"args": SimpleNamespace(regression_mode=False, data_config="c.yaml"), "val_loader": validated}
     train(torch.nn.Identity(), None, None, None, loader, torch.device("cpu"), 0, extra_args=args)
 
