@@ -56,6 +56,7 @@ def measure(setting: Setting, events: ak.Array, args: argparse.Namespace) -> dic
         raise InputError(f"the data config selects less than a batch of {args.batch_size} of {len(events)} jets")
     seconds = alternate({name: loader.read for name, loader in loaders.items()}, args.repetitions)
     first, *others = loaders
+    targets = sample.column_bytes(files[CACHES["inputs"]], LOGITS)
     bytes_per_jet = {kind: sum(map(os.path.getsize, paths)) / len(events) for kind, paths in files.items()}
     return {
         "machine": machine(),
@@ -65,7 +66,7 @@ def measure(setting: Setting, events: ak.Array, args: argparse.Namespace) -> dic
         "batch_size": args.batch_size,
         "jets_per_s": {name: rates(times, jets[name]) for name, times in seconds.items()},
         "ratios": {f"{name} / {first}": ratio(seconds[name], seconds[first]) for name in others},
-        "bytes_per_jet": bytes_per_jet | {"soft targets in the cache": sample.column_bytes(files[CACHES["inputs"]], LOGITS)},
+        "bytes_per_jet": bytes_per_jet | {"soft targets in a cache": targets},
     }
 
 
@@ -86,7 +87,8 @@ def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="kd_trainer bench io",
         description="Weaver's loader alone, without workers: jets a second from ROOT, parquet and the files of "
-        "caches, in turn, plain and as a training with our hooks reads them, and bytes a jet. The jets are copied into files of each kind first.",
+        "caches, in turn, plain and as a training with our hooks reads them, and bytes a jet. The jets are copied into "
+        "files of each kind first.",
     )
     add_jets(parser, 20000)
     add_arguments(parser, teacher="PFN")

@@ -58,8 +58,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder of the cache")
     parser.add_argument("--top", type=int, metavar="K", help="keep the K largest logits of a jet and one "
                         "value for the others; for temperatures near 1 (default: keep all)")  # fmt: skip
-    parser.add_argument("--store", choices=STORES, help="the student's inputs, which no training has to evaluate, or "
-                        "the branches that they are made of (default: the inputs, unless they are much larger)")  # fmt: skip
+    parser.add_argument("--store", choices=STORES, help="the student's inputs, which no training has to evaluate, "
+                        "or the branches that they are made of (default: inputs, unless much larger)")  # fmt: skip
     parser.add_argument("--dtype", choices=DTYPES, help="of the soft targets (default: float16)")
     parser.add_argument("--precision", choices=PRECISIONS, help="of the teacher's matrix products; bfloat16 is "
                         "compared with float32 on the first jets (default: float32)")  # fmt: skip

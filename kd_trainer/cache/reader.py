@@ -116,8 +116,10 @@ class Reader:
 
     def _narrow(self, table: ak.Array) -> None:
         """Make fp32 of the lists of which weaver makes fp32 before anything else, and which nothing else reads."""
-        fused = [k for k, names in self.groups.items() if _fused_pad_and_stack(table, names, self.params) is not None]
-        others = {name for k, names in self.groups.items() if k not in fused for name in names}
+        others: set[str] = set()
+        for names in self.groups.values():
+            if not {*names} <= {*table.fields} or _fused_pad_and_stack(table, names, self.params) is None:
+                others |= {*names}
         for name in self.narrowed - others:
             if "float64" in str(table[name].type):
                 table[name] = ak.values_astype(table[name], "float32")
