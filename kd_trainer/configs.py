@@ -29,6 +29,7 @@ SECTIONS = {
     str: ("treename", "selection", "test_time_selection"),
 }
 KINDS = {dict: "a mapping from names", list: "a list", str: "a text"}
+STORED = "stored"  # in `preprocess`: definitions of the variables that the files hold already
 WEIGHT_KEYS = ("reweight_method", "reweight_vars", "reweight_classes", "class_weights", "reweight_basewgt")
 
 
@@ -282,6 +283,44 @@ def cached(paired: Options, groups: Mapping[str, Any]) -> Options:
     for key in ("treename", "branch_magic", "file_magic"):  # of the files that the cache was made from
         config.pop(key, None)
     return config
+
+
+def stored(options: Options) -> Options:
+    """Options of the config that reads the variables of its inputs from files that hold them: none is evaluated.
+
+    What draws random numbers, or is another in training, stays an expression.
+    """
+    kept = variables_to_store(options)
+    definitions = options["new_variables"]
+    return {
+        **options,
+        "new_variables": {name: text for name, text in definitions.items() if name not in kept},
+        "preprocess": {**options["preprocess"], STORED: {name: definitions[name] for name in kept}},
+    }
+
+
+def variables_to_store(options: Options) -> list[str]:
+    """Names of the variables among a config's inputs that have a definition, and the same value every time."""
+    definitions = options.get("new_variables") or {}
+    found = []
+    for name in dict.fromkeys(v[0] for spec in options["inputs"].values() for v in _variables(spec)):
+        needed, others = _resolve([name], definitions)
+        changes = "aux_training_" in others or any("random" in str(definitions[one]) for one in needed)
+        if name in definitions and not changes:
+            found.append(name)
+    return found
+
+
+def needed_for(names: Iterable[str], options: Options) -> set[str]:
+    """Names of the definitions of a config that some of its variables rest on, themselves included."""
+    return _resolve(names, options.get("new_variables") or {})[0]
+
+
+def defined(options: Options) -> Options:
+    """The reverse of `stored`; options of other configs stay what they are."""
+    preprocess = dict(options.get("preprocess") or {})
+    definitions = {**(options.get("new_variables") or {}), **preprocess.pop(STORED, {})}
+    return {**options, "new_variables": definitions, "preprocess": preprocess}
 
 
 def with_sampling_weights(student: Options, *sources: Options, named: Iterable[Options] = ()) -> Options:

@@ -1,4 +1,4 @@
-"""python -m kd_trainer bench io: weaver's loader alone, on ROOT, parquet and the files of a cache."""
+"""python -m kd_trainer bench io: weaver's loader alone, plain and with our hooks, on ROOT, parquet and caches."""
 
 import argparse
 import os
@@ -18,6 +18,9 @@ from kd_trainer.jet_files import files_of
 from kd_trainer.machine import machine
 from kd_trainer.timing import alternate, rates, ratio, text
 
+CACHES = {"branches": "cache of branches", "inputs": "cache of inputs"}  # by `cache --store`
+OURS = ", as in a training with our hooks"
+
 
 def sides_of(setting: Setting, events: ak.Array, how: list[Any]) -> tuple[dict[str, list[Any]], dict[str, list[str]]]:
     """What is read: arguments of weaver for its loader, by the name of the side, and the files.
@@ -31,13 +34,15 @@ def sides_of(setting: Setting, events: ak.Array, how: list[Any]) -> tuple[dict[s
 
     Returns
     -------
-    dict of name -> list, dict of 'parquet', 'root', 'cache' -> paths
+    dict of name -> list, dict of kind of files -> paths
     """
     files = {kind: sample.write_two(setting.folder, kind, events) for kind in ("parquet", "root")}
-    files["cache"] = setting.make_cache(setting.folder / "cache", *files["parquet"])
     sides = {f"student, {kind}": [*setting.plain(*files[kind]), *how] for kind in ("parquet", "root")}
     sides |= {f"student and teacher, {kind}": [*setting.live(*files[kind]), *how] for kind in ("parquet", "root")}
-    sides["student, cache"] = [*setting.cached(setting.folder / "cache", *files["cache"]), *how]
+    for store, kind in CACHES.items():
+        folder = setting.folder / kind
+        files[kind] = setting.make_cache(folder, "--store", store, *files["parquet"])
+        sides[f"student, {kind}"] = [*setting.cached(folder, *files[kind]), *how]
     return sides, files
 
 
@@ -45,11 +50,13 @@ def measure(setting: Setting, events: ak.Array, args: argparse.Namespace) -> dic
     """Jets a second of each side, their ratios to the first one, and bytes a jet of the files: dict."""
     sides, files = sides_of(setting, events, loading(args.batch_size, fetch_step=args.fetch_step))
     loaders = {name: Weaver(words) for name, words in sides.items()}
+    loaders |= {f"{name}{OURS}": Weaver(words).as_trained() for name, words in sides.items() if "teacher" not in name}
     jets = {name: loader.read() for name, loader in loaders.items()}
     if not all(jets.values()):
         raise InputError(f"the data config selects less than a batch of {args.batch_size} of {len(events)} jets")
     seconds = alternate({name: loader.read for name, loader in loaders.items()}, args.repetitions)
-    first, *others = sides
+    first, *others = loaders
+    targets = sample.column_bytes(files[CACHES["inputs"]], LOGITS)
     bytes_per_jet = {kind: sum(map(os.path.getsize, paths)) / len(events) for kind, paths in files.items()}
     return {
         "machine": machine(),
@@ -59,7 +66,7 @@ def measure(setting: Setting, events: ak.Array, args: argparse.Namespace) -> dic
         "batch_size": args.batch_size,
         "jets_per_s": {name: rates(times, jets[name]) for name, times in seconds.items()},
         "ratios": {f"{name} / {first}": ratio(seconds[name], seconds[first]) for name in others},
-        "bytes_per_jet": bytes_per_jet | {"soft targets in the cache": sample.column_bytes(files["cache"], LOGITS)},
+        "bytes_per_jet": bytes_per_jet | {"soft targets in a cache": targets},
     }
 
 
@@ -79,8 +86,9 @@ def main(argv: Sequence[str]) -> None:
     """Measure, print, write JSON if asked to."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer bench io",
-        description="Weaver's loader alone, without workers: jets a second from ROOT, parquet and the files of a "
-        "cache, in turn, and bytes a jet. The jets are copied into files of each kind first.",
+        description="Weaver's loader alone, without workers: jets a second from ROOT, parquet and the files of "
+        "caches, in turn, plain and as a training with our hooks reads them, and bytes a jet. The jets are copied into "
+        "files of each kind first.",
     )
     add_jets(parser, 20000)
     add_arguments(parser, teacher="PFN")

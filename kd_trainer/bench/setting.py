@@ -5,7 +5,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from weaver.utils.dataset import DataConfig
@@ -17,6 +17,7 @@ from kd_trainer.errors import InputError
 from kd_trainer.evaluate.complexity import load_network
 from kd_trainer.jet_files import needed_branches
 from kd_trainer.teacher.frozen import Teacher, load_teacher
+from kd_trainer.weaver_hooks import look_at
 
 ROOT = resources.root()
 DISTILL = ROOT / "networks" / "distill.py"
@@ -208,6 +209,11 @@ class Weaver:
                 )  # fmt: skip
 
         return epoch
+
+    def as_trained(self) -> Self:
+        """Let the loader read and put batches together as the hooks of a training have it."""
+        look_at(self.loader, "training")
+        return self
 
     def read(self) -> int:
         """Go through the loader once; the number of jets."""

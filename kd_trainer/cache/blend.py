@@ -51,8 +51,11 @@ def main(args: argparse.Namespace) -> int:
     ]
     check_same_student([member.source for member in members])
     blend = Blend(str(args.output / BLEND), members)
-    layout = Layout(len(names_of(blend.options()["labels"])), dtype=args.dtype or "float16")
-    origin = fingerprint.of_files(blend.made_of(), {"classes": layout.classes} if args.check else vars(layout))
+    inputs = {bool(one.fingerprint["layout"].get("inputs")): one.folder for one in members}
+    if len(inputs) > 1:
+        raise InputError(f"{inputs[True]} stores the student's inputs, {inputs[False]} branches: give --store to cache")
+    layout = Layout(len(names_of(blend.options()["labels"])), dtype=args.dtype or "float16", inputs=True in inputs)
+    origin = fingerprint.of_files(blend.made_of(), {"classes": layout.classes} if args.check else layout.described())
     if args.check and args.dtype:
         origin["layout"]["dtype"] = args.dtype
     files = next(iter(stored.values()))
@@ -80,6 +83,7 @@ def check_arguments(args: argparse.Namespace) -> None:
     ensemble = args.ensemble != ENSEMBLES[0]
     given = {"files": args.files, "--paired": args.paired, "--network, --weights or -o": args.teachers,
              "--ensemble": ensemble, "--top": args.top is not None, "--precision": args.precision,
+             "--store": args.store,
              "--device": args.device, "--allow-nan": args.allow_nan}  # fmt: skip
     wrong = [name for name, value in given.items() if value]
     if wrong:

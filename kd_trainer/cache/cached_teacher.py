@@ -55,8 +55,9 @@ class CachedTeacher:
 
     def check(self, options: configs.Options, path: str) -> None:
         """Raise InputError unless a data config, with inputs of a teacher or not, reads the jets as the cache does."""
-        expected = DataConfig(print_info=False, **configs.cached(configs.complete(options), self.groups))
-        ours, theirs = self.config.options, expected.options
+        complete = configs.complete(configs.defined(options))
+        expected = DataConfig(print_info=False, **configs.cached(complete, self.groups))
+        ours, theirs = configs.defined(self.config.options), expected.options
         if not any(name.startswith(PREFIX) for name in options["inputs"]):
             ours = {**ours, "labels": of_student(ours["labels"])}
         for key in COMPARED:

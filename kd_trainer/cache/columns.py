@@ -31,17 +31,24 @@ class Layout:
         kept as well; it is spread over them evenly, at every temperature.
     dtype : str
         Of the stored logits.
+    inputs : bool
+        Whether the files hold the variables of the student's inputs, instead of the branches that these are made of.
     """
 
     classes: int
     top: int = 0
     dtype: str = "float16"
+    inputs: bool = False
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise InputError(f"soft targets are stored as {' or '.join(DTYPES)}, not {self.dtype}")
         if not 0 <= self.top < self.classes:
             raise InputError(f"the {self.top} largest of {self.classes} logits: there must be fewer than classes")
+
+    def described(self) -> dict[str, Any]:
+        """The entries of a fingerprint; files from before there was `inputs` have none."""
+        return {name: value for name, value in vars(self).items() if value is not False}
 
     def columns(self, logits: torch.Tensor) -> dict[str, pa.Array]:
         """Arrow columns by name for logits (N, K).

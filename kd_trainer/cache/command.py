@@ -20,14 +20,18 @@ from kd_trainer.cache.origin import Source, write_beside
 from kd_trainer.cache.paths import targets_of
 from kd_trainer.cache.ranks import rank_and_size, share
 from kd_trainer.cache.reader import Reader
-from kd_trainer.cache.writer import turn_in
+from kd_trainer.cache.writer import ROW_GROUP, turn_in
 from kd_trainer.classes import names_of
+from kd_trainer.configs import STORED
 from kd_trainer.errors import InputError
 from kd_trainer.jet_files import inspect_all
 from kd_trainer.teacher.ensemble import Ensemble, load_ensemble
 from kd_trainer.teacher.frozen import Teacher
 from kd_trainer.teacher.precision import PRECISIONS, InBfloat16
 from kd_trainer.teacher.spec import ENSEMBLES, AddTeacher, check_complete
+
+STORES = ("inputs", "branches")
+LARGER = 1.5  # inputs than the branches, at most, to be stored unless something else is said
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -54,6 +58,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder of the cache")
     parser.add_argument("--top", type=int, metavar="K", help="keep the K largest logits of a jet and one "
                         "value for the others; for temperatures near 1 (default: keep all)")  # fmt: skip
+    parser.add_argument("--store", choices=STORES, help="the student's inputs, which no training has to evaluate, "
+                        "or the branches that they are made of (default: inputs, unless much larger)")  # fmt: skip
     parser.add_argument("--dtype", choices=DTYPES, help="of the soft targets (default: float16)")
     parser.add_argument("--precision", choices=PRECISIONS, help="of the teacher's matrix products; bfloat16 is "
                         "compared with float32 on the first jets (default: float32)")  # fmt: skip
@@ -84,13 +90,15 @@ def main(argv: Sequence[str]) -> int:
     if not names_of(config.labels):
         raise InputError("the data config does not name its classes (`names` in `labels`), which a cache needs")
     asked = {key: value for key, value in (("top", args.top), ("dtype", args.dtype)) if value is not None}
+    targets = targets_of(args.files, args.output)
+    if args.store or not args.check:
+        asked["inputs"] = stores_inputs(args, config, min(targets))
     layout = Layout(len(names_of(config.labels)), **asked)
     source = Source(args.paired, args.teachers, args.ensemble)
-    compared = {"classes": layout.classes, **asked} if args.check else vars(layout)
+    compared = {"classes": layout.classes, **asked} if args.check else layout.described()
     origin = fingerprint.of_files(source.made_of(), compared)
     if args.precision or not args.check:
         origin["precision"] = args.precision or PRECISIONS[0]
-    targets = targets_of(args.files, args.output)
     if args.check:
         expected = {path: {**origin, "input": fingerprint.of_input(path)} for path in targets}
         return check(targets, expected, read_all=args.all)
@@ -114,6 +122,22 @@ def main(argv: Sequence[str]) -> int:
         return 0
 
 
+def stores_inputs(args: argparse.Namespace, config: DataConfig, path: str) -> bool:
+    """Whether the student's inputs are kept, instead of the branches that they are made of.
+
+    If it is not said, as in the folder so far; else if they are not much larger, which the first jets of a file show.
+    """
+    if args.store:
+        return args.store == STORES[0]
+    if (args.output / CONFIG).exists() and not args.overwrite:
+        return STORED in configs.load(args.output / CONFIG)["preprocess"]
+    try:
+        inputs, branches = (next(Reader(config, which).read(path, ROW_GROUP)).table for which in (True, False))
+    except (InputError, StopIteration):
+        return False  # what is wrong with the file comes later
+    return inputs is not None and branches is not None and inputs.nbytes < LARGER * branches.nbytes
+
+
 def load(args: argparse.Namespace, config: DataConfig) -> Teacher | Ensemble | InBfloat16:
     """The teacher or the ensemble, evaluated as asked for."""
     ensemble = load_ensemble(args.teachers, config, args.ensemble)
@@ -133,7 +157,7 @@ def compute(
     args, layout, origin
         Of the command line, and as in `Production`; the teacher is not loaded if there is nothing to do.
     """
-    reader = Reader(config)
+    reader = Reader(config, layout.inputs)
     looks = dict(zip(work, inspect_all(list(work), reader.branches(), config.treename)))
     trouble = [f"{path} {reason}" for path, (_, reason) in looks.items() if reason]
     rows = {path: count for path, (count, reason) in looks.items() if not reason}

@@ -189,7 +189,9 @@ def write_beside(folder: Path, paired: Options, layout: Layout, origin: Source |
         name, content = TEACHERS, origin.stored()
     for derived in folder.glob(f"{Path(CONFIG).stem}.*.auto.yaml"):
         derived.unlink()
-    configs.write(configs.cached(paired, layout.groups()), folder / CONFIG, "reads the soft targets of a cache")
+    options = configs.cached(paired, layout.groups())
+    options = configs.stored(options) if layout.inputs else options
+    configs.write(options, folder / CONFIG, "reads the soft targets of a cache")
     text = yaml.safe_dump(content, sort_keys=False)
     write_text(folder / name, f"# where the soft targets come from; made by kd_trainer, do not edit\n{text}")
     for other in {TEACHERS, BLEND} - {name}:

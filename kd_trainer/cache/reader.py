@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 from weaver.utils.data.preprocess import _apply_selection, _build_new_variables
+from weaver.utils.data.tools import _fused_pad_and_stack
 from weaver.utils.dataset import DataConfig, _check_labels, _finalize_inputs
 
-from kd_trainer.configs import student_view, teacher_inputs
+from kd_trainer.configs import needed_for, stored, student_view, teacher_inputs, variables_to_store
 from kd_trainer.errors import InputError, one_line
 from kd_trainer.jet_files import check_numbers, chunks, name_in_file
 
@@ -25,8 +26,8 @@ class Chunk(NamedTuple):
     rows : int
         Jets in the file.
     table : pyarrow.Table or None
-        The student's branches of those that pass the selection; None if none does. The types are those of the input
-        file, down to what may be null: awkward cannot sort a list that may be.
+        The student's branches, or the variables of its inputs, of those that pass the selection; None if none does. The
+        types are those of the input file, down to what may be null: awkward cannot sort a list that may be.
     X : dict of name -> (N, ...) tensor
         The teacher's inputs of these.
     nan : int
@@ -46,14 +47,28 @@ class Reader:
     ----------
     paired : DataConfig
         The paired config.
+    inputs : bool
+        Whether the variables of the student's inputs are kept, instead of the branches that they are made of.
     """
 
-    def __init__(self, paired: DataConfig) -> None:
+    def __init__(self, paired: DataConfig, inputs: bool = False) -> None:
         student = student_view(paired)
         self.config: DataConfig = teacher_inputs(paired)
         self.magic = paired.file_magic or {}
-        self.kept = sorted((student.train_load_branches | student.test_load_branches) - {"aux_training_"})
-        branches = self.config.train_load_branches | set(self.kept)
+        made: set[str] = set(self.config.train_aux_branches)
+        self.groups: dict[str, list[str]] = {}  # variables of the student's inputs, where these are kept
+        self.narrowed: set[str] = set()
+        kept, branches = student, self.config.train_load_branches | student.train_load_branches
+        if inputs:
+            kept = DataConfig(print_info=False, **stored(student.options))
+            others = DataConfig(print_info=False, **{**kept.options, "inputs": {}})
+            self.groups, self.params = student.input_dicts, student.preprocess_params
+            self.narrowed = {*variables_to_store(student.options)}
+            self.narrowed -= others.train_load_branches | others.test_load_branches
+            made |= needed_for(variables_to_store(student.options), student.options)
+        self.functions = {name: text for name, text in paired.var_funcs.items() if name in made}
+        self.kept = sorted((kept.train_load_branches | kept.test_load_branches) - {"aux_training_"})
+        branches |= student.test_load_branches
         self.names = {name: name_in_file(name, self.config) for name in branches}
         for variable in {*self.magic, "aux_training_"}:
             self.names.pop(variable, None)
@@ -89,14 +104,25 @@ class Reader:
         table = _apply_selection(table, self.config.selection, funcs=self.config.var_funcs)
         if len(table) == 0:
             return Chunk(rows, None, {})
+        table = _build_new_variables(table, self.functions)
+        self._narrow(table)
         kept = ak.to_arrow_table(ak.to_packed(table[self.kept]), list_to32=True, extensionarray=False)
-        table = _build_new_variables(table, self.config.train_var_funcs)
         if self.config.label_type == "simple":
             _check_labels(table)
         nan = with_nan([table[name] for names in self.config.input_dicts.values() for name in names])
         inputs = _finalize_inputs(table, self.config)
         X = {name: torch.from_numpy(inputs["_" + name]) for name in self.config.input_names}
         return Chunk(rows, kept, X, nan)
+
+    def _narrow(self, table: ak.Array) -> None:
+        """Make fp32 of the lists of which weaver makes fp32 before anything else, and which nothing else reads."""
+        others: set[str] = set()
+        for names in self.groups.values():
+            if not {*names} <= {*table.fields} or _fused_pad_and_stack(table, names, self.params) is None:
+                others |= {*names}
+        for name in self.narrowed - others:
+            if "float64" in str(table[name].type):
+                table[name] = ak.values_astype(table[name], "float32")
 
 
 def with_nan(columns: Sequence[ak.Array]) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kd_trainer.cache.fingerprint import KEY
@@ -16,6 +17,7 @@ from kd_trainer.errors import InputError
 from kd_trainer.files import writing
 
 ROW_GROUP = 1000  # jets; weaver reads files in ranges of row groups
+REPEATED = 10  # times that a value occurs on average in a column that gets a dictionary
 
 
 @contextlib.contextmanager
@@ -80,25 +82,28 @@ def _is_still_there(file: BinaryIO, path: Path) -> bool:
         return False
 
 
-def encodings(schema: pa.Schema) -> dict[str, Any]:
-    """Arguments of ParquetWriter: momenta hardly repeat, so that a dictionary of them makes a file half as large again.
+def encodings(table: pa.Table) -> dict[str, Any]:
+    """Arguments of ParquetWriter, from the first jets: momenta hardly repeat, so that a dictionary of them makes a file
+    half as large again; charges and momenta on a grid do.
 
-    Their bytes are stored apart (all first bytes, all second bytes, ...), which leaves lz4 something to find.
-    """
-    leaves = dict(_values_of(field) for field in schema)
-    floats = [path for path, kind in leaves.items() if pa.types.is_float32(kind) or pa.types.is_float64(kind)]
+    The bytes of what does not repeat are stored apart (all first bytes, all second bytes, ...), which leaves lz4
+    something to find.
+    """  # fmt: skip
+    leaves = dict(_values_of(name, column.combine_chunks()) for name, column in zip(table.column_names, table.columns))
+    floats = {path: values for path, values in leaves.items() if pa.types.is_floating(values.type)}
+    once = [path for path, values in floats.items()
+            if values.type == pa.float16() or pc.count_distinct(values).as_py() * REPEATED > len(values)]  # fmt: skip
     return {
-        "use_dictionary": [path for path, kind in leaves.items() if not pa.types.is_floating(kind)],
-        "column_encoding": dict.fromkeys(floats, "BYTE_STREAM_SPLIT"),
+        "use_dictionary": [path for path in leaves if path not in once],
+        "column_encoding": {path: "BYTE_STREAM_SPLIT" for path in once if leaves[path].type != pa.float16()},
     }
 
 
-def _values_of(field: pa.Field) -> tuple[str, pa.DataType]:
-    """Path of a column's values in a parquet file, and their type."""
-    path, kind = field.name, field.type
-    while pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        path, kind = f"{path}.list.element", kind.value_type
-    return path, kind
+def _values_of(path: str, values: pa.Array) -> tuple[str, pa.Array]:
+    """Path of a column's values in a parquet file, and these."""
+    while isinstance(values, pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):
+        path, values = f"{path}.list.element", values.flatten()
+    return path, values
 
 
 class Writer:
@@ -121,7 +126,7 @@ class Writer:
         if self.parquet is None:
             schema = table.schema.with_metadata(self.metadata)
             self.parquet = pq.ParquetWriter(self.file, schema, compression="lz4", write_page_checksum=True,
-                                             **encodings(schema))  # fmt: skip
+                                             **encodings(table))  # fmt: skip
         self.parquet.write_table(table.cast(self.parquet.schema), row_group_size=ROW_GROUP)
 
     def __enter__(self) -> Self:

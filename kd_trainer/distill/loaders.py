@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch.utils.data import DataLoader
-from weaver.utils.dataset import SimpleIterDataset
+from weaver.utils.dataset import DataConfig, SimpleIterDataset
 
 from kd_trainer import configs
 from kd_trainer.cache.cached_teacher import CachedTeacher, reads_cache
 from kd_trainer.cache.origin import CONFIG
 from kd_trainer.cache.paths import output_of
-from kd_trainer.configs import has_teacher
+from kd_trainer.configs import has_teacher, student_view
 from kd_trainer.errors import InputError
 from kd_trainer.jet_files import named_files
 from kd_trainer.weaver_hooks import Loader, files_of
@@ -44,16 +44,18 @@ def from_cache(loader: Loader, validation: Loader, args: argparse.Namespace, tea
         return loader
     options = configs.load(args.data_config)
     teacher.check(options, args.data_config)
-    ours, theirs = (one.get("selection") or None for one in (options, teacher.config.options))
-    if ours != theirs:  # the files hold what theirs selects, and only theirs would be applied
-        raise InputError(f"the selection of {args.data_config} is {ours}, that of the cache {teacher.folder} is "
-                         f"{theirs}: run cache again with this one, or give --extra-selection-train")  # fmt: skip
+    given, made = (one.get("selection") or None for one in (options, teacher.config.options))
+    if given != made:  # the files hold what theirs selects, and only theirs would be applied
+        raise InputError(f"the selection of {args.data_config} is {given}, that of the cache {teacher.folder} is "
+                         f"{made}: run cache again with this one, or give --extra-selection-train")  # fmt: skip
     files, end = cached(loader.dataset._init_file_dict, teacher), 1.0
     if not args.data_val:
         if has_teacher(validation.dataset.config):
             raise InputError("without --data-val a part of the cache is for the validation, which asks a teacher whose "
                              "inputs a cache has not: give --data-val, or train without the cache")  # fmt: skip
         validation.dataset._init_file_dict, end = files, args.train_val_split
+        theirs = {**teacher.config.options, "selection": validation.dataset.config.selection, "observers": []}
+        validation.dataset._data_config = student_view(DataConfig(print_info=False, **theirs))
     dataset = dataset_of(files, teacher.folder / CONFIG, args, name="train", end=end)
     return loader_of(dataset, args.batch_size, loader, args)
 

@@ -12,6 +12,7 @@ from weaver.utils.dataset import DataConfig
 from weaver.utils.logger import _logger
 
 from kd_trainer.classes import is_unlabelled, names_of
+from kd_trainer.configs import defined
 from kd_trainer.digests import canonical
 from kd_trainer.distill.loaders import dataset_of, loader_of
 from kd_trainer.errors import InputError
@@ -101,7 +102,7 @@ def check_configs(labelled: DataConfig, unlabelled: DataConfig, path: str) -> No
     if not is_unlabelled(unlabelled.labels):
         raise InputError(f"{path} reads labels: kd_unlabelled_config is one that `kd_trainer pair --unlabelled` writes")
     for key in COMPARED:
-        if canonical(labelled.options[key]) != canonical(unlabelled.options[key]):
+        if canonical(defined(labelled.options)[key]) != canonical(defined(unlabelled.options)[key]):
             raise InputError(f"`{key}` of {path} is not that of the data config of the training: write both again")
     ours, theirs = (names_of(config.labels) for config in (labelled, unlabelled))
     if ours != theirs:

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import nn
+from weaver.utils.dataset import SimpleIterDataset
 
 from kd_trainer.errors import InputError
 from kd_trainer.weaver_hooks import seeds
 from kd_trainer.weaver_hooks.hook import HookOptions, check_arguments, loud, options_in
-from kd_trainer.weaver_hooks.inputs import Loader, check_files, collate, loaders_of
+from kd_trainer.weaver_hooks.inputs import Gather, Loader, Whole, check_files, loaders_of
 from kd_trainer.weaver_hooks.labels import check_classes
 from kd_trainer.weaver_hooks.reading import in_workers, read_whole
 from kd_trainer.weaver_hooks.training import Training
@@ -88,8 +89,8 @@ def trains(
         loaders = loaders_of(loader)
         if first:
             for part in loaders.values():
-                _look_at(part, "training")
-            _look_at(validation, "validation")
+                look_at(part, "training")
+            look_at(validation, "validation")
             check(loader, extra_args)
             if labelled and not weaver_args.regression_mode and seeds.rank() == 0:
                 given = options_in(weaver_args)
@@ -110,7 +111,7 @@ def reads_whole(train: Callable[..., None]) -> Callable[..., None]:
     def wrapped(
         model: nn.Module, loss: Any, opt: Any, scheduler: Any, loader: Loader, *args: Any, **kwargs: Any
     ) -> None:
-        _look_at(loader, "training")
+        look_at(loader, "training")
         train(model, loss, opt, scheduler, loader, *args, **kwargs)
 
     return loud(wrapped)
@@ -128,7 +129,7 @@ def evaluates(evaluate: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(
         model: nn.Module, loader: Loader, dev: Any, epoch: int, for_training: bool = True, **kwargs: Any
     ) -> Any:
-        _look_at(loader, "validation" if for_training else "test")
+        look_at(loader, "validation" if for_training else "test")
         metric = evaluate(model, loader, dev, epoch, for_training, **kwargs)
         training = training_of(kwargs["extra_args"]) if for_training else None
         return training.end_epoch(epoch, metric) if training else metric
@@ -137,10 +138,12 @@ def evaluates(evaluate: Callable[..., Any]) -> Callable[..., Any]:
     return loud(wrapped)
 
 
-def _look_at(loader: Loader, use: str) -> None:
-    """Before the first batch, look into the files and let the loader read them whole and put jets together as we do."""
-    if loader.collate_fn is not collate:
+def look_at(loader: Loader, use: str) -> None:
+    """Before the first batch, look into the files and let the loader read them whole and gather its batches at once."""
+    if not isinstance(loader.collate_fn, Gather):
         rows = check_files(loader, use)
         read_whole(rows)
         loader.worker_init_fn = in_workers(rows)
-        loader.collate_fn = collate  # its workers take both over when they start
+        if isinstance(loader.dataset, SimpleIterDataset):
+            loader.dataset.__class__ = Whole
+        loader.collate_fn = Gather(loader.dataset.config)  # its workers take these over when they start

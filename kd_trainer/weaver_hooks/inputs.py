@@ -1,11 +1,12 @@
 """The loader of a training: its files, looked at before the first batch, and jets put together into batches."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import default_collate
+from weaver.utils.dataset import SimpleIterDataset, _SimpleIter
 
 from kd_trainer.errors import InputError
 from kd_trainer.jet_files import inspect_all, needed_branches
@@ -50,13 +51,45 @@ def check_files(loader: Loader, use: str) -> dict[str, int]:
     return {path: rows for path, (rows, _) in zip(paths, results)}
 
 
-def collate(jets: Sequence[tuple[dict[str, Any], ...]]) -> list[dict[str, torch.Tensor]]:
-    """A batch {name: (N, ...)} of X, y, Z, as that of `default_collate`, but one copy for each input group."""
-    return [{name: _together([jet[name] for jet in part]) for name in part[0]} for part in zip(*jets)]
+Table = Mapping[str, Any]  # columns of the jets that were read together, as weaver's `_load_next` gives them
 
 
-def _together(values: list[Any]) -> torch.Tensor:
-    first = values[0]
-    if isinstance(first, np.ndarray | np.number) and first.dtype.kind in "biuf":
-        return torch.from_numpy(np.stack(values))
-    return default_collate(values)
+class Jets(_SimpleIter):
+    """Weaver's jets, each as (table, number of its row): `Gather` makes a batch of them."""
+
+    def get_data(self, i: int) -> tuple[Table, int]:
+        return self.table, i
+
+
+class Whole(SimpleIterDataset):
+    """Weaver's dataset with `Jets`."""
+
+    def __iter__(self) -> _SimpleIter:
+        iterator = super().__iter__()
+        iterator.__class__ = Jets
+        return iterator
+
+
+class Gather:
+    """Batches X, y, Z of {name: (N, ...)} as those of `default_collate`, copied at once, not jet by jet.
+
+    Called with a sequence of `Jets`; `config` is the DataConfig that says what of a table belongs to what.
+    """
+
+    def __init__(self, config: Any) -> None:
+        self.parts = [{name: f"_{name}" for name in config.input_names}]
+        self.parts += [{name: name for name in names} for names in (config.label_names, config.z_variables)]
+
+    def __call__(self, jets: Sequence[tuple[Table, int]]) -> list[dict[str, torch.Tensor]]:
+        tables, numbers = zip(*jets)
+        starts = [0, *(k for k in range(1, len(jets)) if tables[k] is not tables[k - 1])]
+        rows = [np.array(numbers[a:b]) for a, b in zip(starts, [*starts[1:], len(jets)])]
+        return [{name: _together([tables[k][column] for k in starts], rows) for name, column in part.items()}
+                for part in self.parts]  # fmt: skip
+
+
+def _together(columns: list[Any], rows: list[np.ndarray]) -> torch.Tensor:
+    if all(isinstance(column, np.ndarray) and column.dtype.kind in "biuf" for column in columns):
+        parts = [column.take(i, axis=0) for column, i in zip(columns, rows)]
+        return torch.from_numpy(parts[0] if len(parts) == 1 else np.concatenate(parts))
+    return default_collate([column[i] for column, numbers in zip(columns, rows) for i in numbers])

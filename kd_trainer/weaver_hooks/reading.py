@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import awkward as ak
 import pyarrow.parquet
 from weaver.utils import dataset
 from weaver.utils.data import fileio, preprocess
@@ -74,7 +75,7 @@ def _counting(read: Callable[..., Any]) -> Callable[..., Any]:
             raise Unread(f"{path} cannot be read whole: {one_line(error)}") from None
         if len(table) != expected:
             raise Unread(f"{path} cannot be read whole: it gave {len(table)} of {expected} jets")
-        return table
+        return ak.to_packed(table)  # weaver fails at lists of a part of a file, if no expression makes new ones
 
     return counting
 

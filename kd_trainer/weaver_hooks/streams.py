@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from weaver.utils.dataset import SimpleIterDataset, _SimpleIter
 
-from kd_trainer.weaver_hooks.inputs import Loader
+from kd_trainer.weaver_hooks.inputs import Jets, Loader, Whole
 from kd_trainer.weaver_hooks.seeds import DRAWING
 
 PLACE = "kd_place"  # in the table of a chunk
@@ -31,14 +30,14 @@ class Place(NamedTuple):
     jet: int = 0
 
 
-class Stream(_SimpleIter):
+class Stream(Jets):
     """The jets of one worker, from a place on.
 
     `key` decides its random numbers: seed and what distinguishes it from others. `shared` are four integers for other
     processes to read: number of jets given, and place of the next.
     """
 
-    def __init__(self, *, key: tuple[int, ...], start: Place, shared: np.ndarray, **weaver_arguments: Any) -> None:
+    def __init__(self, *, key: tuple[int, ...], start: Place, shared: memoryview, **weaver_arguments: Any) -> None:
         self.key, self.shared = key, shared
         self.start: Place | None = start  # until the first jet is given
         self.in_memory = weaver_arguments["_in_memory"]
@@ -86,9 +85,10 @@ class Stream(_SimpleIter):
         if self.in_memory and self.cursor >= len(self.indices):
             self._permute(self.turn + 1)
         jet = super().__next__()
-        number, chunk = (self.turn, 0) if self.in_memory else self.table[PLACE]
-        self.shared[1:] = number, chunk, self.cursor
-        self.shared[0] += 1
+        shared = self.shared
+        shared[1], shared[2] = (self.turn, 0) if self.in_memory else self.table[PLACE]
+        shared[3] = self.cursor
+        shared[0] += 1
         return jet
 
     def _permute(self, turn: int) -> None:
@@ -115,7 +115,7 @@ class _Seeded(ThreadPoolExecutor):
         return super().submit(load)
 
 
-class Reproducible(SimpleIterDataset):
+class Reproducible(Whole):
     """Weaver's dataset with `Stream`s; what it is comes from `follow`."""
 
     def __iter__(self) -> Stream:
@@ -129,7 +129,7 @@ class Reproducible(SimpleIterDataset):
         return self._iters[worker]
 
     def _stream(self, worker: int, start: Place) -> Stream:
-        shared = np.frombuffer(self.kd_shared, np.int64).reshape(-1, 4)[worker]
+        shared = memoryview(self.kd_shared).cast("B").cast("q")[4 * worker : 4 * worker + 4]
         weaver_arguments = {name: copy.deepcopy(self.__dict__[name]) for name in self._init_args}
         return Stream(key=(*self.kd_key, worker), start=start, shared=shared, **weaver_arguments)
 

@@ -25,7 +25,7 @@ from kd_trainer.distill.losses import soft_target_loss
 from kd_trainer.distill.options import Options
 from kd_trainer.errors import InputError
 from kd_trainer.teacher.ensemble import mixture
-from kd_trainer.weaver_hooks.inputs import collate
+from kd_trainer.weaver_hooks.inputs import Gather
 
 PFN, SMALL = "networks/PFN.py", {"phi_dims": [8, 8], "rho_dims": [8]}
 WEIGHTS = {"large": 0.8, "full": 0.2}
@@ -307,8 +307,8 @@ def begin(folder, validation=None, **options):
     files = [str(path) for path in sorted((folder / "blend").glob("*/*.parquet"))]
     dataset = SimpleNamespace(config=data_config(folder), _init_file_dict={"_": files})
     loader = SimpleNamespace(dataset=dataset, collate_fn=None, num_workers=0)
-    validated = SimpleNamespace(dataset=SimpleNamespace(config=validation or dataset.config), collate_fn=collate,
-                                num_workers=0)  # fmt: skip
+    config = validation or dataset.config
+    validated = SimpleNamespace(dataset=SimpleNamespace(config=config), collate_fn=Gather(config), num_workers=0)
     args = {"args": SimpleNamespace(regression_mode=False, data_config="c.yaml"), "val_loader": validated}
     train(torch.nn.Identity(), None, None, None, loader, torch.device("cpu"), 0, extra_args=args)
 

@@ -22,6 +22,7 @@ from kd_trainer.cache.paths import targets_of
 from kd_trainer.cache.ranks import rank_and_size, share
 from kd_trainer.errors import InputError
 from kd_trainer.teacher import precision
+from kd_trainer.weaver_hooks.reading import read_whole
 
 JETS = 90
 
@@ -48,7 +49,7 @@ def content(folder):
 
 def test_logits_are_the_teachers_in_the_order_of_the_jets(make_cache, teacher, files, cache, monkeypatch):
     monkeypatch.setattr(compute, "JETS", 20)  # several chunks and row groups
-    result = make_cache(cache, *files, "--dtype", "float32")
+    result = make_cache(cache, *files, "--dtype", "float32", "--store", "branches")
     assert "rank 0 of 1: 2 of 2 files, 0 of them complete" in result.stdout
     assert f"{2 * JETS + 1} of {2 * JETS + 1} jets were selected and written" in result.stdout
     config = DataConfig.load(str(FULL), load_observers=False)
@@ -67,8 +68,10 @@ def test_logits_are_the_teachers_in_the_order_of_the_jets(make_cache, teacher, f
         assert len(pq.ParquetFile(cache / path.parent.name / "jets.parquet").metadata.to_dict()["row_groups"]) == 5
 
 
-def test_the_config_reads_the_files_in_weaver(make_cache, files, cache, configs):
-    make_cache(cache, *files)
+@pytest.mark.parametrize("store", ["inputs", "branches"])
+def test_the_config_reads_the_files_in_weaver(make_cache, files, cache, configs, store):
+    make_cache(cache, *files, "--store", store)
+    read_whole()
     config = DataConfig(print_info=False, **data_configs.load(cache / "cached.yaml") | {"observers": []})
     table, _ = table_of(config, cache / "a" / "jets.parquet", training=True, part=(0.1, 0.8))
     assert table["_teacher_logits"].shape == (63, 10) and table["_teacher_logits"].dtype == np.float32
@@ -373,5 +376,5 @@ def test_the_fingerprint_is_json_in_the_metadata(make_cache, files, cache):
     made = json.loads(pq.read_schema(cache / "a" / "jets.parquet").metadata[b"kd_trainer.cache"])
     assert set(made) == {"format", "teacher", "config", "layout", "precision", "versions", "input"}
     assert made["teacher"]["options"] == TEACHER
-    assert made["layout"] == {"classes": 10, "top": 0, "dtype": "float16"}
+    assert made["layout"] == {"classes": 10, "top": 0, "dtype": "float16", "inputs": True}
     assert made["input"]["path"] == str(files[0]) and made["input"]["size"] == files[0].stat().st_size

@@ -13,8 +13,9 @@ from weaver.utils.dataset import DataConfig
 from weaver_inputs import table_of
 
 from kd_trainer.cache.reader import Reader, ahead
-from kd_trainer.configs import load, pair
+from kd_trainer.configs import complete, load, pair, stored
 from kd_trainer.errors import InputError
+from kd_trainer.weaver_hooks.reading import read_whole
 
 
 def paired(**changes):
@@ -69,6 +70,36 @@ def test_branches_of_the_student_are_kept(path):
     assert "part_d0val" not in table.fields and not [
         name for name in table.fields if name.startswith(("teacher", "cand"))
     ]
+
+
+def inputs(options, path):
+    """X of weaver's training loader for a student, in the order of the file."""
+    config = DataConfig(print_info=False, **options | {"observers": []})
+    read_whole()
+    how = {"training": True, "mode": "train", "reweight": False, "shuffle": False}
+    return {name: array for name, array in _load_next(config, [str(path)], None, how)[0].items() if name[0] == "_"}
+
+
+@pytest.mark.parametrize("extra", [{}, {"observers": ["wide"]}])
+def test_stored_inputs_are_the_evaluated_ones_bit_for_bit(tmp_path, extra):
+    """Lists in fp64 become fp32, as weaver makes them, unless something else reads them too."""
+    student = load(L1) | extra
+    more = {"wide": "ak.values_astype(cand_pt, 'float64') / 3", "noise": "0 * np.random.normal() + cand_pt",
+            "mode": "cand_pt * ak.values_astype(aux_training_, 'float32')"}  # fmt: skip
+    student["new_variables"] = {**student["new_variables"], **more}
+    for name in more:
+        student["inputs"]["pf_points" if name == "wide" else "pf_features"]["vars"].append([name, 1.0, 0.3])
+    ak.to_parquet(random_jets(100), tmp_path / "jets.parquet")
+    paired = DataConfig(print_info=False, **pair(student, load(FULL)))
+    table = next(Reader(paired, inputs=True).read(str(tmp_path / "jets.parquet"), 1000)).table
+    assert {"cand_deltaR", "wide", "part_px"} < set(table.column_names)  # part_px is for what cannot be stored
+    assert not {"noise", "mode", "part_d0val", "part_charge"} & set(table.column_names)
+    assert table.schema.field("wide").type.value_type == (pa.float64() if extra else pa.float32())
+    pq.write_table(table, tmp_path / "cache.parquet", row_group_size=30)
+    found = inputs(stored(complete(student)), tmp_path / "cache.parquet")
+    for name, array in inputs(student, tmp_path / "jets.parquet").items():
+        assert array.dtype == found[name].dtype
+        np.testing.assert_array_equal(array, found[name])
 
 
 def test_types_stay_what_they_are(path):

@@ -2,42 +2,62 @@
 
 from types import SimpleNamespace
 
+import awkward as ak
 import numpy as np
 import pytest
-import torch
 from torch.utils.data import default_collate
+from torch.utils.data._utils.collate import default_collate_fn_map
+from weaver.utils.dataset import DataConfig, _collate_awkward_array_fn
 
 from kd_trainer.errors import InputError
-from kd_trainer.weaver_hooks import check_files, collate
+from kd_trainer.weaver_hooks import Gather, check_files
+from kd_trainer.weaver_hooks.inputs import Jets
+
+CONFIG = DataConfig(
+    print_info=False, inputs={"pf": {"length": 5, "vars": ["a"]}, "teacher_logits": {"length": None, "vars": ["b"]}},
+    labels={"type": "simple", "value": ["x", "y"]}, observers=["jet_pt"],
+)  # fmt: skip
 
 
-def jets(number, observer=lambda i: np.float32(i)):
-    rng = np.random.default_rng(0)
-    shapes = {"pf_features": (3, 5), "teacher_logits": 4}
-    return [
-        (
-            {name: rng.normal(size=shape).astype("float32") for name, shape in shapes.items()},
-            {"_label_": np.int64(i)},
-            {"jet_pt": observer(i)},
-        )
-        for i in range(number)
-    ]
+def table(jets, observer):
+    """Jets that were read together, as weaver keeps them."""
+    rng = np.random.default_rng(jets)
+    shapes = {"_pf": (3, 5), "_teacher_logits": (4,)}
+    inputs = {name: rng.normal(size=(jets, *shape)).astype("float32") for name, shape in shapes.items()}
+    return {**inputs, "_label_": np.arange(jets), "jet_pt": observer(jets)}
 
 
-@pytest.mark.parametrize("observer", [np.float32, np.int16, np.bool_, float, lambda i: np.full((2, i + 1), i)[:, :1]])
-def test_a_batch_is_that_of_torch(observer):
-    batch = jets(7, observer)
-    for ours, theirs in zip(collate(batch), default_collate(batch), strict=True):
+def weavers(table, i):
+    """A jet as weaver gives it."""
+    iterator = Jets.__new__(Jets)
+    iterator.table, iterator._data_config = table, CONFIG
+    assert iterator.get_data(i) == (table, i)
+    return super(Jets, iterator).get_data(i)
+
+
+@pytest.mark.parametrize(
+    "observer", [np.arange, lambda n: np.arange(n, dtype="float32"), lambda n: np.arange(n) % 2 == 0,
+                 lambda n: ak.Array([[1.0, 2.0 + i] for i in range(n)])]
+)  # fmt: skip
+@pytest.mark.parametrize("rows", [[[3, 0, 3, 6]], [[5, 1], [0, 2, 2]], [[4], [4], [0, 1]]])
+def test_a_batch_is_that_of_torch(observer, rows):
+    """Whether its jets were read together or not."""
+    jets = [(one, i) for one, numbers in zip([table(7, observer) for _ in rows], rows) for i in numbers]
+    default_collate_fn_map[ak.Array] = _collate_awkward_array_fn  # as every dataset of weaver does
+    expected = default_collate([weavers(*jet) for jet in jets])
+    for ours, theirs in zip(Gather(CONFIG)(jets), expected, strict=True):
         assert ours.keys() == theirs.keys()
         for name, values in ours.items():
-            assert values.dtype == theirs[name].dtype and torch.equal(values, theirs[name])
+            assert type(values) is type(theirs[name])
+            assert values.tolist() == theirs[name].tolist()
+            assert isinstance(values, ak.Array) or values.dtype == theirs[name].dtype
 
 
 def test_changing_a_batch_changes_no_jet():
-    batch = jets(2)
-    before = batch[0][0]["pf_features"].copy()
-    collate(batch)[0]["pf_features"].zero_()
-    np.testing.assert_array_equal(batch[0][0]["pf_features"], before)
+    jets = table(2, np.arange)
+    before = jets["_pf"].copy()
+    Gather(CONFIG)([(jets, 0), (jets, 1)])[0]["pf"].zero_()
+    np.testing.assert_array_equal(jets["_pf"], before)
 
 
 @pytest.mark.parametrize("group, name", [("QCD", " of QCD"), ("_", "")])
