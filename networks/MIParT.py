@@ -19,6 +19,7 @@ from weaver.nn.model.ParticleTransformer import Embed
 from weaver.utils.import_tools import import_module
 
 part = import_module(str(Path(__file__).with_name("ParT.py")), "_part")
+part.PAIRS = 2**15, 2**22  # a pair has 64 weights here, 8 in ParT
 MASKED, Packed = part.MASKED, part.Packed
 
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 from weaver.nn.model import ParticleTransformer as weaver_part
 
-PAIRS = 2**15, 2**22  # of particles in jets that are padded together, on a CPU (within its cache) and on a GPU
+PAIRS = 2**16, 2**22  # of particles in jets that are padded together, on a CPU (within its cache) and on a GPU
 EPS = 1e-8
 MASKED = -1e9  # not -inf: a jet without particles would give NaN
 OPTIONS = {  # with which the network runs packed
