@@ -9,7 +9,7 @@ import tables
 import uproot
 from distillation import FULL, L1
 from helpers import random_jets
-from weaver.utils.dataset import DataConfig
+from weaver.utils.dataset import DataConfig, _load_next
 from weaver_inputs import table_of
 
 from kd_trainer.cache.reader import Reader, ahead
