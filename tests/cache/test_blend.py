@@ -287,6 +287,10 @@ def test_members_of_one_kind_with_all_logits(folder, originals):
         made = fingerprint.read(path)
         rewrite(path, pq.read_table(path), made | {"precision": "float32", "layout": made["layout"] | {"top": 3}})
     refused(folder, f"{folder}/full keeps the largest logits only: run cache without --top for a blend")
+    for name in "ab":
+        path = folder / "full" / name / "jets.parquet"
+        rewrite(path, pq.read_table(path), made | {"precision": "float32", "layout": made["layout"] | {"inputs": 0}})
+    refused(folder, f"{folder}/large stores the student's inputs, {folder}/full branches: give --store to cache")
 
 
 def train_again(originals, name="full"):
