@@ -19,8 +19,8 @@ from weaver.nn.model.ParticleTransformer import Embed
 from weaver.utils.import_tools import import_module
 
 part = import_module(str(Path(__file__).with_name("ParT.py")), "_part")
-part.PAIRS = 2**15, 2**22  # a pair has 64 weights here, 8 in ParT
 MASKED, Packed = part.MASKED, part.Packed
+PAIRS = 2**15, 2**22  # as in ParT, but a pair has 64 weights here, 8 there
 
 
 class Padded:
@@ -206,7 +206,7 @@ class MIParT(nn.Module):
 
     def forward(self, features, vectors, mask):
         mask = mask[:, 0].bool()
-        layout = (Padded if self.for_inference else Packed)(mask)
+        layout = Padded(mask) if self.for_inference else Packed(mask, PAIRS)
         u1, u2 = self.pair_embed(layout.pair_features(layout.pack(vectors.transpose(1, 2))))
         x = layout.pack(features.transpose(1, 2))
         x = self.embed.embed(self.embed.input_bn(x.flatten(0, -2)).view(x.shape))

@@ -102,13 +102,13 @@ class Packed:
     Jets are sorted by multiplicity; attention sees them in groups, each padded to its longest jet.
     """
 
-    def __init__(self, mask):
+    def __init__(self, mask, pairs):
         counts = mask.sum(1)
         self.order = counts.argsort()
         jet, slot = mask[self.order].nonzero(as_tuple=True)
         self.particles = self.order[jet], slot  # where each comes from
         counts = counts[self.order]
-        self.sizes = group_sizes(counts.tolist(), PAIRS[mask.is_cuda])
+        self.sizes = group_sizes(counts.tolist(), pairs[mask.is_cuda])
         starts = counts.cumsum(0) - counts
         self.groups = [Group(*group) for group in zip(starts.split(self.sizes), counts.split(self.sizes))]
         self.i = torch.cat([group.i for group in self.groups])
@@ -235,7 +235,7 @@ class ParticleTransformer(weaver_part.ParticleTransformer):
     """Weaver's network on real particles, x (T, C), and real pairs, u (M, C)."""
 
     def forward(self, features, v, mask):
-        layout = Packed(mask[:, 0].bool())
+        layout = Packed(mask[:, 0].bool(), PAIRS)
         x = self.embed.embed(layout.pack(self.embed.input_bn(features).transpose(1, 2)))  # the norm sees padding, too
         u = pointwise(self.pair_embed.embed, layout.pair_features(layout.pack(v.transpose(1, 2))))
         biases, padding = layout.pair_matrices(u), layout.padding()

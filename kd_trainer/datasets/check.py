@@ -21,7 +21,7 @@ from weaver.utils.dataset import DataConfig
 from kd_trainer.classes import is_unlabelled, names_of, shown
 from kd_trainer.configs import load
 from kd_trainer.errors import InputError, one_line
-from kd_trainer.evaluate.families import columns_of, part
+from kd_trainer.families import columns_of, part
 from kd_trainer.jet_files import (
     Found,
     check_numbers,

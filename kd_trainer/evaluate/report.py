@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from kd_trainer import families
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate import compare, families, firmware, latency, markdown, plots, published, style, tables
+from kd_trainer.evaluate import compare, firmware, latency, markdown, plots, published, style, tables
 from kd_trainer.evaluate.predictions import SIDECAR_KEYS, Prediction, check_all_same_jets, class_names, read, sidecar
 from kd_trainer.evaluate.recovered import logarithm, recovered
 from kd_trainer.evaluate.task import Task, make_task

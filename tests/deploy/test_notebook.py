@@ -39,7 +39,7 @@ def test_copy_in_docs_is_executed():
     assert "STUDENT: InteractionNet\n" in demo and "training/demo_InteractionNet_l1_kd_seed1" in NOTEBOOK.read_text()
 
 
-CLASSES188 = ROOT / "docs" / "notebooks" / "jetclass2.ipynb"
+CLASSES188 = ROOT / "docs" / "jetclass2.ipynb"
 
 
 def test_the_notebook_of_188_classes_runs(model_dir, jets, monkeypatch, capsys):

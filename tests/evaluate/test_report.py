@@ -11,8 +11,8 @@ from helpers import ROOT
 from kd_trainer.__main__ import main
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import markdown, plots, style, tables
-from kd_trainer.evaluate.families import ORDER
 from kd_trainer.evaluate.report import pairs_to_compare
+from kd_trainer.families import ORDER
 
 LABELS = np.arange(6000) % 10
 JET_PT = np.linspace(500, 1000, 6000)

@@ -8,6 +8,8 @@ from helpers import ROOT, random_jets
 from weaver.utils.data.preprocess import WeightMaker
 from weaver.utils.dataset import DataConfig
 
+from kd_trainer.errors import InputError
+from kd_trainer.weaver_hooks.labels import check_weights
 from kd_trainer.weaver_hooks.sampling import weigh_present_classes
 
 CONFIG = ROOT / "data" / "JetClassII" / "JetClassII_full.yaml"
@@ -55,6 +57,16 @@ def test_weights_of_the_classes_with_jets(patched, files, caplog, tmp_path):
     written = yaml.safe_load((tmp_path / "auto.yaml").read_text())["weights"]
     assert written["reweight_classes"] == every["reweight_classes"] and len(written["reweight_hists"]) == 28
     assert made.reweight_classes == tuple(every["reweight_classes"])
+
+    text = f"no sampling weights for {', '.join(ABSENT)}, so that none of their jets would be drawn"
+    with pytest.raises(InputError, match=f"^there are {text}: run make_weight again, or give"):
+        check_weights(made, allowed=False)
+    check_weights(made, allowed=True)
+    assert f"There are {text}" in caplog.text
+    caplog.clear()
+    made.reweight_hists |= dict.fromkeys(ABSENT, made.reweight_hists["label_QCD"])
+    check_weights(made, allowed=False)
+    assert not caplog.text
 
 
 def test_jets_outside_the_histogram_are_none(patched, files, caplog):

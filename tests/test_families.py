@@ -5,7 +5,7 @@ import pytest
 import yaml
 from helpers import CLASSES, ROOT
 
-from kd_trainer.evaluate.families import ORDER, columns_of, confusion, family, part
+from kd_trainer.families import ORDER, columns_of, confusion, family, part
 
 NAMES = yaml.safe_load((ROOT / "data" / "JetClassII" / "JetClassII_full.yaml").read_text())["labels"]["names"]
 
