@@ -31,10 +31,12 @@ def run(*args, check=True, cwd=ROOT, env=None):
 
 
 def copy_repository(folder):
-    """Copy the repository's files to a folder, which is made."""
+    """Copy the repository's files to a folder, which is made; without sampling weights that a user has made here."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("train_kd.sh", "train_scripts", "networks", "data", "kd_trainer", "setup.cfg", "constraints.txt"):
         run("cp", "-a", ROOT / name, folder / name)
+    for weights in (folder / "data").glob("*/*.auto.yaml"):
+        weights.unlink()
 
 
 def kd_trainer(*args, check=True):

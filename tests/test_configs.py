@@ -1,4 +1,5 @@
 import copy
+import shutil
 
 import awkward as ak
 import numpy as np
@@ -116,8 +117,10 @@ def test_sampling_weights_come_from_any_tier():
     assert named["weights"]["reweight_hists"]["label_QCD"][0][0] == 0.5
 
 
-def test_sampling_weights_missing_or_made_otherwise():
-    student, full = load(JETCLASS2["l1"]), load(JETCLASS2["full"])
+def test_sampling_weights_missing_or_made_otherwise(tmp_path):
+    for path in JETCLASS2.values():
+        shutil.copy(path, tmp_path)  # beside the originals there may be weights of a user
+    student, full = (load(tmp_path / JETCLASS2[tier].name) for tier in ("l1", "full"))
     with pytest.raises(InputError, match="run make_weight first"):
         with_sampling_weights(student, full)
     other = weights_of(full, 0.5)
