@@ -22,7 +22,7 @@ esac
 choose datasets "$DATASET" DATASET
 TEACHER=${TEACHER:-$default_teacher} TEACHER_TIER=${TEACHER_TIER:-$default_teacher_tier} TIER=${TIER:-$default_tier}
 need_tier "$TIER" "$DATASET"
-need_tier "$TEACHER_TIER" "$DATASET"
+[[ $TEACHER_CONFIG ]] || need_tier "$TEACHER_TIER" "$DATASET"
 student_config=${data_config}_$TIER.yaml teacher_config=${TEACHER_CONFIG:-${data_config}_$TEACHER_TIER.yaml}
 if [[ $TRAIN_FILES ]]; then words_of "$TRAIN_FILES" && data_train=("${words[@]}"); fi
 choose models "$TEACHER" TEACHER

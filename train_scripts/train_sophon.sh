@@ -8,7 +8,7 @@
 #   train        train Sophon: 188 classes, 80 epochs of 10000*1024 jets
 #   convert      export the best epoch to ONNX, with its embedding (-o export_embed True)
 #
-# Results: training/JetClassII_Sophon/net_best_epoch_state.pt, logs/JetClassII_Sophon/
+# Results: training/JetClassII_Sophon/net_best_epoch_state.pt, logs/JetClassII_Sophon/ (with MODEL another name)
 # As teacher of a student: TEACHER_WEIGHTS=training/JetClassII_Sophon/net_best_epoch_state.pt ./train_kd.sh train
 #
 # settings (environment)
@@ -19,6 +19,7 @@ start "make_weight train convert" "$@"
 paths_of_caller DATADIR
 
 DATADIR=${DATADIR:-datasets/JetClassII} # where JetClass-II is
+MODEL=${MODEL:-Sophon}                  # or Sophon-small, which two CPU cores can train in an hour or two
 FILES=${FILES:-}                        # found: a part of the dataset is enough, some files of each group
 COMMENT=${COMMENT:-}                    # suffix of the name of the run
 SEED=${SEED:-1}                         # of the training
@@ -30,9 +31,9 @@ need_seeds SEED
 need_count DDP_NGPUS 1
 need_choice RESTART no yes changed
 choose datasets JetClassII DATASET
-choose models Sophon MODEL
+choose models "$MODEL" MODEL
 if [[ $mode == convert ]]; then prepare; else prepare data_train data_val; fi
-called "JetClassII_Sophon$COMMENT"
+called "JetClassII_$MODEL$COMMENT"
 config=${data_config}_full.yaml
 if [[ $mode != convert ]]; then check "$config"; fi
 
