@@ -138,14 +138,14 @@ def check(
 
 def parts_of(names: Sequence[str]) -> set[str]:
     """The names of the three parts of JetClass-II, if these are its classes."""
-    parts = {part(name) for name in names}
+    parts = {part(name) for name in names} - {""}
     return parts if len(parts) > 1 else set()
 
 
 def foreign(found: Mapping[str, np.ndarray], names: Sequence[str]) -> Iterator[str]:
     """What is wrong with files of JetClass-II that have jets which belong into files of another name."""
     for path, values in found.items():
-        wrong = {names[i] for i in np.unique(values[values >= 0]) if part(names[i]) != series(path)}
+        wrong = {names[i] for i in np.unique(values[values >= 0]) if part(names[i]) not in ("", series(path))}
         if series(path) in parts_of(names) and wrong:
             yield f"{path} has jets of {', '.join(sorted(wrong)[:3])}, which are no classes of {series(path)}"
 
