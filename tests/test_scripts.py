@@ -176,6 +176,22 @@ def test_published_files_of_jetclass2(program):
         assert after(weaver, "--data-test") == published(2, named=False)
 
 
+def test_a_small_sophon_teaches_a_student_of_four_of_its_classes(tmp_path):
+    """The teacher has a data config of its own: the student's dataset needs no tier of that name."""
+    done = run(ROOT / "train_scripts/train_sophon.sh", "train", "--dry-run", env={"MODEL": "Sophon-small"})
+    assert value(shlex.split(done.stdout.splitlines()[-1]), "--model-prefix") == "training/JetClassII_Sophon-small/net"
+    (weights := tmp_path / "sophon.pt").write_text("")
+    config, classes = "data/JetClassII/JetClassII_full.yaml", "train_scripts/studies/classes/XbbXcc.yaml"
+    settings = {"DATASET": "XbbXcc", "TEACHER": "Sophon-small", "TEACHER_CONFIG": config, "CLASSES": classes}
+    *_, pair, _, _, weaver = dry_run("train", TEACHER_WEIGHTS=weights, **settings)
+    assert value(pair, "--student") == "data/JetClassII/XbbXcc_l1.yaml"
+    assert value(pair, "--teacher") == str(ROOT / config)
+    assert value(pair, "--classes") == str(ROOT / classes)
+    assert "'embed_dims': [64,64]" in network_options(weaver)["teacher_options"]
+    (*_, report) = dry_run("report", **settings)
+    assert after(report, "--signals") == ["X_bb", "X_cc", "X_cc/X_bb"]
+
+
 @pytest.fixture
 def part_of_jetclass2(tmp_path):
     """Two training, one validation file of each part."""

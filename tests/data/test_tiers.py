@@ -171,6 +171,16 @@ def test_tiers_differ_in_variables_and_inputs_only(dataset):
         assert all(config[key] == configs[0][key] for config in configs), key
 
 
+def test_the_student_of_four_classes_reads_what_that_of_188_reads():
+    """XbbXcc_l1: the labels differ, and the variables that they are made of."""
+    folder = ROOT / "data" / "JetClassII"
+    four, whole = (yaml.safe_load((folder / f"{name}_l1.yaml").read_text()) for name in ("XbbXcc", "JetClassII"))
+    assert {name: four["new_variables"].pop(name) for name in ("label_X_bb", "label_X_cc", "label_other")}
+    assert four.pop("labels") == {"type": "simple", "value": ["label_X_bb", "label_X_cc", "label_QCD", "label_other"]}
+    whole.pop("labels")
+    assert four == whole
+
+
 def test_tiers_of_the_lhc_jets_differ_in_length_only():
     whole = config_path("LHCJets", "kin").read_text().splitlines()[1:]
     for tier, length in LENGTHS.items():

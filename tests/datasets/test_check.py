@@ -141,8 +141,8 @@ def jetclass2(folder, **files):
 class TestJetClass2:
     """The three parts of the dataset, and families of its classes."""
 
-    def check(self, *files):
-        config = ROOT / "data" / "JetClassII" / "JetClassII_full.yaml"
+    def check(self, *files, config="JetClassII_full"):
+        config = ROOT / "data" / "JetClassII" / f"{config}.yaml"
         return kd_trainer("check", "--data-config", config, *files, check=False)
 
     def test_groups_and_families(self, tmp_path):
@@ -157,6 +157,12 @@ class TestJetClass2:
         ]  # fmt: skip
         assert len(families) == 20 and families[0].split() == ["X", "bb", "1", "of", "1", "2"]
         assert families[-1].split() == ["QCD", "light", "3", "of", "3", "6"]
+
+    def test_a_student_of_four_classes(self, tmp_path):
+        """"other" has jets in two of the three parts: it belongs to none."""
+        files = jetclass2(tmp_path, **{f"{name}_0000": labels for name, labels in PARTS.items()})
+        result = self.check(*files, config="XbbXcc_l1")
+        assert result.returncode == 0 and "X_bb" in result.stdout, result.stderr
 
     def test_absent_classes_and_a_file_of_another_part(self, tmp_path):
         files = jetclass2(tmp_path, Res2P_0000=(0, 15), Res34P_0000=(14, 161))
