@@ -29,7 +29,8 @@ myst_heading_anchors = 4
 nb_execution_mode = "off"  # notebooks are stored with their output
 nb_merge_streams = True
 
-autosummary_generate = True
+autosummary_generate = False  # one page has all
+default_role = "code"  # of single backticks in docstrings
 autodoc_typehints = "none"  # the docstrings have types and shapes
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False

@@ -7,7 +7,7 @@ import argparse
 import functools
 import importlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -30,13 +30,13 @@ class Setting(NamedTuple):
     meaning: str
 
 
-class _Made(Exception):  # noqa: N818: no error
+class _Made(Exception):
     def __init__(self, parser: argparse.ArgumentParser) -> None:
         self.parser = parser
 
 
-def parser_of(module: str) -> argparse.ArgumentParser:
-    """The parser that the `main` of a module makes, taken where it is about to parse."""
+def parser_of(module: str, arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The parser that the `main` of a module makes for arguments, taken where it is about to parse."""
 
     def stop(self: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> None:
         raise _Made(self)
@@ -46,7 +46,7 @@ def parser_of(module: str) -> argparse.ArgumentParser:
         mock.patch.object(argparse.ArgumentParser, "parse_intermixed_args", stop),
     ):
         try:
-            importlib.import_module(module).main([])
+            importlib.import_module(module).main(list(arguments))
         except _Made as made:
             return made.parser
     raise RuntimeError(f"{module}.main has made no parser")
@@ -115,8 +115,9 @@ def _sentence(text: str) -> str:
 def _described(command: str, module: str, summary: str) -> str:
     parser = parser_of(module)
     parser.prog, parser.color = f"python -m kd_trainer {command}", False  # type: ignore[attr-defined]
-    parser.formatter_class = functools.partial(argparse.HelpFormatter, width=90)  # type: ignore[assignment]
-    parts = [_sentence(" ".join((parser.description or summary).split())), f"```text\n{parser.format_usage()}```"]
+    parser.formatter_class = functools.partial(argparse.HelpFormatter, width=76)  # type: ignore[assignment]
+    text = (parser.description or summary).removeprefix("weaver-kd init: ")
+    parts = [_sentence(" ".join(text.split())), f"```text\n{parser.format_usage()}```"]
     for group in parser._action_groups:
         actions = [action for action in group._group_actions if not isinstance(action, argparse._HelpAction)]
         if not actions:
@@ -132,7 +133,8 @@ def _described(command: str, module: str, summary: str) -> str:
 
 def _row(parser: argparse.ArgumentParser, action: argparse.Action) -> tuple[str, str]:
     formatter = parser._get_formatter()
-    values = formatter._format_args(action, formatter._get_default_metavar_for_optional(action)) if action.nargs != 0 else ""
+    metavar = formatter._get_default_metavar_for_optional(action)
+    values = formatter._format_args(action, metavar) if action.nargs != 0 else ""
     if action.option_strings:
         name = ", ".join(map(_code, action.option_strings)) + (f" {_code(values)}" if values else "")
     else:
