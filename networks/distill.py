@@ -4,8 +4,8 @@
         -o student "'networks/PFN.py'" -o teacher "'networks/ParT.py'" -o teacher_weights "'teacher.pt'" ...
 
 RUN/*.yaml are written by `python -m kd_trainer pair`. Options: student, teacher, teacher_weights, teacher_options,
-seed, pretrained, a checkpoint from which the student takes all but its output layer, and those of docs/losses.md
-(kd_alpha, kd_temperature, kd_loss, ...); all others go to the student's network. The checkpoint is the student's: it
+seed, pretrained, a checkpoint from which the student takes all but its output layer, kd_alpha, kd_temperature, kd_loss
+and more (see docs/reference/options.md); all others go to the student's network. The checkpoint is the student's: it
 predicts and exports in plain weaver with its own network file and data config.
 """
 

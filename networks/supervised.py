@@ -3,8 +3,8 @@
     weaver --network-config networks/supervised.py --data-config JetClass_full.yaml
         -o network "'networks/ParT.py'" -o seed 1 ...
 
-Options: network; seed; restart ("'no'", "'yes'", "'changed'", see docs/losses.md); all others go to the network. The
-checkpoint predicts and exports in plain weaver with the network's own file.
+Options: network; seed; restart ("'no'", "'yes'", "'changed'"), see docs/reference/options.md; all others go to the
+network. The checkpoint predicts and exports in plain weaver with the network's own file.
 """
 
 from kd_trainer.supervised import get_evaluate_fn, get_loss, get_model, get_train_fn, init_opt

@@ -17,7 +17,7 @@ TINY = 1e-8  # below every spread that counts
 
 
 def kd_loss(*, student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float) -> torch.Tensor:
-    """T^2 KL(teacher || student) of softmax(logits / T) (Hinton, Vinyals, Dean, arXiv 1503.02531, sec. 2).
+    """T^2 KL(teacher || student) of softmax(logits / T) (Hinton, Vinyals, Dean, arXiv 1503.02531, section 2).
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def decoupled_loss(
     target: float = 1.0,
     non_target: float = 8.0,
 ) -> torch.Tensor:
-    """T^2 (target TCKD + non_target NCKD), decoupled distillation (Zhao et al., arXiv 2203.08679, eq. 7).
+    """T^2 (target TCKD + non_target NCKD), decoupled distillation (Zhao et al., arXiv 2203.08679, equation 7).
 
     TCKD is KL(teacher || student) of the two probabilities target and not target, NCKD that of the other classes among
     themselves. With target 1 and, for each jet, non_target 1 - p(target) of the teacher it is `kd_loss`.
@@ -75,9 +75,10 @@ def _target_and_others(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torc
 def standardised_loss(
     *, student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """`kd_loss` of logits with mean 0 and spread 1 over the classes of a jet (Sun et al., arXiv 2403.01427, alg. 1).
+    """`kd_loss` of logits standardised over the classes of a jet (Sun et al., arXiv 2403.01427, algorithm 1).
 
-    The student has to find the relations between the teacher's logits, not their size.
+    They get mean 0 and standard deviation 1. The student has to find the relations between the teacher's logits, not
+    their size.
     """
     student, teacher = (_standardised(logits) for logits in (student_logits, teacher_logits))
     return kd_loss(student_logits=student, teacher_logits=teacher, temperature=temperature)
@@ -119,7 +120,7 @@ def _uncorrelated(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def mse_loss(*, student_logits: torch.Tensor, teacher_logits: torch.Tensor) -> torch.Tensor:
-    """Half the mean square of the difference of logits, each less its mean over the classes (arXiv 1312.6184, eq. 1).
+    """Half the mean square difference of logits, each less its mean over the classes (arXiv 1312.6184, equation 1).
 
     The limit of `kd_loss` at high temperature (arXiv 1503.02531, eq. 4), so that it fits the same weight; it has no
     temperature.

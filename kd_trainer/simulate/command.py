@@ -65,7 +65,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--start-file", type=int, default=0, metavar="I", help="index of the first file (default: %(default)s)")
     add("--seed", type=int, default=1, metavar="S", help="random seed (default: %(default)s)")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    add("--workers", type=int, default=cores, metavar="W", help="processes (default: %(default)s, the cores)")
+    add("--workers", type=int, default=cores, metavar="W", help="processes (default: as many as there are cores)")
     default = ", ".join(f"{number} for {name}" for name, number in PILEUP.items())
     add("--pileup", type=int, metavar="N", help=f"mean number of other collisions (default: {default})")
     add("--format", choices=("parquet", "root"), default="parquet", help="default: %(default)s")
