@@ -35,7 +35,7 @@ if [[ $LABELS == no ]]; then # the best epoch is then the one that agrees best w
     validation=paired.yaml unlabelled=(--unlabelled) kd_alpha=1.0
 fi
 words_of "$UNLABELLED" && data_unlabelled=("${words[@]}")
-if [[ $UNLABELLED ]]; then kd_alpha=1.0 kd_temperature=1.0; fi # what docs/results.md finds best
+if [[ $UNLABELLED ]]; then kd_alpha=1.0 kd_temperature=1.0; fi # best in docs/measurements/unlabelled.md
 if [[ $BLEND ]]; then kd_temperature=1.0; fi                   # at which a blend is the weighted sum of the losses
 CACHE=${CACHE%/}
 words_of "${BLEND//\/=/=}" && blend=("${words[@]}") # FOLDER=WEIGHT

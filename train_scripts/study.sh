@@ -8,7 +8,7 @@
 #   run       do what is not done yet: jets, teachers, soft targets, students, predictions, report
 #   list      say what run would do, and why; nothing is done
 #   report    the report of what is trained so far; what was made from something else is made anew
-#   document  store the results in docs/results/ and write the tables of docs/results.md anew
+#   document  store the results in docs/measurements/NAME.json and write the tables of NAME.md there anew
 #
 # A study that was stopped goes on with the same command. A step reruns if its options, its files or what made them have
 # changed, and what depends on it. --dry-run prints the command of a mode, ready to paste.
@@ -57,10 +57,10 @@ case $mode in
     report) done=yes && steps "$@" ;;
     document)
         [[ $dry_run || -f $folder/results.json ]] || fail "there is no $folder/results.json: train_scripts/study.sh report $study first"
-        grep -qF "<!-- begin $name -->" docs/results.md ||
-            fail "docs/results.md has no place for $name: write '<!-- begin $name -->' and '<!-- end $name -->' into it"
-        run mkdir -p docs/results
-        run cp "$folder/results.json" "docs/results/$name.json"
-        run python -m kd_trainer study docs/results/*.json -o docs/results.md --document
+        page=docs/measurements/$name
+        grep -qsF "<!-- begin $name -->" "$page.md" ||
+            fail "$page.md has no place for $name: write '<!-- begin $name -->' and '<!-- end $name -->' into it"
+        run cp "$folder/results.json" "$page.json"
+        run python -m kd_trainer study "$page.json" -o "$page.md" --document
         ;;
 esac

@@ -11,7 +11,7 @@ from kd_trainer.datasets.kinematics import Columns
 RADIUS = 0.8
 COMPONENTS = ("px", "py", "pz", "energy")
 
-# a banner from every worker would break the progress bar; docs/simulation.md asks to cite FastJet instead
+# a banner from every worker would break the progress bar; docs/howto/simulate.md asks to cite FastJet instead
 with contextlib.suppress(AttributeError):
     fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)
 

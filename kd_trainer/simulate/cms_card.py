@@ -1,7 +1,7 @@
 """From stable particles to PUPPI candidates with pile-up, as Delphes does it with a card: here that of JetClass-II.
 
-Peculiarities of that card are switches here, on because JetClass-II has them (docs/simulation.md): `tower_tracks`,
-`count_primary` of PUPPI, and the step `momenta_at_calorimeter`.
+Peculiarities of that card are switches here, on because JetClass-II has them (docs/measurements/simulation.md):
+`tower_tracks`, `count_primary` of PUPPI, and the step `momenta_at_calorimeter`.
 """
 
 import functools

@@ -1,7 +1,7 @@
 """JetClass-II (arXiv 2405.12972): processes, masses and decay tables of its three groups of files, as lines of a grid.
 
 A line is a setting of masses and of the lowest transverse momentum of the hard process; a run of Pythia makes the same
-number of events for each. The processes of MadGraph are replaced by those of Pythia: docs/simulation.md.
+number of events for each. The processes of MadGraph are replaced by those of Pythia: docs/measurements/simulation.md.
 """
 
 from collections.abc import Iterable

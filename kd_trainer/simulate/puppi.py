@@ -2,7 +2,7 @@
 
 As Delphes runs it: the metric is log(sum of (pT / Delta R)^2) over the charged particles of the primary vertex in a
 cone; its median and left-sided spread are those of charged particles in regions of |eta|. The parameters are those of a
-card. Two things are there because the public Delphes events have them (docs/simulation.md):
+card. Two things are there because the public Delphes events have them (docs/measurements/simulation.md):
 
 * Delphes hands eta over as rapidity, and its PUPPI takes the pseudorapidity that follows, which for slow kaons and
   protons is larger by up to one unit. So there are charged particles beyond 2.5 in nearly every event; without them all

@@ -6,7 +6,7 @@ from kd_trainer.datasets.kinematics import Columns, directions
 from kd_trainer.simulate.calorimeter import DEGREE, cells
 
 # Hadronic towers are those of the ATLAS card of Delphes. With electromagnetic towers of this size jets have as many
-# constituents as in the benchmark (docs/simulation.md); with cells of 1 degree they have 15 % more.
+# constituents as in the benchmark (docs/measurements/simulation.md); with cells of 1 degree they have 15 % more.
 PHOTON_TOWER, HADRON_TOWER = 4 * DEGREE, 10 * DEGREE
 MOMENTUM = ("px", "py", "pz")
 

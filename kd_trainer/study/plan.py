@@ -142,7 +142,7 @@ def read(path: str | Path, environment: Mapping[str, str], arguments: tuple = ()
 
 
 def parse(content: Any, path: str | Path, environment: Mapping[str, str], arguments: tuple = ()) -> Plan:
-    """A Plan from the content of the YAML; see docs/results.md for what its entries mean."""
+    """A Plan from the content of the YAML; see docs/howto/studies.md for what its entries mean."""
     content = entries.mapping(content, "the study")
     for key in NEEDED:
         if key not in content:
