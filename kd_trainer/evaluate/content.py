@@ -154,7 +154,7 @@ def _figures(drawn: Collection[str], captions: Mapping[str, str]) -> list[Block]
 
 
 AGAINST = "Geometric-mean background rejection against {}; the bars are the total uncertainty."
-ROC = "Background rejection against signal efficiency; the bands are one standard deviation, the points working points."
+ROC = "Background rejection against signal efficiency; the bands are one standard deviation."
 RATIO = "Ratio of the rejections at each working point, and of their geometric means."
 
 
@@ -176,8 +176,13 @@ def models(results: Mapping[str, Any], drawn: Collection[str]) -> Section:
 
 def settings(results: Mapping[str, Any]) -> Section:
     """How the models were trained, as far as it is recorded beside their predictions."""
-    text = "Of trainings with kd_trainer these are weaver's options, those of -o, and the versions of packages"
-    text += ", from net_record.json beside the predictions. Values of several seeds are separated by semicolons."
+    recorded = any(training for model in results["models"].values() for training in model["trainings"])
+    text = (
+        "net_record.json beside a prediction holds the settings of its training, named as the options of weaver, and "
+        "the versions of the packages. The values of several seeds stand side by side, separated by semicolons."
+        if recorded
+        else "There is no net_record.json beside the predictions: the settings of the trainings are not known."
+    )
     made = ", ".join(f"{package} {version}" for package, version in results["versions"].items())
     predictions = [f"{name}: {', '.join(model['files'])}" for name, model in results["models"].items()]
     found = [table for table in tables.settings_tables(results) if table.rows]

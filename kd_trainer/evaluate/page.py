@@ -11,18 +11,25 @@ from kd_trainer.evaluate.blocks import Block, Figure, Number, Report, Table
 TEMPLATE = Path(__file__).with_name("page.html")
 
 
-def _cell(cell: str | int) -> str:
-    """A cell of a table; numbers carry the value by which they are sorted."""
-    if isinstance(cell, Number):
-        return f'<td data-value="{float(cell.value)!r}">{escape(cell)}</td>'
-    return f'<td data-value="{cell}">{cell}</td>' if isinstance(cell, int) else f"<td>{escape(cell)}</td>"
+def _value(cell: str | int) -> float | None:
+    """The value by which a cell is sorted, None for a text."""
+    return cell.value if isinstance(cell, Number) else cell if isinstance(cell, int) else None
+
+
+def _cell(cell: str | int, look: str) -> str:
+    value = _value(cell)
+    sorted_by = "" if value is None else f' data-value="{float(value)!r}"'
+    return f"<td{look}{sorted_by}>{escape(str(cell))}</td>"
 
 
 def _table(table: Table) -> str:
     """A table; the first cell of a row says what the row is."""
-    header = "".join(f'<th scope="col">{escape(text).replace(" %", "&nbsp;%")}</th>' for text in table.header)
+    numeric = [any(_value(cell) is not None for cell in column) for column in zip(*table.rows)]
+    looks = [' class="number"' if is_numeric else "" for is_numeric in numeric]
+    heads = [escape(text).replace(" %", "&nbsp;%") for text in table.header]
+    header = "".join(f'<th scope="col"{look}>{head}</th>' for head, look in zip(heads, looks))
     rows = [
-        f'<tr><th scope="row">{escape(str(first))}</th>{"".join(map(_cell, others))}</tr>\n'
+        f'<tr><th scope="row">{escape(str(first))}</th>{"".join(map(_cell, others, looks[1:]))}</tr>\n'
         for first, *others in table.rows
     ]
     place = f'<div class="table" role="region" aria-label="Table by {escape(table.header[0])}" tabindex="0">'

@@ -174,7 +174,7 @@ def paths(folder: Path, name: str) -> list[Path]:
 def as_svg(plt: ModuleType, figure: Figure, name: str) -> str:
     """A figure as an SVG element for an HTML page: all ids begin with `name`, as they have to differ in the page."""
     written = io.StringIO()
-    with plt.rc_context({"svg.hashsalt": name}):  # the ids are the same at each call
+    with plt.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):  # the ids are the same at each call
         figure.savefig(written, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = re.sub("<!--.*?-->", "", written.getvalue(), flags=re.DOTALL)
     text = re.sub(r' xmlns(:xlink)?="[^"]*"', "", text[text.index("<svg") :])  # HTML knows these namespaces

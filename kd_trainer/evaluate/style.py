@@ -54,6 +54,6 @@ def legend(figure: Figure, ax: Axes, results: Mapping[str, Any], columns: int) -
     handles, labels = ax.get_legend_handles_labels()
     text = f"{results['title']} ({SOURCE})" if results["title"] else SOURCE
     columns = min(columns, len(labels))
-    text = textwrap.fill(text, round(7 * figure.get_figwidth()))
+    text = textwrap.fill(text, round(8 * figure.get_figwidth()), break_on_hyphens=False)
     found = figure.legend(handles, labels, loc="outside upper center", ncols=columns, title=text, title_fontsize=18)
     found.get_title().set_multialignment("center")

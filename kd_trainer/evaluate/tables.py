@@ -134,9 +134,9 @@ def _settings_of(model: Mapping[str, Any]) -> dict[str, str]:
         for key, value in of_training.items():
             if value is not None and not key.startswith("content of "):  # a hash
                 seeds.setdefault(key, []).append(_in_words(value))
-    known = {key: model[key] for key in ("network", "options", "data_config")}
+    known = {key: model[key] for key in ("network", "data_config")} | ({} if seeds else {"options": model["options"]})
     texts = {key: _in_words(value) for key, value in known.items() if value is not None}
-    return texts | {key: "; ".join(dict.fromkeys(values)) for key, values in seeds.items()}
+    return texts | {key: values[0] if len(set(values)) == 1 else "; ".join(values) for key, values in seeds.items()}
 
 
 def _in_words(value: Any) -> str:
