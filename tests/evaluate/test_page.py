@@ -88,7 +88,7 @@ def of_markdown(text):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A report on models and classes with hostile names, of which one model has its trainings recorded."""
+    """A report on models and classes with hostile names, whose trainings are recorded."""
     folder = tmp_path_factory.mktemp("page")
     config = folder / "config.yaml"
     config.write_text(
@@ -97,7 +97,7 @@ def folder(tmp_path_factory):
     )
     labels = np.arange(2000) % 2
     common = np.random.default_rng(0).normal(size=(len(labels), 2))
-    for name, strength in (("distilled", 2.0), ("baseline", 1.5)):
+    for name, strength in (("distilled", 0.8), ("baseline", 0.5)):
         for seed in (1, 2):
             path = folder / f"{name}{seed}" / "pred.parquet"
             path.parent.mkdir()
