@@ -98,9 +98,14 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def json_text(content: object) -> str:
+    """The text of a JSON file; NaN and infinity, unknown to JSON, raise ValueError."""
+    return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False, default=str) + "\n"
+
+
 def write_json(path: str | Path, content: object) -> None:
-    """Write a JSON file under a temporary name, then rename it; NaN and infinity, unknown to JSON, raise ValueError."""
-    write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False, default=str) + "\n")
+    """Write a JSON file, `json_text`, under a temporary name, then rename it."""
+    write_text(path, json_text(content))
 
 
 def from_json(text: str) -> Any:

@@ -15,12 +15,12 @@ def test_demo_in_small_and_again(clone, tmp_path):
     first = script(clone / "train_kd.sh", *args, cwd=tmp_path, env=settings)
     report = clone / "training" / "demo_report_small"
     figures = {f"{name}.png" for name in ("roc", "ratio", "rejection_vs_flops", "rejection_vs_latency")}
-    assert {"report.md", "report.json", *figures} <= set(os.listdir(report))
+    assert {"report.html", "report.md", "report.json", *figures} <= set(os.listdir(report))
     data = json.loads((report / "report.json").read_text())
     assert set(data["models"]) == {"teacher", "dense distilled", "dense baseline"}
     for run_name in ("ParT-small_full_seed1", "dense_l1_kd_seed1", "dense_l1_baseline_seed1"):
         assert (clone / "training" / f"demo_{run_name}_small" / "pred.root").is_file()
-    assert "dense distilled" in first.stdout and "report.md" in first.stdout
+    assert "dense distilled" in first.stdout and "report.html" in first.stdout
     log = (clone / "logs" / "demo_dense_l1_kd_seed1_small" / "train.log").read_text()
     assert "Teacher networks/ParT.py" in log and "alpha" in log and "cache/demo_ParT-small_full_seed1_small_l1" in log
     assert "3 of 32 jets of a batch have labels" in log

@@ -287,7 +287,7 @@ def changing(path):
 @pytest.mark.filterwarnings("ignore")
 def test_damaged_file(good, case, monkeypatch):
     """Well or in one line; nothing half-written is left."""
-    monkeypatch.setattr(plots, "draw_all", lambda *_: [])
+    monkeypatch.setattr(plots, "draw_all", lambda *_: {})
     name, damaged, run = CASES[case]
     path, out, rng = good / name, good / "out", random.Random(case)
     with changing(path) as (whole, write):
@@ -310,7 +310,7 @@ def test_damaged_file(good, case, monkeypatch):
     ("report latency", lambda x: x["rows"][0].update(threads=[]), "is not the latency.json"),
 ])  # fmt: skip
 def test_what_was_found(good, case, change, message, monkeypatch):
-    monkeypatch.setattr(plots, "draw_all", lambda *_: [])
+    monkeypatch.setattr(plots, "draw_all", lambda *_: {})
     name, _, run = CASES[case]
     with changing(good / name) as (whole, write):
         content = yaml.safe_load(whole)

@@ -1,184 +1,36 @@
-"""report.md: the tables of a report with the sentences around them, from the numbers of report.json."""
+"""A report as Markdown."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+import re
 
-from kd_trainer.evaluate import tables
-from kd_trainer.evaluate.metrics import FEW_JETS
-from kd_trainer.evaluate.published import paragraphs
-from kd_trainer.evaluate.tables import plus_minus
-from kd_trainer.evaluate.working_points import MANY_CLASSES
+from tabulate import tabulate
 
-NO_COMPARISON = "No ratio of two models was asked for: --compare A=B."
+from kd_trainer.evaluate.blocks import Block, Figure, Report, Table
 
 
-def _seeds(names: Sequence[str], counts: Sequence[int]) -> str:
-    """'3 seeds'; '1 seed each, ...' and the like say which seed-to-seed part the uncertainty lacks."""
-    if min(counts) > 1:
-        return f"{counts[0]} seeds" if counts[0] == counts[1] else f"{counts[0]} and {counts[1]} seeds"
-    if max(counts) == 1:
-        return "1 seed each, statistical uncertainty only"
-    single = names[counts.index(1)]
-    return f"{counts[0]} and {counts[1]} seeds, without the seed-to-seed uncertainty of {single}"
+def escaped(text: str) -> str:
+    """Text in which nothing is a tag of HTML or the edge of a cell."""
+    return re.sub(r"[<|]", r"\\\g<0>", text)
 
 
-def conclusion(results: Mapping[str, Any], comparison: Mapping[str, Any]) -> str:
-    """One sentence on the geometric-mean ratio of a comparison, which says so when there is nothing to see."""
-    first, second = names = comparison["numerator"], comparison["denominator"]
-    ratio, jets = comparison["rejection_ratio"], results["n_jets"]
-    if ratio is None:
-        return f"{first} against {second}: {jets} test jets are too few to compare their background rejections."
-    seeds = _seeds(names, [len(results["models"][name]["files"]) for name in names])
-    points = f"{len(comparison['averaged'])} working point{'s' if len(comparison['averaged']) > 1 else ''}"
-    basis = f"geometric mean of {points}, {jets} test jets, {seeds}"
-    seen = abs(ratio["value"] - 1) > 2 * ratio["total"]
-    if comparison["distilled_over_baseline"]:
-        lead = "With the teacher," if ratio["value"] > 1 else "The student is worse with the teacher:"
-        lead = lead if seen else "No gain is seen with the teacher:"
-        fact = f"the background rejection of the student ({first}) is {plus_minus(ratio)} times that of"
-        return f"{lead} {fact} the same student trained on labels alone ({second}); {basis}.{_of_the_way(comparison)}"
-    lead = "The" if seen else "No difference is seen: the"
-    fact = f"background rejection of {first} is {plus_minus(ratio)} times that of {second}"
-    return f"{lead} {fact}; {basis}.{_of_the_way(comparison)}"
+def table(content: Table, tablefmt: str = "github") -> str:
+    """A table in a format of tabulate."""
+    return tabulate(content.rows, content.header, tablefmt=tablefmt, disable_numparse=True)
 
 
-def findings(results: Mapping[str, Any]) -> list[str]:
-    """The conclusions of all comparisons, and whether all was on the same jets if that could not be seen."""
-    sentences = [c["conclusion"] for c in results["comparisons"]] or [NO_COMPARISON]
-    return [*sentences, results["caveat"]] if results["caveat"] else sentences
+def _block(block: Block) -> str:
+    if isinstance(block, Table):
+        rows = [[escaped(str(cell)) for cell in row] for row in block.rows]
+        return table(Table([*map(escaped, block.header)], rows))
+    if isinstance(block, Figure):
+        return f"![{block.name}]({block.name}.png)\n\n{escaped(block.caption)}"
+    if isinstance(block, list):
+        return "\n".join(f"* {escaped(item)}" for item in block)
+    return escaped(block)
 
 
-def _of_the_way(comparison: Mapping[str, Any]) -> str:
-    """A sentence on the fraction of the way to the ceiling, '' without one or if that is not better than the twin."""
-    way = comparison.get("recovered", {})
-    labels = {"auc": "(AUC)", "log_rejection": "(logarithm of the rejection)"}
-    texts = [f"{plus_minus(way[key])} {label}" for key, label in labels.items() if way.get(key)]
-    return f" It closes {' and '.join(texts)} of the gap to {way['ceiling']}." if texts else ""
-
-
-def explain_uncertainties(results: Mapping[str, Any]) -> str:
-    """How the uncertainties of this report were computed, in sentences."""
-    models = results["models"].values()
-    sentences = [
-        "Every ± is one standard deviation.",
-        "A single rejection has the binomial uncertainty of the number of background jets left.",
-        f"All others are the standard deviation over {results['bootstrap_replicas']} bootstrap replicas of the test "
-        "sample, the same for all models, so what the models have in common cancels in ratios and differences; "
-        "for geometric means and ratios it is taken from logarithms.",
-    ]
-    if any(len(model["files"]) > 1 for model in models):
-        sentences += [
-            "With several seeds the value is their mean, and the standard error of that mean, from the spread over the "
-            "seeds, is added in quadrature (relative errors of both models for a ratio; seeds of two models are "
-            "independent). The seeds share the test jets, so averaging does not reduce the statistical part; what test "
-            "jets and training have in common is counted in both parts, which errs on the safe side. A spread "
-            "over n seeds is itself uncertain by a fraction 1 / sqrt(2 (n - 1))."
-        ]
-    if any(len(model["files"]) == 1 for model in models):
-        sentences.append("Models with one seed have the statistical uncertainty only: their spread is not known.")
-    if any(rejection["few"] for model in models for rejection in model["rejections"].values()):
-        sentences.append(
-            f"† marks a rejection where a seed leaves fewer than {FEW_JETS} background jets, > is a lower limit at "
-            "95 % confidence level where a seed leaves none. Such a working point enters no geometric mean."
-        )
-        means = {"the models": results["averaged"], **{tables.title(c): c["averaged"] for c in results["comparisons"]}}
-        sentences.append(
-            "Working points in the geometric means: "
-            + "; ".join(f"{name}: {_listed(points)}" for name, points in means.items())
-            + "."
-        )
-    return " ".join(sentences)
-
-
-def _listed(points: Sequence[str]) -> str:
-    """The working points of a mean, in words."""
-    if not points:
-        return "none"
-    return ", ".join(points) if len(points) <= tables.MOST_COLUMNS else f"{len(points)} working points"
-
-
-def explain_rejections(results: Mapping[str, Any]) -> list[str]:
-    """Heading and definition of the table of rejections."""
-    backgrounds = {point["background"] for point in results["working_points"]}
-    heading, against, name = "## Background rejections", " against B", "B"
-    if len(backgrounds) == 1:
-        (name,) = backgrounds
-        heading, against = f"## Rejection of {name}", ""
-    summed = f", p_{name} the sum over its classes" if len(results["background"]["classes"]) > 1 else ""
-    return [
-        heading,
-        "Background rejection 1 / (false-positive rate) at the signal efficiency in brackets; "
-        f"the score of class S{against} is p_S / (p_S + p_{name}){summed}.",
-    ]
-
-
-def explain_sample(results: Mapping[str, Any]) -> str:
-    """How many test jets there are, of the background and, when they can be listed, of the classes."""
-    background, jets = results["background"], results["jets_per_class"]
-    n_background = sum(jets[name] for name in background["classes"])
-    counted = list(jets)
-    if len(counted) > tables.MOST_COLUMNS:
-        counted = list(dict.fromkeys(point["signal"] for point in results["working_points"]))
-    counts = f": {', '.join(f'{jets[n]} {n}' for n in counted)}" if len(counted) <= tables.MOST_COLUMNS else ""
-    return f"{results['n_jets']} test jets, of which {n_background} {background['name']}{counts}."
-
-
-def explain_latency(results: Mapping[str, Any]) -> list[str]:
-    """What the latencies are, where there are any."""
-    measured = results.get("latency")
-    if not measured:
-        return []
-    return [
-        f"Latency is the median time for {measured['conditions']} (for each model the fastest engine), in single "
-        f"precision, on {measured['processor']}; models of one network have the same. It depends on the machine and on "
-        "what else runs there: quote ratios."
-    ]
-
-
-def explain_families(results: Mapping[str, Any]) -> list[str]:
-    """What the pictures of families of classes show, where there are any."""
-    if "families" not in results:
-        return []
-    return [
-        "## Confusion of families",
-        f"{len(results['jets_per_class'])} classes are too many to read one by one: confusion_1.png and so on (a model "
-        f"each) show {len(results['families'])} families of them. A jet is put into the family whose classes have the "
-        "largest sum of scores; the numbers are percent of the test jets of the true family, the mean over seeds, "
-        "those below 0.5 left out.",
-    ]
-
-
-def document(results: Mapping[str, Any], plot_names: Iterable[str]) -> str:
+def document(report: Report) -> str:
     """The text of report.md."""
-    n_classes = len(results["jets_per_class"])
-    auc = f"AUC is the area under the ROC curve{', macro average one-vs-one' if n_classes > 2 else ''}."
-    if n_classes > MANY_CLASSES:
-        auc = f"No AUC: of {n_classes} classes it would be the mean over {n_classes * (n_classes - 1) // 2} pairs."
-    spreads = tables.spread_table(results)
-    parts = [
-        f"# {results['title'] or 'Comparison of taggers'}",
-        *findings(results),
-        "## Models",
-        tables.main_table(results),
-        f"FLOPs are multiply-adds for one jet. {auc}",
-        *explain_latency(results),
-        *results.get("firmware", []),
-        *explain_rejections(results),
-        tables.rejection_table(results),
-    ]
-    if results["comparisons"]:
-        parts += ["## Ratios of rejections", tables.ratio_table(results), tables.difference_table(results)]
-    if results["published"]:
-        parts += paragraphs(results["published"])
-    if spreads:
-        parts += ["## Standard deviation over seeds", spreads]
-    parts += [
-        *explain_families(results),
-        "## Sample",
-        explain_sample(results),
-        "## Uncertainties",
-        explain_uncertainties(results),
-        *(f"![{Path(name).stem}]({name})" for name in plot_names if name.endswith(".png")),
-    ]
+    parts = [f"# {escaped(report.title)}", *map(escaped, report.findings)]
+    for section in report.sections:
+        parts += [f"## {escaped(section.heading)}", *map(_block, section.blocks)]
     return "\n\n".join(parts) + "\n"

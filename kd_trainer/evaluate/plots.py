@@ -1,7 +1,9 @@
-"""Plots of a report: ROC curves, ratios of rejections, rejection against FLOPs and latency; each as PNG and PDF."""
+"""Plots of a report: ROC curves, ratios of rejections, rejection against FLOPs and latency, as PNG, PDF and SVG."""
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -157,13 +159,26 @@ def latency_label(rows: Collection[Mapping[str, Any]]) -> str:
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write a figure as PNG and PDF; returns their paths."""
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # the layout found stays, to be computed once for both kinds
-    written = []
-    for kind in ("png", "pdf"):
-        with replacing(folder / f"{name}.{kind}") as temporary:
-            figure.savefig(temporary, format=kind, dpi=150)
-        written.append(folder / f"{name}.{kind}")
-    return written
+    figure.set_layout_engine("none")  # the layout found stays, to be computed once for all kinds
+    for path in paths(folder, name):
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:], dpi=150)
+    return paths(folder, name)
+
+
+def paths(folder: Path, name: str) -> list[Path]:
+    """The files of a figure."""
+    return [folder / f"{name}.{kind}" for kind in ("png", "pdf")]
+
+
+def as_svg(plt: ModuleType, figure: Figure, name: str) -> str:
+    """A figure as an SVG element for an HTML page: all ids begin with `name`, as they have to differ in the page."""
+    written = io.StringIO()
+    with plt.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):  # the ids are the same at each call
+        figure.savefig(written, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    text = re.sub("<!--.*?-->", "", written.getvalue(), flags=re.DOTALL)
+    text = re.sub(r' xmlns(:xlink)?="[^"]*"', "", text[text.index("<svg") :])  # HTML knows these namespaces
+    return re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", text)
 
 
 def draw_all(
@@ -172,16 +187,17 @@ def draw_all(
     models: Mapping[str, Sequence[Prediction]],
     folder: Path,
     published: Mapping[str, Any] | None = None,
-) -> list[Path]:
-    """Draw what the report allows; `published` as for `roc.draw_roc`.
+) -> dict[str, str]:
+    """Draw what the report allows, as PNG and PDF; `published` as for `roc.draw_roc`.
 
     Returns
     -------
-    Paths of the files written: roc, ratio (when there is one), rejection_vs_flops and rejection_vs_latency (when those
-    are known), confusion_1 and so on, a model each (of many classes in families).
+    dict
+        {name: SVG} of roc, ratio (when there is one), rejection_vs_flops and rejection_vs_latency (when those are
+        known), confusion_1 and so on, a model each (of many classes in families).
     """
     plt, style = load_style()
-    written = []
+    drawn = {}
     with plt.style.context(style):
         figures = {}
         if len(task.points) <= MOST_POINTS:
@@ -195,6 +211,7 @@ def draw_all(
         for number, name in enumerate(results["models"] if "families" in results else (), 1):
             figures[f"confusion_{number}"] = draw_confusion(plt, results, name)
         for name, figure in figures.items():
-            written += save(figure, folder, name)
+            save(figure, folder, name)
+            drawn[name] = as_svg(plt, figure, name)
             plt.close(figure)
-    return written
+    return drawn

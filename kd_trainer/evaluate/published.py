@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tabulate import tabulate
 
+from kd_trainer.evaluate.blocks import Number, Section, Table
 from kd_trainer.evaluate.tables import ABSENT
 from kd_trainer.files import si
 
@@ -62,7 +62,7 @@ def _decimals(number: float) -> int:
 
 def at_least(number: float | None, decimals: int) -> str:
     """A number as published: YAML drops the trailing zeros of 0.930."""
-    return ABSENT if number is None else f"{number:.{max(decimals, _decimals(number))}f}"
+    return ABSENT if number is None else Number(f"{number:.{max(decimals, _decimals(number))}f}", number)
 
 
 def published_cell(figure: Mapping[str, Any] | None) -> str:
@@ -70,12 +70,12 @@ def published_cell(figure: Mapping[str, Any] | None) -> str:
     if figure is None:
         return ABSENT
     if figure["total"] is None:
-        return f"{figure['value']}"
+        return Number(f"{figure['value']}", figure["value"])
     decimals = _decimals(figure["total"]) if isinstance(figure["total"], float) else 0
-    return f"{figure['value']:.{decimals}f} ± {figure['total']}"
+    return Number(f"{figure['value']:.{decimals}f} ± {figure['total']}", figure["value"])
 
 
-def published_table(published: Mapping[str, Any]) -> str:
+def published_table(published: Mapping[str, Any]) -> Table:
     """A row a published model."""
     titles = {"jets": "training jets", "parameters": "parameters", "flops": "FLOPs"}
     titles |= {"luts": "LUTs", "latency": "latency on the FPGA (ns)"}
@@ -85,7 +85,7 @@ def published_table(published: Mapping[str, Any]) -> str:
     rows = [
         [
             row["model"],
-            *(si(row[key]) if key in row else ABSENT for key in sizes),
+            *(Number(si(row[key]), row[key]) if key in row else ABSENT for key in sizes),
             at_least(row.get("accuracy"), 3),
             at_least(row.get("auc"), 4),
             *(published_cell(row["rejections"].get(key)) for key in points),
@@ -93,18 +93,17 @@ def published_table(published: Mapping[str, Any]) -> str:
         ]
         for row in published["rows"]
     ]
-    return tabulate(rows, header, tablefmt="github", disable_numparse=True)
+    return Table(header, rows)
 
 
-def paragraphs(published: Mapping[str, Any]) -> list[str]:
-    """The section of report.md."""
+def section(published: Mapping[str, Any]) -> Section:
+    """The section of a report."""
     benchmark = published["benchmark"]
-    return [
-        f"## Published results on {benchmark}, not ours",
+    return Section(f"Published results on {benchmark}, not ours", [
         f"Copied from the papers named, for orientation. They hold for the public {benchmark} test set, and are "
         "comparable with the figures above only if these predictions were made on that test set: simulated jets of "
         f"other origin carry the same class names. Inputs: {published['inputs']}. Rejections are 1 / (false-positive "
         "rate) at the signal efficiency named; an uncertainty is that of its paper.",
         published_table(published),
-        "\n".join(f"* {source}: {what}." for source, what in published["sources"].items()),
-    ]
+        [f"{source}: {what}." for source, what in published["sources"].items()],
+    ])  # fmt: skip

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,16 @@ import numpy as np
 
 from kd_trainer import families
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate import compare, firmware, latency, markdown, plots, published, style, tables
+from kd_trainer.evaluate import compare, content, firmware, latency, markdown, page, plots, published, style, tables
 from kd_trainer.evaluate.predictions import SIDECAR_KEYS, Prediction, check_all_same_jets, class_names, read, sidecar
 from kd_trainer.evaluate.recovered import logarithm, recovered
 from kd_trainer.evaluate.task import Task, make_task
+from kd_trainer.evaluate.trainings import recorded
 from kd_trainer.evaluate.working_points import MANY_CLASSES
-from kd_trainer.files import write_json, write_text
+from kd_trainer.files import json_text, write_text
 from kd_trainer.jet_files import files_of
 
+PACKAGES = ("weaver-kd", "numpy", "matplotlib")  # the versions in a report
 DISTILLED, BASELINE = "distilled", "baseline"  # in names of models: what is compared by default
 
 
@@ -86,6 +89,7 @@ def evaluate(
         "models": {},
         "comparisons": [],
         "published": reference,
+        "versions": {package: version(package) for package in PACKAGES},
     }
     for name, predictions in models.items():
         files = [p.path for p in predictions]
@@ -93,6 +97,7 @@ def evaluate(
         results["models"][name] = {
             "files": files,
             **{key: known.get(key) for key in SIDECAR_KEYS if key != "name"},
+            "trainings": [recorded(path) for path in files],
             **compare.summarise(samples[name], rejections[name], averaged),
         }
         if len(columns) <= MANY_CLASSES < len(task.names):
@@ -110,7 +115,7 @@ def evaluate(
         if ceiling not in (None, first, second):
             shared = compare.well_measured(*(rejections[name] for name in (first, second, ceiling)))
             comparison["recovered"] = of_the_way([samples[name] for name in (first, second, ceiling)], shared, ceiling)
-        results["comparisons"].append({**comparison, "conclusion": markdown.conclusion(results, comparison)})
+        results["comparisons"].append({**comparison, "conclusion": content.conclusion(results, comparison)})
     return results
 
 
@@ -152,7 +157,7 @@ def add_latencies(results: dict[str, Any], path: Path) -> None:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Read, compare, write DIR/report.md, report.json and the plots; print the main table and the conclusions."""
+    """Read, compare, write DIR/report.html, .md, .json and the plots; print the main table and the conclusions."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer report", description="Compare taggers from weaver's prediction files of one test sample."
     )
@@ -213,12 +218,19 @@ def main(argv: Sequence[str]) -> None:
     if args.latency:
         add_latencies(results, args.latency)
     drawn = None if args.published == "auto" else reference
-    written = plots.draw_all(results, task, models, args.output, drawn)
-    write_json(args.output / "report.json", results)
-    write_text(args.output / "report.md", markdown.document(results, [path.name for path in written]))
-    print(tables.main_table(results, tablefmt="simple"))
-    for sentence in markdown.findings(results):
+    figures = plots.draw_all(results, task, models, args.output, drawn)
+    found, data = content.report(results, figures), json_text(results)
+    texts = {
+        "report.html": page.document(found, figures, data),
+        "report.md": markdown.document(found),
+        "report.json": data,
+    }
+    for name, text in texts.items():
+        write_text(args.output / name, text)
+    print(markdown.table(tables.main_table(results), "simple"))
+    for sentence in content.findings(results):
         print(f"\n{sentence}")
     if reference:
-        print(f"\nPublished results on {reference['benchmark']}, for orientation: see {args.output / 'report.md'}")
-    print("", *(args.output / "report.md", args.output / "report.json"), *written, sep="\n")
+        print(f"\nPublished results on {reference['benchmark']}, for orientation: see {args.output / 'report.html'}")
+    written = [path for name in figures for path in plots.paths(args.output, name)]
+    print("", *(args.output / name for name in texts), *written, sep="\n")

@@ -75,7 +75,7 @@ def _draw_models(
 
 
 def _draw_published(ax: Axes, published: Mapping[str, Any], points: Sequence[WorkingPoint]) -> None:
-    """Open markers for the published rejections, told apart in the table of report.md only."""
+    """Open markers for the published rejections, told apart in the table of the report only."""
     drawn = [
         (point.efficiency, row["rejections"][point.key]["value"])
         for point in points

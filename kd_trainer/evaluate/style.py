@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -53,4 +54,6 @@ def legend(figure: Figure, ax: Axes, results: Mapping[str, Any], columns: int) -
     handles, labels = ax.get_legend_handles_labels()
     text = f"{results['title']} ({SOURCE})" if results["title"] else SOURCE
     columns = min(columns, len(labels))
-    figure.legend(handles, labels, loc="outside upper center", ncols=columns, title=text, title_fontsize=18)
+    text = textwrap.fill(text, round(8 * figure.get_figwidth()), break_on_hyphens=False)
+    found = figure.legend(handles, labels, loc="outside upper center", ncols=columns, title=text, title_fontsize=18)
+    found.get_title().set_multialignment("center")

@@ -1,12 +1,13 @@
-"""Tables of report.md and of the terminal, from the numbers of report.json."""
+"""Tables of a report, from the numbers of report.json."""
 
+import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-
+from kd_trainer.evaluate.blocks import Number, Table
 from kd_trainer.files import si
 
 ABSENT = "–"
@@ -17,17 +18,27 @@ def plus_minus(figure: Mapping[str, Any] | None) -> str:
     """'0.8612 ± 0.0017': the total uncertainty with two digits, the value with as many decimals."""
     if not figure or figure["value"] is None:
         return ABSENT
-    if not figure["total"]:
-        return f"{figure['value']:.4g}"
-    decimals = max(0, 1 - math.floor(math.log10(figure["total"])))
-    return f"{figure['value']:.{decimals}f} ± {figure['total']:.{decimals}f}"
+    value, total = figure["value"], figure["total"]
+    if not total:
+        return Number(f"{value:.4g}", value)
+    decimals = max(0, 1 - math.floor(math.log10(total)))
+    return Number(f"{value:.{decimals}f} ± {total:.{decimals}f}", value)
+
+
+def _number(value: float | None, form: Callable[[float], str]) -> str:
+    """A number in a form of printing, a dash for what is not known."""
+    return ABSENT if value is None else Number(form(value), value)
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:.2g}"
 
 
 def rejection_cell(figure: Mapping[str, Any]) -> str:
     """A rejection, its lower limit when no background jet is left, with a dagger when few are."""
     if figure["value"] is None:
-        return f"> {figure['lower_limit_95']:.0f}"
-    return plus_minus(figure) + (" †" if figure["few"] else "")
+        return Number(f"> {figure['lower_limit_95']:.0f}", figure["lower_limit_95"])
+    return Number(plus_minus(figure) + (" †" if figure["few"] else ""), figure["value"])
 
 
 def inputs_of(model: Mapping[str, Any]) -> str:
@@ -37,7 +48,7 @@ def inputs_of(model: Mapping[str, Any]) -> str:
     return f"{Path(model['data_config']).stem}, {model['particles']} particles"
 
 
-def main_table(results: Mapping[str, Any], tablefmt: str = "github") -> str:
+def main_table(results: Mapping[str, Any]) -> Table:
     """A row a model: size, accuracy, AUC, geometric mean of the rejections; latency where it has been measured."""
     header = ["model", "seeds", "inputs", "parameters", "FLOPs", "accuracy", "AUC", "rejection (geometric mean)"]
     timed = bool(results.get("latency"))
@@ -48,63 +59,88 @@ def main_table(results: Mapping[str, Any], tablefmt: str = "github") -> str:
             name,
             len(model["files"]),
             inputs_of(model),
-            *(ABSENT if model[key] is None else si(model[key]) for key in ("parameters", "flops")),
+            *(_number(model[key], si) for key in ("parameters", "flops")),
             *([_microseconds(model["latency"])] if timed else []),
             *(plus_minus(model[key]) for key in ("accuracy", "auc", "rejection")),
         ]
         for name, model in results["models"].items()
     ]
-    return tabulate(rows, header, tablefmt=tablefmt, disable_numparse=True)
+    return Table(header, rows)
 
 
 def _microseconds(row: Mapping[str, Any] | None) -> str:
     """The median of a row of latency.json."""
-    if row is None:
-        return ABSENT
-    return f"{1e3 * row['p50_ms']:{'.3g' if row['p50_ms'] < 0.1 else '.0f'}}"
+    return ABSENT if row is None else _number(1e3 * row["p50_ms"], lambda t: f"{t:{'.3g' if t < 100 else '.0f'}}")
 
 
-def _by_point(results: Mapping[str, Any], first: str, rows: Iterable[Sequence[Any]]) -> str:
+def _by_point(results: Mapping[str, Any], first: str, rows: Iterable[Sequence[str]]) -> Table:
     """A table with a column a working point, turned when there are many."""
     table = [[first, *(f"{p['label']} ({100 * p['efficiency']:g} %)" for p in results["working_points"])], *rows]
     if len(table[0]) > MOST_COLUMNS:
         table = [list(column) for column in zip(*table)]
-    return tabulate(table[1:], table[0], tablefmt="github", disable_numparse=True)
+    return Table(table[0], table[1:])
 
 
-def rejection_table(results: Mapping[str, Any]) -> str:
+def rejection_table(results: Mapping[str, Any]) -> Table:
     """A row a model: the background rejection at each working point."""
     rows = [[name, *map(rejection_cell, model["rejections"].values())] for name, model in results["models"].items()]
     return _by_point(results, "model", rows)
 
 
-def ratio_table(results: Mapping[str, Any]) -> str:
+def ratio_table(results: Mapping[str, Any]) -> Table:
     """A row a comparison: the ratio of rejections at each working point."""
     rows = [[title(c), *map(plus_minus, c["rejection_ratios"].values())] for c in results["comparisons"]]
     return _by_point(results, "ratio", rows)
 
 
-def difference_table(results: Mapping[str, Any]) -> str:
+def difference_table(results: Mapping[str, Any]) -> Table:
     """A row a comparison: geometric-mean ratio with the parts of its uncertainty, differences of accuracy and AUC."""
     header = ["ratio", "geometric mean", "statistical part", "seed part", "accuracy difference", "AUC difference"]
     rows = []
     for c in results["comparisons"]:
         ratio = c["rejection_ratio"]
-        parts = [f"{ratio[k]:.2g}" if ratio and ratio[k] is not None else ABSENT for k in ("statistical", "seed_error")]
+        parts = [_number(ratio and ratio[k], _two_digits) for k in ("statistical", "seed_error")]
         differences = [plus_minus(c[key]) for key in ("accuracy_difference", "auc_difference")]
         rows.append([title(c), plus_minus(ratio), *parts, *differences])
-    return tabulate(rows, header, tablefmt="github", disable_numparse=True)
+    return Table(header, rows)
 
 
-def spread_table(results: Mapping[str, Any]) -> str:
-    """A row a model of several seeds: standard deviations over the seeds."""
+def spread_table(results: Mapping[str, Any]) -> Table:
+    """A row a model of several seeds: standard deviations over the seeds; no rows without one."""
     header = ["model", "seeds", "accuracy", "AUC", "rejection (geometric mean)"]
     rows = []
     for name, model in results["models"].items():
         if len(model["files"]) > 1:
             spreads = ((model[key] or {}).get("seed_spread") for key in ("accuracy", "auc", "rejection"))
-            rows.append([name, len(model["files"]), *(ABSENT if s is None else f"{s:.2g}" for s in spreads)])
-    return tabulate(rows, header, tablefmt="github", disable_numparse=True) if rows else ""
+            rows.append([name, len(model["files"]), *(_number(s, _two_digits) for s in spreads)])
+    return Table(header, rows)
+
+
+def settings_tables(results: Mapping[str, Any]) -> list[Table]:
+    """The settings that differ between the models, a row each, and those that are common to all."""
+    columns = [_settings_of(model) for model in results["models"].values()]
+    rows = [[name, *(column.get(name, ABSENT) for column in columns)] for name in dict.fromkeys(chain(*columns))]
+    common = [row[:2] for row in rows if len(set(row[1:])) == 1]
+    differing = [row for row in rows if len(set(row[1:])) > 1]
+    return [Table(["setting", *results["models"]], differing), Table(["setting", "of all models"], common)]
+
+
+def _settings_of(model: Mapping[str, Any]) -> dict[str, str]:
+    """{setting: value as text} of a model, its values for several seeds side by side; without what is None."""
+    seeds: dict[str, list[str]] = {}
+    for training in filter(None, model["trainings"]):
+        of_training = {key: training[key] for key in ("seed", "epochs", "best_epoch")} | training["recipe"]
+        of_training |= {f"version of {package}": version for package, version in training["versions"].items()}
+        for key, value in of_training.items():
+            if value is not None and not key.startswith("content of "):  # a hash
+                seeds.setdefault(key, []).append(_in_words(value))
+    known = {key: model[key] for key in ("network", "data_config")} | ({} if seeds else {"options": model["options"]})
+    texts = {key: _in_words(value) for key, value in known.items() if value is not None}
+    return texts | {key: values[0] if len(set(values)) == 1 else "; ".join(values) for key, values in seeds.items()}
+
+
+def _in_words(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def title(comparison: Mapping[str, Any]) -> str:

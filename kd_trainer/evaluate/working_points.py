@@ -105,8 +105,8 @@ def working_points(
     elif many and {"X_bb", "X_cc"} <= set(names):
         chosen = [text for text in DISCRIMINANTS if _has_jets(names, present, *split_pair(text, background))]
     columns = background_columns(names, background)
-    every = [name for i, name in enumerate(names) if present[i] and i not in columns]
-    pairs = [split_pair(text, background) for text in chosen or every]
+    every = [(name, background) for i, name in enumerate(names) if present[i] and i not in columns]
+    pairs = [split_pair(text, background) for text in chosen] if chosen else every
     several = len({of for _, of in pairs}) > 1
     points = []
     for signal, of in dict.fromkeys(pairs):

@@ -41,7 +41,8 @@ def latency(plan: Plan, settings: dict[str, str], trainings: list[Step], files: 
 def report(plan: Plan, settings: dict[str, str], steps: list[Step]) -> Step:
     name = f"{plan.dataset.name}_report{plan.comment}"
     inputs = tuple(output for step in steps for output in step.outputs)
-    return Step("report", name, settings, plan.report or (), inputs, (f"training/{name}/report.md",))
+    outputs = tuple(f"training/{name}/report.{kind}" for kind in ("html", "md", "json"))
+    return Step("report", name, settings, plan.report or (), inputs, outputs)
 
 
 def test_given(plan: Plan, settings: dict[str, str], files: Files) -> Step:

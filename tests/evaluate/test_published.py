@@ -8,9 +8,9 @@ from kd_trainer.evaluate.working_points import default_background, working_point
 BENCHMARKS = published.load()
 
 
-def cells(text):
-    """Rows of a table in Markdown, as lists of cells; the header first."""
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if "---" not in line]
+def cells(table):
+    """Rows of a table, the header first."""
+    return [table.header, *table.rows]
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
@@ -83,7 +83,7 @@ def test_figures_keep_their_published_digits(figure, text):
 
 
 def test_the_section_says_that_it_is_not_ours():
-    heading, explanation, _, sources = published.paragraphs(published.select("QuarkGluon", []))
-    assert heading == "## Published results on QuarkGluon, not ours"
+    heading, (explanation, _, sources), _ = published.section(published.select("QuarkGluon", []))
+    assert heading == "Published results on QuarkGluon, not ours"
     assert "comparable with the figures above only if these predictions were made on that test set" in explanation
-    assert sources.startswith("* arXiv:2407.08682: MIParT")
+    assert sources[0].startswith("arXiv:2407.08682: MIParT")

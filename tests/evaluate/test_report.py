@@ -10,7 +10,7 @@ from helpers import ROOT
 
 from kd_trainer.__main__ import main
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate import markdown, plots, style, tables
+from kd_trainer.evaluate import content, plots, style, tables
 from kd_trainer.evaluate.report import pairs_to_compare
 from kd_trainer.families import ORDER
 
@@ -38,7 +38,7 @@ def models(tmp_path, toy, write, write_sidecar):
 @pytest.fixture
 def no_plots(monkeypatch):
     """Drawing takes seconds; for tests of the numbers."""
-    monkeypatch.setattr(plots, "draw_all", lambda *_: [])
+    monkeypatch.setattr(plots, "draw_all", lambda *_: {})
 
 
 def run(*arguments):
@@ -57,7 +57,7 @@ def test_report(models, tmp_path, capsys):
 
     written = {path.name for path in folder.iterdir()}
     figures = {f"{name}.{kind}" for name in ("roc", "ratio", "rejection_vs_flops") for kind in ("png", "pdf")}
-    assert written == figures | {"report.md", "report.json"}
+    assert written == figures | {f"report.{kind}" for kind in ("html", "md", "json")}
     assert all((folder / name).stat().st_size > 10_000 for name in figures if name.endswith("png"))
 
     assert list(results["models"]) == ["teacher", "distilled", "baseline"]
@@ -88,7 +88,12 @@ def test_report(models, tmp_path, capsys):
     assert "JetClass_l1, 16 particles" in text and "2.14M" in text and "335M" in text
     assert "the standard error of that mean" in text and "statistical uncertainty only: their spread" in text
     assert all(f"]({name})" in text for name in ("roc.png", "ratio.png", "rejection_vs_flops.png"))
-    assert comparison["conclusion"] in shown and str(folder / "roc.png") in shown and "2.14M" in shown
+    assert (
+        comparison["conclusion"] in shown
+        and str(folder / "roc.png") in shown
+        and str(folder / "report.html") in shown
+        and "2.14M" in shown
+    )
     assert results["caveat"] == "" and "Caution" not in shown + text
 
 
@@ -145,7 +150,7 @@ def test_the_gap_to_a_larger_model(models, tmp_path, capsys, no_plots):
 def test_without_a_pair_no_ratio(models, tmp_path, capsys, no_plots):
     assert run(*models[:2], "-o", tmp_path / "r", "--replicas", 20) == 0
     assert results_of(tmp_path / "r")["comparisons"] == []
-    assert markdown.NO_COMPARISON in capsys.readouterr().out
+    assert content.NO_COMPARISON in capsys.readouterr().out
 
 
 def write_pair(folder, toy, write, classes):
