@@ -1,6 +1,6 @@
 """How soft targets lie in a file: all logits, or the largest ones and one value for all others.
 
-All are the default even for 188 classes: docs/cache.md has what the others cost at higher temperatures.
+All are the default even for 188 classes: docs/measurements/cache.md says what the others cost at higher temperatures.
 """
 
 import dataclasses

@@ -71,7 +71,7 @@ def check_fixed_point(model: torch.nn.Module, network: str) -> None:
 
 
 def to_logic(model: Any) -> CombLogic:
-    """What alkaid makes of a network in fixed point: additions, shifts and tables, see docs/deploy.md.
+    """What alkaid makes of a network in fixed point: additions, shifts and tables, see docs/howto/firmware.md.
 
     Parameters
     ----------

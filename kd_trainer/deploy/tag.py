@@ -135,4 +135,5 @@ def main(argv: Sequence[str]) -> None:
         if args.jets or args.eta:
             raise InputError(f"--{'jets' if args.jets else 'eta'} is for files of Delphes")
         written, flagged = tag(tagger, files, args.output, keep=args.keep, selected=args.selected, rows=args.chunk)
-    print(f"{args.output}: {written} jets" + (f", {flagged} of them flagged (see docs/deploy.md)" if flagged else ""))
+    more = f", {flagged} of them flagged (see docs/howto/export.md)" if flagged else ""
+    print(f"{args.output}: {written} jets{more}")

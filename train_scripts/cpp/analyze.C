@@ -1,4 +1,4 @@
-// Scores of the jets in a file of Delphes, as a macro for ROOT: `tag DIR events.root` without Python (docs/delphes.md).
+// Scores of the jets in a file of Delphes, as a macro for ROOT: `tag DIR events.root` without Python (docs/howto/cpp.md).
 //
 //     root -l -b -q 'train_scripts/cpp/analyze.C("events.root", "scored.root", "DIR", "full", "JetPUPPIAK8")'
 //
