@@ -11,6 +11,9 @@ from kd_trainer.simulate.events import select
 
 RADIUS = 0.8
 COMPONENTS = ("px", "py", "pz", "energy")
+# Cambridge/Aachen; no jet reaches the radius, so all constituents of one end up in one jet again
+TREE = fastjet.JetDefinition(fastjet.cambridge_algorithm, 10 * RADIUS)
+SYMMETRY_CUT = 0.1  # of soft drop
 
 # a banner from every worker would break the progress bar; docs/simulation.md asks to cite FastJet instead
 with contextlib.suppress(AttributeError):
@@ -53,7 +56,8 @@ def cluster(particles: Columns, n_events: int, min_pt: float, radius: float = RA
 def constituents(particles: Columns, members: np.ndarray, counts: np.ndarray) -> ak.Array:
     """Particles listed jet by jet: (J, variable) awkward array."""
     flat = select(particles, members)
-    return lists(ak.contents.RecordArray([ak.contents.NumpyArray(values) for values in flat.values()], list(flat)), counts)
+    columns = [ak.contents.NumpyArray(values) for values in flat.values()]
+    return lists(ak.contents.RecordArray(columns, list(flat)), counts)
 
 
 def lists(values: ak.contents.Content, counts: np.ndarray) -> ak.Array:
@@ -78,26 +82,51 @@ def members_of(members: np.ndarray, counts: np.ndarray, which: np.ndarray) -> tu
     return members[np.arange(count.sum()) + np.repeat(first - np.cumsum(count) + count, count)], count
 
 
-def trees(particles: Columns, counts: np.ndarray) -> fastjet.ClusterSequence:
-    """Cambridge/Aachen trees of jets; no jet reaches the radius, so all constituents end up in one jet again.
+def soft_drop_mass(particles: Columns, counts: np.ndarray) -> np.ndarray:
+    """Soft-drop mass of jets with beta = 0 and z = 0.1 as in JetClass (arXiv:1402.2657).
+
+    Jet by jet: FastJet's function for many jets takes a time quadratic in their constituents.
 
     Parameters
     ----------
     particles : dict of (sum of counts,) arrays px, py, pz, energy in GeV, jet by jet
-    counts : (J,) number of constituents, J > 0
+    counts : (J,) number of constituents of the jets, each above 0
+
+    Returns
+    -------
+    (J,) in GeV
     """
-    definition = fastjet.JetDefinition(fastjet.cambridge_algorithm, 10 * RADIUS)
-    return fastjet.ClusterSequence(_momenta(particles, counts), definition)
+    momenta = np.stack([particles[name] for name in COMPONENTS], axis=1).tolist()
+    firsts = (np.cumsum(counts) - counts).tolist()
+    return np.array([_groomed_mass(momenta[i : i + n]) for i, n in zip(firsts, counts.tolist(), strict=True)])
 
 
-def soft_drop_mass(jets: fastjet.ClusterSequence) -> np.ndarray:
-    """Soft-drop mass of `trees` with beta = 0 and z = 0.1 as in JetClass (arXiv:1402.2657): (J,) in GeV."""
-    groomed = jets.exclusive_jets_softdrop_grooming(njets=1, beta=0.0, symmetry_cut=0.1, R0=RADIUS)
-    return ak.to_numpy(ak.flatten(groomed.msoftdrop, axis=None))
+def _groomed_mass(momenta: list[list[float]]) -> float:
+    """Soft-drop mass of one jet: its tree is followed along the harder branch down to two that are both hard enough."""
+    sequence = fastjet._swig.ClusterSequence([fastjet._swig.PseudoJet(*momentum) for momentum in momenta], TREE)
+    (jet,) = sequence.exclusive_jets(1)
+    while True:
+        one, two = fastjet._swig.PseudoJet(), fastjet._swig.PseudoJet()
+        if not jet.has_parents(one, two):
+            return jet.m()
+        pts = one.pt(), two.pt()
+        if min(pts) / sum(pts) > SYMMETRY_CUT:
+            return jet.m()
+        jet = one if pts[0] >= pts[1] else two
 
 
-def n_subjettiness(jets: fastjet.ClusterSequence) -> np.ndarray:
-    """N-subjettiness tau_1 to tau_4 of `trees`, beta = 1, one-pass kT axes as in JetClass (arXiv:1011.2268): (J, 4)."""
+def n_subjettiness(particles: Columns, counts: np.ndarray) -> np.ndarray:
+    """N-subjettiness tau_1 to tau_4 with beta = 1 and one-pass kT axes as in JetClass (arXiv:1011.2268).
+
+    Parameters
+    ----------
+    particles, counts : as for `soft_drop_mass`
+
+    Returns
+    -------
+    (J, 4)
+    """
+    jets = fastjet.ClusterSequence(_momenta(particles, counts), TREE)
     return np.asarray(jets.njettiness(njets=[1, 2, 3, 4], beta=1.0, R0=RADIUS)).reshape(-1, 4)
 
 

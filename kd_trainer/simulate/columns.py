@@ -4,10 +4,9 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
-from fastjet import ClusterSequence
 
 from kd_trainer.datasets.kinematics import Columns, directions, wrap
-from kd_trainer.simulate.clustering import lists, n_subjettiness, soft_drop_mass, trees
+from kd_trainer.simulate.clustering import lists, n_subjettiness, soft_drop_mass
 from kd_trainer.simulate.processes import PROCESSES
 
 MOMENTUM = ("px", "py", "pz", "energy")
@@ -36,17 +35,15 @@ def jet_table(
     columns["aux_genpart_pid"] = resonances["pid"].astype(np.int32)
     columns |= {f"aux_genpart_{name}": resonances[name].astype(np.float32) for name in ("pt", "eta", "phi")}
     columns |= {f"genpart_{name}": values for name, values in generated(genparts, genjets["count"], jets).items()}
-    tree = trees(genparts, genjets["count"])
-    columns |= {f"genjet_{name}": values for name, values in summary(genjets, tree).items()}
+    columns |= {f"genjet_{name}": values for name, values in summary(genjets, genparts).items()}
     return ak.zip(columns, depth_limit=1)
 
 
 def reconstructed(jets: Columns, parts: Columns, stored: Columns) -> dict[str, Any]:
     """The columns part_* and jet_* of J > 0 jets; arguments as for `jet_table`, `stored` the constituents of part_*."""
     columns = {f"part_{name}": values for name, values in _constituents(stored, jets).items()}
-    tree = trees(parts, jets["count"])
-    columns |= {f"jet_{name}": values for name, values in summary(jets, tree).items()}
-    taus = enumerate(n_subjettiness(tree).T, start=1)
+    columns |= {f"jet_{name}": values for name, values in summary(jets, parts).items()}
+    taus = enumerate(n_subjettiness(parts, jets["count"]).T, start=1)
     return columns | {f"jet_tau{i}": tau.astype(np.float32) for i, tau in taus}
 
 
@@ -71,10 +68,11 @@ def generated(genparts: Columns, counts: np.ndarray, jets: Columns) -> dict[str,
     return _listed(columns, counts)
 
 
-def summary(jets: Columns, tree: ClusterSequence) -> Columns:
-    """Kinematics of jets, number of constituents and soft-drop mass, that of their `clustering.trees`."""
+def summary(jets: Columns, parts: Columns) -> Columns:
+    """Kinematics of jets, number of constituents and soft-drop mass."""
     pt, eta, phi = directions(jets)
-    columns = {"pt": pt, "eta": eta, "phi": phi, "energy": jets["energy"], "sdmass": soft_drop_mass(tree)}
+    mass = soft_drop_mass(parts, jets["count"])
+    columns = {"pt": pt, "eta": eta, "phi": phi, "energy": jets["energy"], "sdmass": mass}
     columns = {name: np.asarray(values, dtype=np.float32) for name, values in columns.items()}
     return columns | {"nparticles": jets["count"].astype(np.int32)}
 

@@ -134,7 +134,7 @@ def line(kind: Kind, pt_min: float, m_x: float = 0.0, m_y: float = 0.0) -> Setti
 
 
 def unused(kind: Kind) -> Settings:
-    """Some decay for each of the scalars that a process does not have: with it no widths have to be computed for them."""
+    """Some decay for each of the scalars that a process does not have, so that no widths are computed for them."""
     return tuple(f"{pid}:oneChannel = 1 1. 100 5 -5" for pid in SCALAR_IDS if pid not in {*kind.x, *kind.y})
 
 

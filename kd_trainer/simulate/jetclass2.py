@@ -7,7 +7,7 @@ import numpy as np
 
 from kd_trainer.datasets.kinematics import Columns, directions
 from kd_trainer.simulate import truth
-from kd_trainer.simulate.clustering import cluster, members_of, trees
+from kd_trainer.simulate.clustering import cluster, members_of
 from kd_trainer.simulate.cms_card import momenta_at_calorimeter, reconstruct
 from kd_trainer.simulate.columns import generated, reconstructed, summary
 from kd_trainer.simulate.events import flatten, select, stable_particles
@@ -62,8 +62,7 @@ def _genjets(genjets: Columns, genparts: Columns, nearest: np.ndarray) -> Column
     there = nearest >= 0
     columns: Columns = {key: np.zeros(len(nearest), dtype) for key, dtype in GENJET.items()}
     if there.any():
-        chosen = select(genjets, nearest[there])
-        for key, values in summary(chosen, trees(genparts, chosen["count"])).items():
+        for key, values in summary(select(genjets, nearest[there]), genparts).items():
             columns[key][there] = values
     return columns
 
