@@ -7,9 +7,13 @@ import fastjet
 import numpy as np
 
 from kd_trainer.datasets.kinematics import Columns
+from kd_trainer.simulate.events import select
 
 RADIUS = 0.8
 COMPONENTS = ("px", "py", "pz", "energy")
+# Cambridge/Aachen; no jet reaches the radius, so all constituents of one end up in one jet again
+TREE = fastjet.JetDefinition(fastjet.cambridge_algorithm, 10 * RADIUS)
+SYMMETRY_CUT = 0.1  # of soft drop
 
 # a banner from every worker would break the progress bar; docs/howto/simulate.md asks to cite FastJet instead
 with contextlib.suppress(AttributeError):
@@ -34,8 +38,8 @@ def cluster(particles: Columns, n_events: int, min_pt: float, radius: float = RA
     members : (sum of count,) indices into `particles`, jet by jet, by decreasing transverse momentum
     """
     counts = np.bincount(particles["event"], minlength=n_events)
-    lists = ak.unflatten(ak.zip({name: particles[name] for name in COMPONENTS}), counts)
-    sequence = fastjet.ClusterSequence(_momenta(lists), fastjet.JetDefinition(fastjet.antikt_algorithm, radius))
+    definition = fastjet.JetDefinition(fastjet.antikt_algorithm, radius)
+    sequence = fastjet.ClusterSequence(_momenta(particles, counts), definition)
     momenta = sequence.inclusive_jets(min_pt)
     index = sequence.constituent_index(min_pt)
     event = np.repeat(np.arange(n_events), ak.to_numpy(ak.num(momenta)))
@@ -51,48 +55,83 @@ def cluster(particles: Columns, n_events: int, min_pt: float, radius: float = RA
 
 def constituents(particles: Columns, members: np.ndarray, counts: np.ndarray) -> ak.Array:
     """Particles listed jet by jet: (J, variable) awkward array."""
-    flat = {name: values[members] for name, values in particles.items()}
-    return ak.unflatten(ak.zip(flat), counts)
+    flat = select(particles, members)
+    columns = [ak.contents.NumpyArray(values) for values in flat.values()]
+    return lists(ak.contents.RecordArray(columns, list(flat)), counts)
 
 
-def soft_drop_mass(constituents: ak.Array) -> np.ndarray:
-    """Soft-drop mass of jets with beta = 0 and z = 0.1 as in JetClass (arXiv:1402.2657).
+def lists(values: ak.contents.Content, counts: np.ndarray) -> ak.Array:
+    """Lists of `counts` (N,) elements of a layout (sum of counts,); as `ak.unflatten`, which takes much longer."""
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(offsets), values))
+
+
+def members_of(members: np.ndarray, counts: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The constituents of some jets.
 
     Parameters
     ----------
-    constituents : (J, variable) awkward array of px, py, pz, energy in GeV, J > 0
+    members, counts : as `cluster` returns them
+    which : (K,) jets, in any order
+
+    Returns
+    -------
+    indices, jet by jet, and their number (K,) for each jet
+    """
+    first, count = (np.cumsum(counts) - counts)[which], counts[which]
+    return members[np.arange(count.sum()) + np.repeat(first - np.cumsum(count) + count, count)], count
+
+
+def soft_drop_mass(particles: Columns, counts: np.ndarray) -> np.ndarray:
+    """Soft-drop mass of jets with beta = 0 and z = 0.1 as in JetClass (arXiv:1402.2657).
+
+    Jet by jet: FastJet's function for many jets takes a time quadratic in their constituents.
+
+    Parameters
+    ----------
+    particles : dict of (sum of counts,) arrays px, py, pz, energy in GeV, jet by jet
+    counts : (J,) number of constituents of the jets, each above 0
 
     Returns
     -------
     (J,) in GeV
     """
-    groomed = _tree(constituents).exclusive_jets_softdrop_grooming(njets=1, beta=0.0, symmetry_cut=0.1, R0=RADIUS)
-    return ak.to_numpy(ak.flatten(groomed.msoftdrop, axis=None))
+    momenta = np.stack([particles[name] for name in COMPONENTS], axis=1).tolist()
+    firsts = (np.cumsum(counts) - counts).tolist()
+    return np.array([_groomed_mass(momenta[i : i + n]) for i, n in zip(firsts, counts.tolist(), strict=True)])
 
 
-def n_subjettiness(constituents: ak.Array) -> np.ndarray:
+def _groomed_mass(momenta: list[list[float]]) -> float:
+    """Soft-drop mass of one jet: its tree is followed along the harder branch down to two that are both hard enough."""
+    sequence = fastjet._swig.ClusterSequence([fastjet._swig.PseudoJet(*momentum) for momentum in momenta], TREE)
+    (jet,) = sequence.exclusive_jets(1)
+    while True:
+        one, two = fastjet._swig.PseudoJet(), fastjet._swig.PseudoJet()
+        if not jet.has_parents(one, two):
+            return jet.m()
+        pts = one.pt(), two.pt()
+        if min(pts) / sum(pts) > SYMMETRY_CUT:
+            return jet.m()
+        jet = one if pts[0] >= pts[1] else two
+
+
+def n_subjettiness(particles: Columns, counts: np.ndarray) -> np.ndarray:
     """N-subjettiness tau_1 to tau_4 with beta = 1 and one-pass kT axes as in JetClass (arXiv:1011.2268).
 
     Parameters
     ----------
-    constituents : as for `soft_drop_mass`
+    particles, counts : as for `soft_drop_mass`
 
     Returns
     -------
     (J, 4)
     """
-    taus = _tree(constituents).njettiness(njets=[1, 2, 3, 4], beta=1.0, R0=RADIUS)
-    return np.asarray(taus).reshape(len(constituents), 4)
+    jets = fastjet.ClusterSequence(_momenta(particles, counts), TREE)
+    return np.asarray(jets.njettiness(njets=[1, 2, 3, 4], beta=1.0, R0=RADIUS)).reshape(-1, 4)
 
 
-def _tree(constituents: ak.Array) -> fastjet.ClusterSequence:
-    """Cambridge/Aachen trees of jets; no jet reaches the radius, so all constituents end up in one jet again."""
-    definition = fastjet.JetDefinition(fastjet.cambridge_algorithm, 10 * RADIUS)
-    return fastjet.ClusterSequence(_momenta(constituents), definition)
-
-
-def _momenta(particles: ak.Array) -> ak.Array:
+def _momenta(particles: Columns, counts: np.ndarray) -> ak.Array:
     """FastJet's input: per event or jet a list of four-momenta, contiguous in memory."""
-    flat = {name: ak.to_numpy(ak.flatten(particles[name])).astype(np.float64) for name in COMPONENTS}
-    flat["E"] = flat.pop("energy")
-    return ak.unflatten(ak.zip(flat, with_name="Momentum4D"), ak.num(particles["px"]))
+    flat = [ak.contents.NumpyArray(np.ascontiguousarray(particles[name], np.float64)) for name in COMPONENTS]
+    record = ak.contents.RecordArray(flat, ["px", "py", "pz", "E"], parameters={"__record__": "Momentum4D"})
+    return lists(record, counts)

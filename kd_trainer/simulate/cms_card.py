@@ -21,6 +21,7 @@ from kd_trainer.simulate.propagation import HALF_LENGTH, RADIUS, to_calorimeter
 from kd_trainer.simulate.tracker import perigee
 
 MASSES = {11: 0.000511, 13: 0.10566, 211: 0.13957, 321: 0.49368, 2212: 0.93827}  # GeV, of what is stable and charged
+BLOCK = 8192  # particles that are propagated together: few enough for the processor's cache
 PHOTON, NEUTRAL_HADRON = 22, 0  # PDG ids of neutral candidates in Delphes
 
 
@@ -156,6 +157,12 @@ def _add_pileup(
 
 def _reach_calorimeter(particles: Columns, primary_z: np.ndarray) -> Columns:
     """Particles that reach the calorimeters, with pt, eta, phi, mass, pdg, charge, and where they do: eta and phi."""
+    starts = range(0, max(1, len(particles["event"])), BLOCK)
+    blocks = [_reach_in_block(select(particles, slice(i, i + BLOCK)), primary_z) for i in starts]
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def _reach_in_block(particles: Columns, primary_z: np.ndarray) -> Columns:
     z = particles["z"] + primary_z[particles["event"]]
     inside = (particles["x"] ** 2 + particles["y"] ** 2 < RADIUS**2) & (np.abs(z) < HALF_LENGTH)
     particles, z = select(particles, inside), z[inside]

@@ -38,8 +38,8 @@ def flatten(batch: ak.Array) -> Columns:
     return record
 
 
-def select(columns: Columns, which: np.ndarray) -> Columns:
-    """Rows of a table of columns, by mask or index."""
+def select(columns: Columns, which: np.ndarray | slice) -> Columns:
+    """Rows of a table of columns, by mask, index or slice."""
     return {name: values[which] for name, values in columns.items()}
 
 

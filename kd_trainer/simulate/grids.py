@@ -23,6 +23,7 @@ SCALARS = (
     "HiggsH1:parity = 1",
     "HiggsA3:parity = 1",
 )
+SCALAR_IDS = (25, 35, 36, 45, 46)  # the neutral Higgs bosons that Pythia knows
 X_MASSES = range(15, 505, 5)  # GeV
 PT_MINS = (
     *(100, 106, 114, 121, 130, 138, 148, 158, 169, 180, 192, 205, 219, 234, 250, 267, 286, 305, 326, 348, 372, 397),
@@ -130,6 +131,11 @@ def line(kind: Kind, pt_min: float, m_x: float = 0.0, m_y: float = 0.0) -> Setti
     for pid, decays in kind.y.items():
         settings += _resonance(pid, m_y, Y_WIDTH * m_y, 1e-6, decays)
     return tuple(settings)
+
+
+def unused(kind: Kind) -> Settings:
+    """Some decay for each of the scalars that a process does not have, so that no widths are computed for them."""
+    return tuple(f"{pid}:oneChannel = 1 1. 100 5 -5" for pid in SCALAR_IDS if pid not in {*kind.x, *kind.y})
 
 
 def _resonance(pid: int, mass: float, width: float, lowest: float, decays: Decays) -> Settings:

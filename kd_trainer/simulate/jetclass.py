@@ -3,7 +3,7 @@
 import awkward as ak
 import numpy as np
 
-from kd_trainer.simulate.clustering import cluster, constituents
+from kd_trainer.simulate.clustering import cluster, members_of
 from kd_trainer.simulate.columns import jet_table
 from kd_trainer.simulate.detector import reconstruct
 from kd_trainer.simulate.events import flatten, resonances, select, stable_particles
@@ -45,9 +45,9 @@ def make_jets(batch: ak.Array, name: str, rng: np.random.Generator) -> ak.Array 
     match, nearest = match[nearest >= 0], nearest[nearest >= 0]
     if len(nearest) == 0:
         return None
-    genparts = constituents(particles, genmembers, genjets["count"])[nearest]
-    parts = constituents(parts, members, jets["count"])
+    genmembers, _ = members_of(genmembers, genjets["count"], nearest)
     resonance = select({column: truth[column] for column in NO_RESONANCE}, match)
     if process.resonances:  # the partner of the Higgs boson in a pair counts as one
         resonance["pid"] = np.sign(resonance["pid"]) * process.resonances[0]
-    return jet_table(name, jets, parts, resonance, select(genjets, nearest), genparts)
+    genjets, genparts = select(genjets, nearest), select(particles, genmembers)
+    return jet_table(name, jets, select(parts, members), resonance, genjets, genparts)

@@ -7,7 +7,7 @@ import numpy as np
 
 from kd_trainer.datasets.kinematics import Columns, directions
 from kd_trainer.simulate import truth
-from kd_trainer.simulate.clustering import cluster, constituents
+from kd_trainer.simulate.clustering import cluster, members_of
 from kd_trainer.simulate.cms_card import momenta_at_calorimeter, reconstruct
 from kd_trainer.simulate.columns import generated, reconstructed, summary
 from kd_trainer.simulate.events import flatten, select, stable_particles
@@ -47,22 +47,22 @@ def make_jets(batch: ak.Array, name: str, rng: np.random.Generator, pileup: floa
     labelled = np.isin(np.arange(len(nearest)), found.jet)
     jets, members = keep(jets, members, labelled)
     nearest = nearest[labelled]
-    genparts = constituents(particles, genmembers, np.append(genjets["count"], 0))[nearest]  # -1: none
-    stored = constituents(momenta_at_calorimeter(parts), members, jets["count"])
-    columns = reconstructed(jets, constituents(parts, members, jets["count"]), stored)
+    genmembers, gencounts = members_of(genmembers, np.append(genjets["count"], 0), nearest)  # -1: none
+    genparts, parts = select(particles, genmembers), select(parts, members)
+    columns = reconstructed(jets, parts, momenta_at_calorimeter(parts))
     columns["jet_label"] = found.label
-    columns |= {f"genpart_{key}": values for key, values in generated(genparts, jets).items()}
+    columns |= {f"genpart_{key}": values for key, values in generated(genparts, gencounts, jets).items()}
     columns |= {f"genjet_{key}": values for key, values in _genjets(genjets, genparts, nearest).items()}
     columns |= {f"aux_genpart_{key}": values for key, values in _truth(record, found).items()}
     return ak.zip(columns, depth_limit=1)
 
 
-def _genjets(genjets: Columns, genparts: ak.Array, nearest: np.ndarray) -> Columns:
+def _genjets(genjets: Columns, genparts: Columns, nearest: np.ndarray) -> Columns:
     """The particle-level jet of each jet; 0 where there is none."""
     there = nearest >= 0
     columns: Columns = {key: np.zeros(len(nearest), dtype) for key, dtype in GENJET.items()}
     if there.any():
-        for key, values in summary(select(genjets, nearest[there]), genparts[there]).items():
+        for key, values in summary(select(genjets, nearest[there]), genparts).items():
             columns[key][there] = values
     return columns
 

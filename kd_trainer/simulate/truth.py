@@ -11,7 +11,7 @@ import numpy as np
 
 from kd_trainer.datasets.kinematics import Columns, directions, wrap
 from kd_trainer.simulate.clustering import RADIUS
-from kd_trainer.simulate.events import NEUTRINOS, select
+from kd_trainer.simulate.events import NEUTRINOS
 from kd_trainer.simulate.labels import qcd_label, resonance_label
 
 X, Y, TAU = (25, 36, 37), (35, 37), 15  # absolute PDG ids; 37 is an X where its mother is none
@@ -73,9 +73,11 @@ def match(jets: Columns, record: Columns, qcd: bool) -> Truth:
     found = [] if qcd else resonances(record)
     quarks = hard_quarks(record) if qcd else np.zeros(0, dtype=int)
     _, eta, phi = directions(jets)
+    with np.errstate(divide="ignore", invalid="ignore"):  # the beams have no transverse momentum
+        _, others_eta, others_phi = directions(record)
     jet, label, entries = [], [], []
     for i, event in enumerate(jets["event"]):
-        near = partial(_near, record, eta[i], phi[i])
+        near = partial(_near, others_eta, others_phi, eta[i], phi[i])
         if qcd:
             mine = quarks[record["event"][quarks] == event]
             mine = mine[near(mine)]
@@ -110,11 +112,10 @@ def resonances(record: Columns) -> list[Resonance]:
     """
     mother = record["mother"] + record["first"]
     order = np.argsort(mother, kind="stable")
-    sorted_mother, pid = mother[order], record["pid"]
+    stop, pid = np.cumsum(np.bincount(mother, minlength=len(mother))), record["pid"]
 
     def family(i: int) -> list[int]:
-        low, high = np.searchsorted(sorted_mother, [i, i + 1])
-        return order[low:high].tolist()
+        return order[stop[i - 1] if i else 0 : stop[i]].tolist()
 
     found: list[Resonance] = []
     visited: set[int] = set()
@@ -217,6 +218,5 @@ def _tau_near(tau: int, products: list[int], pid: np.ndarray, near: Near) -> boo
     return bool(near(tau if _tau(products, pid) == "tauh" else products[0]))
 
 
-def _near(record: Columns, eta: float, phi: float, i: Any) -> Any:
-    _, others_eta, others_phi = directions(select({name: record[name] for name in ("px", "py", "pz")}, i))
-    return np.hypot(others_eta - eta, wrap(others_phi - phi)) < RADIUS
+def _near(others_eta: np.ndarray, others_phi: np.ndarray, eta: float, phi: float, i: Any) -> Any:
+    return np.hypot(others_eta[i] - eta, wrap(others_phi[i] - phi)) < RADIUS

@@ -102,10 +102,11 @@ class TestTop:
         parts, median = {}, {}
         for name in ("top", "QCD"):
             jets = top[f"{name}_000.parquet"]
-            parts = ak.zip({x: jets[f"part_{x}"] for x in ("px", "py", "pz", "energy")})
-            tau = n_subjettiness(parts)
+            columns = {x: ak.to_numpy(ak.flatten(jets[f"part_{x}"])) for x in ("px", "py", "pz", "energy")}
+            parts = columns, ak.to_numpy(ak.num(jets.part_px))
+            tau = n_subjettiness(*parts)
             tau32 = np.median(tau[:, 2] / np.maximum(tau[:, 1], 1e-6))
-            median[name] = np.median(jets.jet_mass), np.median(soft_drop_mass(parts)), tau32
+            median[name] = np.median(jets.jet_mass), np.median(soft_drop_mass(*parts)), tau32
         assert median["top"][0] == pytest.approx(176, abs=8) and median["top"][1] == pytest.approx(171, abs=9)
         assert median["QCD"][0] < 120 and median["QCD"][1] < 80
         assert median["top"][2] + 0.1 < median["QCD"][2]

@@ -1,6 +1,7 @@
 """Jets, grooming and matching on events written by hand."""
 
 import awkward as ak
+import fastjet
 import numpy as np
 import pytest
 
@@ -16,8 +17,9 @@ def massless(pt, eta, phi, event=0):
 
 
 def jagged(*jets):
-    lists = [ak.zip({name: columns[name] for name in ("px", "py", "pz", "energy")}) for columns in jets]
-    return ak.Array([values.to_list() for values in lists])
+    """Columns of several jets, and the numbers of their constituents."""
+    names = ("px", "py", "pz", "energy")
+    return {name: np.concatenate([jet[name] for jet in jets]) for name in names}, np.array([len(j["px"]) for j in jets])
 
 
 def test_cluster():
@@ -49,13 +51,25 @@ def test_soft_drop_removes_the_soft_prong_only():
     balanced = massless([300.0, 200.0], [0.0, 0.0], [0.0, 0.5])
     soft = massless([490.0, 10.0], [0.0, 0.0], [0.0, 0.5])
     mass = np.sqrt(2 * 300 * 200 * (1 - np.cos(0.5)))
-    assert soft_drop_mass(jagged(balanced, soft)) == pytest.approx([mass, 0], abs=1e-3)
+    assert soft_drop_mass(*jagged(balanced, soft)) == pytest.approx([mass, 0], abs=1e-3)
+
+
+def test_soft_drop_is_that_of_fastjet():
+    rng = np.random.default_rng(0)
+    jets = [massless(rng.exponential(5, n) + 0.3, *rng.normal(0, 0.25, (2, n))) for n in (1, 2, 30, 60)]
+    columns, counts = jagged(*jets)
+    lists = ak.unflatten(ak.zip({"E" if name == "energy" else name: x for name, x in columns.items()}), counts)
+    tree = fastjet.ClusterSequence(
+        ak.Array(lists, with_name="Momentum4D"), fastjet.JetDefinition(fastjet.cambridge_algorithm, 8.0)
+    )
+    theirs = tree.exclusive_jets_softdrop_grooming(njets=1, beta=0.0, symmetry_cut=0.1, R0=0.8).msoftdrop
+    assert soft_drop_mass(columns, counts).tolist() == ak.flatten(theirs, axis=None).to_list()
 
 
 def test_n_subjettiness_of_prongs():
     two = massless([300.0, 200.0], [0.0, 0.0], [0.0, 0.5])
     three = massless([300.0, 200.0, 100.0], [0.0, 0.0, 0.4], [0.0, 0.5, 0.3])
-    taus = n_subjettiness(jagged(two, three))
+    taus = n_subjettiness(*jagged(two, three))
     assert taus.shape == (2, 4)
     assert taus[0, 0] > 0.1 and taus[0, 1:] == pytest.approx(0, abs=1e-6)
     assert taus[1, 1] > 0.05 and taus[1, 2:] == pytest.approx(0, abs=1e-6)

@@ -348,6 +348,13 @@ class TestGrid:
         assert len(pythia.nextBatch(3)) == 3
 
 
+def test_scalars_with_given_decays_need_no_widths():
+    kind = grids.GROUPS["Res34P"].kinds[0]
+    settings = (*grids.line(kind, 500.0, 300.0, 120.0), *grids.unused(kind), "Random:seed = 7")
+    first, second = (start(settings, generic=ids).nextBatch(2).prt for ids in ((), grids.SCALAR_IDS))
+    assert first.id.to_list() == second.id.to_list() and first.p.px.to_list() == second.p.px.to_list()
+
+
 def test_pairs_are_isotropic():
     """Within a slice of the mass of the pair cos(theta) is flat; A H alone has sin(theta)^2."""
     veto = IsotropicPair(60.0, 3)
