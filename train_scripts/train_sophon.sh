@@ -6,7 +6,7 @@
 # modes
 #   make_weight  sampling weights from the training and validation files, before any training
 #   train        train Sophon: 188 classes, 80 epochs of 10000*1024 jets
-#   convert      export the best epoch to ONNX, with its embedding (-o export_embed True)
+#   convert      export the best epoch to ONNX, with its embedding (-o export_embed True), and compare it with torch
 #
 # Results: training/JetClassII_Sophon/net_best_epoch_state.pt, logs/JetClassII_Sophon/ (with MODEL another name)
 # As teacher of a student: TEACHER_WEIGHTS=training/JetClassII_Sophon/net_best_epoch_state.pt ./train_kd.sh train
@@ -32,7 +32,7 @@ need_count DDP_NGPUS 1
 need_choice RESTART no yes changed
 choose datasets JetClassII DATASET
 choose models "$MODEL" MODEL
-if [[ $mode == convert ]]; then prepare; else prepare data_train data_val; fi
+if [[ $mode == convert ]]; then prepare data_val; else prepare data_train data_val; fi
 called "JetClassII_$MODEL$COMMENT"
 config=${data_config}_full.yaml
 if [[ $mode != convert ]]; then check "$config"; fi
@@ -53,5 +53,7 @@ case $mode in
         need_whole "training/$name/net_best_epoch_state.pt"
         run weaver --data-config "$config" --network-config "$network" "${options[@]}" -o export_embed True \
             --model-prefix "training/$name/net_best_epoch_state.pt" --export-onnx "training/$name/model.onnx" "${arguments[@]}"
+        run "${kd[@]}" deploy "training/$name" "${data_val[@]}" --network "$network" "${options[@]}" -o export_embed True \
+            --weights "training/$name/net_best_epoch_state.pt" --data-config "$config"
         ;;
 esac
