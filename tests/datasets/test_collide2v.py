@@ -113,10 +113,10 @@ class TestJets:
             jets = ak.from_parquet(path)
             assert ak.all(jets[f"label_{'QCD' if 'QCD' in path.name else 'top'}"] == 1) and len(jets) == 12
         line = fails(tmp_path / f"minbias{SUFFIX}", *args[2:])
-        assert "its process minbias is in 0 classes of --classes, not in one" in line
+        assert "its process minbias is in 0 classes of --classes, not in exactly one" in line
         (tmp_path / "one.yaml").write_text("a: [x]")
         line = fails(tmp_path / f"minbias{SUFFIX}", *args[2:-1], tmp_path / "one.yaml")
-        assert "one.yaml has to give each of two or more classes a list of processes" in line
+        assert "one.yaml has to define two or more classes, each with a list of processes" in line
 
 
 class TestMatching:
@@ -171,7 +171,7 @@ class TestFiles:
         assert "2 files, 2 of them already" in again and "33.3 %" in again  # the report is there without reading again
         assert "made from another input (radius 0.2, now 0.1)" in fails(*args[2:], "--radius", 0.1)
         collide.write(tmp_path / name(seed=0), 3)
-        assert "RS1.parquet was made with other inputs, now it belongs to test" in fails(*args[2:])
+        assert "RS1.parquet was made from other inputs, and now it belongs to test" in fails(*args[2:])
 
     def test_arguments(self, tmp_path):
         collide.write(tmp_path / name(), 2)
@@ -230,11 +230,11 @@ def no_candidates(events):
 
 
 BAD = {
-    "degrees": (everywhere(degrees, "Phi"), "FullReco_JetPuppiAK4_Phi goes up to 17"),
-    "rows": (shuffled, "5 of the 150 L1T jets have one of the 180 FullReco jets within Delta R = 0.2: are the rows"),
+    "degrees": (everywhere(degrees, "Phi"), "FullReco_JetPuppiAK4_Phi has values up to 17"),
+    "rows": (shuffled, "5 of the 150 L1T jets have one of the 180 FullReco jets within Delta R = 0.2: check that "),
     "far": (
         everywhere(lambda eta: eta + 0.14, "Eta", views=("L1T_Jet", "L1T_PUPPI")),
-        "apart on average, as if by chance",
+        "the mean distance of matched jets is 0.1",
     ),
     "nowhere": (
         everywhere(lambda eta: eta + 20, "Eta", views=("L1T_Jet",)),
@@ -245,8 +245,8 @@ BAD = {
         everywhere(lambda pt: pt * 300, "PT", views=("L1T_PUPPIPart",)),
         "particles of L1T do not add up to its jets",
     ),
-    "beyond": (beyond, "ConstituentsIdx of L1T points beyond the particles of its event"),
-    "shorter": (shorter, "FullReco_PUPPIPart_DZ has another number of entries than FullReco_PUPPIPart_PT"),
+    "beyond": (beyond, "ConstituentsIdx of L1T has indices beyond the particles of the event"),
+    "shorter": (shorter, "FullReco_PUPPIPart_DZ does not have as many entries as FullReco_PUPPIPart_PT"),
     "lacks": (without("L1T_PUPPIPart_DZ", "L1T_PUPPIPart_D0"), "lacks L1T_PUPPIPart_D0, L1T_PUPPIPart_DZ"),
     "nan": (not_a_number, "has NaN or infinity in l1part_px of row"),
     "flavour": (undefined, "none of the 120 matched jets can be used: 120 are of no class"),

@@ -190,7 +190,7 @@ def test_names_from_elsewhere_are_those_of_files_in_the_folder(folder, name):
     try:
         (item,) = fetching.items_of(part, folder)
     except InputError as error:
-        assert "is not the name of a file" in str(error)
+        assert "is not a plain file name" in str(error)
         return
     assert item.path.resolve().parent == (folder / "there").resolve() and item.path.name == name
 
