@@ -66,7 +66,7 @@ def _higgs(products: str, *w_decays: str) -> Settings:
 
 
 def _one_lepton(w_to_quarks: str, w_to_lepton: str) -> Settings:
-    """Settings for a pair of W bosons: the sign of the one that decays to quarks, and of the one that gives a lepton."""
+    """Settings for a pair of W bosons: the signs (Pos or Neg) of the one that decays to quarks and of the other one."""
     return (
         "24:onMode = off",
         f"24:on{w_to_quarks}IfAny = {QUARKS}",
