@@ -62,8 +62,8 @@ def test_generated_particles():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["-o", "jets.jpg"], "-o jets.jpg: the picture is .png or .pdf"),
-        (["--rows", 2, 160], "--rows 160: the files have 160 jets, which are counted from 0"),
+        (["-o", "jets.jpg"], "-o jets.jpg: the picture has to be .png or .pdf"),
+        (["--rows", 2, 160], "--rows 160: the files have 160 jets, counted from 0"),
         (["--rows", -1], "--rows -1: jets are counted from 0"),
         (["--top", 0], "--top"),
     ],

@@ -145,7 +145,7 @@ def standardise_differently(folder):
 
 def test_model_of_another_training(own_dir):
     standardise_differently(own_dir)
-    refuses(own_dir, "model.onnx and preprocess.json do not belong together: the model was exported with another one")
+    refuses(own_dir, "model.onnx and preprocess.json do not belong together: the model was exported with another pre")
 
 
 def drop_last_feature(folder):
