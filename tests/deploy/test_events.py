@@ -109,7 +109,7 @@ def test_inputs_in_cpp_are_those_of_python(program, events, dataset, tier, tmp_p
 def test_unknown_tier(program, tmp_path):
     (tmp_path / "p.json").write_text(json.dumps(expected_preprocess(configs.load(CONFIG))))
     result = subprocess.run([program, tmp_path / "p.json", "l1trk"], capture_output=True, text=True)
-    assert result.stderr == "candidates: no variables for the tier l1trk: there are full, kinpid, kin, hlt, l1\n"
+    assert result.stderr == "candidates: no variables for the tier l1trk; valid are full, kinpid, kin, hlt, l1\n"
 
 
 def test_branches_are_those_of_the_analyser(sophon, example, tmp_path):
