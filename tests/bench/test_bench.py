@@ -1,4 +1,4 @@
-"""Benchmarks: what they measure, not how fast it is."""
+"""Benchmarks: they measure the right quantities; their speed is not tested."""
 
 import json
 

@@ -45,7 +45,7 @@ def test_good_files(files):
 
 
 def test_files_without_labels_for_a_teacher_with_other_classes(files, tmp_path):
-    """As in `LABELS=no ./train_kd.sh train`: no labels are asked for, neither the student's nor the teacher's."""
+    """As in `LABELS=no ./train_kd.sh train`: neither the labels of the student nor those of the teacher are needed."""
     for path in files.glob("*.parquet"):
         table = ak.from_parquet(path)
         ak.to_parquet(table[[name for name in table.fields if not name.startswith("label_")]], path)
@@ -181,7 +181,7 @@ def test_custom_label_without_names(files, tmp_path):
 
 
 class TestAll:
-    """What the sample does not see."""
+    """Problems that a check of samples does not find."""
 
     def all(self, files):
         return check("--all", "--allow-missing-classes", files / "Hbb_000.parquet")

@@ -1,4 +1,4 @@
-"""COLLIDE-2V: files in the public layout, jets with the candidates of both views, and what is wrong with either."""
+"""COLLIDE-2V: files in the public layout, jets with the candidates of both views, and errors for wrong files."""
 
 import tracemalloc
 
@@ -62,7 +62,7 @@ class TestJets:
             assert ak.all(pt[:, 1:] <= pt[:, :-1])
 
     def test_the_two_views_of_a_jet(self, made):
-        """Candidates are those of its own event and view, and not the same ones."""
+        """The candidates belong to the event and view of the jet, and they differ between the views."""
         events, jets = made[0], ak.from_parquet(made[1])
         for prefix, view in collide2v.VIEWS.items():
             stored = events[f"{view}_PUPPIPart_PT"]
@@ -121,7 +121,7 @@ class TestJets:
 
 class TestMatching:
     def test_each_the_nearest_of_the_other(self):
-        """Two events by hand: across phi = pi; two near one, of which the nearer is taken; one too far."""
+        """Two events by hand: a pair across phi = pi, two jets near one (the nearer is taken), one too far away."""
         ours = {"Eta": np.array([0.0, 1.0, 1.1, 2.0]), "Phi": np.array([3.1, 0, 0, 1])}
         theirs = {"Eta": np.array([0.0, 1.07, 2.0]), "Phi": np.array([-3.1, 0, 1.3])}
         first, second, distance = matching.pairs(ours, np.array([1, 3]), theirs, np.array([1, 2]), 0.2)
@@ -324,7 +324,7 @@ class TestConfigs:
 
     @pytest.mark.parametrize("tier", ["offline", "gen", "l1"])
     def test_all_tiers_see_the_same_jets(self, made, tmp_path, tier):
-        """Without one beyond the tracks and one of whose candidates none is sent."""
+        """Two jets are left out: one outside of the tracker acceptance, and one without candidates that are sent."""
         jets = ak.from_parquet(made[1])
         assert ak.all(np.abs(jets.l1jet_eta) < 2.4)
         jets["l1jet_eta"] = ak.where(jets.l1jet_eta == jets.l1jet_eta[3], -2.5, jets.l1jet_eta)

@@ -1,4 +1,4 @@
-"""Public files, written here in their layouts, and what becomes of them."""
+"""Conversion of files that are written here in the public layouts."""
 
 import errno
 import os

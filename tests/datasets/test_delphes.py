@@ -34,7 +34,7 @@ def converted(example, tmp_path_factory):
 
 
 class Tree(dict):
-    """As much of an uproot tree as is asked for before its events are read: arrays by name of the branch."""
+    """The part of an uproot tree that is used before its events are read: arrays by name of the branch."""
 
     def keys(self, recursive):
         return list(dict.fromkeys(name.partition("/")[0] for name in self))
@@ -174,7 +174,7 @@ def test_pieces_and_resumption(example, converted, tmp_path, monkeypatch):
 
 
 def test_momenta_add_up_with_their_own_eta(example):
-    """Of PUPPI jets, the sum of all constituents is the jet; with the eta that is stored it is not."""
+    """The constituents of a PUPPI jet add up to the jet with the eta of the momentum, not with the stored eta."""
     for eta, limit in (("stored", 0.05), ("momentum", 1e-5)):
         reader = delphes.Reader(example, delphes.Options(eta=eta))
         with reader.open(example) as (_, chunks):

@@ -62,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Says nothing of clients that stop: its words would be among those of the command."""
+    """Does not print errors about clients that stop, because they would mix with the output of the command."""
 
     def handle_error(self, request, client_address):
         pass
@@ -177,7 +177,7 @@ class TestTransfer:
 
     @pytest.mark.parametrize("left, good", [(CONTENT, True), (CONTENT + b"x", False), (b"x" * 1000, False)])
     def test_what_an_earlier_call_left(self, offer, folder, left, good):
-        """Complete, too long, of another file: it gets the name only in the first case; the others start anew."""
+        """Complete, too long, or of another file: only the first one gets the name, the others are fetched again."""
         offer("a.pt")
         (folder / "there").mkdir(parents=True)
         (folder / "there" / "a.pt.part").write_bytes(left)
@@ -229,7 +229,7 @@ class TestTransfer:
             assert "a.pt: Read timed out." in fails(folder, "a.pt")
 
     def test_disk_too_small(self, offer, folder, monkeypatch):
-        """300 kB and an archive of 20.5 kB that is there together with what was in it: 341 kB."""
+        """300 kB, an archive of 20.5 kB, and its unpacked files: 341 kB."""
         offer("a.pt")
         offer("b.tar", content=archive({"b.root": bytes(10_000)}), unpack="*.root")
         usage = namedtuple("usage", "free")
@@ -306,7 +306,7 @@ class TestArchives:
 
     @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
     def test_links_and_devices(self, offer, folder, tmp_path, kind):
-        """What comes before them is not written either."""
+        """Members before them are not written either."""
         (tmp_path / "mine").write_text("mine")
         out = io.BytesIO(archive({"first.root": b"x"}))
         with tarfile.open(fileobj=out, mode="a") as file:

@@ -1,4 +1,4 @@
-"""LHC jets of hls4ml and AspenOpenJets: files written here in their public layouts, and what becomes of them."""
+"""LHC jets of hls4ml and AspenOpenJets: conversion of files that are written here in the public layouts."""
 
 import json
 import tracemalloc
@@ -93,7 +93,7 @@ def test_aspen_has_the_types_of_jetclass2(aspen, shared):
 
 @pytest.mark.parametrize("form", ARRAYS)
 def test_memory_is_that_of_a_piece(form, tmp_path, monkeypatch):
-    """40 pieces: at no time is half of the largest array in memory, and they make up the file."""
+    """40 pieces: they make up the file, and never use as much memory as half of the largest array."""
     arrays = ARRAYS[form](2000)
     write(tmp_path / "a.h5", arrays, compression="gzip", compression_opts=1)
     largest = max(values.nbytes for values in arrays.values())

@@ -44,7 +44,7 @@ def test_jets_of_files(model_dir, val_files, tmp_path, drawn):
 
 
 def test_generated_particles():
-    """Decay products beside constituents, X and Y not; eta as in the files times the sign of that of the jet."""
+    """Decay products are drawn, X and Y are not; eta is multiplied by the sign of the jet's eta."""
     jets = random_jets(1, 20)
     for name, values in {
         "eta": [0.0, 0.3, -0.2, 3.0], "phi": [0.0, 0.1, 0.1, 0.0], "pid": [25, 5, -15, 4],

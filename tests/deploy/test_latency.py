@@ -1,4 +1,4 @@
-"""bench latency: what it measures, not how fast it is."""
+"""bench latency: it measures the right quantities; the speed is not tested."""
 
 import json
 
