@@ -169,7 +169,7 @@ class TestFiles:
         assert found == {"train": "1", "test": "2"}
         again = kd_trainer(*args).stdout
         assert "2 files, 2 of them already" in again and "33.3 %" in again  # the report is there without reading again
-        assert "made from another input (radius 0.2, now 0.1)" in fails(*args[2:], "--radius", 0.1)
+        assert "made from another input (radius was 0.2, now 0.1)" in fails(*args[2:], "--radius", 0.1)
         collide.write(tmp_path / name(seed=0), 3)
         assert "RS1.parquet was made from other inputs, and now it belongs to test" in fails(*args[2:])
 
