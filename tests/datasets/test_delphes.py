@@ -170,7 +170,7 @@ def test_pieces_and_resumption(example, converted, tmp_path, monkeypatch):
     assert ak.array_equal(ak.concatenate(pieces).part_pz, whole.part_pz, check_parameters=False)
     assert "1 files, 1 of them already" in kd_trainer("convert", "delphes", example, "-o", converted.parent).stdout
     other = kd_trainer("convert", "delphes", example, "-o", converted.parent, "--eta", "momentum", check=False)
-    assert "was made from another input (eta stored, now momentum); give --overwrite" in other.stderr
+    assert "was made from another input (eta was stored, now momentum); give --overwrite" in other.stderr
 
 
 def test_momenta_add_up_with_their_own_eta(example):
