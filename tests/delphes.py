@@ -52,7 +52,7 @@ def events(seed=1):
 
 
 def write(path, entries=1, **branches):
-    """A file with a tree Delphes of numbers: what stands where jets are not read."""
+    """A file with a tree Delphes that holds only numbers, for tests that do not read jets."""
     with uproot.recreate(path) as file:
         file.mktree("Delphes", {"Event_size": "int32", **dict.fromkeys(branches, "int32")})
         if entries:

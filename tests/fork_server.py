@@ -1,4 +1,4 @@
-"""weaver and kd_trainer without the seconds that imports of torch and numba take: each command in a fork of a process.
+"""weaver and kd_trainer without the import time of torch and numba: each command runs in a fork of a process.
 
     python fork_server.py SOCKET
 

@@ -1,4 +1,4 @@
-"""Runs that are killed at random moments and begun again, against the same run without interruption. Not for pytest.
+"""Runs that are killed at random moments and restarted, compared with an uninterrupted run. Not for pytest.
 
     python tests/kills.py demo|study|simulate|cache|train|script [--kills 20] [--signals KILL,TERM,INT]
                           [--targets top,group,one,all]

@@ -1,4 +1,4 @@
-"""Checkpoints: what is refused, and in which words."""
+"""Checkpoints: which ones are refused, and the error messages."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What the documentation says of commands, settings, options and files is what there is."""
+"""Commands, settings, options and files in the documentation exist."""
 
 import ast
 import dataclasses
@@ -97,7 +97,7 @@ def split_assignments(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def trouble(words: list[str]) -> str:
-    """What is wrong with a command, '' if nothing is, or if it is none of ours."""
+    """What is wrong with a command; '' if it is correct, or not one of ours."""
     if words[0] == "export":
         wrong = [name for name in split_assignments(words[1:])[0] if name not in EVERY]
         return f"no script has the setting {wrong[0]}" if wrong else ""

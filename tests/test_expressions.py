@@ -1,4 +1,4 @@
-"""What a data config may hold: all that ours hold, nothing that does more than to compute."""
+"""Expressions of data configs: all of ours are accepted, those that do more than compute are refused."""
 
 import hashlib
 import json

@@ -44,7 +44,7 @@ def test_parts():
 
 
 def test_confusion():
-    """A jet is put where the sum of the scores is largest, which need not be where the largest score is."""
+    """A jet belongs to the family with the largest sum of scores, not to that of the class with the largest score."""
     labels = np.array([0, 0, 2, 1])
     scores = np.array([[0.4, 0.0, 0.3, 0.3], [0.9, 0.1, 0.0, 0.0], [0.1, 0.2, 0.3, 0.4], [0.0, 1.0, 0.0, 0.0]])
     found = confusion(labels, scores, [[0], [2, 3], [1]])

@@ -1,4 +1,4 @@
-"""kd_trainer.files: whole files, and what kills leave of them."""
+"""kd_trainer.files: complete files, and the state after a killed process."""
 
 import subprocess
 import sys

@@ -198,7 +198,7 @@ def of_json(content, rng):
 
 
 def command(text):
-    """A function that runs a command on a file PATH: '' if it ends well, its one line if it does not."""
+    """A function that runs a command on a file PATH; returns '' if it ends well, else its line of error."""
 
     def run(folder, path):
         words = [word.replace("PATH", str(path)).replace("DIR", str(folder)) for word in text.split()]
@@ -286,7 +286,7 @@ def changing(path):
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.filterwarnings("ignore")
 def test_damaged_file(good, case, monkeypatch):
-    """Well or in one line; nothing half-written is left."""
+    """The command ends well or with one line of error, and leaves no incomplete file."""
     monkeypatch.setattr(plots, "draw_all", lambda *_: {})
     name, damaged, run = CASES[case]
     path, out, rng = good / name, good / "out", random.Random(case)

@@ -1,4 +1,4 @@
-"""train_scripts/guard.py: nothing that a command has started outlives it."""
+"""train_scripts/guard.py: no process that a command has started outlives it."""
 
 import signal
 import subprocess

@@ -233,7 +233,7 @@ def test_a_part_of_jetclass2_without_the_setting(part_of_jetclass2):
 
 
 def test_a_make_weight_with_missing_classes():
-    """What lets `check` pass is no option of the network."""
+    """The option that makes `check` pass is not given to the network."""
     for program in ("train_kd.sh", "train_scripts/train_sophon.sh"):
         words = ("make_weight", "--dry-run", "-o", "allow_missing_classes", "True", "-o", "num_layers", "2")
         *_, check, weaver = map(shlex.split, run(ROOT / program, *words, env={"DATADIR": "/jets"}).stdout.splitlines())
@@ -268,7 +268,7 @@ def test_commands_that_begin_with_pretrained_weights(tmp_path):
 
 
 def test_commands_without_labels():
-    """All is learnt from the teacher, which stands in for the labels in validation; the test jets have labels."""
+    """The student learns only from the teacher, also in validation; the test jets have labels."""
     *_, pair, _, _, weaver = dry_run("train", DATASET="TopLandscape", LABELS="no")
     assert "--unlabelled" in pair and network_options(weaver)["kd_alpha"] == "1.0"
     assert value(weaver, "--data-config-val").endswith("/paired.yaml")

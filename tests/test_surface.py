@@ -1,4 +1,4 @@
-"""What `import kd_trainer` gives a notebook."""
+"""The public names of `import kd_trainer`."""
 
 import subprocess
 import sys

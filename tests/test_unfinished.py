@@ -1,4 +1,4 @@
-"""A training that was killed half-way, and a checkpoint that is not the recorded one, in each mode that reads one."""
+"""Each mode that reads a checkpoint, after a killed training and with a checkpoint that was replaced."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""Jets without labels and blends, as a user of train_kd.sh has them."""
+"""Jets without labels and blends with train_kd.sh."""
 
 import os
 import re

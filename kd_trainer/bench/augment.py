@@ -1,4 +1,4 @@
-"""python -m kd_trainer bench augment: what two augmented views cost beside the training step that they are for."""
+"""python -m kd_trainer bench augment: the time for two augmented views, compared with the training step on them."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def sides(
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Everything that is printed, as plain numbers: dict."""
+    """All results as plain numbers: dict."""
     import torch
 
     from kd_trainer.augment.features import Inputs
@@ -97,18 +97,18 @@ def main(argv: Sequence[str]) -> None:
     """Measure, print, write JSON if asked to."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer bench augment",
-        description="Time for two augmented views of a batch of jets, and for a training step of the encoder on them, "
-        "measured alternately.",
+        description="Measure the time for two augmented views of a batch of jets and for a training step of the "
+        "encoder on them, alternately.",
     )
     add = parser.add_argument
-    add("--network", default="networks/ParT.py", metavar="NET.py", help="of the encoder (default: %(default)s)")
+    add("--network", default="networks/ParT.py", metavar="NET.py", help="network of the encoder (default: %(default)s)")
     add("-o", "--network-option", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"))
     add("--data-config", default="data/JetClass/JetClass_full.yaml", metavar="CFG.yaml", help="default: %(default)s")
-    add("files", nargs="*", metavar="FILE", help="jets to use; without: random ones, of the lengths of JetClass")
-    add("--jets", type=int, default=32, metavar="N", help="jets of a batch (default: %(default)s)")
-    add("--repetitions", type=int, default=5, metavar="R", help="turns of each side (default: %(default)s)")
-    add("--threads", type=int, metavar="T", help="threads of torch (default: its own)")
-    add("--output", metavar="FILE.json", help="write all numbers")
+    add("files", nargs="*", metavar="FILE", help="files of jets (default: random jets, as long as those of JetClass)")
+    add("--jets", type=int, default=32, metavar="N", help="jets per batch (default: %(default)s)")
+    add("--repetitions", type=int, default=5, metavar="R", help="measurements of each side (default: %(default)s)")
+    add("--threads", type=int, metavar="T", help="threads of torch (default: chosen by torch)")
+    add("--output", metavar="FILE.json", help="write all numbers to this file")
     args = parser.parse_args(argv)
     check_at_least(2, args, "jets")
     check_at_least(1, args, "repetitions")

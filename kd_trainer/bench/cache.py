@@ -1,4 +1,4 @@
-"""python -m kd_trainer bench cache: soft targets by `cache` and by `weaver --predict`, as a user starts them."""
+"""python -m kd_trainer bench cache: the speed of the commands `cache` and `weaver --predict` for soft targets."""
 
 import argparse
 import subprocess
@@ -23,7 +23,7 @@ from kd_trainer.jet_files import files_of
 from kd_trainer.machine import described, machine, resident
 from kd_trainer.timing import alternate, ratio, spread, text
 
-FEWEST = 8  # jets of a run that is start-up only
+FEWEST = 8  # jets of a run that measures the start-up only
 WARM_UP = 5  # batches that weaver's ParT does not trim
 
 
@@ -46,12 +46,12 @@ def predict_command(setting: Setting, path: str, folder: Path, batch_size: int) 
 
 
 def run(words: Sequence[Any], output: Path) -> int | None:
-    """Run python with these words until it ends; its peak memory in bytes (None where nobody tells).
+    """Run python with these arguments; returns its peak memory in bytes (None if the system does not tell it).
 
     Raises
     ------
     InputError
-        If it fails, or does not write the file that it should.
+        If it fails or does not write the output file.
     """
     output.unlink(missing_ok=True)
     with tempfile.TemporaryFile("w+") as log:
@@ -68,17 +68,17 @@ def run(words: Sequence[Any], output: Path) -> int | None:
 
 
 def largest_difference(cached: Path, predicted: Path) -> dict[str, float]:
-    """Of the log-probabilities of the same jets in a file of a cache and in a prediction of weaver."""
+    """Largest difference of the log-probabilities of the same jets in a cache file and in a prediction of weaver."""
     ours = log_softmax(ak.to_numpy(ak.from_parquet(cached).teacher_logits).astype(float), axis=1)
     found = ak.from_parquet(predicted)
     theirs = np.log(np.maximum(np.asarray(found["scores"], dtype=float), np.finfo("float32").tiny))
     if ours.shape != theirs.shape:
-        raise InputError(f"cache has {ours.shape[0]} jets, weaver has predicted {theirs.shape[0]}")
+        raise InputError(f"the cache has {ours.shape[0]} jets, but weaver predicted {theirs.shape[0]}")
     return {"logits": float(np.abs(ours - theirs).max()), "spread_of_logits": float(ours.std(axis=0).mean())}
 
 
 def measure(setting: Setting, events: ak.Array, args: argparse.Namespace) -> dict[str, Any]:
-    """Jets a second of both sides, and their ratio: dict."""
+    """Jets per second of both commands, and their ratio: dict."""
     warm = min(WARM_UP * args.batch_size, args.jets - 1)
     numbers = {"start-up": min(FEWEST, warm - 1), "warm-up": warm, "all": args.jets}
     commands, outputs = {}, {}
@@ -108,7 +108,7 @@ def times_of(seconds: Mapping[tuple[str, str], list[float]], side: str) -> dict[
 
 
 def rates_of(times: Mapping[str, Sequence[float]], numbers: Mapping[str, int]) -> dict[str, list[float]]:
-    """Jets a second of each turn: of the whole command, of its first batches, and of all that comes after them.
+    """Jets per second in each repetition: of the whole command, of its first batches, and of the batches after them.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def rates_of(times: Mapping[str, Sequence[float]], numbers: Mapping[str, int]) -
     Raises
     ------
     InputError
-        If the jets are too few to tell: the start-up varies by more than they take.
+        If there are too few jets: the start-up time varies by more than their time.
     """
 
     def between(first: str, last: str) -> list[float]:
@@ -145,7 +145,7 @@ def peaks(setting: Setting, args: argparse.Namespace) -> dict[int, int | None]:
 
 
 def print_results(results: Mapping[str, Any]) -> None:
-    """Lines for people."""
+    """Print the results."""
     print(described(results["machine"]))
     if "ratios" in results:
         print(f"jets: {', '.join(f'{name} {number}' for name, number in results['jets'].items())}")
@@ -165,17 +165,18 @@ def main(argv: Sequence[str]) -> None:
     """Measure, print, write JSON if asked to."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer bench cache",
-        description="`python -m kd_trainer cache` and `weaver --predict` with the same teacher on the same file, in "
-        "turn, each for a few jets (start-up), for the first batches (the warm-up of weaver's ParT) and for all.",
+        description="Measure `python -m kd_trainer cache` and `weaver --predict` with the same teacher on the same "
+        "file, alternately: for a few jets (start-up), for the first batches (warm-up of weaver's ParT) and for all.",
     )
     add_jets(parser, 2560)
     add_arguments(parser, teacher="ParT")
     add = parser.add_argument
-    add("--batch-size", type=int, default=128, metavar="B", help="of weaver (default: its own, %(default)s)")
-    add("--repetitions", type=int, default=3, metavar="R", help="runs of each side; 0: none (default: %(default)s)")
-    add("--format", choices=("parquet", "root"), default="parquet", help="of these files (default: %(default)s)")
+    add("--batch-size", type=int, default=128, metavar="B", help="of weaver (default: %(default)s, as in weaver)")
+    add("--repetitions", type=int, default=3, metavar="R", help="runs of each command, can be 0 (default: %(default)s)")
     add("--chunks", type=int, nargs="+", default=[], metavar="C",
-        help=f"measure peak memory of cache too, for files of so many chunks of {CHUNK} jets")  # fmt: skip
+        help=f"also measure the peak memory of cache for files of C chunks of {CHUNK} jets")  # fmt: skip
+    add("--format", choices=("parquet", "root"), default="parquet",
+        help="format of the files for --chunks (default: %(default)s)")  # fmt: skip
     args = parser.parse_args(argv)
     args.files = files_of(args.files)
     check_at_least(1, args, "batch_size", *["chunks"] * bool(args.chunks))

@@ -1,4 +1,4 @@
-"""python -m kd_trainer bench: speed as ratios, the two sides measured alternately in one run."""
+"""python -m kd_trainer bench: benchmarks that compare two sides, measured alternately in one run."""
 
 import importlib
 import os
@@ -10,15 +10,15 @@ BENCHMARKS = {
     "network": ("kd_trainer.bench.network", "jets/s and peak memory of networks, for training and inference"),
     "step": ("kd_trainer.bench.step", "a training step on labels, with cached soft targets, with the teacher"),
     "cache": ("kd_trainer.bench.cache", "soft targets by `cache` and by `weaver --predict`; memory of cache"),
-    "io": ("kd_trainer.bench.io", "weaver's loader alone: ROOT, parquet and cache; bytes a jet"),
-    "growth": ("kd_trainer.bench.growth", "how teacher, cache, step and loader grow with particles, jets and classes"),
+    "io": ("kd_trainer.bench.io", "weaver's loader alone: ROOT, parquet and cache; bytes per jet"),
+    "growth": ("kd_trainer.bench.growth", "time of teacher, cache, step and loader by particles, jets or classes"),
     "augment": ("kd_trainer.bench.augment", "two augmented views, and the training step of the encoder on them"),
-    "latency": ("kd_trainer.bench.latency", "time for a batch of jets of exported models, engine by engine"),
+    "latency": ("kd_trainer.bench.latency", "time of exported models for a batch of jets, for each inference engine"),
 }
 
 
 def main(argv: Sequence[str]) -> int | None:
-    """One benchmark."""
+    """Run one benchmark."""
     if not argv or argv[0] in ("-h", "--help"):
         lines = [f"  {name:<12}{text}" for name, (_, text) in BENCHMARKS.items()]
         print("\n".join(["usage: python -m kd_trainer bench BENCHMARK [--help] ...", "", "benchmarks:", *lines]))

@@ -1,4 +1,4 @@
-"""python -m kd_trainer bench growth: how times grow with the particles of a jet, with jets and with classes."""
+"""python -m kd_trainer bench growth: how times grow with the particles per jet, the jets or the classes."""
 
 import argparse
 import copy
@@ -21,7 +21,7 @@ from kd_trainer.timing import alternate, spread, text
 
 QUANTITIES = {
     "teacher": "forward pass of the teacher",
-    "cache": "command cache, reading and writing included",
+    "cache": "the command cache, with reading and writing",
     "plain": "training of the student on labels, jets in memory",
     "cached": "the same with cached soft targets",
     "loader": "weaver's loader with the student's inputs",
@@ -30,7 +30,7 @@ QUANTITIES = {
 
 
 class Axis(NamedTuple):
-    """What grows, where it is measured, and which jets and networks are used unless the arguments say otherwise."""
+    """An axis: the values that are measured, and the default jets and networks."""
 
     values: tuple
     jets: int
@@ -39,7 +39,7 @@ class Axis(NamedTuple):
 
 
 AXES = {
-    "particles": Axis((16, 32, 64, 128), 256, "ParT", "kin"),  # the tier has to take as many
+    "particles": Axis((16, 32, 64, 128), 256, "ParT", "kin"),  # the tier has to accept all of them
     "jets": Axis((1_000, 10_000, 100_000), 0, "PFN", "l1"),
     "classes": Axis((2, 10, 47, 188), 4096, "PFN", "l1"),
 }
@@ -55,7 +55,7 @@ def with_particles(options: Mapping[str, Any], particles: int) -> dict[str, Any]
 
 
 def with_classes(options: Mapping[str, Any], classes: int) -> dict[str, Any]:
-    """Options of a data config with other labels: `jet_label` in so many classes."""
+    """Options of a data config whose labels are `jet_label` modulo the number of classes."""
     labels = {"type": "custom", "value": {"truth": f"jet_label % {classes}"}}
     return {**options, "labels": labels | {"names": [f"class_{i}" for i in range(classes)]}, "observers": []}
 
@@ -63,7 +63,7 @@ def with_classes(options: Mapping[str, Any], classes: int) -> dict[str, Any]:
 def sides_of(
     args: argparse.Namespace, value: int, folder: Path
 ) -> tuple[dict[str, Callable[[], object]], dict[str, int]]:
-    """A function for each quantity that is wanted, and the number of jets that it is applied to.
+    """A function for each requested quantity, and the number of jets that it processes.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def sides_of(
 
 
 def teacher_of(setting: Setting, path: str, jets: int) -> Callable[[], None]:
-    """A function that gives the teacher the first jets of a file, again and again if there are fewer."""
+    """A function that gives the teacher the first jets of a file; they are repeated if there are fewer."""
     teacher, device = setting.load_teacher(), default_device()
     X = next(Reader(setting.data_config("paired")).read(path, CHUNK)).X
     index = torch.arange(min(CHUNK, jets)) % len(next(iter(X.values())))
@@ -118,7 +118,7 @@ def cached_files(setting: Setting, folder: Path, files: Sequence[str]) -> tuple[
 
 
 def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Microseconds a jet of each quantity for each value: dict."""
+    """Microseconds per jet of each quantity for each value: dict."""
     sides: dict[tuple[int, str], Callable[[], object]] = {}
     amounts: dict[tuple[int, str], int] = {}
     for value in args.values:
@@ -141,11 +141,11 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def print_results(results: Mapping[str, Any]) -> None:
-    """A table: a row a quantity, a column a value."""
+    """Print a table with one row per quantity and one column per value."""
     from tabulate import tabulate
 
     print(f"{described(results['machine'])}; "
-          f"microseconds a jet, by {results['axis']}")  # fmt: skip
+          f"microseconds per jet, by {results['axis']}")  # fmt: skip
     rows = [[QUANTITIES[name], *map(text, found.values())] for name, found in results["microseconds_per_jet"].items()]
     values = next(iter(results["microseconds_per_jet"].values()))
     print(tabulate(rows, ["", *values], disable_numparse=True))
@@ -155,21 +155,21 @@ def main(argv: Sequence[str]) -> None:
     """Measure, print, write JSON if asked to."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer bench growth",
-        description="Time a jet of teacher, cache, training and loader, by particles (all jets have as many), jets or "
-        "classes, in turn. Without files: the jets are random.",
+        description="Measure the time per jet of teacher, cache, training and loader for several numbers of particles "
+        "(the same in all jets), jets or classes, alternately. The jets are random.",
     )
     parser.add_argument("axis", choices=AXES)
     add_arguments(parser)
     add = parser.add_argument
-    add("--values", type=int, nargs="+", metavar="V", help="numbers of them (default: "
+    add("--values", type=int, nargs="+", metavar="V", help="values on the axis (default: "
         + "; ".join(f"{name} {' '.join(map(str, axis.values))}" for name, axis in AXES.items()) + ")")  # fmt: skip
     add("--jets", type=int, metavar="N", help="default: "
         + "; ".join(f"{axis.jets} for {name}" for name, axis in AXES.items() if axis.jets))  # fmt: skip
     add("--quantities", nargs="+", choices=QUANTITIES, default=list(QUANTITIES), metavar="Q",
-        help=f"of: {', '.join(map(repr, QUANTITIES))} (default: all)")  # fmt: skip
-    add("--batch-size", type=int, default=512, metavar="B", help="of the student (default: %(default)s)")
-    add("--fetch-step", type=float, default=0.1, metavar="F", help="part of the file read at a time (%(default)s)")
-    add("--repetitions", type=int, default=3, metavar="R", help="turns of each (default: %(default)s)")
+        help=f"some of {', '.join(map(repr, QUANTITIES))} (default: all)")  # fmt: skip
+    add("--batch-size", type=int, default=512, metavar="B", help="batch size of the student (default: %(default)s)")
+    add("--fetch-step", type=float, default=0.1, metavar="F", help="fraction of a file per read (default: %(default)s)")
+    add("--repetitions", type=int, default=3, metavar="R", help="measurements of each (default: %(default)s)")
     args = parser.parse_args(argv)
     axis = AXES[args.axis]
     args.values = args.values or list(axis.values)

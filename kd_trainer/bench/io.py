@@ -23,7 +23,7 @@ OURS = ", as in a training with our hooks"
 
 
 def sides_of(setting: Setting, events: ak.Array, how: list[Any]) -> tuple[dict[str, list[Any]], dict[str, list[str]]]:
-    """What is read: arguments of weaver for its loader, by the name of the side, and the files.
+    """The arguments of weaver for each loader that is measured, and the files of each kind.
 
     Parameters
     ----------
@@ -47,13 +47,13 @@ def sides_of(setting: Setting, events: ak.Array, how: list[Any]) -> tuple[dict[s
 
 
 def measure(setting: Setting, events: ak.Array, args: argparse.Namespace) -> dict[str, Any]:
-    """Jets a second of each side, their ratios to the first one, and bytes a jet of the files: dict."""
+    """Jets per second of each side, their ratios to the first one, and bytes per jet of the files: dict."""
     sides, files = sides_of(setting, events, loading(args.batch_size, fetch_step=args.fetch_step))
     loaders = {name: Weaver(words) for name, words in sides.items()}
     loaders |= {f"{name}{OURS}": Weaver(words).as_trained() for name, words in sides.items() if "teacher" not in name}
     jets = {name: loader.read() for name, loader in loaders.items()}
     if not all(jets.values()):
-        raise InputError(f"the data config selects less than a batch of {args.batch_size} of {len(events)} jets")
+        raise InputError(f"the data config selects fewer than {args.batch_size} jets (one batch) of {len(events)}")
     seconds = alternate({name: loader.read for name, loader in loaders.items()}, args.repetitions)
     first, *others = loaders
     targets = sample.column_bytes(files[CACHES["inputs"]], LOGITS)
@@ -71,7 +71,7 @@ def measure(setting: Setting, events: ak.Array, args: argparse.Namespace) -> dic
 
 
 def print_results(results: Mapping[str, Any]) -> None:
-    """Lines for people."""
+    """Print the results."""
     where = results["machine"]
     print(f"{where['processor']}; {results['jets']['number']} jets, batches of {results['batch_size']}")
     for name, value in results["jets_per_s"].items():
@@ -79,28 +79,28 @@ def print_results(results: Mapping[str, Any]) -> None:
     for name, value in results["ratios"].items():
         print(f"speed of {name} = {text(value)}")
     for name, value in results["bytes_per_jet"].items():
-        print(f"{name}: {value:.4g} bytes a jet")
+        print(f"{name}: {value:.4g} bytes per jet")
 
 
 def main(argv: Sequence[str]) -> None:
     """Measure, print, write JSON if asked to."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer bench io",
-        description="Weaver's loader alone, without workers: jets a second from ROOT, parquet and the files of "
-        "caches, in turn, plain and as a training with our hooks reads them, and bytes a jet. The jets are copied into "
-        "files of each kind first.",
+        description="Measure weaver's loader alone, without workers: jets per second from ROOT, parquet and cache "
+        "files, alternately, plain and as in a training with our hooks; and bytes per jet. The jets are first copied "
+        "to files of each kind.",
     )
     add_jets(parser, 20000)
     add_arguments(parser, teacher="PFN")
     add = parser.add_argument
     add("--batch-size", type=int, default=512, metavar="B", help="default: %(default)s")
-    add("--fetch-step", type=float, default=0.1, metavar="F", help="part of the file read at a time (%(default)s)")
-    add("--repetitions", type=int, default=5, metavar="R", help="times that each is read (default: %(default)s)")
+    add("--fetch-step", type=float, default=0.1, metavar="F", help="fraction of a file per read (default: %(default)s)")
+    add("--repetitions", type=int, default=5, metavar="R", help="how often each is read (default: %(default)s)")
     args = parser.parse_args(argv)
     args.files = files_of(args.files)
     check_at_least(1, args, "batch_size", "repetitions")
     if args.jets < max(2, args.batch_size):
-        raise InputError(f"--jets has to be at least 2 and a batch ({args.batch_size})")
+        raise InputError(f"--jets has to be at least 2 and at least the batch size, {args.batch_size}")
     if not 0 < args.fetch_step <= 1:
         raise InputError("--fetch-step has to be above 0 and at most 1")
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""python -m kd_trainer bench latency: how long exported models take for a batch of jets, in several engines."""
+"""python -m kd_trainer bench latency: the time of exported models for a batch of jets, in several inference engines."""
 
 import argparse
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ from kd_trainer.machine import machine
 from kd_trainer.timing import alternate, ratio
 
 MOST_CALLS, FEWEST_CALLS = 2000, 5
-CALLS_OF_P99 = 100  # the 99th percentile of fewer is their largest
+CALLS_OF_P99 = 100  # with fewer calls, the 99th percentile would be the largest value
 
 
 def models_of(arguments: Iterable[str]) -> dict[str, Path]:
@@ -36,13 +36,13 @@ def models_of(arguments: Iterable[str]) -> dict[str, Path]:
         if path.is_dir():
             path = path / MODEL
         if name in models:
-            raise InputError(f"two models are called {name}: give them names, NAME={path}")
+            raise InputError(f"two models have the name {name}: give different names, NAME={path}")
         models[name] = path
     return models
 
 
 def inputs_of(exported: Exported, files: Sequence[str], jets: int) -> Inputs:
-    """Inputs of a number of jets for one model: of files, again and again if need be; else random ones."""
+    """Inputs of a number of jets for one model: from files (repeated if there are too few), else random ones."""
     shapes = {name: (1, *shape[1:]) for name, shape in exported.config.input_shapes.items()}
     if not files:
         return {name: x.numpy() for name, x in random_jets(shapes, jets).items()}
@@ -52,13 +52,13 @@ def inputs_of(exported: Exported, files: Sequence[str], jets: int) -> Inputs:
 
 
 def cell(sides: Mapping[Any, Side], inputs: Mapping[Any, Inputs], batch: int, seconds: float) -> dict[Any, list[float]]:
-    """Times of calls with one batch size, all sides in turn.
+    """Times of calls with one batch size; all sides are called alternately.
 
     Parameters
     ----------
     sides : {key: function of inputs}
     inputs : {key: inputs (N, C, P) of at least `batch` jets}
-    seconds : to spend, about.
+    seconds : approximate time to spend.
 
     Returns
     -------
@@ -72,13 +72,13 @@ def cell(sides: Mapping[Any, Side], inputs: Mapping[Any, Inputs], batch: int, se
 
 
 def summary(times: Sequence[float], batch: int) -> dict[str, Any]:
-    """Median and 99th percentile in milliseconds, and jets a second."""
+    """Median and 99th percentile in milliseconds, and jets per second."""
     p50, p99 = np.percentile(times, (50, 99))
     return {"calls": len(times), "p50_ms": 1e3 * p50, "p99_ms": 1e3 * p99, "jets_per_s": batch / p50}
 
 
 def check_batches(models: Mapping[str, Path], batches: Sequence[int]) -> None:
-    """Raise InputError if a model of fixed size would get another number of jets."""
+    """Raise InputError if a model of fixed batch size would get another number of jets."""
     for path in models.values():
         size = fixed_batch(open_session(path))
         if size and set(batches) != {size}:
@@ -125,7 +125,7 @@ def measure(
 
 
 def print_results(results: Mapping[str, Any]) -> None:
-    """A row a measurement."""
+    """Print a table with one row per measurement."""
     from tabulate import tabulate
 
     header = ["threads", "batch", "model", "engine", "precision", "p50 (ms)", "p99 (ms)", "jets/s", "speed / first"]
@@ -143,21 +143,22 @@ def main(argv: Sequence[str]) -> None:
     """Measure, print, write JSON and the plot."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer bench latency",
-        description="Time for a batch of jets of exported models, measured in turn in one run. An INT8 variant beside "
-        "a model (kd_trainer quantise) is measured too; torch needs the deploy.json of kd_trainer deploy.",
+        description="Measure the time of exported models for a batch of jets, alternately in one run. If there is an "
+        "INT8 variant beside a model (kd_trainer quantise), it is measured too. The engine torch needs the deploy.json "
+        "of kd_trainer deploy.",
     )
     add = parser.add_argument
-    add("models", nargs="+", metavar="[NAME=]MODEL.onnx", help="in the folders of kd_trainer deploy; first: reference")
-    add("--files", nargs="+", default=[], metavar="FILE", help="jets to use (default: random ones)")
-    add("--engines", nargs="+", choices=engines.ENGINES, help="default: those that are installed")
+    add("models", nargs="+", metavar="[NAME=]MODEL.onnx", help="from kd_trainer deploy; the first one is the reference")
+    add("--files", nargs="+", default=[], metavar="FILE", help="files of jets (default: random jets)")
+    add("--engines", nargs="+", choices=engines.ENGINES, help="default: all that are installed")
     add("--precisions", nargs="+", choices=engines.PRECISIONS, default=engines.PRECISIONS, help="default: all")
     add("--batches", nargs="+", type=int, default=[1, 16, 256, 4096], metavar="B", help="default: 1 16 256 4096")
     add("--threads", nargs="+", type=int, metavar="T", help="default: 1 and all cores")
-    add("--seconds", type=float, default=5.0, metavar="S", help="for each batch size (default: %(default)g)")
+    add("--seconds", type=float, default=5.0, metavar="S", help="time for each batch size (default: %(default)g)")
     add("--too-long", type=float, default=10.0, metavar="S",
-        help="leave out batches that would take longer, judged by smaller ones (default: %(default)g s)")  # fmt: skip
-    add("--report", type=Path, metavar="report.json", help="of kd_trainer report, for the plot; the same NAMEs")
-    add("-o", "--output", type=Path, metavar="DIR", help="write latency.json, and with --report latency.png, .pdf")
+        help="skip batches that would take longer, estimated from smaller ones (default: %(default)g s)")  # fmt: skip
+    add("--report", type=Path, metavar="report.json", help="from kd_trainer report, with the same NAMEs, for the plot")
+    add("-o", "--output", type=Path, metavar="DIR", help="write latency.json; with --report also latency.png, .pdf")
     args = parser.parse_args(argv)
     threads = args.threads or sorted({1, machine()["cores"]})
     if min(*args.batches, *threads) < 1 or args.seconds <= 0 or args.too_long <= 0:

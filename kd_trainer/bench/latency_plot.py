@@ -19,12 +19,12 @@ def qualities(path: Path, models: Iterable[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        `figure`: which; `values`: {name: (value, uncertainty)}.
+        `figure`: rejection or accuracy; `values`: {name: (value, uncertainty)}.
 
     Raises
     ------
     InputError
-        If a model is not in the report, or has neither figure there.
+        If the report lacks a model, or both figures of a model.
     """
     if not path.is_file():
         raise InputError(f"--report {path} is not there")
@@ -34,15 +34,15 @@ def qualities(path: Path, models: Iterable[str]) -> dict[str, Any]:
         raise InputError(f"--report {path} is not the report.json of kd_trainer report") from None
     absent = [name for name in models if name not in known]
     if absent:
-        raise InputError(f"--report {path} has no model {absent[0]}; it has {', '.join(known)}: name models NAME=...")
+        raise InputError(f"--report {path} has no model {absent[0]}, only {', '.join(known)}: name models NAME=...")
     figure = next((k for k in FIGURES if all(known[name].get(k) for name in models)), None)
     if figure is None:
-        raise InputError(f"--report {path} has neither rejection nor accuracy of all of {', '.join(models)}")
+        raise InputError(f"--report {path} has neither the rejection nor the accuracy of all of {', '.join(models)}")
     return {"figure": figure, "values": {n: (known[n][figure]["value"], known[n][figure]["total"]) for n in models}}
 
 
 def draw(rows: Sequence[dict[str, Any]], quality: Mapping[str, Any], folder: Path) -> list[Path]:
-    """latency.png and latency.pdf; returns their paths, none if no model was timed in single precision."""
+    """Draw latency.png and latency.pdf; returns their paths, or [] if no model was timed in single precision."""
     found = {name: row for name in quality["values"] if (row := fastest(rows, name))}
     if not found:
         return []

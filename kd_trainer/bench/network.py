@@ -1,4 +1,4 @@
-"""python -m kd_trainer bench network: jets per second and peak memory of networks, in training and inference."""
+"""python -m kd_trainer bench network: jets per second and peak memory of networks in training and inference."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ MEAN_PARTICLES, SPREAD = 45, 18  # of jets of JetClass
 
 
 def multiplicities(rng: np.random.Generator, jets: int, longest: int) -> np.ndarray:
-    """Numbers of particles of jets like those of JetClass, at most `longest`: (N,) array of int."""
+    """Random numbers of particles per jet, distributed as in JetClass, at most `longest`: (N,) array of int."""
     counts = rng.gamma((MEAN_PARTICLES / SPREAD) ** 2, SPREAD**2 / MEAN_PARTICLES, jets)
     return np.clip(counts, 3, longest).astype(int)
 
 
 def random_jets(shapes: Mapping[str, tuple[int, ...]], jets: int, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Inputs (N, C, P) of jets with the lengths of real ones: about 45 particles, or as many as fit.
+    """Random inputs (N, C, P) of jets with realistic numbers of particles: about 45, or as many as fit.
 
     Parameters
     ----------
-    shapes : dict of input name -> (1, C, P); names that end in vectors, mask and points have their meaning
+    shapes : dict of input name -> (1, C, P); inputs whose names end in vectors, mask or points get such values
 
     Returns
     -------
@@ -78,7 +78,7 @@ def real_jets(config: DataConfig, files: Sequence[str], jets: int) -> dict[str, 
 def sides(
     model: torch.nn.Module, inputs: Sequence[torch.Tensor], labels: torch.Tensor, batch_size: int
 ) -> dict[str, Callable[[], None]]:
-    """A function that trains on all jets once (forward and backward), and one that predicts them."""
+    """A function that trains on all jets once (forward and backward), and one that predicts all jets."""
     import torch
 
     device = next(model.parameters()).device
@@ -125,7 +125,7 @@ def onnx_side(
     import torch
 
     try:
-        import onnx  # noqa: F401, the exporter of torch needs it
+        import onnx  # noqa: F401, needed by the exporter of torch
         import onnxruntime
     except ImportError as error:
         raise InputError(f"{error.name} is not installed; pip install 'weaver-kd[onnx]'") from None
@@ -181,7 +181,7 @@ def run_of(network: str, options: dict[str, Any], args: argparse.Namespace, use:
 
 
 def measure(networks: Sequence[tuple[str, dict[str, Any]]], args: argparse.Namespace) -> dict[str, Any]:
-    """Everything that is printed, as plain numbers.
+    """All results as plain numbers: dict.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def measure(networks: Sequence[tuple[str, dict[str, Any]]], args: argparse.Names
 
 
 class AddNetwork(argparse.Action):
-    """--network FILE opens a network, the options that follow are its own."""
+    """--network FILE starts a network; the options that follow belong to it."""
 
     def __call__(
         self,
@@ -217,7 +217,7 @@ class AddNetwork(argparse.Action):
         networks = list(getattr(namespace, self.dest) or [])
         if self.nargs == 2:
             if not networks:
-                raise InputError("-o follows the --network that it belongs to")
+                raise InputError("-o has to follow the --network that it belongs to")
             networks[-1] = (networks[-1][0], [*networks[-1][1], tuple(value)])
         else:
             networks.append((value, []))
@@ -228,33 +228,33 @@ def main(argv: Sequence[str]) -> None:
     """Measure, print a table, write JSON if asked to."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer bench network",
-        description="Jets per second and peak memory of one network, or of several measured alternately, with ratios.",
+        description="Measure jets per second and peak memory of one network, or of several alternately, with ratios.",
     )
     add = parser.add_argument
-    add("--network", action=AddNetwork, dest="networks", required=True, metavar="NET.py", help="may be given again")
+    add("--network", action=AddNetwork, dest="networks", required=True, metavar="NET.py", help="can be repeated")
     add("-o", "--network-option", action=AddNetwork, dest="networks", nargs=2, metavar=("KEY", "VALUE"),
-        help="option of the network given last")  # fmt: skip
+        help="option of the last network")  # fmt: skip
     add("--data-config", required=True, metavar="CFG.yaml")
-    add("files", nargs="*", metavar="FILE", help="jets to use; without: random ones, of the lengths of JetClass")
-    add("--jets", type=int, default=256, metavar="N", help="jets of a turn (default: %(default)s)")
+    add("files", nargs="*", metavar="FILE", help="files of jets (default: random jets, as long as those of JetClass)")
+    add("--jets", type=int, default=256, metavar="N", help="jets per measurement (default: %(default)s)")
     add("--batch-size", type=int, default=64, metavar="B", help="default: %(default)s")
-    add("--particles", type=int, metavar="P", help="number of particles (default: of the data config)")
-    add("--repetitions", type=int, default=5, metavar="R", help="turns of each side (default: %(default)s)")
-    add("--threads", type=int, metavar="T", help="threads of torch (default: its own)")
-    add("--uses", nargs="+", choices=USES, default=USES[:2], help="onnx: with ONNX Runtime (default: the first two)")
-    add("--output", metavar="FILE.json", help="write all numbers")
+    add("--particles", type=int, metavar="P", help="number of particles (default: as in the data config)")
+    add("--repetitions", type=int, default=5, metavar="R", help="measurements of each side (default: %(default)s)")
+    add("--threads", type=int, metavar="T", help="threads of torch (default: chosen by torch)")
+    add("--uses", nargs="+", choices=USES, default=USES[:2], help="what to measure (default: training and inference)")
+    add("--output", metavar="FILE.json", help="write all numbers to this file")
     args = parser.parse_args(argv)
     check_at_least(1, args, "jets", "batch_size", "repetitions")
     args.files = files_of(args.files)
     networks = [(path, parse_options(options)) for path, options in args.networks]
-    args.networks = None  # what follows goes to other processes
+    args.networks = None  # args is sent to other processes
     results = measure(networks, args)
     print_results(results, args.uses)
     write_output(args, results)
 
 
 def print_results(results: Mapping[str, Any], uses: Iterable[str]) -> None:
-    """Table of networks and lines of ratios."""
+    """Print a table of the networks and the ratios."""
     from tabulate import tabulate
 
     rows = []

@@ -1,4 +1,4 @@
-"""Jets for a benchmark: random ones in the layout of JetClass, or those of files, written as weaver reads them."""
+"""Jets for a benchmark: random jets in the layout of JetClass, or jets of files, written to files for weaver."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def random_events(jets: int, particles: int | None = None, seed: int = 0) -> ak.
     ----------
     jets : int
     particles : int or None
-        In every jet; None draws numbers like those of JetClass, about 45.
+        Number of particles in every jet; None draws numbers as in JetClass, about 45.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def random_events(jets: int, particles: int | None = None, seed: int = 0) -> ak.
     rng = np.random.default_rng(seed)
     counts = np.full(jets, particles) if particles else multiplicities(rng, jets, LONGEST)
     total = counts.sum()
-    pt = rng.exponential(10, total) + 2.5  # above what the trigger tiers drop, so that they are filled
+    pt = rng.exponential(10, total) + 2.5  # above the thresholds of the trigger tiers
     deta, dphi = rng.normal(0, 0.2, (2, total))
     axis = {"eta": rng.uniform(-2, 2, jets), "phi": rng.uniform(-np.pi, np.pi, jets)}
     eta, phi = np.repeat(axis["eta"], counts) + deta, np.repeat(axis["phi"], counts) + dphi
@@ -67,7 +67,7 @@ def random_events(jets: int, particles: int | None = None, seed: int = 0) -> ak.
 
 
 def events_of(files: Sequence[str], branches: Iterable[str], jets: int, treename: str | None = None) -> ak.Array:
-    """Jets of files, as many of each, in random order; again and again if there are too few.
+    """Jets of files, the same number of each, in random order; they are repeated if there are too few.
 
     Raises
     ------
@@ -85,14 +85,14 @@ def events_of(files: Sequence[str], branches: Iterable[str], jets: int, treename
 
 
 def write(path: Path, events: ak.Array) -> str:
-    """Write jets to a parquet or ROOT file, numbered anew; returns the path as text."""
+    """Write jets with new numbers to a parquet or ROOT file; returns the path as text."""
     events = events[[name for name in events.fields if name != "event_number"]]
     storage.write(path, [storage.to_table(ak.to_packed(events))], {"command": "bench"})
     return str(path)
 
 
 def write_two(folder: Path, kind: str, events: ak.Array) -> list[str]:
-    """Write jets to two files: weaver 0.5 cannot read parts of a single parquet file; returns their paths.
+    """Write jets to two files, because weaver 0.5 cannot read parts of a single parquet file; returns the paths.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def write_two(folder: Path, kind: str, events: ak.Array) -> list[str]:
 
 
 def column_bytes(paths: Iterable[str], prefix: str = "") -> float:
-    """Compressed bytes a jet of the columns of parquet files whose names begin with a prefix."""
+    """Compressed bytes per jet of those columns of parquet files whose names begin with a prefix."""
     files = [pq.read_metadata(path) for path in paths]
     groups = [file.row_group(i) for file in files for i in range(file.num_row_groups)]
     columns = [group.column(i) for group in groups for i in range(group.num_columns)]
@@ -115,7 +115,7 @@ def column_bytes(paths: Iterable[str], prefix: str = "") -> float:
 
 
 def events(files: Sequence[str], setting: Setting, jets: int, particles: int | None = None) -> ak.Array:
-    """Jets for a setting: those of files, or random ones if there are none."""
+    """Jets for a setting: from files, or random jets if there are no files."""
     if not files:
         return random_events(jets, particles)
     return events_of(files, setting.branches(), jets, setting.data_config("paired").treename)

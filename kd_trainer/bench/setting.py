@@ -1,4 +1,4 @@
-"""A distillation to be measured: its configs, teacher and cache in a folder, and weaver's own functions on them."""
+"""A distillation to be measured: a folder with its configs, teacher and cache, and weaver's own functions for it."""
 
 import argparse
 import contextlib
@@ -24,12 +24,12 @@ DISTILL = ROOT / "networks" / "distill.py"
 
 
 class Setting(NamedTuple):
-    """What a student and its teacher are made of.
+    """Networks, options and weights of a student and its teacher.
 
     Attributes
     ----------
     folder : Path
-        Holds student.yaml, teacher.yaml and paired.yaml; nothing else is written outside of it.
+        Holds student.yaml, teacher.yaml and paired.yaml; nothing is written outside of it.
     network, options : Path, dict
         Of the student.
     teacher, teacher_options, weights : Path, dict, Path
@@ -75,16 +75,16 @@ class Setting(NamedTuple):
         return ["--network", self.teacher, "--weights", self.weights, *options]
 
     def plain(self, *files: Any) -> list[Any]:
-        """Arguments of weaver for a training on labels, without anything of this package."""
+        """Arguments of weaver for a training on labels, without this package."""
         return [*self._of_student(), "-c", self.config("student"), "-n", self.network, "--data-train", *files]
 
     def cached(self, folder: Path, *files: Any) -> list[Any]:
-        """Arguments of weaver for a training with soft targets from a cache, with its `cached.yaml` and files."""
+        """Arguments of weaver for a training with soft targets from the `cached.yaml` and the files of a cache."""
         return [*self._distilled(), "-c", folder / "cached.yaml", "-o", "kd_cache", repr(str(folder)),
                 "--data-train", *files]  # fmt: skip
 
     def live(self, *files: Any, memory: int = 0) -> list[Any]:
-        """Arguments of weaver for a training with the teacher, which with memory 0 sees every jet every time."""
+        """Arguments of weaver for a training with the teacher; with memory 0 it evaluates every jet in every epoch."""
         return [*self._distilled(), "-c", self.config("paired"), "-o", "kd_memory", memory, "--data-train", *files]
 
     def _of_student(self) -> list[Any]:
@@ -97,30 +97,31 @@ class Setting(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser, teacher: str | None = None) -> None:
-    """Arguments that say what is measured.
+    """Add the arguments for the networks and data configs.
 
     Parameters
     ----------
     parser : ArgumentParser
     teacher : str or None
-        Name of one of networks/*.py, the default; None leaves it and the student's config to the benchmark.
+        Name of the default teacher in networks/*.py. If None, the benchmark chooses it and the student's data config.
     """
     add, data, networks = parser.add_argument, ROOT / "data" / "JetClass", ROOT / "networks"
     add("--student-config", type=Path, default=data / "JetClass_l1.yaml" if teacher else None, metavar="CFG",
-        help=f"default: {'JetClass, l1' if teacher else 'by axis'}")  # fmt: skip
-    add("--teacher-config", type=Path, default=data / "JetClass_full.yaml", metavar="CFG", help="default: full")
+        help=f"of the student (default: {'JetClass, l1' if teacher else 'depends on the axis'})")  # fmt: skip
+    add("--teacher-config", type=Path, default=data / "JetClass_full.yaml", metavar="CFG",
+        help="of the teacher (default: JetClass, full)")  # fmt: skip
     add("--student", type=Path, default=networks / "PFN.py", metavar="NET.py", help="default: PFN")
     add("-o", "--network-option", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"), help="of the student")
     add("--teacher", type=Path, default=networks / f"{teacher}.py" if teacher else None, metavar="NET.py",
-        help=f"default: {teacher or 'by axis'}")  # fmt: skip
+        help=f"default: {teacher or 'depends on the axis'}")  # fmt: skip
     add("--teacher-option", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"), help="of the teacher")
-    add("--output", metavar="FILE.json", help="write all numbers")
+    add("--output", metavar="FILE.json", help="write all numbers to this file")
 
 
 def add_jets(parser: argparse.ArgumentParser, jets: int) -> None:
-    """Arguments that say which jets are used and how many, and the weights of the teacher."""
+    """Add the arguments for the jets, their number, and the weights of the teacher."""
     add = parser.add_argument
-    add("files", nargs="*", metavar="FILE", help="jets to use; without: random ones in the layout of JetClass")
+    add("files", nargs="*", metavar="FILE", help="files of jets (default: random jets in the layout of JetClass)")
     add("--jets", type=int, default=jets, metavar="N", help="default: %(default)s")
     add("--weights", type=Path, metavar="W.pt", help="checkpoint of the teacher (default: random weights)")
 
@@ -131,16 +132,16 @@ def prepare(
     weights: Path | None = None,
     change: Callable[[dict[str, Any]], dict[str, Any]] = lambda options: options,
 ) -> Setting:
-    """Write what the arguments of `add_arguments` describe into a folder; sampling weights are left out.
+    """Write the configs that the arguments of `add_arguments` describe to a folder, without sampling weights.
 
     Parameters
     ----------
     args : Namespace
     folder : Path
     weights : Path or None
-        Of the teacher; None for random ones.
+        Of the teacher; None for random weights.
     change : function of the options of a data config
-        Gives those to use instead.
+        Returns the options to use instead.
 
     Returns
     -------
@@ -179,14 +180,14 @@ class Weaver:
         from weaver import train as weaver
 
         self.args = weaver.parser.parse_args([*map(str, arguments), "--num-workers", "0", "--start-lr", "1e-3"])
-        self.args.local_rank, self.args.model_prefix = None, ""  # nothing of these trainings is kept
-        for name in ("data_config", "batch_size", "fetch_step"):  # what its main() fills in
+        self.args.local_rank, self.args.model_prefix = None, ""  # these trainings write no files
+        for name in ("data_config", "batch_size", "fetch_step"):  # weaver's main() fills these in
             setattr(self.args, f"{name}_val", getattr(self.args, name))
         self.args.data_split_val, self.args.in_memory_val, self.args.data_val = 1, False, self.args.data_train
         self.loader, self.config, self.val_loader, _ = weaver.train_load(self.args)
 
     def trained(self) -> Callable[[], None]:
-        """A function that trains for an epoch, steps as given by --steps-per-epoch."""
+        """A function that trains for one epoch of --steps-per-epoch steps."""
         from weaver import train as weaver
 
         device = default_device()
@@ -194,7 +195,7 @@ class Weaver:
         try:
             with quiet():
                 model, _, loss, train, _ = weaver.model_setup(self.args, self.config, device=device)
-        except SystemExit as error:  # of the hooks, with the line that says why
+        except SystemExit as error:  # from the hooks, with one line that says why
             raise InputError(str(error)) from None
         model = model.to(device)
         optimizer, scheduler = weaver.optimizer_setup(self.args, model)
@@ -211,12 +212,12 @@ class Weaver:
         return epoch
 
     def as_trained(self) -> Self:
-        """Let the loader read and put batches together as the hooks of a training have it."""
+        """Make the loader read and collate batches as in a training with our hooks."""
         look_at(self.loader, "training")
         return self
 
     def read(self) -> int:
-        """Go through the loader once; the number of jets."""
+        """Read all batches of the loader once; returns the number of jets."""
         with quiet():
             return sum(len(next(iter(y.values()))) for _, y, _ in self.loader)
 
@@ -230,11 +231,11 @@ def loading(
     ----------
     batch_size : int
     steps : int or None
-        Of an epoch; None goes on until the files end.
+        Steps per epoch; None reads until the files end.
     in_memory : bool
-        Whether the files are read once, then shuffled again and again; this needs `steps`.
+        Whether the files are read once and then shuffled for every epoch; this needs `steps`.
     fetch_step : float
-        Part of the files that is read together.
+        Fraction of the files that is read together.
     """
     arguments = ["--batch-size", batch_size, "--fetch-step", fetch_step]
     if steps:
@@ -243,12 +244,12 @@ def loading(
 
 
 def default_device() -> torch.device:
-    """The GPU if there is one."""
+    """The GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without what weaver prints: progress bars, tables of FLOPs."""
+    """Suppress the output of weaver: progress bars, tables of FLOPs."""
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere), contextlib.redirect_stdout(nowhere):
         yield

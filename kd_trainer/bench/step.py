@@ -1,4 +1,4 @@
-"""python -m kd_trainer bench step: what a training step costs on labels, with cached soft targets, with the teacher."""
+"""python -m kd_trainer bench step: time of a training step on labels, with cached soft targets and with the teacher."""
 
 import argparse
 import tempfile
@@ -28,7 +28,7 @@ from kd_trainer.timing import alternate, ratio, spread, text
 
 
 def teacher_alone(setting: Setting, arguments: Sequence[Any], steps: int) -> Callable[[], None]:
-    """A function that gives the teacher the batches of a training with it, which are read beforehand."""
+    """A function that gives the teacher the batches of a training, which are read in advance."""
     with quiet():
         batches = [X for X, _, _ in islice(Weaver(arguments).loader, steps)]
     teacher, device = setting.load_teacher(), default_device()
@@ -43,13 +43,13 @@ def teacher_alone(setting: Setting, arguments: Sequence[Any], steps: int) -> Cal
 
 
 def measure(setting: Setting, events: ak.Array, args: argparse.Namespace) -> dict[str, Any]:
-    """Seconds a step of every side, and ratios: dict.
+    """Seconds per step of every side, and ratios: dict.
 
     Parameters
     ----------
     setting : Setting
     events : awkward record array
-        Jets; the first `live_steps` batches of them are those that the teacher sees.
+        Jets; the teacher sees the first `live_steps` batches of them.
     args : of the command line
     """
     jets = sample.write(setting.folder / "jets.parquet", events)
@@ -63,13 +63,13 @@ def measure(setting: Setting, events: ak.Array, args: argparse.Namespace) -> dic
         found = alternate({side: Weaver(words).trained() for side, words in sides.items()}, args.repetitions)
         seconds[name] = {side: [s / args.steps for s in times] for side, times in found.items()}
         ratios[f"{name}: cached / plain"] = ratio(seconds[name]["plain"], seconds[name]["cached"])
-    how = loading(args.batch_size, steps=args.live_steps, in_memory=True)  # an epoch has all these jets once
+    how = loading(args.batch_size, steps=args.live_steps, in_memory=True)  # an epoch contains each of these jets once
     found = alternate(
         {
             "plain": Weaver([*setting.plain(few), *how]).trained(),
             "teacher": teacher_alone(setting, [*setting.live(few), *how], args.live_steps),
             "live": Weaver([*setting.live(few), *how]).trained(),
-            "remembered": Weaver([*setting.live(few, memory=500), *how]).trained(),  # all of them, after the warm-up
+            "remembered": Weaver([*setting.live(few, memory=500), *how]).trained(),  # all jets, after the warm-up
         },
         args.live_repetitions,
     )
@@ -93,12 +93,12 @@ def measure(setting: Setting, events: ak.Array, args: argparse.Namespace) -> dic
 
 
 def print_results(results: Mapping[str, Any]) -> None:
-    """Milliseconds a step, then the ratios."""
+    """Print milliseconds per step, then the ratios."""
     print(f"{described(results['machine'])}; "
           f"batches of {results['batch_size']} jets")  # fmt: skip
     for name, sides in results["seconds_per_step"].items():
         for side, value in sides.items():
-            print(f"{name}: {side:<10} {text({key: 1e3 * x for key, x in value.items()}, 4)} ms a step")
+            print(f"{name}: {side:<10} {text({key: 1e3 * x for key, x in value.items()}, 4)} ms per step")
     for name, value in results["ratios"].items():
         print(f"{name} = {text(value, 4)}")
 
@@ -107,17 +107,17 @@ def main(argv: Sequence[str]) -> None:
     """Measure, print, write JSON if asked to."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer bench step",
-        description="Weaver's own training of one student on labels, with cached soft targets and with the teacher, "
-        "in turn: seconds a step, and ratios.",
+        description="Measure weaver's own training of one student on labels, with cached soft targets and with the "
+        "teacher, alternately: milliseconds per step, and ratios.",
     )
     add_jets(parser, 8192)
     add_arguments(parser, teacher="ParT")
     add = parser.add_argument
     add("--batch-size", type=int, default=512, metavar="B", help="default: %(default)s")
-    add("--steps", type=int, default=64, metavar="S", help="of an epoch without the teacher (default: %(default)s)")
-    add("--live-steps", type=int, default=4, metavar="S", help="of an epoch with it (default: %(default)s)")
+    add("--steps", type=int, default=64, metavar="S", help="steps per epoch without the teacher (default: %(default)s)")
+    add("--live-steps", type=int, default=4, metavar="S", help="steps per epoch with it (default: %(default)s)")
     add("--repetitions", type=int, default=10, metavar="R", help="epochs of each side (default: %(default)s)")
-    add("--live-repetitions", type=int, default=5, metavar="R", help="with the teacher (default: %(default)s)")
+    add("--live-repetitions", type=int, default=5, metavar="R", help="epochs with the teacher (default: %(default)s)")
     args = parser.parse_args(argv)
     args.files = files_of(args.files)
     check_at_least(1, args, "jets", "batch_size", "steps", "live_steps", "repetitions", "live_repetitions")

@@ -1,8 +1,9 @@
-"""AspenOpenJets, jets of CMS without labels (arXiv 2412.10504), as JetClass-II has them.
+"""AspenOpenJets: CMS jets without labels (arXiv 2412.10504), converted to the columns of JetClass-II.
 
-Momenta are weighted by PUPPI, particles without weight are dropped, the rest is sorted anew and the axis is that of
-their sum. Impact parameters are in mm with the sign of Delphes. Written after the producer's code and others that read
-the files (conventions of d0, of units and of what is missing are theirs); the files themselves were never read here.
+Momenta are multiplied by the PUPPI weights. Particles of weight 0 are dropped, the others are sorted by pT, and the jet
+axis is that of their sum. Impact parameters are in mm with the sign convention of Delphes. The conventions for d0,
+units and missing values are taken from the producer's code and from other programs that read the files. This reader was
+not tested on the original files.
 """
 
 import contextlib
@@ -27,12 +28,12 @@ TRACK = ("d0val", "d0err", "dzval", "dzerr")
 TO_DELPHES = {"d0val": -10.0, "d0err": 10.0, "dzval": 10.0, "dzerr": 10.0}  # cm to mm; d0 with the opposite sign
 CHARGED, NEUTRAL, PHOTONS = (211,), (130, 1), (22, 2)  # 1 and 2: forward calorimeter, hadronic and electromagnetic
 IDS = (*CHARGED, *NEUTRAL, *PHOTONS, 11, 13)
-AXIS = 0.1  # how far the axis of the sum may be from that of the jet, in half of the jets
+AXIS = 0.1  # largest median Delta R between the axis of the summed particles and that of the stored jet
 
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Opened]:
-    """An HDF5 file with jet_kinematics (N, 4), PFCands (N, P, 11), jet_tagging (N, 13); particles padded with zeros.
+    """Open an HDF5 file with jet_kinematics (N, 4), PFCands (N, P, 11), jet_tagging (N, 13), padded with zeros.
 
     Yields
     ------
@@ -48,11 +49,11 @@ def opened(path: Path) -> Iterator[Opened]:
                 refuse(path, ~np.isfinite(values), start, "NaN or infinity in PFCands")
                 weight = values[..., 10]
                 beyond = (weight < 0) | (weight > 1.001)
-                refuse(path, beyond, start, "PUPPI weights (column 10 of PFCands) beyond 0 to 1")
+                refuse(path, beyond, start, "PUPPI weights (column 10 of PFCands) outside [0, 1]")
                 real = (weight > 0) & (values[..., 3] != 0)
                 refuse(path, real & ~np.isin(abs(values[..., 9]), IDS), start, "unknown PDG ids (column 9 of PFCands)")
                 columns = {name: values[..., i] * weight for i, name in enumerate(MOMENTUM)}
-                missing = (values[..., 4:8] == -1).all(axis=2)  # no details of a track
+                missing = (values[..., 4:8] == -1).all(axis=2)  # no track parameters
                 for i, name in enumerate(TRACK, start=4):
                     columns[name] = np.where(missing, 0, values[..., i] * TO_DELPHES[name])
                 columns |= {"charge": values[..., 8], "pid": values[..., 9]}
@@ -64,18 +65,18 @@ def opened(path: Path) -> Iterator[Opened]:
 
 
 def _check_axes(path: Path, columns: dict[str, np.ndarray], jets: np.ndarray, some: np.ndarray) -> None:
-    """Raise InputError if the weighted particles of jets (N, 4) do not add up to them: other columns or units."""
+    """Raise InputError if the weighted particles do not add up to the jets (N, 4): columns or units differ."""
     _, eta, phi = directions({name: columns[name].sum(axis=1)[some] for name in MOMENTUM})
     distance = np.hypot(eta - jets[some, 1], wrap(phi - jets[some, 2]))
     if some.any() and not np.median(distance) < AXIS:
         raise InputError(
-            f"{path} has particles that do not add up to their jets: half of the axes are off by Delta R "
-            f"{np.median(distance):.2g} or more"
+            f"{path} has particles that do not add up to their jets: the median distance of the axes is Delta R = "
+            f"{np.median(distance):.2g}"
         )
 
 
 def jets(rows: ak.Array) -> ak.Array:
-    """Jets of rows of `opened`: awkward array of records with the columns of JetClass-II but the label."""
+    """Convert rows of `opened` to an awkward array of jets with the columns of JetClass-II, without the label."""
     order = ak.argsort(np.hypot(rows.px, rows.py), axis=1, ascending=False, stable=True)
     parts = {name: rows[name][order] for name in (*MOMENTUM, *TRACK, "charge", "pid")}
     columns = {f"part_{name}": ak.values_astype(parts[name], np.float32) for name in TRACK}

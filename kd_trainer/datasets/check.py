@@ -1,7 +1,8 @@
-"""python -m kd_trainer check: look at the input files before a long training.
+"""python -m kd_trainer check: check the input files before a long training.
 
-Metadata of every file (does it open, has it the branches that the data configs read, how many jets), labels of the
-first rows of every file, NaN, infinity and lists that do not fit in the first rows of some; `--all` reads every value.
+The command reads the metadata of every file: whether it opens, whether it has the branches that the data configs read,
+and its number of jets. It reads the labels of the first rows of every file. In the first rows of some files it looks
+for NaN, infinity and lists of different lengths. `--all` reads every value.
 """
 
 import argparse
@@ -34,14 +35,14 @@ from kd_trainer.jet_files import (
 )
 from kd_trainer.jet_labels import classes_in, plan
 
-MANY_CLASSES = 12  # above it the table has one column for all classes
+MANY_CLASSES = 12  # with more classes, the table has one column for all of them
 CHUNK = 20_000  # rows in memory at once
-WITHOUT = "--allow-missing-classes goes on without them; of the scripts, -o allow_missing_classes True"
-SAMPLED = 20  # files of which values are read
+WITHOUT = "--allow-missing-classes accepts this; with the scripts, use -o allow_missing_classes True"
+SAMPLED = 20  # number of files whose values are read
 
 
 def by_group(named: Iterable[tuple[str, str]], parts: Collection[str] = ()) -> dict[str, list[str]]:
-    """Paths of `named_files` by the name of their group; of those without one by the folder, and the part therein."""
+    """Group the paths of `named_files` by their name; paths without a name by folder and part of the dataset."""
     groups: dict[str, list[str]] = {}
     for name, path in named:
         part, folder = series(path), os.path.dirname(path) or "."
@@ -50,7 +51,7 @@ def by_group(named: Iterable[tuple[str, str]], parts: Collection[str] = ()) -> d
 
 
 def tables(path: str, branches: Collection[str], rows: int | None, treename: str | None) -> Iterator[ak.Array]:
-    """The first rows of a file as one table; for None all, in tables of `CHUNK` rows."""
+    """Yield the first rows of a file as one table; if `rows` is None, all rows in tables of `CHUNK` rows."""
     whole = chunks(path, branches, CHUNK, treename) if rows is None else [first_rows(path, branches, rows, treename)]
     for table in whole:
         check_numbers(table, branches)
@@ -58,18 +59,18 @@ def tables(path: str, branches: Collection[str], rows: int | None, treename: str
 
 
 def labels(path: str, config: DataConfig, rows: int | None = None) -> np.ndarray:
-    """Class indices of the selected jets among the first rows of a file (all for None), as in `classes_in`."""
+    """Class indices of the selected jets in the first rows of a file (None: in all rows), as in `classes_in`."""
     found = [classes_in(table, config) for table in tables(path, plan(config)[0], rows, config.treename)]
     return np.concatenate(found or [np.zeros(0, dtype=int)])
 
 
 def defects(path: str, branches: Collection[str], rows: int | None, treename: str | None = None) -> list[str]:
-    """What is wrong with the values of the branches in the first rows of a file (all for None)."""
+    """Describe what is wrong with the values of the branches in the first rows of a file (None: in all rows)."""
     not_finite: Counter[str] = Counter()
     ragged: Counter[str] = Counter()
     empty: Counter[str] = Counter()
     for table in tables(path, branches, rows, treename):
-        lengths: dict[str, np.ndarray] = {}  # of the lists, by the prefix of their names
+        lengths: dict[str, np.ndarray] = {}  # lengths of the lists, by the prefix of the branch
         for name in sorted(branches):
             finite = np.isfinite(table[name])
             while finite.ndim > 1:
@@ -81,13 +82,13 @@ def defects(path: str, branches: Collection[str], rows: int | None, treename: st
                 empty[prefix] += int((length == 0).sum()) if first is length else 0
             not_finite[name] += int((~ak.to_numpy(ak.fill_none(finite, False))).sum())
     texts = [f"has NaN or infinity in {', '.join(names)} ({most} jets)" for names, most in _worst(not_finite)]
-    texts += [f"has other numbers of particles in {', '.join(names)} than in the branches before ({most} jets)"
+    texts += [f"has lists in {', '.join(names)} whose length differs from that of other branches ({most} jets)"
               for names, most in _worst(ragged)]  # fmt: skip
-    return texts + [f"has {most} jets without anything in {', '.join(names)}_*" for names, most in _worst(empty)]
+    return texts + [f"has {most} jets with empty lists in {', '.join(names)}_*" for names, most in _worst(empty)]
 
 
 def _worst(counts: Counter[str]) -> list[tuple[list[str], int]]:
-    """Names with jets that are counted, and the largest of their counts; an empty list if there are none."""
+    """Names with a count above 0, and the largest of their counts; an empty list if there are none."""
     names = [name for name, count in sorted(counts.items()) if count]
     return [(names, max(counts.values()))] if names else []
 
@@ -98,12 +99,13 @@ def check(
     rows: int | None,
     allow_missing_classes: bool = False,
 ) -> tuple[list[list[dict[str, Any]]], list[str]]:
-    """Look at the files of all groups; `rows` of each, and the values of some; None reads all.
+    """Check the files of all groups: the labels in the first `rows` of each, the values of some; None reads everything.
 
     Returns
     -------
     (list of tables, list of str)
-        A row a group, a row a family of classes if the classes are many, and the troubles found.
+        A table with one row per group and, if there are many classes, one with a row per family of classes; and the
+        problems that were found.
     """
     paths = list(dict.fromkeys(path for group in groups.values() for path in group))
     trained_on = set().union(*(needed_branches(config) for config in configs))
@@ -143,15 +145,15 @@ def parts_of(names: Sequence[str]) -> set[str]:
 
 
 def foreign(found: Mapping[str, np.ndarray], names: Sequence[str]) -> Iterator[str]:
-    """What is wrong with files of JetClass-II that have jets which belong into files of another name."""
+    """Describe each JetClass-II file with jets that belong in files of another name."""
     for path, values in found.items():
         wrong = {names[i] for i in np.unique(values[values >= 0]) if part(names[i]) not in ("", series(path))}
         if series(path) in parts_of(names) and wrong:
-            yield f"{path} has jets of {', '.join(sorted(wrong)[:3])}, which are no classes of {series(path)}"
+            yield f"{path} has jets of {', '.join(sorted(wrong)[:3])}, which are not classes of {series(path)}"
 
 
 def by_family(found: Mapping[str, np.ndarray], names: Sequence[str]) -> list[dict[str, Any]]:
-    """Table rows of the families of classes: how many of the classes were seen, and with how many jets."""
+    """One table row per family of classes: how many of its classes were seen, and their number of jets."""
     values = np.concatenate([*found.values(), np.zeros(0, dtype=int)])
     jets = np.bincount(values[values >= 0], minlength=len(names))
     return [
@@ -166,7 +168,7 @@ def sampled(paths: Sequence[str]) -> Sequence[str]:
 
 
 def or_trouble(read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Let a function of a path return what is wrong with a file that cannot be read."""
+    """Wrap a function of a path: if the file cannot be read, the new function returns a text that says why."""
 
     def reading(path: str) -> Any:
         try:
@@ -180,7 +182,7 @@ def or_trouble(read: Callable[[str], Any]) -> Callable[[str], Any]:
 def missing_classes(
     paths: Sequence[str], found: Mapping[str, np.ndarray], config: DataConfig, num_classes: int
 ) -> list[int]:
-    """Classes without a jet; whole files are read only for classes that the first rows did not show."""
+    """Classes without jets; whole files are read only if the first rows do not contain all classes."""
     seen = set().union(*(np.unique(values).tolist() for values in found.values()))
     for path in paths:
         if seen.issuperset(range(num_classes)):
@@ -213,15 +215,15 @@ def main(argv: Sequence[str]) -> None:
     """python -m kd_trainer check"""
     parser = argparse.ArgumentParser(
         prog="kd_trainer check",
-        description="Look at input files before a long training: that each opens, has the branches that the data "
-        "configs read, and jets of every class; that values are finite and lists of a jet equally long in a sample, or "
-        "in all. Exit code 1 on trouble.",
+        description="Check input files before a long training. Every file has to open and to have the branches that "
+        "the data configs read, and every class needs jets. Values have to be finite, and the lists of a jet equally "
+        "long; this is checked for a sample of the files, or for all. Exit code 1 if there is a problem.",
     )
     parser.add_argument("--data-config", required=True, action="append", metavar="CFG", help="can be repeated")
     parser.add_argument("--rows", type=int, default=1000, help="rows of each file to read labels from (default 1000)")
-    parser.add_argument("--all", action="store_true", help="read every value of every file: damaged pages, NaN, lists "
-                        "that do not fit (default: a sample)")  # fmt: skip
-    parser.add_argument("--allow-missing-classes", action="store_true", help="a class without jets is no trouble")
+    parser.add_argument("--all", action="store_true", help="read every value of every file, to find damaged pages, "
+                        "NaN and lists of different lengths (default: a sample)")  # fmt: skip
+    parser.add_argument("--allow-missing-classes", action="store_true", help="accept classes without jets")
     parser.add_argument("files", nargs="+", metavar="FILES", help="paths, patterns or name:pattern, as for weaver")
     args = parser.parse_args(argv)
     if args.rows < 1:
@@ -237,8 +239,8 @@ def main(argv: Sequence[str]) -> None:
         print("(all values of all files were read)")
     else:
         number = len(sampled(sorted({path for _, path in named})))
-        print(f"(classes: among the first {args.rows} rows of each file; values: those of {number} files. "
-              "--all reads everything)")  # fmt: skip
+        print(f"(classes were counted in the first {args.rows} rows of each file, values were checked in {number} "
+              "files; --all reads everything)")  # fmt: skip
     if troubles:
         more = f" (and {len(troubles) - 20} more)" if len(troubles) > 20 else ""
-        raise InputError(f"{len(troubles)} troubles: " + "; ".join(troubles[:20]) + more)
+        raise InputError(f"{len(troubles)} problems: " + "; ".join(troubles[:20]) + more)

@@ -1,7 +1,7 @@
 """COLLIDE-2V (fastmachinelearning/collide-1m): events in two views -> jets that hold the candidates of both.
 
-An event is a row; its columns are `<view>_<collection>_<variable>`, a list each, with the views FullReco (offline) and
-L1T (Level-1). Jets of the two views know nothing of each other: they are matched by their distance.
+Each row is an event. Its columns `<view>_<collection>_<variable>` are lists; the views are FullReco (offline) and L1T
+(Level-1). The files do not link the jets of the two views: they are matched by their distance.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ from kd_trainer.errors import InputError
 from kd_trainer.files import read_yaml
 
 EVENTS = 250  # read at once; an event has 130 kB
-VIEWS = {"": "FullReco", "l1": "L1T"}  # by the prefix of what is written
+VIEWS = {"": "FullReco", "l1": "L1T"}  # by the prefix of the output columns
 PARTICLE = (*JET, "PID", "Status", "IsPU")
 FLAVOURS = {"b": (5,), "c": (4,), "light": (1, 2, 3), "gluon": (21,)}
 CONES = {"AK4": 0.4, "AK8": 0.8}
@@ -45,7 +45,7 @@ FINITE = tuple(
 
 
 class Options(NamedTuple):
-    """How events become jets; `classes`: patterns of processes by class, None for classes by the flavour of a jet."""
+    """How events become jets; `classes`: patterns of processes by class. None defines classes by the jet flavour."""
 
     collection: str = "AK4"
     radius: float = 0.2
@@ -55,43 +55,43 @@ class Options(NamedTuple):
 
 
 def read_classes(path: Path) -> dict[str, list[str]]:
-    """Patterns of processes by class, from a YAML file; InputError if it holds something else."""
+    """Read patterns of processes by class from a YAML file; InputError if it holds something else."""
     found = read_yaml(path, "classes")
     good = isinstance(found, dict) and all(
         isinstance(name, str) and isinstance(patterns, list) and all(isinstance(x, str) for x in patterns)
         for name, patterns in found.items()
     )
     if not good or len(found) < 2:
-        raise InputError(f"{path} has to give each of two or more classes a list of processes")
+        raise InputError(f"{path} has to define two or more classes, each with a list of processes")
     return found
 
 
 def process_of(source: Path) -> str:
-    """The process of a file <process>-NEVENT10000-RS<seed>.parquet, else of its folder, without energy and programs."""
+    """Process of a file <process>-NEVENT10000-RS<seed>.parquet, else of its folder; energy and programs are removed."""
     name = source.stem if "-NEVENT" in source.stem else source.resolve().parent.name
     return re.sub("(_13TeV.*)?(-NEVENT.*)?$", "", name, count=1)
 
 
 class Views:
-    """Reads a file; its jets; what was left out on the way."""
+    """Reader of one file: it makes the jets and counts what was left out."""
 
     def __init__(self, source: Path, options: Options) -> None:
         self.source, self.options, self.process = source, options, process_of(source)
         self.jet = f"JetPuppi{options.collection}"
         self.counts: Counter[str] = Counter()
-        self.distance = 0.0  # of the matched jets, summed
+        self.distance = 0.0  # sum over the matched jets
         self.heights: list[np.ndarray] = []  # of the vertices, in mm
 
     @contextlib.contextmanager
     def open(self, path: Path) -> Iterator[Opened]:
-        """The events of a file, a few at a time, of its columns those that are needed.
+        """Read the needed columns of the events of a file, a few events at a time.
 
         Yields
         ------
         (int, function)
-            Rows are events: records of lists of float32 (files have float16), of lists of int32 for ConstituentsIdx.
+            Rows are events: records of lists of float32 (the files have float16), and of int32 for ConstituentsIdx.
         """
-        with pq.ParquetFile(path, pre_buffer=False) as file:  # else it keeps what it has read
+        with pq.ParquetFile(path, pre_buffer=False) as file:  # a pre-buffer would keep all that was read in memory
             present = file.schema_arrow.names
             wanted = list(self._columns("FullReco_GenPart" if "FullReco_GenPart_PT" in present else "Gen_Part"))
             require(path, wanted, present)
@@ -178,11 +178,11 @@ class Views:
             if any(fnmatchcase(self.process, p) for p in patterns)
         ]
         if len(mine) != 1:
-            raise InputError(f"its process {self.process} is in {len(mine)} classes of --classes, not in one")
+            raise InputError(f"its process {self.process} is in {len(mine)} classes of --classes, not in exactly one")
         return {name: np.full(len(flavour), name == mine[0]) for name in self.options.classes}
 
     def _truth(self, events: ak.Array, offline: View, chosen: np.ndarray) -> tuple[dict[str, ak.Array], np.ndarray]:
-        """Generated jets of offline jets, their particles (those in the cone), and which jets have one with any."""
+        """Generated jets matched to offline jets, their particles in the cone, and which jets have such particles."""
         name, cone = f"Gen_Jet{self.options.collection}", CONES[self.options.collection]
         jets, number = lists_of(events, name, JET)
         ours, theirs, _ = pairs(offline.jets, offline.number, jets, number, self.options.radius)
@@ -213,20 +213,20 @@ class Views:
         if len(jets["PT"]):
             columns |= {
                 f"genjet_{key.lower()}": jets[key][partner].astype(np.float32) for key in JET
-            }  # of those without one: not kept
+            }  # jets without one are removed by the caller
         return columns, there
 
     def finish(self) -> dict[str, Any]:
-        """What to remember of a file that was read.
+        """Summary of the file after it was read.
 
         Raises
         ------
         InputError
-            If hardly any jets were matched, or as chance would match them, or if lengths have another unit.
+            If hardly any jets were matched, if the matches look random, or if lengths have another unit.
         """
         counts, options = self.counts, self.options
         where = f"within Delta R = {options.radius}"
-        doubt = "are the rows of the two views the same events, in the same units?"
+        doubt = "check that the rows of both views are the same events, in the same units"
         matched, fewer = counts["matched"], min(counts["l1_jets"], counts["jets"])
         if not matched or fewer >= ENOUGH and matched < 0.1 * fewer:
             raise InputError(
@@ -236,7 +236,8 @@ class Views:
         mean = self.distance / matched
         if matched >= ENOUGH and mean > 0.55 * options.radius:
             raise InputError(
-                f"{self.source}: matched jets lie {mean:.3f} apart on average, as if by chance ({where}): {doubt}"
+                f"{self.source}: the mean distance of matched jets is {mean:.3f}, as for random matches ({where}): "
+                f"{doubt}"
             )
         left = [name for name in ("empty", "classless", "without_truth") if counts[name]]
         if matched == sum(counts[name] for name in left):
@@ -248,14 +249,14 @@ class Views:
             other = {"mm": "cm", "cm": "mm"}[options.unit]
             if 1.5 < spread < 15 and options.unit == "mm" or spread > 150 and options.unit == "cm":
                 raise InputError(
-                    f"{self.source}: its vertices spread over {spread:.3g} mm along the beam, at the LHC over some "
+                    f"{self.source}: the spread of its vertices along the beam is {spread:.3g} mm, at the LHC about "
                     f"50 mm: DZ seems to be in {other}, give --length-unit {other}"
                 )
         return {"process": self.process, "distance": self.distance, "counts": dict(counts)}
 
 
 def _kind(path: Path, field: pa.Field) -> pa.DataType:
-    """What a column is read as; InputError if it holds no lists of numbers."""
+    """Type as which a column is read; InputError if it does not hold lists of numbers."""
     depth, inner = 0, field.type
     while hasattr(inner, "value_type"):
         depth, inner = depth + 1, inner.value_type

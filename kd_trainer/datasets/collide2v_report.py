@@ -1,4 +1,4 @@
-"""What became of the jets of COLLIDE-2V: a table by process."""
+"""Table of a COLLIDE-2V conversion: jets that were matched, left out and written, by process."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,7 @@ import tabulate
 
 
 def report(found: Iterable[Mapping[str, Any]]) -> str:
-    """What became of the jets, by process: a table.
+    """Table of the jets that were matched, left out and written, by process.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from kd_trainer.errors import InputError
 
 JET = ("PT", "Eta", "Phi", "Mass")
 CANDIDATE = (*JET, "Charge", "PID", "D0", "DZ", "PuppiW")
-ENOUGH = 20  # jets or events for a statement about all of them
+ENOUGH = 20  # smallest number of jets or events for the checks of means and medians
 
 
 class View:
@@ -45,20 +45,20 @@ class View:
     def _constituents(self, indices: ak.Array, pt: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Places (C,) of the constituents of all jets, jet after jet by decreasing pT, and their numbers (J,)."""
         if not np.array_equal(ak.num(indices), self.number):
-            raise InputError(f"ConstituentsIdx of {self.name} has another number of jets than PT")
+            raise InputError(f"ConstituentsIdx of {self.name} does not have as many jets as PT")
         indices = ak.flatten(indices)
         jet = np.repeat(np.arange(len(indices)), ak.num(indices))
         index = ak.to_numpy(ak.flatten(indices))
         jet, index = jet[index >= 0], index[index >= 0]
         event = self.event[jet]
         if (index >= counts[event]).any():
-            raise InputError(f"ConstituentsIdx of {self.name} points beyond the particles of its event")
+            raise InputError(f"ConstituentsIdx of {self.name} has indices beyond the particles of the event")
         place = index + (np.cumsum(counts) - counts)[event]
         order = np.lexsort((-pt[place], jet))
         return place[order], np.bincount(jet, minlength=len(indices))
 
     def columns(self, prefix: str, chosen: np.ndarray) -> dict[str, ak.Array]:
-        """What is written of chosen jets (K,)."""
+        """Output columns of the chosen jets (K,)."""
         lists = {name: ak.unflatten(v[self.place], self.length)[chosen] for name, v in self.particles.items()}
         jets = {name: values[chosen] for name, values in self.jets.items()}
         check_sums(self.name, lists, jets)
@@ -68,7 +68,7 @@ class View:
 
 
 def four_momenta(columns: Mapping[str, np.ndarray]) -> Columns:
-    """px, py, pz, energy (N,) from PT, Eta, Phi, Mass; E, of eleven bits, could be less than the momentum."""
+    """px, py, pz, energy (N,) from PT, Eta, Phi, Mass; the stored E has eleven bits and can be below the momentum."""
     pt, eta, phi, mass = (columns[name].astype(np.float64) for name in JET)
     momenta = {"px": pt * np.cos(phi), "py": pt * np.sin(phi), "pz": pt * np.sinh(eta)}
     return momenta | {"energy": np.sqrt((pt * np.cosh(eta)) ** 2 + mass**2)}
@@ -83,16 +83,16 @@ def lists_of(events: ak.Array, prefix: str, names: Iterable[str]) -> tuple[Colum
     number = ak.to_numpy(ak.num(events[f"{prefix}_PT"]))
     for name in names:
         if not np.array_equal(ak.num(events[f"{prefix}_{name}"]), number):
-            raise InputError(f"{prefix}_{name} has another number of entries than {prefix}_PT")
+            raise InputError(f"{prefix}_{name} does not have as many entries as {prefix}_PT")
     columns = {name: column_of(events, prefix, name).astype(np.float64) for name in names}
     largest = np.abs(columns["Phi"]).max(initial=0)
-    if largest > 3.2:  # pi, of few bits
-        raise InputError(f"{prefix}_Phi goes up to {largest:.4g}, beyond pi: it has to be in radians")
+    if largest > 3.2:  # pi, rounded to few bits
+        raise InputError(f"{prefix}_Phi has values up to {largest:.4g}, above pi: it has to be in radians")
     return columns, number
 
 
 def check_sums(name: str, lists: Mapping[str, ak.Array], jets: Columns) -> None:
-    """InputError if the momenta of most jets are not those of their candidates."""
+    """Raise InputError if the momenta of most jets are not the sums of their candidates."""
     if len(jets["PT"]) < ENOUGH:
         return
     pt, eta, phi = directions({x: ak.to_numpy(ak.sum(lists[x], axis=1)) for x in ("px", "py", "pz")})
@@ -100,6 +100,6 @@ def check_sums(name: str, lists: Mapping[str, ak.Array], jets: Columns) -> None:
     away = np.nanmedian(np.hypot(eta - jets["Eta"], wrap(phi - jets["Phi"])))
     if not (0.67 < ratio < 1.5 and away < 0.1):
         raise InputError(
-            f"the particles of {name} do not add up to its jets (pT is {ratio:.3g} times the jet's, {away:.2g} away, "
-            "in the median): the indices or the units are not those expected"
+            f"the particles of {name} do not add up to its jets (median pT ratio {ratio:.3g}, median distance "
+            f"{away:.2g}): the indices or the units are not as expected"
         )

@@ -1,4 +1,4 @@
-"""One public jet file -> one parquet file, piece by piece; it appears whole or not at all."""
+"""One public jet file -> one parquet file, piece by piece. The output file appears only when it is complete."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,10 +22,10 @@ STEP = 5 * ROW_GROUP  # rows read at once
 
 
 class Format(NamedTuple):
-    """A public format: ending of its files, reader, and the jets of the rows that it reads.
+    """A public format: suffix of its files, function that opens a file, and function that makes jets of its rows.
 
-    `numbers`: columns that have to be finite. `finish`: what to remember of a file that was read, or InputError.
-    `several`: whether a row may hold several jets.
+    `numbers`: columns that have to be finite. `finish`: function that returns the summary of a file after it was read,
+    or raises InputError. `several`: whether a row may hold several jets.
     """
 
     suffix: str
@@ -74,7 +74,7 @@ def count_rows(form: Format, source: Path) -> int:
 def convert_file(
     form: Format, source: Path, made: dict[str, Any], target: Path, progress: Callable[[int], object]
 ) -> int:
-    """Convert a file; jets without particles are left out.
+    """Convert a file without the jets that have no particles.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def _tables(form: Format, source: Path, progress: Callable[[int], object]) -> It
         start += len(rows)
         rows = ak.with_field(rows, numbers, "event_number")
         rows = rows[_has_particles(rows)]
-        with np.errstate(all="ignore"), reading(source):  # a NaN is found below
+        with np.errstate(all="ignore"), reading(source):  # _check_finite finds NaN
             jets = form.jets(rows)
         if "event_number" not in jets.fields:  # one jet for each row
             jets = ak.with_field(jets, rows.event_number, "event_number")
@@ -130,7 +130,7 @@ def _tables(form: Format, source: Path, progress: Callable[[int], object]) -> It
 
 
 def _has_particles(rows: ak.Array) -> np.ndarray:
-    """Which rows (N,) have particles; events always do."""
+    """Mask (N,) of the rows with particles; all True for rows that are events."""
     lists = [name for name in ("px", "pt", "part_px") if name in rows.fields]
     return ak.to_numpy(ak.num(rows[lists[0]])) > 0 if lists else np.ones(len(rows), bool)
 
@@ -148,7 +148,7 @@ def _check_finite(source: Path, jets: ak.Array, names: Iterable[str]) -> None:
 
 
 def _whole_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows as tables of whole row groups, but for the last."""
+    """Regroup tables: all but the last have whole row groups."""
     rest = None
     for table in tables:
         table = table if rest is None else pa.concat_tables([rest, table])

@@ -1,4 +1,4 @@
-"""python -m kd_trainer convert: public jet files -> parquet that weaver reads in pieces."""
+"""python -m kd_trainer convert: convert public jet files to parquet files that weaver reads in pieces."""
 
 import argparse
 import glob
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         convert_all(missing)
     except KeyboardInterrupt:
-        print("convert: stopped; complete files are kept, the same command goes on from here")
+        print("convert: stopped; complete files are kept, and the same command goes on from here")
         return 130
     if options:
         report = collide2v_report.report if args.format == "collide2v" else delphes.report
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Arguments, checked."""
+    """Parse and check the arguments."""
     parser = argparse.ArgumentParser(prog="python -m kd_trainer convert", description=__doc__.partition(": ")[2])
     add = parser.add_argument
     kinds = "top, lhcjet, aspen: *.h5; qg: *.npz; jetclass, delphes: *.root; collide2v: *.parquet"
@@ -59,8 +59,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         type=float,
         default=0.9,
         metavar="F",
-        help="qg: fraction of the files that are called train_file_<i>, not test_file_<i>; collide2v: fraction of the "
-        "files of each process that go to the folder train, not test (default: %(default)s)",
+        help="qg: fraction of the files that are named train_file_<i>, the others are named test_file_<i>; collide2v: "
+        "fraction of the files of each process in the folder train, the others are in test (default: %(default)s)",
     )
     two = parser.add_argument_group("collide2v")
     two.add_argument("--collection", choices=collide2v.CONES, default="AK4", help="PUPPI jets (default: %(default)s)")
@@ -68,25 +68,25 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--radius",
         type=float,
         metavar="R",
-        help="largest Delta R between the jets of the two views (default: half of the cone)",
+        help="largest Delta R between matched jets of the two views (default: half of the jet radius)",
     )
     two.add_argument(
         "--length-unit", choices=("mm", "cm"), default="mm", help="unit of D0 and DZ (default: %(default)s)"
     )
-    two.add_argument("--gen", action="store_true", help="write generated particles, and only jets that have some")
+    two.add_argument("--gen", action="store_true", help="write generated particles too, and only jets that have them")
     two.add_argument(
-        "--classes", type=Path, metavar="FILE.yaml", help="classes by process (default: by the flavour of the jet)"
+        "--classes", type=Path, metavar="FILE.yaml", help="define classes by process (default: by the jet flavour)"
     )
     events = parser.add_argument_group("delphes")
-    events.add_argument("--jets", default=delphes.JETS, metavar="BRANCH", help="which jets (default: %(default)s)")
+    events.add_argument("--jets", default=delphes.JETS, metavar="BRANCH", help="jet collection (default: %(default)s)")
     events.add_argument(
         "--eta",
         choices=delphes.ETAS,
         default="stored",
-        help="of the particles: as stored, which in Delphes 3.5.0, and so in JetClass-II, is that of the point where a "
-        "track reaches the calorimeter, or that of the momentum (default: %(default)s)",
+        help="pseudorapidity of the particles: as stored, or that of the momentum. Delphes 3.5.0 (and JetClass-II) "
+        "stores that of the point where a track reaches the calorimeter (default: %(default)s)",
     )
-    add("--overwrite", action="store_true", help="make files that exist anew")
+    add("--overwrite", action="store_true", help="replace existing files")
     args = parser.parse_args(argv)
     if not 0 <= args.train_test_split <= 1:
         raise InputError(f"--train-test-split has to be between 0 and 1, not {args.train_test_split}")
@@ -94,7 +94,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def options_of(args: argparse.Namespace) -> collide2v.Options | delphes.Options | None:
-    """The options of a format; InputError if one is given that its format does not have, or that makes no sense."""
+    """Options of the format; InputError if an option does not belong to the format or is out of range."""
     given = {
         "--collection": args.collection != "AK4", "--radius": args.radius is not None, "--gen": args.gen,
         "--length-unit": args.length_unit != "mm", "--classes": args.classes is not None,
@@ -116,12 +116,12 @@ def options_of(args: argparse.Namespace) -> collide2v.Options | delphes.Options 
 
 
 def input_files(inputs: Iterable[str], suffix: str) -> list[Path]:
-    """Files that the arguments name, in the natural order of their names: list of Path.
+    """Files given by the arguments, in the natural order of their names: list of Path.
 
     Raises
     ------
     InputError
-        If an argument names no file.
+        If no file matches an argument.
     """
     found = set()
     for name in inputs:
@@ -136,12 +136,12 @@ def input_files(inputs: Iterable[str], suffix: str) -> list[Path]:
 
 
 def _natural(name: str) -> list[int | str]:
-    """Sorts x_10 after x_9."""
+    """Sort key that puts x_10 after x_9."""
     return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"([0-9]+)", name))]
 
 
 def output_names(form: str, sources: Sequence[Path], split: float) -> dict[str, Path]:
-    """The names that the public converters give: dict of name to source.
+    """Names of the output files, as the public converters choose them: dict of name to source.
 
     Raises
     ------
@@ -163,25 +163,27 @@ def output_names(form: str, sources: Sequence[Path], split: float) -> dict[str, 
             name = f"train_file_{i}" if i < train else f"test_file_{i - train}"
         other = names.setdefault(f"{name}.parquet", source)
         if other is not source:
-            raise InputError(f"{other} and {source} would both become {name}.parquet: convert them to two directories")
+            raise InputError(
+                f"{other} and {source} would both become {name}.parquet: convert them to different directories"
+            )
     return names
 
 
 def _is_test(i: int, fraction: float) -> bool:
-    """Whether file i of a process is for tests: the second, and later ones that make up the fraction."""
+    """Whether file i of a process is a test file: the second one, and later ones as often as the fraction requires."""
     first, last = (int(np.floor((i + j) * fraction + 1 + 1e-9)) for j in (-2, -1))
     return last > first
 
 
 def refuse_moved(output: Path, wanted: Iterable[str]) -> None:
-    """InputError if a file for training was made as one for tests before, or the other way round."""
+    """Raise InputError if a file for training was converted for tests before, or the other way round."""
     for name in wanted:
         folder, slash, file = name.rpartition("/")
         other = {"train": "test", "test": "train"}.get(folder)
         if slash and (output / f"{other}/{file}").exists():
             raise InputError(
-                f"{output}/{other}/{file} was made with other inputs, now it belongs to {folder}: "
-                "add files after those that there were, or convert to a new directory"
+                f"{output}/{other}/{file} was made from other inputs, and now it belongs to {folder}: "
+                "give new files after the old ones, or convert to a new directory"
             )
 
 
@@ -195,7 +197,7 @@ def convert_all(missing: Mapping[Path, tuple[Format, Path, dict[str, Any]]]) -> 
     Raises
     ------
     InputError
-        At the end, if some files could not be read; at once, if nothing can be written.
+        At the end if some files could not be read; immediately if the output cannot be written.
     """
     rows, troubles = {}, []
     several = any(form.several for form, _, _ in missing.values())

@@ -1,8 +1,9 @@
-"""Delphes files, by uproot alone -> jets with the columns of JetClass-II, without labels.
+"""Delphes files -> jets with the columns of JetClass-II, without labels. Only uproot is needed.
 
-Jets refer to their constituents by unique ids of objects of the same event. Jets as those of JetClass-II are made of
-ParticleFlowCandidate (Delphes from 3.5.0 on). What is written is what Sophon's analyser gives to its network: lengths
-in mm, d0 with the sign of Delphes, dz relative to the first vertex, which is the hard collision.
+A jet refers to its constituents by the unique ids of objects in the same event. As in JetClass-II, the constituents
+have to be objects of ParticleFlowCandidate (Delphes 3.5.0 or newer). The columns are those that Sophon's analyser gives
+to its network: lengths in mm, d0 with the sign convention of Delphes, dz relative to the first vertex, which is that of
+the hard collision.
 """
 
 import contextlib
@@ -26,14 +27,14 @@ TREE, CANDIDATES, VERTICES, JETS = "Delphes", "ParticleFlowCandidate", "Vertex",
 JET = ("PT", "Eta", "Phi", "Mass", "Tau[5]", "SoftDroppedP4[5]", "Constituents")
 CANDIDATE = ("fUniqueID", "PT", "Eta", "Phi", "Mass", "Charge", "PID", "D0", "ErrorD0", "DZ", "ErrorDZ")
 TRACK = {"d0val": "D0", "d0err": "ErrorD0", "dzval": "DZ", "dzerr": "ErrorDZ"}
-ETAS = {"stored": "Eta", "momentum": "CtgTheta"}  # of candidates, by the member that it comes from
+ETAS = {"stored": "Eta", "momentum": "CtgTheta"}  # member of the candidates from which eta is computed
 FINITE = (*MOMENTA, *(f"part_{name}" for name in TRACK))
 COLUMNS = ("pt", "eta", "phi", "energy", "sdmass", "tau1", "tau2", "tau3", "tau4", "nparticles")  # of jets
-ID_BITS = 24  # of a unique id; those above number the process
+ID_BITS = 24  # bits of a unique id within a process; the higher bits are the number of the process
 
 
 class Options(NamedTuple):
-    """Which jets, and which eta of particles: as stored (of Delphes 3.5.0: at the calorimeter) or of the momentum."""
+    """Jet collection, and eta of particles: as stored (in Delphes 3.5.0 at the calorimeter) or of the momentum."""
 
     jets: str = JETS
     eta: str = "stored"
@@ -48,7 +49,7 @@ def is_delphes(path: str | Path) -> bool:
 
 
 class Reader:
-    """Reads a file; its jets; what was found on the way."""
+    """Reader of one file: it makes the jets and counts them."""
 
     def __init__(self, source: Path, options: Options) -> None:
         self.source, self.options = source, options
@@ -56,7 +57,7 @@ class Reader:
 
     @contextlib.contextmanager
     def open(self, path: Path) -> Iterator[Opened]:
-        """The events of a file, a few at a time.
+        """Read the events of a file, a few at a time.
 
         Yields
         ------
@@ -67,11 +68,11 @@ class Reader:
         Raises
         ------
         InputError
-            If there is no tree Delphes, no event, no such jets, or if jets consist of something else.
+            If there is no tree Delphes, no event or no such jets, or if the constituents are other objects.
         """
         with uproot.open(path) as file:
             if file.classnames(cycle=False).get(TREE) != "TTree":
-                raise InputError(f"{path} has no tree {TREE}: it is no file of Delphes, or Delphes did not end well")
+                raise InputError(f"{path} has no tree {TREE}: it is not a Delphes file, or Delphes did not finish")
             tree = file[TREE]
             if not tree.num_entries:
                 raise InputError(f"{path} has no events: its tree {TREE} is empty")
@@ -92,7 +93,7 @@ class Reader:
             yield tree.num_entries, chunks
 
     def _wanted(self, tree: uproot.TTree) -> dict[str, str]:
-        """What to read: names of branches of members, and what they are called here."""
+        """Branches to read: dict of the name in the file to the name in the records."""
         jets = self.options.jets
         if f"{jets}/{jets}.Constituents" not in tree:
             found = _collections(tree, JET[4])
@@ -106,11 +107,11 @@ class Reader:
         wanted |= {f"{VERTICES}.Z": "vertex_z"} if VERTICES in tree else {}
         missing = [name for name in wanted if f"{name.partition('.')[0]}/{name}" not in tree]
         if missing:
-            raise InputError(f"{self.source} lacks {', '.join(missing)}: its Delphes is too old or not complete")
+            raise InputError(f"{self.source} lacks {', '.join(missing)}: its Delphes is too old, or it is incomplete")
         return wanted
 
     def _other_constituents(self, tree: uproot.TTree, start: int, stop: int) -> str:
-        """What the jets of some events consist of, if not of candidates, and what to do."""
+        """Text that says which objects the constituents of some events are, and what to do."""
         jets, found = self.options.jets, {}
         ids = tree[f"{jets}/{jets}.Constituents"].array(entry_start=start, entry_stop=stop)["refs"]
         total = missing = ak.count(ids, axis=None)
@@ -121,12 +122,12 @@ class Reader:
         parts = [f"{number} {name}" for name, number in found.items() if number]
         parts += [f"{missing} that are not in the file"] if missing else []
         puppi = [name for name in _collections(tree, JET[4]) if "puppi" in name.lower() and name != jets]
-        hint = "the card of JetClass-II makes such"
+        hint = "use the Delphes card of JetClass-II"
         if puppi and CANDIDATES in tree:
             hint = f"give --jets {' or '.join(puppi)}"
         return (
-            f"the {total} constituents of {jets} are {', '.join(parts)}; jets as in JetClass-II are made of "
-            f"{CANDIDATES} alone: {hint}"
+            f"the {total} constituents of {jets} are {', '.join(parts)}; as in JetClass-II they all have to be "
+            f"{CANDIDATES}: {hint}"
         )
 
     def jets(self, events: ak.Array) -> ak.Array:
@@ -140,12 +141,12 @@ class Reader:
         -------
         (J,) records
             jet_*, part_*, named and typed as in JetClass-II, particles by decreasing pT; event_number. sdmass and
-            tau are NaN where the card does not compute them. There may be jets without particles.
+            tau are NaN where the card does not compute them. Jets can be without particles.
 
         Raises
         ------
         InputError
-            If an event has no vertex, or if there are none and tracks come from somewhere along the beam.
+            If an event has no vertex, or if the file has no vertices although tracks are displaced along the beam.
         """
         number = ak.to_numpy(ak.num(events.jet_PT))
         event = np.repeat(np.arange(len(events)), number)
@@ -162,7 +163,7 @@ class Reader:
 
     def _particles(self, events: ak.Array, jet: Columns, event: np.ndarray) -> tuple[Columns, np.ndarray]:
         """Columns (P,) of the constituents of all jets, jet after jet by decreasing pT, and their numbers (J,)."""
-        first = np.cumsum(number := ak.to_numpy(ak.num(events.cand_PT))) - number  # candidate of each event
+        first = np.cumsum(number := ak.to_numpy(ak.num(events.cand_PT))) - number  # first candidate of each event
         members = ak.flatten(events.jet_Constituents)
         of = np.repeat(np.arange(len(event)), ak.to_numpy(ak.num(members)))  # which jet
         place = ak.to_numpy(ak.flatten(members)) + first[event[of]]
@@ -172,7 +173,7 @@ class Reader:
         with np.errstate(all="ignore"):
             eta = cand["Eta"] if self.options.eta == "stored" else np.arcsinh(cand["CtgTheta"])
             pz = pt * np.sinh(eta)
-        kept = np.flatnonzero(~((pt <= 0) | (np.abs(pz) > 10_000) | (np.abs(eta) > 5)))  # NaN is found by who checks
+        kept = np.flatnonzero(~((pt <= 0) | (np.abs(pz) > 10_000) | (np.abs(eta) > 5)))  # keeps NaN
         order = kept[np.lexsort((-pt[kept], of[kept]))]
         cand = {name: values[order] for name, values in cand.items()}
         of, pt, eta, phi, pz = of[order], pt[order], eta[order], phi[order], pz[order]
@@ -202,11 +203,11 @@ class Reader:
         return {f"part_{name}": values for name, values in columns.items()}, np.bincount(of, minlength=len(event))
 
     def _heights(self, events: ak.Array, cand: Columns, event: np.ndarray) -> np.ndarray:
-        """Where along the beam the hard collision of each event (E,) is, in mm; 0 for files without vertices."""
+        """Position of the hard collision along the beam for each event (E,), in mm; 0 for files without vertices."""
         if "vertex_z" not in events.fields:
             far = np.abs(cand["DZ"][cand["Charge"] != 0])
             if len(far) and np.median(far) > 10:
-                raise InputError(f"{self.source} has no {VERTICES}, and tracks from all along the beam: no dz")
+                raise InputError(f"{self.source} has no {VERTICES}, but tracks far from z = 0: dz cannot be computed")
             return np.zeros(len(events))
         none = np.flatnonzero(ak.to_numpy(ak.num(events.vertex_z)) == 0)
         if np.isin(none, event).any():
@@ -214,7 +215,7 @@ class Reader:
         return ak.to_numpy(ak.fill_none(ak.firsts(events.vertex_z), 0)).astype(np.float64)
 
     def filled(self, events: ak.Array) -> ak.Array:
-        """The jets of events that have particles, for a file of jets; InputError without mass or N-subjettiness."""
+        """Jets with particles, for a file of jets; InputError if mass or N-subjettiness are missing."""
         jets = self.jets(events)
         for column, module in {"sdmass": "ComputeSoftDrop", "tau1": "ComputeNsubjettiness"}.items():
             if ak.any(np.isnan(jets[f"jet_{column}"])):
@@ -227,7 +228,7 @@ class Reader:
         return jets[there]
 
     def finish(self) -> dict[str, Any]:
-        """What to remember of a file that was read."""
+        """Summary of the file after it was read."""
         return dict(self.counts)
 
 
@@ -242,7 +243,7 @@ def places(ids: ak.Array, theirs: ak.Array) -> ak.Array:
     Parameters
     ----------
     ids : (E, variable, variable) integers
-        What each jet of an event refers to.
+        Ids of the constituents of each jet.
     theirs : (E, variable) integers
         Ids of the objects of the event.
 
@@ -265,12 +266,12 @@ def places(ids: ak.Array, theirs: ak.Array) -> ak.Array:
 
 
 def _unique(ids: ak.Array, event: np.ndarray) -> np.ndarray:
-    """Ids (N,) that tell events apart."""
+    """Ids (N,) that also differ between events."""
     return (ak.to_numpy(ids).astype(np.int64) & ((1 << ID_BITS) - 1)) | event << ID_BITS
 
 
 def _substructure(events: ak.Array, counts: np.ndarray) -> Columns:
-    """sdmass and tau1 to tau4 of all jets (J,); NaN where nothing has been computed for any of them."""
+    """sdmass and tau1 to tau4 of all jets (J,); NaN if Delphes has not computed them."""
     groomed = ak.flatten(events["jet_SoftDroppedP4[5]"])[:, 0]
     energy, *momentum = (ak.to_numpy(x) for x in (groomed.fE, groomed.fP.fX, groomed.fP.fY, groomed.fP.fZ))
     mass = np.sqrt(np.maximum(energy**2 - sum(p**2 for p in momentum), 0))
@@ -281,8 +282,8 @@ def _substructure(events: ak.Array, counts: np.ndarray) -> Columns:
 
 
 def report(found: Iterable[Mapping[str, int]]) -> str:
-    """What became of the jets, from dicts of `Reader.finish`: one line."""
+    """One line with the numbers of events and jets, from the dicts of `Reader.finish`."""
     total: Counter[str] = Counter()
     for counts in found:
         total.update(counts)
-    return f"{total['events']} events, {total['jets']} jets, {total['empty']} of them without particles and left out"
+    return f"{total['events']} events, {total['jets']} jets, {total['empty']} of them left out (no particles)"

@@ -1,4 +1,4 @@
-"""python -m kd_trainer download: public datasets and checkpoints, verified and where the scripts look for them."""
+"""python -m kd_trainer download: fetch and verify public datasets and checkpoints, where the scripts look for them."""
 
 import argparse
 import importlib.util
@@ -12,7 +12,7 @@ import yaml
 from kd_trainer.directories import make_directory
 from kd_trainer.errors import InputError
 
-Part = dict[str, Any]  # what is fetched together
+Part = dict[str, Any]  # files that are fetched together
 Table = dict[str, list[Part]]
 
 TABLE = Path(__file__).with_name("downloads.yaml")
@@ -23,9 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m kd_trainer download", description=__doc__.partition(": ")[2])
     add = parser.add_argument
-    add("names", nargs="*", metavar="NAME", help="what to fetch: a name or a part of --list")
+    add("names", nargs="*", metavar="NAME", help="what to fetch: a name or a part from --list")
     add("-d", "--directory", type=Path, default="datasets", metavar="DIR", help="default: %(default)s")
-    add("--list", action="store_true", help="print what there is")
+    add("--list", action="store_true", help="print the names and parts")
     args = parser.parse_args(argv)
     table = load_table(TABLE)
     if args.list:
@@ -71,12 +71,12 @@ def _address(part: Part) -> str:
 
 
 def choose(table: Table, names: Sequence[str]) -> list[Part]:
-    """The parts that names stand for, each once.
+    """The parts with the given names, each once.
 
     Raises
     ------
     InputError
-        For no name or an unknown one.
+        If there is no name, or an unknown one.
     """
     known = dict(table)
     for parts in table.values():

@@ -1,4 +1,4 @@
-"""From the parts of the table of downloads to files in their places; what is there already is left alone."""
+"""Fetch the parts of the table of downloads and put their files in place. Existing files are not fetched again."""
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from kd_trainer.files import si
 
 
 class File(NamedTuple):
-    """A file with its checksum; `unpack`: which files to take out of an archive, None if it is none."""
+    """A file with its checksum; `unpack`: pattern of the files to take out of an archive, None for other files."""
 
     url: str
     path: Path
@@ -22,25 +22,25 @@ class File(NamedTuple):
     unpack: str | None = None
 
     def has_arrived(self) -> bool:
-        """Whether it is there, verified.
+        """Whether the file exists with the right checksum.
 
         Raises
         ------
         InputError
-            If another file has its name.
+            If a different file has its name.
         """
         if self.path.exists() and not matches(self.path, self.check):
             raise InputError(f"{self.path} is not the file that {self.url} should be; move it away")
         return self.path.exists()
 
     def is_complete(self) -> bool:
-        """Whether nothing has to be done."""
+        """Whether there is nothing left to do."""
         if self.unpack:
             return is_placed(self.path.parent, self.path.name, self.check)
         return self.has_arrived()
 
     def size(self) -> int:
-        """Bytes that it will take in addition."""
+        """Bytes that are still to be fetched."""
         if self.has_arrived():
             return 0
         part = part_of(self.path)
@@ -56,26 +56,26 @@ class File(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """Files of a dataset of the hub; they arrive in a directory of their own."""
+    """Files of a dataset of the Hugging Face hub; they are first fetched into a directory of their own."""
 
     repository: str
     folder: Path
     name: str
     patterns: list[str]
     endpoint: str | None
-    unpack: str | None = None  # no archive
+    unpack: str | None = None  # never an archive
 
     @property
     def staging(self) -> Path:
-        """Where they arrive."""
+        """Directory into which they are fetched."""
         return self.folder / f".{self.name}"
 
     def is_complete(self) -> bool:
-        """Whether nothing has to be done."""
+        """Whether there is nothing left to do."""
         return is_placed(self.folder, self.name, self.repository)
 
     def size(self) -> int:
-        """Bytes that it will take in addition."""
+        """Bytes that are still to be fetched."""
         return dataset_size(self.repository, self.patterns, self.staging, self.endpoint)
 
     def get(self) -> None:
@@ -86,7 +86,7 @@ class Dataset(NamedTuple):
 
 
 def fetch_parts(parts: Iterable[Mapping[str, Any]], directory: Path) -> None:
-    """Fetch what is not there yet; a failure ends it, and the same call goes on from there.
+    """Fetch what is missing. A failure ends the call; the same call then continues from there.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def fetch_parts(parts: Iterable[Mapping[str, Any]], directory: Path) -> None:
 
 
 def items_of(part: Mapping[str, Any], directory: Path) -> Sequence[File | Dataset]:
-    """The files or the dataset of a part: list of File or Dataset; InputError for names that are not those of files."""
+    """The files or the dataset of a part: list of File or Dataset; InputError for a name that is not a plain name."""
     folder = directory / part["to"]
     if "hub" in part:
         return [Dataset(part["hub"], folder, plain(part["name"]), part["files"], part.get("endpoint"))]
@@ -121,9 +121,9 @@ def items_of(part: Mapping[str, Any], directory: Path) -> Sequence[File | Datase
 
 
 def check_space(items: Sequence[File | Dataset], directory: Path) -> None:
-    """Raise InputError if the disk is too small; the largest archive is there together with what was in it."""
+    """Raise InputError if the disk is too small; room is needed for the largest archive and its unpacked files."""
     sizes = [item.size() for item in items]
     need = sum(sizes) + max((size for size, item in zip(sizes, items) if item.unpack), default=0)
     free = shutil.disk_usage(directory).free
     if need > free:
-        raise InputError(f"{si(need)}B are needed in {directory}, and {si(free)}B are free")
+        raise InputError(f"{directory} needs {si(need)}B of free space and has {si(free)}B")

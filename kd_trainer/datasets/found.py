@@ -1,4 +1,4 @@
-"""python -m kd_trainer files: which files of a dataset are there, for FILES=found of the scripts."""
+"""python -m kd_trainer files: list the files of a dataset that exist, for FILES=found of the scripts."""
 
 import argparse
 import sys
@@ -8,10 +8,10 @@ from kd_trainer.jet_files import those_there
 
 
 def main(argv: Sequence[str]) -> None:
-    """Print the arguments that match a file, a line each; on stderr, how many of each group they are."""
+    """Print the arguments that match a file, one per line; print their number in each group on stderr."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer files",
-        description="Which files of a list are there: each on a line, and on stderr how many of each group those are. "
+        description="Print which files of a list exist, one per line, and on stderr their number in each group. "
         "Exit code 1 if a group has none.",
     )
     parser.add_argument("files", nargs="+", metavar="FILES", help="paths, patterns or name:pattern, as for weaver")

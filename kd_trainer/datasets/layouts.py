@@ -12,7 +12,7 @@ CHARGED_HADRONS, NEUTRAL_HADRONS = (211, 321, 2212), (130, 2112)
 
 
 def top_jets(momenta: Columns, label: np.ndarray) -> ak.Array:
-    """Jets of which the momenta are known: the top-tagging benchmark (arXiv 1902.09914), the LHC jets of hls4ml.
+    """Jets with known momenta only: the top-tagging benchmark (arXiv 1902.09914), the LHC jets of hls4ml.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def quark_gluon_jets(particles: Columns, label: np.ndarray) -> ak.Array:
 
     Returns
     -------
-    awkward array of J records: label, jet_*, part_* with identities; particles by decreasing transverse momentum
+    awkward array of J records: label, jet_*, part_* with particle types; particles by decreasing transverse momentum
     """
     order = ak.argsort(particles["pt"], axis=1, ascending=False, stable=True)
     pt, eta, phi = (ak.values_astype(particles[name][order], np.float64) for name in ("pt", "y", "phi"))

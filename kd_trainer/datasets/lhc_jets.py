@@ -1,6 +1,7 @@
 """LHC jets of hls4ml with up to 150 particles (zenodo 3602260): gluon, light quark, W, Z, top.
 
-Written after descriptions of the files and code that reads them; the files themselves were never read here.
+This reader follows descriptions of the files and other programs that read them. It was not tested on the original
+files.
 """
 
 import contextlib
@@ -13,14 +14,14 @@ import numpy as np
 from kd_trainer.datasets.public_formats import Opened, blocks, refuse, rows_of
 
 WANTED = {
-    "jets": ((59,), slice(53, 58)),  # g, q, W, Z, t: one of them is 1
+    "jets": ((59,), slice(53, 58)),  # g, q, W, Z, t: exactly one of them is 1
     "jetConstituentList": ((None, 16), slice(0, 6)),  # px, py, pz, e, erel, pt
 }
 
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Opened]:
-    """An HDF5 file with the arrays jets (N, 59) and jetConstituentList (N, P, 16), padded with zeros.
+    """Open an HDF5 file with the arrays jets (N, 59) and jetConstituentList (N, P, 16), padded with zeros.
 
     Yields
     ------
@@ -34,9 +35,9 @@ def opened(path: Path) -> Iterator[Opened]:
                 classes = arrays["jets"]
                 refuse(path, (np.sort(classes, axis=1) != [0, 0, 0, 0, 1]).any(axis=1), start, "no single class")
                 px, py, pz, energy, _, pt = np.moveaxis(arrays["jetConstituentList"].astype(np.float64), 2, 0)
-                with np.errstate(all="ignore"):  # NaN is found later
+                with np.errstate(all="ignore"):  # NaN is checked later
                     odd = abs(np.hypot(px, py) - pt) > 1e-2 * abs(pt) + 1e-3
-                refuse(path, odd, start, "particles whose px, py and pt do not fit: other columns")
+                refuse(path, odd, start, "particles whose pt does not agree with px and py (wrong columns)")
                 momenta = {"px": px, "py": py, "pz": pz, "energy": energy}
                 yield rows_of(momenta, energy != 0, {"label": classes.argmax(axis=1)})
 

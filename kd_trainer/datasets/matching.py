@@ -1,4 +1,4 @@
-"""Two views of the same events: which jets are the same, and where the hard collision was."""
+"""Two views of the same events: matching of their jets, and the position of the hard collision."""
 
 import numpy as np
 
@@ -8,20 +8,20 @@ from kd_trainer.datasets.kinematics import Columns, wrap
 def pairs(
     ours: Columns, number: np.ndarray, theirs: Columns, their_number: np.ndarray, radius: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Jets of two views that are each the nearest of the other, and nearer than a radius.
+    """Pairs of jets of two views: each is the nearest to the other, within a radius.
 
     Parameters
     ----------
     ours, theirs : dict of (J,) and (K,)
         Eta and Phi of the jets of all events.
     number, their_number : (E,)
-        Of jets in each event.
+        Number of jets in each event.
     radius : float
 
     Returns
     -------
     (M,), (M,), (M,)
-        Their places among ours and among theirs, and Delta R.
+        Positions in `ours` and in `theirs`, and Delta R.
     """
     places, partners, distances = [np.arange(0)], [np.arange(0)], [np.zeros(0)]
     start = their_start = 0
@@ -39,12 +39,12 @@ def pairs(
 
 
 def vertices(event: np.ndarray, pt: np.ndarray, z: np.ndarray, events: int) -> np.ndarray:
-    """Where along the beam the hard collision is: the z that half of the pT of the tracks lies below.
+    """Position of the hard collision along the beam: the median z of the tracks, weighted with pT.
 
     Parameters
     ----------
     event, pt, z : (T,)
-        Of the tracks that PUPPI has kept; event in ascending order.
+        Of the tracks that PUPPI keeps; event in ascending order.
     events : int
 
     Returns

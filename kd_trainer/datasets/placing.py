@@ -1,4 +1,4 @@
-"""Putting files that arrived together where they belong, and remembering that they are complete."""
+"""Move files that were fetched together into their folder, and record that they are complete."""
 
 import json
 import lzma
@@ -15,14 +15,14 @@ BLOCK = 1 << 20  # bytes
 
 
 def is_placed(folder: Path, name: str, check: str) -> bool:
-    """Whether all files that arrived as `name` are in a folder.
+    """Whether all files that were fetched as `name` are in a folder.
 
     Parameters
     ----------
     folder : Path
     name : str
     check : str
-        What `place` was told.
+        As given to `place`.
     """
     try:
         note = json.loads(_note(folder, name).read_text())
@@ -32,18 +32,18 @@ def is_placed(folder: Path, name: str, check: str) -> bool:
 
 
 def place(staging: Path, folder: Path, name: str, check: str, patterns: Iterable[str]) -> None:
-    """Move files from anywhere below `staging` into a folder, and remember it; the rest is removed.
+    """Move matching files from anywhere below `staging` into a folder, record them, and remove the rest.
 
     Raises
     ------
     InputError
-        If there are no such files, or two of the same name.
+        If no file matches, or if two files have the same name.
     """
     found = sorted(path for pattern in patterns for path in staging.rglob(pattern) if path.is_file())
     names = [path.name for path in found]
     if not found or len(set(names)) < len(names):
         what = "two files of the same name" if found else f"no files {' '.join(patterns)}"
-        raise InputError(f"{name} holds {what}: it is not what was expected")
+        raise InputError(f"{name} holds {what}: it is not the expected content")
     for path in found:
         path.replace(folder / path.name)
     _note(folder, name).write_text(json.dumps({"check": check, "files": names}))
@@ -51,12 +51,12 @@ def place(staging: Path, folder: Path, name: str, check: str, patterns: Iterable
 
 
 def unpack(archive: Path, check: str, pattern: str) -> None:
-    """Unpack the files of an archive that match, without its folders, into its own folder, and remove it.
+    """Unpack the matching files of an archive, without its folders, into the folder of the archive; then remove it.
 
     Raises
     ------
     InputError
-        If it is damaged or has members that could be written elsewhere. Nothing of it is written then.
+        If it is damaged or has members that could be written outside the folder. Nothing is written then.
     OSError
         If its files cannot be written.
     """
@@ -68,12 +68,12 @@ def unpack(archive: Path, check: str, pattern: str) -> None:
             staging.mkdir()
             for name, member in wanted.items():
                 _extract(file, member, staging / name)
-            while file.fileobj and file.fileobj.read(BLOCK):  # to the end, where the checksum of a compression is
+            while file.fileobj and file.fileobj.read(BLOCK):  # to the end, where compressed files have a checksum
                 pass
         place(staging, archive.parent, archive.name, check, [pattern])
         archive.unlink()
     except (tarfile.TarError, EOFError, ValueError, zlib.error, lzma.LZMAError, OSError) as error:
-        if isinstance(error, OSError) and error.errno:  # of the system, not of a decompressor
+        if isinstance(error, OSError) and error.errno:  # from the system, not from a decompressor
             raise
         raise InputError(f"{archive} cannot be unpacked: {one_line(error)}") from error
     finally:
@@ -81,20 +81,20 @@ def unpack(archive: Path, check: str, pattern: str) -> None:
 
 
 def plain(name: str) -> str:
-    """The name of a file that comes from elsewhere; InputError if it is more than that, or that of a hidden file."""
+    """Check a file name from an untrusted source; InputError if it is empty, has a path or names a hidden file."""
     if not name or name.startswith(".") or any(character in "/\\\0" for character in name):
-        raise InputError(f"{name!r} is not the name of a file")
+        raise InputError(f"{name!r} is not a plain file name")
     return name
 
 
 def _wanted(members: Iterable[tarfile.TarInfo], archive: Path, pattern: str) -> dict[str, tarfile.TarInfo]:
-    """The files that match a pattern, by name; InputError unless all members are files and folders inside."""
+    """Files that match a pattern, by name; InputError unless all members are files or folders inside the archive."""
     found: dict[str, tarfile.TarInfo] = {}
     for member in members:
         path = PurePosixPath(member.name)
         if path.is_absolute() or ".." in path.parts:
-            raise InputError(f"{archive} cannot be unpacked: {member.name} would be outside")
-        if not (member.isfile() or member.isdir()):  # links would have to be followed to know where
+            raise InputError(f"{archive} cannot be unpacked: {member.name} would be written outside the folder")
+        if not (member.isfile() or member.isdir()):  # the target of a link could be outside
             raise InputError(f"{archive} cannot be unpacked: {member.name} is neither a file nor a folder")
         if member.isfile() and fnmatchcase(path.name, pattern):
             if path.name in found:
@@ -105,7 +105,7 @@ def _wanted(members: Iterable[tarfile.TarInfo], archive: Path, pattern: str) -> 
 
 def _extract(file: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
     source = file.extractfile(member)
-    assert source  # of a file
+    assert source  # the member is a file
     with source, target.open("xb") as out:
         shutil.copyfileobj(source, out)
 

@@ -1,4 +1,4 @@
-"""What a converted file was made from: stored in it, compared when a conversion is resumed."""
+"""The input and settings of a converted file: stored in the file, compared when a conversion is resumed."""
 
 import json
 import os
@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 from kd_trainer.datasets.storage import ROW_GROUP
 from kd_trainer.errors import InputError
 
-KEY = "kd_trainer.convert"  # of the settings in the metadata
-FOUND = "kd_trainer.convert.found"  # of what was found on the way
-VERSION = 1  # to be raised when the same input gives another output
+KEY = "kd_trainer.convert"  # metadata key of the settings
+FOUND = "kd_trainer.convert.found"  # metadata key of the summary, see Format.finish
+VERSION = 1  # increase it when the same input gives a different output
 
 
 def settings(form: str, source: Path) -> dict[str, Any]:
-    """What decides the content of an output file: dict."""
+    """Everything that determines the content of an output file: dict."""
     status = source.stat()
     about = {"input": source.name, "size": status.st_size, "mtime": status.st_mtime_ns}
     return about | {"format": form, "row_group": ROW_GROUP, "version": VERSION}
@@ -29,7 +29,7 @@ def with_settings(schema: pa.Schema, made: dict[str, Any]) -> pa.Schema:
 
 
 def found_in(path: Path) -> dict[str, Any]:
-    """What the conversion of a complete file has remembered: dict."""
+    """The summary that the conversion stored in a complete file: dict."""
     return json.loads(pq.read_metadata(path).metadata[FOUND.encode()])
 
 
@@ -39,22 +39,22 @@ def is_complete(path: Path, made: dict[str, Any]) -> bool:
     Raises
     ------
     InputError
-        If the file was made from something else.
+        If the file was made from another input or with other settings.
     """
     if not path.exists():
         return False
     try:
         found = json.loads(pq.read_schema(path).metadata[KEY.encode()])
     except (KeyError, TypeError, ValueError, OSError, pa.ArrowException):
-        raise InputError(f"{path} is not a file of 'convert'; move it away or give --overwrite") from None
-    different = [f"{key} {found.get(key)}, now {value}" for key, value in made.items() if found.get(key) != value]
+        raise InputError(f"{path} was not written by 'convert'; move it away or give --overwrite") from None
+    different = [f"{key} was {found.get(key)}, now {value}" for key, value in made.items() if found.get(key) != value]
     if different:
         raise InputError(f"{path} was made from another input ({'; '.join(different)}); give --overwrite to replace it")
     return True
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove temporary files of `path` whose process was killed."""
+    """Remove temporary files of `path` that a killed process left behind."""
     for temporary in path.parent.glob(f".{path.name}.*"):
         process = temporary.name.rpartition(".")[2]
         if process.isdecimal():
@@ -62,5 +62,5 @@ def remove_leftovers(path: Path) -> None:
                 os.kill(int(process), 0)
             except ProcessLookupError:
                 temporary.unlink(missing_ok=True)
-            except PermissionError:  # of another user, so it is alive
+            except PermissionError:  # the process of another user is alive
                 pass

@@ -1,7 +1,7 @@
 """Readers of the public jet files, piece by piece: top tagging (HDF5), quark/gluon (npz), JetClass (ROOT).
 
-Each reader is a context manager that gives the number of rows and a function of a step, which yields awkward arrays of
-that many rows. No reader unpickles anything: PyTables and pandas would, already on opening a file.
+Each reader is a context manager. It gives the number of rows, and a function that yields awkward arrays of a given
+number of rows. No reader unpickles anything; PyTables and pandas would do so when they open a file.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from kd_trainer.jet_files import within
 if TYPE_CHECKING:
     import h5py
 
-# number of rows, and a function of a number of rows that yields as many at a time
+# number of rows, and a function that takes a number n and yields n rows at a time
 Opened = tuple[int, Callable[[int], Iterator[ak.Array]]]
-# the same for arrays by name, with the number of their first row
+# the same for arrays by name, together with the index of the first row
 Blocks = tuple[int, Callable[[int], Iterator[tuple[int, dict[str, np.ndarray]]]]]
 
 MOMENTA = ("part_px", "part_py", "part_pz", "part_energy", "part_deta", "part_dphi")
@@ -75,7 +75,7 @@ def _places(table: h5py.Dataset) -> dict[str, tuple[str, int | None]]:
             try:
                 columns = hdf5.PlainUnpickler(names).load()
             except InputError as error:
-                raise InputError(f"a list of column names {error}: not a file of this benchmark") from None
+                raise InputError(f"the list of column names {error}: this is not a file of the benchmark") from None
             places |= {name: (field, i) for i, name in enumerate(columns)}
         else:
             places[field] = (field, None)
@@ -116,11 +116,11 @@ def quark_gluon(path: Path) -> Iterator[Opened]:
 
 
 def _npy_header(file: Any) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type of an array that is stored row by row as plain numbers."""
+    """Shape and type of an array of plain numbers that is stored row by row."""
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     shape, by_column, dtype = read[np.lib.format.read_magic(file)](file)
     if dtype.kind not in "fiub" or by_column and len(shape) > 1:
-        raise InputError(f"{file.name} has to hold numbers, row by row")
+        raise InputError(f"{file.name} has to hold plain numbers in C order")
     return shape, dtype
 
 
@@ -144,13 +144,13 @@ def jetclass(path: Path) -> Iterator[Opened]:
         tree = file[trees[0]]
         require(path, MOMENTA, tree.keys(recursive=False))
         if "event_number" in tree:
-            raise InputError(f"{path} has a branch event_number already")
+            raise InputError(f"{path} already has a branch event_number")
         yield tree.num_entries, lambda step: map(within, tree.iterate(step_size=step))
 
 
 @contextlib.contextmanager
 def blocks(path: Path, wanted: Mapping[str, tuple[tuple[int | None, ...], slice]]) -> Iterator[Blocks]:
-    """Arrays of an HDF5 file with one row a jet.
+    """Arrays of an HDF5 file with one row per jet.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def blocks(path: Path, wanted: Mapping[str, tuple[tuple[int | None, ...], slice]
     Yields
     ------
     (int, function)
-        Number of rows; the function yields the number of the first row and the arrays.
+        Number of rows; the function yields the index of the first row and the arrays.
 
     Raises
     ------
@@ -181,7 +181,8 @@ def blocks(path: Path, wanted: Mapping[str, tuple[tuple[int | None, ...], slice]
             hdf5.check_compression(file[name])
         rows = {name: len(file[name]) for name in wanted}
         if len(set(rows.values())) > 1:
-            raise InputError(f"{path} has {', '.join(f'{number} {name}' for name, number in rows.items())}")
+            lengths = ", ".join(f"{name} {number}" for name, number in rows.items())
+            raise InputError(f"{path} has arrays of different length: {lengths}")
         total = next(iter(rows.values()))
 
         def chunks(step: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
@@ -193,7 +194,7 @@ def blocks(path: Path, wanted: Mapping[str, tuple[tuple[int | None, ...], slice]
 
 
 def require(path: Path, names: Iterable[str], present: Iterable[str]) -> None:
-    """Raise InputError unless all names are there."""
+    """Raise InputError unless all names are present."""
     missing = sorted(set(names) - set(present))
     if missing:
         more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
@@ -201,7 +202,7 @@ def require(path: Path, names: Iterable[str], present: Iterable[str]) -> None:
 
 
 def refuse(path: Path, bad: np.ndarray, start: int, what: str) -> None:
-    """Raise InputError for the first row of which `bad` (N, ...) is true, if there is one."""
+    """Raise InputError that names the first row for which `bad` (N, ...) is true, if there is one."""
     rows = np.flatnonzero(bad.reshape(len(bad), -1).any(axis=1))
     if len(rows):
         raise InputError(f"{path} has {what} in row {start + rows[0]}")
@@ -214,6 +215,6 @@ def _binary(path: Path, label: np.ndarray) -> np.ndarray:
 
 
 def rows_of(columns: Mapping[str, np.ndarray], real: np.ndarray, jet: Mapping[str, np.ndarray]) -> ak.Array:
-    """Records with a list for each column (N, P), holding the entries where `real` (N, P) is true, and `jet` (N,)."""
+    """Records of lists: the entries of each column (N, P) where `real` (N, P) is true; and the columns `jet` (N,)."""
     lists = {name: ak.unflatten(values[real], real.sum(axis=1)) for name, values in columns.items()}
     return ak.zip({**lists, **jet}, depth_limit=1)

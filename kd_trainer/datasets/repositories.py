@@ -1,4 +1,4 @@
-"""Files that are listed elsewhere: records of Zenodo (pooch) and datasets of Hugging Face (huggingface_hub)."""
+"""Files of Zenodo records (with pooch) and of Hugging Face datasets (with huggingface_hub)."""
 
 from collections.abc import Sequence
 from fnmatch import fnmatch
@@ -28,7 +28,7 @@ def record_files(doi: str, patterns: Sequence[str]) -> dict[str, tuple[str, str]
     Raises
     ------
     InputError
-        If there is no such record or no answer.
+        If there is no such record, or if the server does not answer.
     """
     import pooch
     import requests
@@ -47,12 +47,12 @@ def record_files(doi: str, patterns: Sequence[str]) -> dict[str, tuple[str, str]
 
 
 def dataset_size(repository: str, patterns: Sequence[str], staging: Path, endpoint: str | None = None) -> int:
-    """Bytes of a dataset that `fetch_dataset` has still to fetch.
+    """Bytes of a dataset that `fetch_dataset` still has to fetch.
 
     Raises
     ------
     InputError
-        If there is no such dataset or no answer, or if a path in it leads elsewhere.
+        If there is no such dataset, if the server does not answer, or if a path leads out of the directory.
     """
     import huggingface_hub
 
@@ -64,16 +64,16 @@ def dataset_size(repository: str, patterns: Sequence[str], staging: Path, endpoi
     try:
         entries = huggingface_hub.HfApi(endpoint).list_repo_tree(repository, repo_type="dataset", recursive=True)
         sizes = {entry.path: entry.size for entry in entries if wanted(entry)}
-    except Exception as error:  # of four libraries: those for HTTP, for large files, for locks, and its own
+    except Exception as error:  # from four libraries: HTTP, large files, locks, and huggingface_hub
         raise InputError(f"the dataset {repository} cannot be read: {one_line(error)}") from error
-    for path in sizes:  # of what will be fetched into the directory
+    for path in sizes:  # these paths will be written below the directory
         for name in path.split("/"):
             plain(name)
     return sum(sizes.values())
 
 
 def fetch_dataset(repository: str, patterns: Sequence[str], staging: Path, endpoint: str | None = None) -> None:
-    """Fetch the files of a dataset into a directory; what is there already is kept.
+    """Fetch the files of a dataset into a directory; existing files are kept.
 
     Raises
     ------

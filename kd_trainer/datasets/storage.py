@@ -1,4 +1,4 @@
-"""Jet files: written in one step, self-describing, recognised when a run is resumed."""
+"""Jet files: they are written in one step, store their settings, and are recognised when a run is resumed."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ import uproot
 from kd_trainer.errors import InputError
 from kd_trainer.files import replacing
 
-KEY = "kd_trainer.simulate"  # of the settings in the metadata
+KEY = "kd_trainer.simulate"  # metadata key of the settings
 ROW_GROUP = 1000  # jets; weaver reads parquet files in ranges of row groups
 TREE = "tree"  # as in JetClass
 NUMBER = "event_number"
@@ -24,7 +24,7 @@ LISTS = ("part", "genpart", "aux_genpart", "l1part")
 
 
 def versions() -> dict[str, str]:
-    """Versions of the programs that a file depends on, as far as they are installed as packages: dict."""
+    """Versions of the installed packages that a file depends on: dict."""
     found = {}
     for package in ("weaver-kd", "pythia8mc", "fastjet"):
         with contextlib.suppress(PackageNotFoundError):
@@ -35,7 +35,7 @@ def versions() -> dict[str, str]:
 def is_complete(path: Path, settings: dict[str, Any]) -> bool:
     """Whether a file with these settings is already there.
 
-    Files are renamed into place when they are complete, so only the settings have to be compared.
+    A file gets its name only when it is complete. Therefore only the settings have to be compared.
 
     Parameters
     ----------
@@ -45,14 +45,14 @@ def is_complete(path: Path, settings: dict[str, Any]) -> bool:
     Raises
     ------
     InputError
-        if the file was made with other settings or is not one of ours
+        if the file was made with other settings or by another program
     """
     if not path.exists():
         return False
     try:
         found = read_settings(path)
     except (KeyError, ValueError, OSError, pa.ArrowException, uproot.exceptions.KeyInFileError):
-        raise InputError(f"{path} is not a file of 'simulate'; move it away or give --overwrite") from None
+        raise InputError(f"{path} was not written by 'simulate'; move it away or give --overwrite") from None
     found.pop("versions", None)
     expected = json.loads(json.dumps(settings))
     different = sorted(key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key))
@@ -77,9 +77,10 @@ def to_table(jets: ak.Array) -> pa.Table:
 
 
 def numbered(tables: Iterable[pa.Table]) -> pa.Table:
-    """The tables one after the other, with a column event_number as `convert` writes it: places in the file.
+    """Concatenate tables and add a column event_number as `convert` does: the position in the file.
 
-    Tables that have the column number their events from 0; those of the next table go on from there.
+    Tables that already have the column number their events from 0. The numbers of each table are shifted to follow
+    those of the table before.
     """
     field, found, start = pa.field(NUMBER, pa.int64(), nullable=False), [], 0
     for table in tables:
@@ -91,7 +92,7 @@ def numbered(tables: Iterable[pa.Table]) -> pa.Table:
 
 
 def write(path: Path, tables: Iterable[pa.Table], settings: dict[str, Any]) -> None:
-    """Write a file of jets with their numbers under a temporary name and rename it when it is complete.
+    """Write a file of numbered jets under a temporary name, and rename it when it is complete.
 
     Parameters
     ----------
@@ -124,7 +125,7 @@ def _write_root(path: Path, jets: ak.Array, text: str) -> None:
             columns[prefix] = ak.zip(lists)
     with uproot.recreate(path, compression=uproot.ZSTD(3)) as file:
         tree = file.mktree(TREE, {name: values.type for name, values in columns.items()})
-        for start in range(0, len(jets), ROW_GROUP):  # each becomes a basket, which is read as a whole
+        for start in range(0, len(jets), ROW_GROUP):  # each piece becomes a basket, which is read as a whole
             tree.extend({name: values[start : start + ROW_GROUP] for name, values in columns.items()})
         file[KEY] = text
 

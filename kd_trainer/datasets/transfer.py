@@ -1,4 +1,4 @@
-"""Fetching of large files: interrupted transfers go on, and only a file that was verified gets its name."""
+"""Fetch large files: interrupted transfers are continued, and only a verified file gets its name."""
 
 import hashlib
 import time
@@ -12,13 +12,13 @@ import tqdm
 from kd_trainer.errors import InputError
 
 TIMEOUT = (15, 60)  # seconds to connect, seconds without data
-TRIES = 5  # that bring nothing, one after the other
-PAUSE = 5  # seconds before the next try, more after several
-BLOCK = 1 << 16  # bytes; what a broken transfer can lose
+TRIES = 5  # number of consecutive attempts without new data
+PAUSE = 5  # seconds before the next attempt, longer after several failures
+BLOCK = 1 << 16  # bytes; a broken transfer loses at most one block
 
 
 def matches(path: Path, check: str) -> bool:
-    """Whether the content of a file is that of a checksum `md5:<hex>` or `git_blob:<hex>`.
+    """Whether a file has the checksum `md5:<hex>` or `git_blob:<hex>`.
 
     A git blob id is the SHA-1 of "blob <size>", a zero byte and the content.
     """
@@ -34,12 +34,12 @@ def matches(path: Path, check: str) -> bool:
 
 
 def remote_size(url: str) -> int:
-    """Size of a file in bytes, 0 if the server does not tell before it sends.
+    """Size of a file in bytes, 0 if the server does not tell it in advance.
 
     Raises
     ------
     InputError
-        If there is no answer or no such file.
+        If the server does not answer or has no such file.
     """
     try:
         response = requests.head(url, headers={"Accept-Encoding": "identity"}, allow_redirects=True, timeout=TIMEOUT)
@@ -51,12 +51,12 @@ def remote_size(url: str) -> int:
 
 
 def part_of(path: Path) -> Path:
-    """Where a file is until it is complete and verified."""
+    """Path of a file until it is complete and verified."""
     return path.with_name(f"{path.name}.part")
 
 
 def fetch(url: str, path: Path, check: str) -> None:
-    """Fetch a file; what an earlier call left in `part_of(path)` is kept and continued.
+    """Fetch a file; a transfer that an earlier call left in `part_of(path)` is continued.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def fetch(url: str, path: Path, check: str) -> None:
     Raises
     ------
     InputError
-        If the server fails to send it, or it is not the file that it should be.
+        If the server fails to send it, or if its checksum is wrong.
     OSError
         If it cannot be written.
     """
@@ -83,17 +83,17 @@ def fetch(url: str, path: Path, check: str) -> None:
         time.sleep(PAUSE * max(vain, 1))
     if not matches(part, check):
         part.unlink()
-        raise InputError(f"{url}: what arrived has not the checksum {check}; it was removed")
+        raise InputError(f"{url}: the file does not have the checksum {check} and was removed")
     part.replace(path)
 
 
 def _transfer(url: str, part: Path, name: str) -> str:
-    """Get what is missing of a file; the reason, if some of it is missing still.
+    """Fetch the missing part of a file; returns the reason if the file is still not complete, else ''.
 
     Raises
     ------
     InputError
-        If it makes no sense to try again.
+        If another attempt would fail in the same way.
     OSError
         If it cannot be written.
     """
@@ -101,7 +101,7 @@ def _transfer(url: str, part: Path, name: str) -> str:
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
         with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-            if response.status_code == 416:  # nothing is missing, or the file is another one: the checksum tells
+            if response.status_code == 416:  # the file is complete or a different one; the checksum decides
                 return ""
             if response.status_code == 429 or response.status_code >= 500:
                 return f"{response.status_code} {response.reason}"

@@ -1,1 +1,1 @@
-"""From a trained student to what triggers and analyses load: ONNX, parity, inference, quantisation."""
+"""From a trained student to models for triggers and analyses: ONNX, parity, inference, quantisation, firmware."""

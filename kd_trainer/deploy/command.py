@@ -1,4 +1,4 @@
-"""python -m kd_trainer deploy: complete what weaver's exporter wrote, and prove that it is the trained network."""
+"""python -m kd_trainer deploy: complete the folder of weaver's exporter, and compare the model with its network."""
 
 import argparse
 import shutil
@@ -36,30 +36,30 @@ DERIVED = (STATIC, INT8, QUANTISED, parity.REPORT, firmware.REPORT)
 
 
 def complete(folder: str | Path, data_config: str | Path, source: dict[str, Any]) -> None:
-    """Put the data config, the source and the padding beside an exported model, and sign the model with them.
+    """Add the data config, the source and the padding to an exported model, and sign the model with them.
 
-    The checksums of all are recorded.
+    The checksums of all files are recorded.
 
     Parameters
     ----------
     folder : path
         With model.onnx and preprocess.json of weaver's exporter.
     data_config : path
-        The student's, that the model was exported with.
+        Data config of the student, with which the model was exported.
     source : dict
         See `reference.describe`.
 
     Raises
     ------
     InputError
-        If a file is missing, if preprocess.json is not that of the data config, or if there is no embedding that
-        the options of the network ask for.
+        If a file is missing, if preprocess.json does not belong to the data config, or if the options of the network
+        ask for an embedding that the model does not have.
     """
     folder = Path(folder)
     for name in (MODEL, PREPROCESS):
         if not (folder / name).is_file():
             raise InputError(f"there is no {folder / name}: export the model with weaver first (--export-onnx)")
-    (folder / SUMS).unlink(missing_ok=True)  # of a model that was here before
+    (folder / SUMS).unlink(missing_ok=True)  # checksums of an earlier model
     options = configs.load(data_config)
     found = read_json(folder / PREPROCESS)
     check_preprocess(found, options, folder)
@@ -77,14 +77,14 @@ def complete(folder: str | Path, data_config: str | Path, source: dict[str, Any]
 
 
 def check_embedding(path: str | Path, source: Mapping[str, Any], classes: Sequence[str] | None) -> None:
-    """Raise InputError if an embedding was asked for that the model does not give."""
+    """Raise InputError if the model lacks an embedding that the options ask for."""
     width = session.open_session(path).get_outputs()[0].shape[-1]
     if source["options"].get("export_embed") and classes and isinstance(width, int) and width <= len(classes):
         raise InputError(f"{source['network']} does not know export_embed: export the model without that option")
 
 
 def export_static(folder: str | Path, jets: int) -> Path:
-    """Write model_static.onnx: `jets` jets at a time, with the number of particles of the data config.
+    """Write model_static.onnx for a fixed batch of `jets` jets and the number of particles of the data config.
 
     Returns
     -------
@@ -108,17 +108,17 @@ def main(argv: Sequence[str]) -> None:
     """Complete, export the static variant, compare with torch."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer deploy",
-        description="After weaver's --export-onnx: keep the student's data config beside the model, write a variant of "
-        "fixed size for triggers, and compare ONNX Runtime with torch on jets.",
+        description="Run this after weaver's --export-onnx. It adds the data config of the student to the model, "
+        "writes a variant of fixed size for triggers, and compares ONNX Runtime with torch on jets.",
     )
     add = parser.add_argument
     add("model_dir", type=Path, metavar="MODEL_DIR", help="folder with model.onnx and preprocess.json")
-    add("files", nargs="+", metavar="FILE", help="jets to compare on: ROOT or parquet")
+    add("files", nargs="+", metavar="FILE", help="jets for the comparison: ROOT or parquet")
     add("--network", required=True, metavar="NET.py", help="network file of the student")
     add("-o", "--network-option", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"))
     add("--weights", required=True, metavar="STATE.pt", help="checkpoint that was exported")
     add("--data-config", required=True, metavar="CFG.yaml", help="data config of the student")
-    add("--static", type=int, default=1, metavar="B", help="jets of the static variant, 0 for none (default: 1)")
+    add("--static", type=int, default=1, metavar="B", help="batch size of the static variant, 0 for none (default: 1)")
     parity.add_options(parser)
     args = parser.parse_args(argv)
     parity.check_options(args)

@@ -1,4 +1,4 @@
-"""python -m kd_trainer draw: single jets in (eta, phi), with the classes that an exported model finds likeliest."""
+"""python -m kd_trainer draw: draw single jets in (eta, phi), with the most likely classes of an exported model."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ KINDS = {  # of constituents: name in the legend, marker
 }
 OTHER = ("constituent", "o")
 TRUTH = tuple(f"aux_genpart_{key}" for key in ("eta", "phi", "pid", "isResDecayProd", "isTauDecayProd", "isQcdParton"))
-DRAWN = TRUTH[3:]  # an X or Y is no point in the jet
+DRAWN = TRUTH[3:]  # decay products and quarks, not the resonances X and Y
 SYMBOLS = {1: "d", 2: "u", 3: "s", 4: "c", 5: "b", 21: "g", 11: "e", 13: "$\\mu$", 15: "$\\tau$",
            12: "$\\nu$", 14: "$\\nu$", 16: "$\\nu$"}  # fmt: skip
 JET = ("jet_eta", "jet_phi", "jet_pt", "jet_sdmass")
-EDGE = 1.0  # of a picture, in eta and phi from the axis
-ACROSS = 2  # jets in a row
+EDGE = 1.0  # of a picture: distance from the jet axis in eta and phi
+ACROSS = 2  # jets per row
 
 
 class Likely(NamedTuple):
@@ -49,15 +49,15 @@ class Likely(NamedTuple):
 
     names: list[str]
     scores: list[float]
-    truth: str  # '' where it is not known
+    truth: str  # '' if it is not known
 
 
 def pick(paths: Sequence[str], tagger: Tagger, rows: Collection[int], others: Collection[str]) -> ak.Array:
-    """The jets at some positions, counted through all files, with the branches of a tagger and others, in order."""
+    """The jets at some positions, counted across all files, in order; with the branches of a tagger and `others`."""
     config = tagger.exported.config
     total = check_files(paths, config)
     if max(rows) >= total:
-        raise InputError(f"--rows {max(rows)}: the files have {total} jets, which are counted from 0")
+        raise InputError(f"--rows {max(rows)}: the files have {total} jets, counted from 0")
     picked, first = [], 0
     for path in paths:
         for events in read_chunks(path, config, 20_000, others):
@@ -70,7 +70,7 @@ def pick(paths: Sequence[str], tagger: Tagger, rows: Collection[int], others: Co
 
 
 def likely(scores: ak.Array, number: int, truth: Sequence[str]) -> list[Likely]:
-    """The likeliest classes of each jet, by decreasing score.
+    """The most likely classes of each jet, by decreasing score.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def likely(scores: ak.Array, number: int, truth: Sequence[str]) -> list[Likely]:
 
 
 def true_classes(events: ak.Array, tagger: Tagger) -> list[str]:
-    """Names of the true classes, '' where the files do not have them."""
+    """Names of the true classes, '' if the files do not have them."""
     options = tagger.exported.options
     config = label_view(options)
     if not config.test_load_branches <= set(events.fields):
@@ -98,7 +98,7 @@ def true_classes(events: ak.Array, tagger: Tagger) -> list[str]:
 
 
 def draw_constituents(ax: Axes, jet: ak.Record) -> None:
-    """The constituents of a jet, the larger the higher their pT, and the particles of its label if they are stored."""
+    """Draw the constituents of a jet, larger for higher pT, and the particles of its label if they are stored."""
     pt = np.hypot(jet.part_px, jet.part_py)
     kinds = {flag: kind for flag, kind in KINDS.items() if flag in jet.fields}
     chosen = {kind: ak.to_numpy(jet[flag]) > 0.5 for flag, kind in kinds.items()} or {OTHER: np.ones(len(pt), bool)}
@@ -114,7 +114,7 @@ def draw_constituents(ax: Axes, jet: ak.Record) -> None:
 
 
 def draw_truth(ax: Axes, jet: ak.Record) -> None:
-    """The decay products, or the quarks of a QCD jet, as stars with the symbols of the particles."""
+    """Draw the decay products, or the quarks of a QCD jet, as stars with the symbols of the particles."""
     eta = (jet.aux_genpart_eta - jet.jet_eta) * (1 if jet.jet_eta > 0 else -1)
     phi = (jet.aux_genpart_phi - jet.jet_phi + np.pi) % (2 * np.pi) - np.pi
     product = np.any([ak.to_numpy(jet[flag]) for flag in DRAWN], axis=0)
@@ -127,7 +127,7 @@ def draw_truth(ax: Axes, jet: ak.Record) -> None:
 
 
 def draw_scores(ax: Axes, found: Likely) -> None:
-    """The likeliest classes as bars with their scores; the true one, if it is among them, in another colour."""
+    """Draw the most likely classes as bars with their scores; the true class has another colour."""
     places = range(len(found.names))
     colours = [COLOURS[1] if name == found.truth else COLOURS[0] for name in found.names]
     ax.barh(places, found.scores, 0.5, color=colours, align="edge")
@@ -138,21 +138,21 @@ def draw_scores(ax: Axes, found: Likely) -> None:
 
 
 def describe(jet: ak.Record, truth: str) -> str:
-    """The line above a jet: true class, pT, mass, as far as they are known."""
+    """Title of a jet: true class, pT and mass, if they are known."""
     parts = [truth] if truth else []
     parts += [f"$p_T$ {jet.jet_pt:.0f} GeV"] if "jet_pt" in jet.fields else []
     return ", ".join(parts + ([f"$m_{{SD}}$ {jet.jet_sdmass:.0f} GeV"] if "jet_sdmass" in jet.fields else []))
 
 
 def draw(plt: ModuleType, events: ak.Array, found: Sequence[Likely]) -> Figure:
-    """Jets, each with its likeliest classes beside it.
+    """Draw jets, each with its most likely classes beside it.
 
     Parameters
     ----------
     plt : matplotlib.pyplot
-    events : awkward array of N records with part_px, part_py, part_deta, part_dphi and, where known, more branches of
-        JetClass and JetClass-II
-    found : N, in their order
+    events : awkward array of N records with part_px, part_py, part_deta, part_dphi and optional branches of JetClass
+        and JetClass-II
+    found : N, in the same order
     """
     across = min(ACROSS, len(events))
     down = -(-len(events) // across)
@@ -178,23 +178,23 @@ def main(argv: Sequence[str]) -> None:
     """Read, tag, draw."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer draw",
-        description="Draw single jets in (eta, phi) from their axis, each with the classes that an exported model "
-        "finds likeliest; of JetClass-II with the particles that its label stands for.",
+        description="Draw single jets in (eta, phi) relative to their axis, each with the most likely classes of an "
+        "exported model. For JetClass-II, the generated particles of the label are drawn too.",
     )
     add = parser.add_argument
     add("model_dir", metavar="MODEL_DIR", help="folder with model.onnx, preprocess.json, data_config.yaml")
     add("files", nargs="+", metavar="FILE", help="jets: ROOT or parquet with the branches of the data config")
     add("-o", "--output", required=True, type=Path, metavar="OUT", help="picture to write: .png or .pdf")
-    add("--rows", nargs="+", type=int, default=range(6), metavar="I", help="the jets, counted from 0 through the files "
-        "(default: the first six)")  # fmt: skip
-    add("--top", type=int, default=5, metavar="N", help="classes to name (default: %(default)s)")
+    add("--rows", nargs="+", type=int, default=range(6), metavar="I", help="positions of the jets, counted from 0 "
+        "across all files (default: the first six)")  # fmt: skip
+    add("--top", type=int, default=5, metavar="N", help="number of classes to show (default: %(default)s)")
     args = parser.parse_args(argv)
     if args.output.suffix not in FORMATS:
-        raise InputError(f"-o {args.output}: the picture is .png or .pdf")
+        raise InputError(f"-o {args.output}: the picture has to be .png or .pdf")
     check_at_least(1, args, "top")
     if min(args.rows) < 0:
         raise InputError(f"--rows {min(args.rows)}: jets are counted from 0")
-    plt, style = load_style()  # a missing package is named before the work
+    plt, style = load_style()  # first, so that a missing package is reported before the work
     paths, tagger = files_of(args.files), Tagger(args.model_dir)
     present = set.intersection(*(contents(path, tagger.exported.config.treename)[0] for path in paths))
     missing = [name for name in NEEDED if name not in present]

@@ -1,4 +1,4 @@
-"""Jets at the edges of what a network can meet, made from real ones."""
+"""Edge cases for a network, made from real jets: no particle, one particle, and too many particles."""
 
 import awkward as ak
 import numpy as np
@@ -17,7 +17,7 @@ def edge_cases(events: ak.Array, jets: Jets, config: DataConfig) -> dict[str, In
     events : awkward record array
         Jets as they are in files.
     jets : inputs.Jets
-        The same, prepared.
+        The same jets, prepared.
     config : DataConfig
         Of the inputs.
 
@@ -48,7 +48,7 @@ def _longest(config: DataConfig) -> int:
 
 
 def _counts(inputs: Inputs, config: DataConfig) -> np.ndarray:
-    """(N,) particles a jet: those that the mask has; without a mask all."""
+    """(N,) number of particles in each jet, from the mask; without a mask, the full length."""
     masks = [name for name in config.input_names if name.endswith("_mask")]
     if not masks:
         return np.full(len(next(iter(inputs.values()))), _longest(config))
@@ -61,14 +61,14 @@ def _padding(config: DataConfig, name: str) -> str:
 
 
 def _repeated(inputs: Inputs, counts: np.ndarray, length: int, config: DataConfig) -> Inputs:
-    """Every slot filled with a particle, by going round."""
+    """Fill every slot by repeating the particles of the jet."""
     index = np.arange(length) % counts[:, None]  # (N, P)
     groups = _particle_groups(config)
     return {k: np.take_along_axis(x, index[:, None], axis=2) if k in groups else x for k, x in inputs.items()}
 
 
 def _cut(inputs: Inputs, counts: np.ndarray, config: DataConfig) -> Inputs:
-    """The first particles of each jet alone, padded as weaver pads them."""
+    """Keep the first particles of each jet, and pad the rest as weaver does."""
     result = dict(inputs)
     for name in _particle_groups(config):
         x = inputs[name]
@@ -84,7 +84,7 @@ def _cut(inputs: Inputs, counts: np.ndarray, config: DataConfig) -> Inputs:
 
 
 def _more_particles(events: ak.Array, config: DataConfig, jets: int = 64) -> ak.Array | None:
-    """Some jets whose particles are there again and again, more than fit; None if no jet has any."""
+    """Some jets whose particles are repeated until they exceed the full length; None if no jet has particles."""
     lists = [name for name in config.test_load_branches if events[name].ndim > 1]
     counts = ak.to_numpy(ak.num(events[lists[0]], axis=1)) if lists else np.zeros(0, int)
     if not counts.any():

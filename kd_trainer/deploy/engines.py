@@ -1,4 +1,4 @@
-"""One network in several inference engines and precisions: functions that score a batch, for timing."""
+"""Functions that score a batch with one network in several inference engines and precisions, for timing."""
 
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -17,7 +17,7 @@ Side = Callable[[Inputs], np.ndarray]
 
 
 def missing(engine: str) -> str:
-    """Why an engine cannot be used here ('' if it can)."""
+    """Reason why an engine cannot be used here ('' if it can)."""
     try:
         __import__(engine)
     except ImportError:
@@ -28,16 +28,16 @@ def missing(engine: str) -> str:
 def sides(
     exported: Exported, path: Path, engines: Collection[str], precisions: Collection[str], threads: int
 ) -> dict[tuple[str, str], Side]:
-    """{(engine, precision): function of inputs (N, C, P) that returns the output (N, K)}, those that exist.
+    """{(engine, precision): function of inputs (N, C, P) that returns the output (N, K)}, for all that are possible.
 
     Parameters
     ----------
     exported : model_dir.Exported
-    path : model file in its folder; its INT8 variant lies beside it, made by `quantise`
-    engines, precisions : which to prepare
+    path : model file; its INT8 variant, made by `quantise`, is in the same folder
+    engines, precisions : to prepare
     threads : int
     """
-    makers = {  # a side that the processor does not have is None
+    makers = {  # each returns None if the processor does not support the precision
         ("torch", "fp32"): lambda: torch_side(exported, threads),
         ("torch", "bf16"): lambda: torch_side(exported, threads, bf16=True),
         ("onnxruntime", "fp32"): lambda: onnxruntime_side(exported, path, threads),
@@ -56,7 +56,7 @@ def sides(
 
 
 def torch_side(exported: Exported, threads: int, bf16: bool = False) -> Side:
-    """The network in torch, with autocast for bf16."""
+    """Function that runs the network in torch, with autocast for bf16."""
     import torch
 
     model, info = reference.load(exported.source, exported.options)
@@ -70,7 +70,7 @@ def torch_side(exported: Exported, threads: int, bf16: bool = False) -> Side:
 
 
 def onnxruntime_side(exported: Exported, path: Path, threads: int) -> Side:
-    """A model file in ONNX Runtime, whose threads sleep between calls: they would slow down the others."""
+    """Function that runs a model file in ONNX Runtime; its threads sleep between calls, to not slow down the others."""
     session = open_session(path, threads, spin=False)
     check_model(session, path, exported)
     names = [x.name for x in session.get_inputs()]
@@ -78,7 +78,7 @@ def onnxruntime_side(exported: Exported, path: Path, threads: int) -> Side:
 
 
 def openvino_side(path: Path, threads: int, precision: str) -> Side | None:
-    """A model file in OpenVINO, on the CPU; None where the processor does not compute with that precision."""
+    """Function that runs a model file in OpenVINO on the CPU; None if the processor does not support the precision."""
     import openvino
 
     try:

@@ -1,4 +1,4 @@
-"""Scores of the jets in Delphes files: an entry an event, with the branches that Sophon's analyser writes."""
+"""Scores of the jets in Delphes files: one entry per event, with the same branches as Sophon's analyser."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from kd_trainer.deploy.tagger import Tagger
 from kd_trainer.errors import named
 from kd_trainer.files import reading
 
-TREE = "tree"  # as Sophon's analyser calls it
+TREE = "tree"  # as in Sophon's analyser
 
 
 def tag_events(
@@ -26,18 +26,18 @@ def tag_events(
     selected: bool = False,
     rows: int = delphes.EVENTS,
 ) -> tuple[int, int]:
-    """Write scores of all jets of all events of some files.
+    """Write the scores of all jets of some files, event by event.
 
     Parameters
     ----------
     tagger : Tagger
     paths, output : files of Delphes, and the file to write, parquet or ROOT.
-    options : which jets, see `delphes.Options`
-    kept : names of branches of jets to copy beside jet_pt
+    options : choice of the jets, see `delphes.Options`
+    kept : names of branches of jets to copy in addition to jet_pt
     selected : bool
         Leave out the jets that fail the selection of the data config.
     rows : int
-        Events to hold in memory at a time, at most.
+        Largest number of events in memory at a time.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def _pieces(reader: delphes.Reader, rows: int) -> Iterator[ak.Array]:
 
 
 def _scored(tagger: Tagger, jets: ak.Array, kept: Sequence[str], selected: bool) -> tuple[dict[str, np.ndarray], int]:
-    """Columns (J,) of jets, in the order of the analyser's and then others; how many jets are flagged."""
+    """Columns (J,) of jets, first those of Sophon's analyser in its order; and the number of flagged jets."""
     prepared = tagger.prepare(jets, selected)
     scores = tagger.score(prepared)
     jets = jets[prepared.rows]

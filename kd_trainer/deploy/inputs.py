@@ -1,4 +1,4 @@
-"""Network inputs from jets, by weaver's own functions, so that they are those of its loader bit for bit."""
+"""Network inputs of jets. Weaver's own functions make them, so that they agree with its loader bit for bit."""
 
 import contextlib
 import copy
@@ -13,7 +13,7 @@ from weaver.utils.dataset import DataConfig, _finalize_inputs
 from kd_trainer.errors import InputError, one_line
 from kd_trainer.jet_files import check_numbers
 
-# flags of a jet, added up; 0 where nothing is wrong
+# flags of a jet; their sum is stored, 0 if nothing is wrong
 NO_PARTICLES, NOT_FINITE_INPUT, NOT_FINITE_SCORE = 1, 2, 4
 
 
@@ -21,20 +21,20 @@ Inputs = dict[str, np.ndarray]  # (N, C, P) by the name of the input group
 
 
 class Jets(NamedTuple):
-    """What a network gets for N jets."""
+    """Network inputs of N jets."""
 
     inputs: Inputs  # float32
     flags: np.ndarray  # (N,) uint8
-    rows: np.ndarray  # (N,) positions in the jets given, which a selection makes fewer
+    rows: np.ndarray  # (N,) positions among the given jets; with a selection, N is smaller than their number
 
 
 def input_view(options: Mapping[str, Any]) -> DataConfig:
-    """DataConfig of the inputs alone: what is to be tagged need not have labels, observers or weights.
+    """DataConfig of the inputs alone: jets to be tagged do not need labels, observers or weights.
 
     Raises
     ------
     InputError
-        If the standardisation of the config has not been computed.
+        If the config asks for automatic standardisation that has not been computed.
     """
     options = {
         **copy.deepcopy(options),
@@ -63,7 +63,7 @@ def label_view(options: Mapping[str, Any]) -> DataConfig:
 
 
 def labels(events: ak.Array, config: DataConfig) -> np.ndarray:
-    """(N,) true classes of jets, for a `label_view`."""
+    """(N,) true classes of jets; `config` is a `label_view`."""
     table, _ = variables(events, config)
     return ak.to_numpy(table[config.label_names[0]]).astype(int)
 
@@ -115,21 +115,21 @@ def variables(events: ak.Array, config: DataConfig, selected: bool = False) -> t
 @contextlib.contextmanager
 def _one_line() -> Iterator[None]:
     try:
-        with np.errstate(all="ignore"):  # flags tell which jets
+        with np.errstate(all="ignore"):  # the flags mark such jets
             yield
-    except Exception as error:  # whatever an expression of the config raises
+    except Exception as error:  # an expression of the config can raise any exception
         raise InputError(f"the inputs cannot be computed from these jets: {one_line(error)}") from error
 
 
 def _table(events: ak.Array, config: DataConfig) -> ak.Array:
-    """A copy of the branches that the config reads and of no others: weaver would take them for its variables."""
+    """A copy of only the branches that the config reads; weaver would use other branches as its variables."""
     if not isinstance(events, ak.Array) or not events.fields:
         raise InputError("the jets have to be an awkward array with a field for each branch")
     missing = sorted(config.test_load_branches - set(events.fields))
     if missing:
         raise InputError(f"the jets lack {', '.join(missing)}")
     check_numbers(events, config.test_load_branches)
-    return ak.to_packed(events[sorted(config.test_load_branches)])  # weaver reads slices of arrays wrongly
+    return ak.to_packed(events[sorted(config.test_load_branches)])  # weaver mishandles sliced arrays
 
 
 def _not_finite(table: ak.Array, config: DataConfig) -> np.ndarray:
@@ -144,7 +144,7 @@ def _not_finite(table: ak.Array, config: DataConfig) -> np.ndarray:
 
 
 def _without_particles(table: ak.Array, config: DataConfig) -> np.ndarray:
-    """(N,) whether nothing is left of a jet in any of the inputs that are lists."""
+    """(N,) whether a jet has no particles in any of the inputs that are lists."""
     empty = np.zeros(len(table), bool)
     for name in config.preprocess_params:
         if table[name].ndim > 1:

@@ -12,12 +12,12 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from kd_trainer.deploy.inputs import Inputs
 
-# Where the time goes; sums over particles, normalisations and softmax stay in single precision.
+# These operators take most of the time. Sums over particles, normalisations and softmax stay in single precision.
 LINEAR = ("Conv", "Gemm", "MatMul")
 
 
 class Batches(CalibrationDataReader):
-    """Inputs (N, C, P) in batches, those that the model has."""
+    """Batches of the inputs (N, C, P) that the model has."""
 
     def __init__(self, inputs: Inputs, names: Sequence[str], size: int = 256) -> None:
         jets = len(next(iter(inputs.values())))
@@ -28,10 +28,10 @@ class Batches(CalibrationDataReader):
 
 
 def quantise(source: Path, target: Path, inputs: Inputs, names: Sequence[str]) -> None:
-    """Write a model whose linear operators work with 8 bits; ranges of activations from jets.
+    """Write a model whose linear operators work with 8 bits; the ranges of activations are measured with jets.
 
-    Weights are signed, one scale a channel, and use 7 of their 8 bits: processors without VNNI add products in 16 bits,
-    where the sum of two full ones does not fit.
+    Weights are signed with one scale per channel. They use 7 of their 8 bits, because processors without VNNI add two
+    products in 16 bits, which can overflow with 8-bit weights.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def quantise(source: Path, target: Path, inputs: Inputs, names: Sequence[str]) -
 
 
 def quantised_operators(path: Path) -> dict[str, Any]:
-    """{type: {"quantised": number, "all": number}} of the operators of a model, without those that only convert."""
+    """{type: {"quantised": number, "all": number}} of the operators of a model, without conversions."""
     graph = onnx.load(path).graph
     dequantised = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
     total = Counter(node.op_type for node in graph.node if node.op_type not in ("QuantizeLinear", "DequantizeLinear"))

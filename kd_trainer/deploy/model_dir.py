@@ -2,10 +2,10 @@
 
 model.onnx         the network, from weaver's exporter; model_static.onnx, model_int8.onnx: made from it
 preprocess.json    the student's inputs, from weaver's exporter; `python -m kd_trainer deploy` adds `pad_mode`
-data_config.yaml   the student's data config: preprocess.json has no new_variables
-deploy.json        network, options and weights that the model was made from
-quantised.json     what model_int8.onnx loses and gains
-SHA256SUMS         checksums of all of these, as `sha256sum --check` reads them; compared before a file is used
+data_config.yaml   the student's data config, because preprocess.json has no new_variables
+deploy.json        network, options and weights from which the model was made
+quantised.json     accuracy and speed of model_int8.onnx
+SHA256SUMS         checksums of all these files for `sha256sum --check`; they are compared before a file is used
 """
 
 import json
@@ -26,18 +26,18 @@ from kd_trainer.files import replacing, write_text, writing
 MODEL, PREPROCESS, CONFIG, SOURCE = "model.onnx", "preprocess.json", "data_config.yaml", "deploy.json"
 STATIC, INT8, QUANTISED = "model_static.onnx", "model_int8.onnx", "quantised.json"
 SUMS = "SHA256SUMS"
-FINGERPRINT = "preprocess_sha256"  # in the metadata of the model
+FINGERPRINT = "preprocess_sha256"  # key in the metadata of the model
 
 
 class Exported(NamedTuple):
-    """A converted model, all but the network itself."""
+    """Everything about a converted model except the network itself."""
 
     folder: Path
     options: dict[str, Any]  # of the student's data config
     config: DataConfig  # of the inputs alone
     preprocess: dict[str, Any]
-    source: dict[str, Any]  # network, options, weights; empty when not known
-    classes: list[str] | None  # names of the classes as weaver calls them; None where nothing tells
+    source: dict[str, Any]  # network, options, weights; empty if not known
+    classes: list[str] | None  # names of the classes in weaver; None if not known
 
 
 def read(folder: str | Path) -> Exported:
@@ -46,7 +46,7 @@ def read(folder: str | Path) -> Exported:
     Raises
     ------
     InputError
-        If a file is missing or not what it should be, or if preprocess.json is not that of data_config.yaml.
+        If a file is missing, damaged or of another kind, or if preprocess.json does not belong to data_config.yaml.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -71,16 +71,16 @@ def read_json(path: Path) -> dict[str, Any]:
     except (ValueError, OSError) as error:
         raise InputError(f"{path} is not JSON: {error}") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path} is not what weaver's exporter writes: no object")
+        raise InputError(f"{path} is not what weaver's exporter writes: it holds no JSON object")
     return content
 
 
 def class_names(options: Mapping[str, Any], source: Mapping[str, Any]) -> list[str] | None:
-    """Names of the K classes: of the data config; numbers where it has none but the network's options tell how many."""
+    """Names of the K classes from the data config. If it has none, numbers, with K from the options of the network."""
     told = source.get("options", {})
     number = told.get("num_classes") if isinstance(told, dict) else told
     if number is not None and not isinstance(number, int):
-        raise InputError(f"{SOURCE}: `options` has to be a mapping, its num_classes a number")
+        raise InputError(f"{SOURCE}: `options` has to be a mapping, and its num_classes a number")
     return names_of(options["labels"]) or ([str(i) for i in range(number)] if number else None)
 
 
@@ -98,7 +98,7 @@ def expected_preprocess(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_preprocess(found: Mapping[str, Any], options: Mapping[str, Any], folder: Path) -> None:
-    """Raise InputError, naming the first difference, unless preprocess.json is that of the data config."""
+    """Raise InputError with the first difference if preprocess.json does not belong to the data config."""
     expected = expected_preprocess(options)
     for key, value in expected.items():
         theirs = found.get(key)
@@ -114,20 +114,20 @@ def fingerprint(folder: Path) -> str:
 
 
 def recorded(folder: Path) -> dict[str, str]:
-    """SHA-256 of the files in a folder, by name, as they were written; empty if nothing is known of them."""
+    """Recorded SHA-256 of the files in a folder, by name; empty if there is no record."""
     path = folder / SUMS
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
 def record(folder: Path, *names: str) -> None:
-    """Record files that were just written; what is known of the others stays."""
+    """Record the checksums of files that were just written; the other records are kept."""
     found = recorded(folder) | {name: sha256(folder / name) for name in names}
     write_text(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(found.items())))
 
 
 def verify(path: Path) -> None:
-    """Raise InputError if a file is not what was recorded of it."""
+    """Raise InputError if a file does not have its recorded checksum."""
     expected = recorded(path.parent).get(path.name)
     if expected and path.is_file() and sha256(path) != expected:
         raise InputError(
@@ -153,7 +153,7 @@ def check_model(session: Any, path: str | Path, exported: Exported) -> None:
     for x in session.get_inputs():
         if x.name not in exported.config.input_shapes:
             known = ", ".join(exported.config.input_names)
-            raise InputError(f"{wrong}: the model takes {x.name}, the file has {known}")
+            raise InputError(f"{wrong}: the model needs {x.name}, the file has {known}")
         shape = [n for n in exported.config.input_shapes[x.name][1:] if n is not None]
         if any(isinstance(n, int) and n != m for n, m in zip(x.shape[1:], shape)):
             raise InputError(f"{wrong}: {x.name} is {x.shape[1:]} in the model, {shape} in the file")
@@ -165,4 +165,4 @@ def check_model(session: Any, path: str | Path, exported: Exported) -> None:
         raise InputError(f"{wrong}: the model gives {width} scores, the file has {len(exported.classes)} classes")
     made_with = session.get_modelmeta().custom_metadata_map.get(FINGERPRINT)
     if made_with and made_with != fingerprint(exported.folder):
-        raise InputError(f"{wrong}: the model was exported with another one (SHA-256 {made_with[:12]}...)")
+        raise InputError(f"{wrong}: the model was exported with another {PREPROCESS} (SHA-256 {made_with[:12]}...)")

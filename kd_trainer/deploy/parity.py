@@ -1,11 +1,11 @@
-"""python -m kd_trainer parity: does the converted model say what the trained network says?
+"""python -m kd_trainer parity: does the converted model give the scores of the trained network?
 
-They may differ by the tolerance or, where that is more, by what single precision itself makes of the network: the
-difference of torch from torch in double precision. ParT is such a case with massless particles, since it takes the
-logarithm of the mass of pairs of them, which cancels to nothing but rounding.
+The scores may differ by the tolerance, or by the rounding error of the network if that is larger: the difference
+between torch in single and in double precision. This happens for ParT with massless particles: it takes the logarithm
+of the mass of particle pairs, where only the rounding error is left.
 
-For jets without any particle, where ParT in ONNX gives NaN, no more is asked than that finite scores agree: such jets
-are flagged by the Tagger.
+For jets without particles ParT gives NaN in ONNX. In this case only finite scores have to agree; the Tagger flags such
+jets.
 """
 
 import argparse
@@ -28,13 +28,13 @@ TOLERANCE = 1e-5
 
 
 def difference(torch_output: np.ndarray, onnx_output: np.ndarray) -> dict[str, Any]:
-    """How far two outputs (N, K) are apart: absolutely up to 1, relatively above, which only embeddings reach.
+    """Differences of two outputs (N, K): absolute for values up to 1, relative for larger ones (only embeddings).
 
     Returns
     -------
     dict
-        jets, largest and mean difference of the numbers that are finite in both; `not_finite`: jets for which both
-        have the same NaN or infinities; `disagree`: jets for which one alone has.
+        jets, largest and mean difference of the values that are finite in both; `not_finite`: number of jets with the
+        same NaN or infinities in both; `disagree`: number of jets with NaN or infinities in only one of them.
     """
     finite = np.isfinite(torch_output) & np.isfinite(onnx_output)
     same = np.isfinite(torch_output) == np.isfinite(onnx_output)
@@ -58,13 +58,13 @@ def parity(
     ----------
     folder : path of the model directory.
     files : paths of jets.
-    jets : about how many jets to use.
-    tolerance : largest difference that is not a failure.
+    jets : approximate number of jets to use.
+    tolerance : largest difference that is accepted.
 
     Returns
     -------
     dict
-        `models`: for each model file that should be equal, `difference` of each case; `passed`.
+        `models`: for each model file, the `difference` of each case; `passed`.
     """
     exported = read(folder)
     model, info = reference.load(exported.source, exported.options)
@@ -93,7 +93,7 @@ def parity(
 
 
 def passes(case: str, found: Mapping[str, Any], tolerance: float) -> bool:
-    """Whether a `difference` is no more than it may be."""
+    """Whether a `difference` is small enough."""
     return found["max"] <= max(tolerance, found["rounding"]) and (case == EMPTY or not found["disagree"])
 
 
@@ -113,7 +113,7 @@ def report(result: Mapping[str, Any]) -> str:
 
 
 def run(folder: str | Path, files: Sequence[str], *, jets: int, tolerance: float) -> None:
-    """Compare, print, write the report; InputError if the models differ."""
+    """Compare, print and write the report; InputError if the models differ."""
     result = parity(folder, files, jets=jets, tolerance=tolerance)
     print(report(result))
     write_json(Path(folder, REPORT), result)
@@ -123,8 +123,10 @@ def run(folder: str | Path, files: Sequence[str], *, jets: int, tolerance: float
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options that `deploy` has, too."""
-    parser.add_argument("--jets", type=int, default=1000, metavar="N", help="about how many to use (default: 1000)")
+    """Add the options that `parity` and `deploy` share."""
+    parser.add_argument(
+        "--jets", type=int, default=1000, metavar="N", help="number of jets, approximately (default: 1000)"
+    )
     parser.add_argument("--tolerance", type=float, default=TOLERANCE, metavar="X",
                         help="largest difference of a score (default: %(default)g)")  # fmt: skip
 
@@ -133,8 +135,8 @@ def main(argv: Sequence[str]) -> None:
     """Compare a converted model with the network that deploy.json names."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer parity",
-        description="Scores of torch and of ONNX Runtime on the same jets, and on jets with one particle, as many as "
-        "fit, more than fit, and none. Ends with an error if they differ.",
+        description="Compare the scores of torch and ONNX Runtime on the same jets, and on jets with one particle, "
+        "with as many particles as the network takes, with more, and with none. It is an error if they differ.",
     )
     parser.add_argument("model_dir", metavar="MODEL_DIR")
     parser.add_argument("files", nargs="+", metavar="FILE", help="jets: ROOT or parquet")

@@ -1,4 +1,4 @@
-"""python -m kd_trainer quantise: an exported model in 8 bits, with what it loses in physics and gains in speed."""
+"""python -m kd_trainer quantise: convert an exported model to 8 bits, and measure its physics performance and speed."""
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ FIGURES = {"accuracy_difference": "accuracy", "auc_difference": "AUC", "rejectio
 
 
 def labelled_sample(files: Sequence[str], exported: Exported, jets: int) -> tuple[Inputs, np.ndarray]:
-    """(inputs, labels) of jets whose true classes are known, those that weaver's prediction would have."""
+    """(inputs, labels) of jets with known true classes, with the selection of weaver's prediction."""
     view = label_view(exported.options)
     events, chosen = read_inputs(files, exported.config, jets, view.test_load_branches, selected=True)
     return chosen.inputs, labels(events, view)[chosen.rows]
@@ -39,7 +39,7 @@ def figures(
     pairs: Iterable[tuple[str, str]],
     replicas: int = 200,
 ) -> dict[str, Any]:
-    """Accuracy, AUC and rejections of models on the same jets, and of some against others.
+    """Accuracy, AUC and rejections of models on the same jets, and comparisons of pairs of models.
 
     Parameters
     ----------
@@ -64,18 +64,18 @@ def figures(
 
 
 def verdict(change: Mapping[str, Any], subject: str, reference: str = "single precision") -> list[str]:
-    """Sentences that say what a precision loses, and whether that is more than its statistical uncertainty.
+    """Sentences about the loss of a reduced precision, and whether it exceeds the statistical uncertainty.
 
     Parameters
     ----------
     change : see `compare.compare`
-    subject : what loses, in the plural, such as '8 bits'.
-    reference : what it is compared with.
+    subject : subject of the sentences, in the plural, such as '8 bits'.
+    reference : name of the reference.
     """
     sentences = []
     for key, name in FIGURES.items():
         if change[key] is None:
-            sentences.append(f"The {name} cannot be compared with so few test jets.")
+            sentences.append(f"There are too few test jets to compare the {name}.")
             continue
         value, error = change[key]["value"], change[key]["statistical"]
         shown = f"{value:.4f} ± {error:.4f}"
@@ -91,7 +91,7 @@ def verdict(change: Mapping[str, Any], subject: str, reference: str = "single pr
 
 
 def speed(sessions: Mapping[str, Any], inputs: Inputs, batch_size: int, repetitions: int) -> dict[str, Any]:
-    """Jets a second of each model, and how many times as many as the first."""
+    """Jets per second of each model, and the ratio to the first one."""
     sides = {name: (lambda s=s: session.run(s, inputs, batch_size)) for name, s in sessions.items()}
     seconds = alternate(sides, repetitions)
     jets = len(next(iter(inputs.values())))
@@ -108,7 +108,7 @@ def make_int8(exported: Exported, calibration: Inputs) -> tuple[Path, Path]:
     original, target = exported.folder / MODEL, exported.folder / INT8
     fp32 = session.open_session(original)
     check_model(fp32, original, exported)
-    from kd_trainer.deploy import int8  # onnx and onnxruntime are an extra, which open_session has looked for
+    from kd_trainer.deploy import int8  # needs the extra onnx; open_session has checked for it
 
     with replacing(target) as temporary:
         int8.quantise(original, temporary, calibration, [x.name for x in fp32.get_inputs()])
@@ -128,10 +128,10 @@ def run(
     threads: int | None,
     repetitions: int,
 ) -> dict[str, Any]:
-    """Quantise, measure, write model and report; returns the report."""
+    """Quantise and measure a model, and write it with a report; returns the report."""
     plain = read(folder)
     if not plain.classes:
-        raise InputError("the data config does not name the classes, so that nothing can be said about the scores")
+        raise InputError("the data config does not name the classes, so the scores cannot be compared")
     sample, truth = labelled_sample(test, plain, test_jets)
     inputs = read_inputs(calibration, plain.config, jets)[1].inputs
     paths = dict(zip(("fp32", "int8"), make_int8(plain, inputs)))
@@ -163,7 +163,7 @@ def quantised_operators(path: Path) -> dict[str, Any]:
 
 
 def print_result(result: Mapping[str, Any]) -> None:
-    """Table of the models, operators, and the verdict."""
+    """Print a table of the models, the operators and the verdict."""
     from tabulate import tabulate
 
     rows = []
@@ -187,18 +187,18 @@ def main(argv: Sequence[str]) -> None:
     """Quantise, print the comparison."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer quantise",
-        description="Static INT8 of an exported model: ranges from training jets, figures before and after from test "
-        "jets. Writes model_int8.onnx and quantised.json into the folder.",
+        description="Static INT8 quantisation of an exported model: training jets give the ranges of the activations, "
+        "test jets compare the models. Writes model_int8.onnx and quantised.json into the folder.",
     )
     add = parser.add_argument
     add("model_dir", type=Path, metavar="MODEL_DIR")
     add("files", nargs="+", metavar="FILE", help="training jets, for the ranges of the activations")
-    add("--test", nargs="+", required=True, metavar="FILE", help="test jets with their labels, for the figures")
-    add("--jets", type=int, default=2000, metavar="N", help="for calibration (default: %(default)s)")
-    add("--test-jets", type=int, default=100_000, metavar="N", help="for the figures (default: %(default)s)")
-    add("--batch-size", type=int, default=256, metavar="B", help="for the speed (default: %(default)s)")
+    add("--test", nargs="+", required=True, metavar="FILE", help="test jets with labels, for the comparison")
+    add("--jets", type=int, default=2000, metavar="N", help="jets for calibration (default: %(default)s)")
+    add("--test-jets", type=int, default=100_000, metavar="N", help="jets for the comparison (default: %(default)s)")
+    add("--batch-size", type=int, default=256, metavar="B", help="for the measurement of speed (default: %(default)s)")
     add("--threads", type=int, metavar="T", help="of ONNX Runtime (default: all cores)")
-    add("--repetitions", type=int, default=5, metavar="R", help="of the timing (default: %(default)s)")
+    add("--repetitions", type=int, default=5, metavar="R", help="measurements of the speed (default: %(default)s)")
     args = parser.parse_args(argv)
     check_at_least(1, args, "jets", "test_jets", "batch_size", "repetitions")
     result = run(args.model_dir, files_of(args.files), files_of(args.test), jets=args.jets,

@@ -1,4 +1,4 @@
-"""Jets of files for a converted model: checked first, then a part at a time."""
+"""Read jets of files for a converted model: check the files first, then read them in parts."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -22,13 +22,13 @@ def check_files(paths: Sequence[str], config: DataConfig) -> int:
 
 
 def read_chunks(path: str, config: DataConfig, rows: int, others: Iterable[str] = ()) -> Iterator[ak.Array]:
-    """Yield the jets of a file, a number of them at a time, with the branches that a config reads and others."""
+    """Yield the jets of a file, `rows` at a time, with the branches that a config reads and `others`."""
     for events in chunks(path, needed_branches(config, training=False) | set(others), rows, config.treename):
         yield _logical_names(events, config)
 
 
 def read_jets(paths: Sequence[str], config: DataConfig, number: int, others: Iterable[str] = ()) -> ak.Array:
-    """About `number` jets as a record array, an equal share from the beginning of each file."""
+    """About `number` jets as a record array: the first jets of each file, an equal number of each."""
     check_files(paths, config)
     share = -(-number // len(paths))
     return ak.concatenate([_first(read_chunks(path, config, share, others), share) for path in paths])
@@ -37,14 +37,14 @@ def read_jets(paths: Sequence[str], config: DataConfig, number: int, others: Ite
 def read_inputs(
     paths: Sequence[str], config: DataConfig, number: int, others: Iterable[str] = (), selected: bool = False
 ) -> tuple[ak.Array, Jets]:
-    """`read_jets`, and what a network gets for them, see `inputs.prepare`; the first file stands for all in errors."""
+    """`read_jets`, and the network inputs of the jets (`inputs.prepare`). Errors name only the first file."""
     events = read_jets(paths, config, number, others)
     with named(f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}"):
         return events, prepare(events, config, selected)
 
 
 def _first(parts: Iterable[ak.Array], number: int) -> ak.Array:
-    """The first jets of parts, which may be shorter than asked for: at the ends of row groups."""
+    """The first jets of parts; parts can be short, because they end at row groups."""
     found, jets = [], 0
     for part in parts:
         found.append(part[: number - jets])
@@ -55,7 +55,7 @@ def _first(parts: Iterable[ak.Array], number: int) -> ak.Array:
 
 
 def _logical_names(events: ak.Array, config: DataConfig) -> ak.Array:
-    """The branches under the names that the data config has for them (`branch_magic`)."""
+    """Rename the branches to the names in the data config (`branch_magic`)."""
     for name in config.test_load_branches - set(events.fields):
         events[name] = events[name_in_file(name, config)]
     return events

@@ -1,4 +1,4 @@
-"""The torch network that a model was converted from, as deploy.json records it."""
+"""The torch network from which a model was converted, as recorded in deploy.json."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,14 +16,14 @@ from kd_trainer.evaluate.complexity import load_network
 
 
 def describe(network: str | Path, options: dict[str, Any], weights: str | Path) -> dict[str, Any]:
-    """What deploy.json holds: where the network comes from, and which weights they were."""
+    """Content of deploy.json: network file, options and weights."""
     if not Path(weights).is_file():
         raise InputError(f"--weights {weights} is not there")
     return {"network": str(network), "options": options, "weights": str(weights), "weights_sha256": sha256(weights)}
 
 
 def load(source: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """The torch model in eval mode that gives scores, and its model_info.
+    """The torch model in eval mode, with scores as output, and its model_info.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def load(source: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[torch.n
     Raises
     ------
     InputError
-        If the source is not known or no longer what it was, or if the weights do not fit.
+        If the source is not known or has changed, or if the weights do not fit.
     """
     if not source:
         raise InputError(f"there is no {SOURCE} that names network and weights: python -m kd_trainer deploy writes it")

@@ -1,4 +1,4 @@
-"""Writing tables of jets a part at a time, to parquet or ROOT."""
+"""Write tables of jets in parts, to parquet or ROOT."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Append = Callable[[ak.Array], None]
 
 @contextlib.contextmanager
 def writer(path: Path, tree: str = "Events", counter: str | None = None) -> Iterator[Append]:
-    """Yield a function that appends awkward records to a file, which appears when the block ends well.
+    """Yield a function that appends awkward records to a file. The file appears when the block ends without an error.
 
-    In ROOT they are entries of a tree, each list with a counter of its own unless there is one for all.
+    In ROOT the records are entries of a tree. Each list has its own counter, or all lists share `counter`.
 
-    The first records decide the types of the columns. Later ones are cast to them in parquet, where no value is lost
-    by it, and have to have the same in ROOT, else the function raises InputError.
+    The first records define the types of the columns. In parquet, later records are cast to these types if no value is
+    lost; in ROOT they need to have the same types. Otherwise the function raises InputError.
     """
     with replacing(path) as temporary:
         opened = _parquet(temporary) if path.suffix == ".parquet" else _root(temporary, tree, counter)
@@ -55,7 +55,7 @@ def _parquet(path: Path) -> Iterator[Append]:
 
 
 def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table with the types of a schema that has the same columns."""
+    """Cast a table to the types of a schema with the same columns."""
     import pyarrow
 
     columns = []
@@ -64,10 +64,10 @@ def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
         try:
             columns.append(column.cast(field.type))
         except pyarrow.ArrowException as error:
-            both = f"{field.name} is {column.type}, which does not fit the {field.type} of the files before"
+            both = f"{field.name} is {column.type}, which does not fit the {field.type} of earlier files"
             raise InputError(f"{both}: {one_line(error)}") from None
         if column.null_count and not field.nullable:
-            raise InputError(f"{field.name} has missing values, unlike in the files before")
+            raise InputError(f"{field.name} has missing values, unlike in earlier files")
     return pyarrow.table(columns, schema=schema)
 
 
@@ -89,20 +89,20 @@ def _root(path: Path, tree: str, counter: str | None) -> Iterator[Append]:
                 trees.append(file.mktree(tree, group, **name_of))
             for name, kind in kinds.items():
                 if kind != types[name]:
-                    raise InputError(f"{name} is {kind}, and {types[name]} in the files before")
+                    raise InputError(f"{name} is {kind}, but {types[name]} in earlier files")
             trees[0].extend({"": ak.zip(columns)} if counter else columns)
 
         yield append
 
 
 def _plain(array: ak.Array, name: str) -> ak.Array:
-    """Without the option types of parquet columns, which ROOT does not know."""
+    """Remove the option types of parquet columns, which ROOT does not have."""
 
     def visit(layout: ak.contents.Content, **_: Any) -> ak.contents.Content | None:
         if not layout.is_option:
             return None
         if np.any(np.asarray(layout.mask_as_bool(valid_when=False))):
-            raise InputError(f"{name} has missing values, which a ROOT file cannot hold: write parquet")
+            raise InputError(f"{name} has missing values, which a ROOT file cannot store: write parquet")
         return ak.transform(visit, layout.project(), highlevel=False)
 
     return ak.to_packed(ak.transform(visit, array))

@@ -1,4 +1,4 @@
-"""An ONNX model in ONNX Runtime."""
+"""Run an ONNX model in ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def open_session(
     ----------
     path : path
     threads : int or None
-        Of one operator; None for all cores.
+        Threads per operator; None for all cores.
     spin : bool
-        Whether threads without work wait busily, which is faster unless others need the cores.
+        Whether idle threads use busy waiting, which is faster unless other programs need the cores.
     gpu : bool
-        Whether to use what else ONNX Runtime can use here; else it computes on the CPU, as torch does beside it.
+        Whether to use a GPU if ONNX Runtime supports it; else it computes on the CPU.
 
     Raises
     ------
     InputError
-        If onnxruntime is not installed, or the file is missing, not a model or not the one that was recorded.
+        If onnxruntime is not installed, or if the file is missing, is not a model or has a wrong checksum.
     """
     try:
         import onnxruntime
@@ -49,20 +49,20 @@ def open_session(
     providers = onnxruntime.get_available_providers() if gpu else ["CPUExecutionProvider"]
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # its own classes, derived from Exception
+    except Exception as error:  # ONNX Runtime has its own classes, derived from Exception
         raise InputError(f"{path} cannot be loaded by ONNX Runtime: {one_line(error)}") from None
 
 
 def fixed_batch(session: InferenceSession) -> int | None:
-    """The number of jets that a static model takes at a time; None for a dynamic one."""
+    """The batch size of a static model; None for a dynamic one."""
     size = session.get_inputs()[0].shape[0]
     return size if isinstance(size, int) else None
 
 
 def run(session: InferenceSession, inputs: Mapping[str, np.ndarray], batch_size: int = 1024) -> np.ndarray:
-    """Output (N, K) of a model for inputs (N, C, P), in batches; a static model gets its last batch filled up.
+    """Output (N, K) of a model for inputs (N, C, P), in batches; the last batch of a static model is padded.
 
-    Inputs that the model does not have are left out: weaver's exporter drops what the network does not use.
+    Inputs that the model does not have are ignored: weaver's exporter drops inputs that the network does not use.
     """
     fixed = fixed_batch(session)
     size = fixed or batch_size

@@ -1,4 +1,4 @@
-"""python -m kd_trainer tag: scores of the jets in files, beside branches of theirs."""
+"""python -m kd_trainer tag: write the scores of the jets in files, together with some of their branches."""
 
 import argparse
 import fnmatch
@@ -21,7 +21,7 @@ from kd_trainer.jet_files import contents, files_of
 
 
 def kept_branches(common: AbstractSet[str], patterns: Sequence[str] | None, tagger: Tagger) -> list[str]:
-    """Names of the branches to copy, of those that all files have: observers and labels, or what matches the patterns.
+    """Names of the branches to copy, among those of all files: observers and labels, or those that match the patterns.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def kept_branches(common: AbstractSet[str], patterns: Sequence[str] | None, tagg
         return [name for name in dict.fromkeys(wanted) if name in common]
     for pattern in patterns:
         if not fnmatch.filter(common, pattern):
-            raise InputError(f"--keep {pattern}: no branch of that name is in all of the files")
+            raise InputError(f"--keep {pattern}: there is no such branch in all of the files")
     return sorted({name for pattern in patterns for name in fnmatch.filter(common, pattern)})
 
 
@@ -59,7 +59,7 @@ def tag(
     selected : bool
         Leave out the jets that fail the selection of the data config.
     rows : int
-        Jets to hold in memory at a time.
+        Number of jets in memory at a time.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def tag(
                 records = {name: events[name][jets.rows] for name in kept}
                 clash = records.keys() & set(scores.fields)
                 if clash:
-                    raise InputError(f"--keep: {', '.join(sorted(clash))} would be written over by the scores")
+                    raise InputError(f"--keep: the scores would replace {', '.join(sorted(clash))}")
                 with named(path):
                     append(ak.zip({**records, **{name: scores[name] for name in scores.fields}}, depth_limit=1))
                 written += len(jets.rows)
@@ -98,27 +98,28 @@ def main(argv: Sequence[str]) -> None:
     """Check the arguments, tag, and say what was written."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer tag",
-        description="Scores of all jets of some files with a converted model, in the order of the files. Jets that the "
-        "selection of the data config would leave out are scored too, unless --selected is given. Of Delphes files, an "
-        "entry an event, with jet_pt, jet_probs_<i>, jet_hidneurons_<i> as Sophon's analyser writes them.",
+        description="Write the scores of all jets of some files with a converted model, in the order of the files. "
+        "Jets that fail the selection of the data config are scored too, unless --selected is given. For Delphes "
+        "files, the output has one entry per event, with jet_pt, jet_probs_<i>, jet_hidneurons_<i> as in the output of "
+        "Sophon's analyser.",
     )
     add = parser.add_argument
     add("model_dir", metavar="MODEL_DIR", help="folder with model.onnx, preprocess.json, data_config.yaml")
     add("files", nargs="+", metavar="FILE", help="ROOT or parquet with the branches of the data config, or Delphes")
     add("-o", "--output", required=True, type=Path, metavar="OUT", help="file to write: .parquet or .root")
     add("--keep", nargs="*", metavar="BRANCH",
-        help="branches to copy, * for any letters (default: observers and labels of the data config)")  # fmt: skip
-    add("--delphes", action="store_true", help="the files are events of Delphes (found out by their tree Delphes)")
-    add("--jets", metavar="BRANCH", help=f"of Delphes: which jets (default: {delphes.JETS})")
-    add("--eta", choices=delphes.ETAS, help="of Delphes: that of the particles, see convert (default: stored)")
+        help="branches to copy, * for any text (default: observers and labels of the data config)")  # fmt: skip
+    add("--delphes", action="store_true", help="the files are Delphes events (default: if they have a tree Delphes)")
+    add("--jets", metavar="BRANCH", help=f"Delphes: jet collection (default: {delphes.JETS})")
+    add("--eta", choices=delphes.ETAS, help="Delphes: eta of the particles, see convert (default: stored)")
     add("--selected", action="store_true", help="leave out jets that fail the selection of the data config")
-    add("--model", default="model.onnx", metavar="FILE", help="another model of the folder, such as model_int8.onnx")
+    add("--model", default="model.onnx", metavar="FILE", help="model file in the folder (default: %(default)s)")
     add("--threads", type=int, metavar="T", help="of ONNX Runtime (default: all cores)")
     add("--batch-size", type=int, default=1024, metavar="B", help="default: %(default)s")
     add("--chunk", type=int, default=20_000, metavar="N", help="jets in memory at a time (default: %(default)s)")
     args = parser.parse_args(argv)
     if args.output.suffix not in FORMATS:
-        raise InputError(f"-o {args.output}: the output is .parquet or .root")
+        raise InputError(f"-o {args.output}: the output has to be .parquet or .root")
     check_at_least(1, args, "batch_size", "chunk", "threads")
     files = files_of(args.files)
     if any(Path(path).resolve() == args.output.resolve() for path in files):
@@ -127,13 +128,13 @@ def main(argv: Sequence[str]) -> None:
     if args.delphes or all(delphes.is_delphes(path) for path in files):
         options = delphes.Options(args.jets or delphes.JETS, args.eta or "stored")
         kept = kept_branches({f"jet_{name}" for name in delphes.COLUMNS}, args.keep, tagger)
-        kept = [name for name in kept if name != "jet_pt"]  # which is always there
+        kept = [name for name in kept if name != "jet_pt"]  # it is always written
         written, flagged = tag_events(
             tagger, files, args.output, options, kept=kept, selected=args.selected, rows=args.chunk
         )
     else:
         if args.jets or args.eta:
-            raise InputError(f"--{'jets' if args.jets else 'eta'} is for files of Delphes")
+            raise InputError(f"--{'jets' if args.jets else 'eta'} is for Delphes files")
         written, flagged = tag(tagger, files, args.output, keep=args.keep, selected=args.selected, rows=args.chunk)
     more = f", {flagged} of them flagged (see docs/howto/export.md)" if flagged else ""
     print(f"{args.output}: {written} jets{more}")

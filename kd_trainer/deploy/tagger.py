@@ -12,12 +12,12 @@ from kd_trainer.errors import InputError
 
 
 class Tagger:
-    """A converted student: branches of jets in, scores out.
+    """A converted student: it computes scores from the branches of jets.
 
-    Inputs are those of weaver's loader, bit for bit. A jet that nothing can be said about is flagged, not left out; its
-    scores are those that weaver would give. The flags add up: 1, no particles (left by the selection of the tier);
-    2, NaN or infinity in a branch or variable, of which weaver makes 0 (NaN) or a very large number; 4, a score that is
-    not finite.
+    The network inputs are those of weaver's loader, bit for bit. A jet without a meaningful score is flagged, not left
+    out; its scores are those that weaver would give. The flag is the sum of: 1, no particles (after the selection of
+    the tier); 2, NaN or infinity in a branch or variable (weaver replaces NaN by 0 and infinity by a very large
+    number); 4, a score that is not finite.
 
     Parameters
     ----------
@@ -26,9 +26,9 @@ class Tagger:
     model : str
         Another model file in it, such as model_int8.onnx.
     threads : int or None
-        Of ONNX Runtime, on the CPU; None for all cores. With onnxruntime-gpu installed it uses the GPU.
+        Of ONNX Runtime on the CPU; None for all cores. If onnxruntime-gpu is installed, the GPU is used.
     batch_size : int
-        Jets at a time; a static model has its own.
+        Jets at a time; a static model has a fixed batch size.
 
     Raises
     ------
@@ -60,7 +60,7 @@ class Tagger:
         Parameters
         ----------
         events : awkward record array
-            With the fields `branches`; others are not looked at.
+            With the fields `branches`; other fields are ignored.
         selected : bool
             Leave out the jets that fail the selection of the data config.
 
@@ -72,7 +72,7 @@ class Tagger:
         return self.score(self.prepare(events, selected))
 
     def score(self, jets: Jets) -> ak.Array:
-        """The same for jets that are prepared already."""
+        """Scores of jets that are already prepared, see `__call__`."""
         output = onnx.run(self.session, jets.inputs, self.batch_size)
         names = self.exported.classes or [str(i) for i in range(output.shape[1])]
         if output.shape[1] < len(names):

@@ -1,8 +1,8 @@
-"""python -m kd_trainer variables: the variables of jets as text, which a program in another language can read.
+"""python -m kd_trainer variables: write the variables of jets as text for programs in other languages.
 
-The first line names the variables, in the order in which preprocess.json has them. Each jet is a line with the number n
-of its particles, and n lines with its variables; single numbers a jet are repeated in each line. Nine digits keep
-single precision exactly.
+The first line holds the names of the variables, in the order of preprocess.json. For each jet there is one line with
+the number n of its particles, and n lines with the variables of each particle; variables with one number per jet are
+repeated in each line. Nine digits keep single precision exactly.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def names_of(config: DataConfig) -> list[str]:
 
 
 def write_jets(file: TextIO, table: ak.Array, names: Sequence[str]) -> None:
-    """Append the jets of a table, see the module."""
+    """Append the jets of a table in the format above."""
     columns = [ak.values_astype(table[name], "float32") for name in names]
     columns = ak.broadcast_arrays(*columns)
     counts = ak.to_numpy(ak.num(columns[0], axis=1))
@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> None:
     """Write the variables of all jets of some files."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer variables",
-        description="The variables of a converted model's inputs before standardisation, as text: for the C++ program.",
+        description="Write the input variables of a converted model before standardisation as text, for C++ programs.",
     )
     parser.add_argument("model_dir", metavar="MODEL_DIR")
     parser.add_argument("files", nargs="+", metavar="FILE", help="jets: ROOT or parquet")
@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> None:
     config = read(args.model_dir).config
     names = names_of(config)
     if len({config.preprocess_params[name]["length"] for name in names}) > 1:
-        raise InputError("the input groups differ in length: this file format has one list of particles a jet")
+        raise InputError("the input groups differ in length: this file format has one list of particles per jet")
     files = files_of(args.files)
     jets = check_files(files, config)
     with replacing(args.output) as temporary, open(temporary, "w", encoding="ascii") as file:

@@ -12,7 +12,7 @@ Z_AND_LIGHT_QUARK = ("WeakBosonAndParton:qg2gmZq = on", "WeakZ0:gmZmode = 2", "P
 
 
 class Benchmark(NamedTuple):
-    """How one class is made; hard processes are not enhanced, so the jets have the physical spectrum.
+    """How one class is made. The hard processes are not biased, so the jets have the physical spectrum.
 
     label : 1 for signal
     process : settings of Pythia
@@ -27,14 +27,16 @@ class Benchmark(NamedTuple):
 
 
 class Window(NamedTuple):
-    """Jets that can end up among the accepted ones, as the shower has formed them down to a scale.
+    """Window for jets in the middle of the shower, when its evolution has reached a scale.
 
-    Wider than what is accepted, by what softer emissions change. There is no upper limit: a jet can lose any part of
-    its momentum in a late splitting, but not gain much. The larger radius holds what may be clustered into the jet.
+    Events without a jet in this window are vetoed. The window is wider than the final selection, because softer
+    emissions still change the jets. It has no upper pT limit: a late splitting can take away any part of the momentum
+    of a jet, but cannot add much. The jet radius is larger too, so that the jet contains everything that may be
+    clustered into it later.
 
     radius : of the anti-kT jets
-    scale : transverse momentum of the evolution in GeV where they are looked at
-    pt_min, rapidity : limits of transverse momentum in GeV and of |y|
+    scale : transverse momentum of the evolution in GeV at which the veto is applied
+    pt_min, rapidity : smallest transverse momentum in GeV, largest |y|
     """
 
     radius: float

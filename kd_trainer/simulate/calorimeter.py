@@ -20,8 +20,9 @@ def hcal_cell_size(abs_eta: np.ndarray) -> np.ndarray:
 def ecal_resolution(energy: np.ndarray, eta: np.ndarray) -> np.ndarray:
     """Absolute energy resolution for photons and electrons: stochastic term, noise and constant term.
 
-    Barrel 2.8 % sqrt(E), 0.12 GeV and 1 %, endcaps 5.7 % sqrt(E), 0.2 GeV and 2 %: test beam, and constant terms as
-    found with collisions (CMS, arXiv:1306.2016). Forward the values that Delphes uses for CMS (arXiv:1307.6346).
+    Barrel: 2.8 % sqrt(E), 0.12 GeV and 1 %. Endcaps: 5.7 % sqrt(E), 0.2 GeV and 2 %. These are test-beam values, with
+    constant terms measured in collisions (CMS, arXiv:1306.2016). The forward values are those of Delphes for CMS
+    (arXiv:1307.6346).
 
     Parameters
     ----------
@@ -36,7 +37,7 @@ def ecal_resolution(energy: np.ndarray, eta: np.ndarray) -> np.ndarray:
 
 
 def hcal_resolution(energy: np.ndarray, eta: np.ndarray) -> np.ndarray:
-    """Absolute energy resolution for hadrons: 110 % sqrt(E) and 9 % (CMS, arXiv:1706.04965), forward as Delphes.
+    """Absolute energy resolution for hadrons: 110 % sqrt(E) and 9 % (CMS, arXiv:1706.04965); forward as in Delphes.
 
     Returns
     -------
@@ -67,14 +68,14 @@ def cells(event: np.ndarray, eta: np.ndarray, phi: np.ndarray, size: np.ndarray)
     """
     column = np.floor(eta / size).astype(np.int64) + 512
     row = np.floor((phi + np.pi) / size).astype(np.int64)
-    region = np.round(200 * size).astype(np.int64)  # 3, 4, 17 or 35: tells the four cell sizes apart
+    region = np.round(200 * size).astype(np.int64)  # 3, 4, 17 or 35: distinguishes the four cell sizes
     key = ((event * 64 + region) * 1024 + column) * 512 + row
     _, first, cell = np.unique(key, return_index=True, return_inverse=True)
     return first, cell
 
 
 def smear_energy(energy: np.ndarray, sigma: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Fluctuate energies with mean `energy` and width `sigma`, log-normally: never negative, mean unbiased.
+    """Smear energies with a log-normal of mean `energy` and width `sigma`: never negative, the mean is unbiased.
 
     Returns
     -------

@@ -11,11 +11,11 @@ from kd_trainer.simulate.events import select
 
 RADIUS = 0.8
 COMPONENTS = ("px", "py", "pz", "energy")
-# Cambridge/Aachen; no jet reaches the radius, so all constituents of one end up in one jet again
+# Cambridge/Aachen; the radius is larger than any jet, so all constituents are clustered into one jet again
 TREE = fastjet.JetDefinition(fastjet.cambridge_algorithm, 10 * RADIUS)
 SYMMETRY_CUT = 0.1  # of soft drop
 
-# a banner from every worker would break the progress bar; docs/howto/simulate.md asks to cite FastJet instead
+# the banner of every worker would break the progress bar; docs/howto/simulate.md asks users to cite FastJet instead
 with contextlib.suppress(AttributeError):
     fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)
 
@@ -61,7 +61,7 @@ def constituents(particles: Columns, members: np.ndarray, counts: np.ndarray) ->
 
 
 def lists(values: ak.contents.Content, counts: np.ndarray) -> ak.Array:
-    """Lists of `counts` (N,) elements of a layout (sum of counts,); as `ak.unflatten`, which takes much longer."""
+    """Split a layout (sum of counts,) into lists of `counts` (N,) elements; much faster than `ak.unflatten`."""
     offsets = np.concatenate([[0], np.cumsum(counts)])
     return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(offsets), values))
 
@@ -85,7 +85,7 @@ def members_of(members: np.ndarray, counts: np.ndarray, which: np.ndarray) -> tu
 def soft_drop_mass(particles: Columns, counts: np.ndarray) -> np.ndarray:
     """Soft-drop mass of jets with beta = 0 and z = 0.1 as in JetClass (arXiv:1402.2657).
 
-    Jet by jet: FastJet's function for many jets takes a time quadratic in their constituents.
+    It is computed jet by jet: the time of FastJet's function for many jets grows with the square of their constituents.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def soft_drop_mass(particles: Columns, counts: np.ndarray) -> np.ndarray:
 
 
 def _groomed_mass(momenta: list[list[float]]) -> float:
-    """Soft-drop mass of one jet: its tree is followed along the harder branch down to two that are both hard enough."""
+    """Soft-drop mass of one jet: follow the harder branch of its tree until both branches pass the symmetry cut."""
     sequence = fastjet._swig.ClusterSequence([fastjet._swig.PseudoJet(*momentum) for momentum in momenta], TREE)
     (jet,) = sequence.exclusive_jets(1)
     while True:
@@ -131,7 +131,7 @@ def n_subjettiness(particles: Columns, counts: np.ndarray) -> np.ndarray:
 
 
 def _momenta(particles: Columns, counts: np.ndarray) -> ak.Array:
-    """FastJet's input: per event or jet a list of four-momenta, contiguous in memory."""
+    """Input of FastJet: a list of four-momenta per event or jet, contiguous in memory."""
     flat = [ak.contents.NumpyArray(np.ascontiguousarray(particles[name], np.float64)) for name in COMPONENTS]
     record = ak.contents.RecordArray(flat, ["px", "py", "pz", "E"], parameters={"__record__": "Momentum4D"})
     return lists(record, counts)

@@ -1,6 +1,6 @@
-"""Calorimeters as the CMS card of JetClass-II has them: towers and energy resolutions. Energies in GeV.
+"""Calorimeters of the CMS card of JetClass-II: towers and energy resolutions. Energies in GeV.
 
-Towers end at |eta| = 3.475 here: a jet at |eta| < 2.5 with R = 0.8 needs no more.
+Towers end at |eta| = 3.475 here, which is sufficient for jets of R = 0.8 with |eta| < 2.5.
 """
 
 from typing import NamedTuple
@@ -12,19 +12,19 @@ FORWARD = (3.125, 3.3, ETA_MAX)
 
 
 class Towers(NamedTuple):
-    """Towers in rings of constant eta: R + 1 edges of the rings, number of towers of each of them."""
+    """Towers in R rings of constant eta: R + 1 edges of the rings, and the number of towers in each ring."""
 
     edges: np.ndarray
     segments: np.ndarray
 
     def find(self, eta: np.ndarray, phi: np.ndarray) -> np.ndarray:
-        """Number of the tower in the direction eta, phi: (P,) below `self.segments.sum()`."""
+        """Index of the tower in the direction eta, phi: (P,), below `self.segments.sum()`."""
         ring = np.clip(np.searchsorted(self.edges, eta) - 1, 0, len(self.segments) - 1)
         in_ring = ((phi + np.pi) * (self.segments[ring] / (2 * np.pi))).astype(np.int64)
         return (np.cumsum(self.segments) - self.segments)[ring] + np.minimum(in_ring, self.segments[ring] - 1)
 
     def place(self, tower: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Direction of points of towers: eta, phi (P,); `where` (2, P) is 0 to 1 between edges."""
+        """Direction of points in towers: eta, phi (P,); `where` (2, P) is the position between the edges, 0 to 1."""
         last = np.cumsum(self.segments)
         ring = np.searchsorted(last, tower, side="right")
         eta = self.edges[ring] + where[0] * (self.edges[ring + 1] - self.edges[ring])
@@ -43,7 +43,7 @@ ECAL = _symmetric([0.0174 * i for i in range(1, ECAL_RINGS + 1)] + [*FORWARD], [
 ENDCAP = (1.74, 1.83, 1.93, 2.043, 2.172, 2.322, 2.5, 2.65, 2.868, 2.95, *FORWARD)
 HCAL_RINGS = 19  # of 0.087 x 5 degrees, to |eta| = 1.653
 HCAL = _symmetric([0.087 * i for i in range(1, HCAL_RINGS + 1)] + [*ENDCAP], [72] * HCAL_RINGS + [36] * len(ENDCAP))
-# smallest energy, and in units of the resolution
+# smallest energy in GeV, and in units of the resolution
 ECAL_THRESHOLD, HCAL_THRESHOLD = (0.5, 2.0), (1.0, 1.0)
 
 

@@ -1,7 +1,7 @@
-"""From stable particles to PUPPI candidates with pile-up, as Delphes does it with a card: here that of JetClass-II.
+"""From stable particles to PUPPI candidates with pile-up, as in Delphes with the card of JetClass-II.
 
-Peculiarities of that card are switches here, on because JetClass-II has them (docs/measurements/simulation.md):
-`tower_tracks`, `count_primary` of PUPPI, and the step `momenta_at_calorimeter`.
+The peculiarities of that card can be switched off; they are on by default, because JetClass-II has them
+(docs/measurements/simulation.md): `tower_tracks`, `count_primary` of PUPPI, and the step `momenta_at_calorimeter`.
 """
 
 import functools
@@ -20,13 +20,13 @@ from kd_trainer.simulate.events import select
 from kd_trainer.simulate.propagation import HALF_LENGTH, RADIUS, to_calorimeter
 from kd_trainer.simulate.tracker import perigee
 
-MASSES = {11: 0.000511, 13: 0.10566, 211: 0.13957, 321: 0.49368, 2212: 0.93827}  # GeV, of what is stable and charged
-BLOCK = 8192  # particles that are propagated together: few enough for the processor's cache
+MASSES = {11: 0.000511, 13: 0.10566, 211: 0.13957, 321: 0.49368, 2212: 0.93827}  # GeV, of the stable charged particles
+BLOCK = 8192  # particles that are propagated together; small enough for the processor cache
 PHOTON, NEUTRAL_HADRON = 22, 0  # PDG ids of neutral candidates in Delphes
 
 
 class Detector(NamedTuple):
-    """A card; its functions take flat arrays (P,).
+    """The parameters of a Delphes card. The functions take flat arrays (P,).
 
     efficiency, momentum_resolution : functions of |PDG id|, pT in GeV and eta at the calorimeter
     impact_parameter_errors : function of pT and eta: sigma(d0), sigma(dz) in mm
@@ -34,8 +34,8 @@ class Detector(NamedTuple):
         particles of pile-up are removed
     ecal_resolution, hcal_resolution : functions of energy in GeV and eta: sigma(E)
     ecal_threshold, hcal_threshold : smallest energy in GeV, and in units of the resolution
-    tower_tracks : as in the card of JetClass-II, where the momenta of tracks are exact but have no weight against the
-        energy of their tower; else tracks are smeared with the card's resolution, and weighted with it
+    tower_tracks : if True, as in the card of JetClass-II, the momenta of tracks are exact but get no weight compared to
+        the energy of their tower; if False, tracks are smeared with the resolution of the card and weighted with it
     weighting : parameters of PUPPI
     """
 
@@ -63,14 +63,14 @@ def reconstruct(
     pool: Columns | None = None,
     detector: Detector = CARD,
 ) -> Columns:
-    """Candidates of a batch of events after PUPPI: `detect` of what `collide` gives, with their arguments."""
+    """Candidates of a batch of events after PUPPI: `collide`, then `detect`, with their arguments."""
     return detect(*collide(particles, n_events, pileup, rng, pool), rng, detector)
 
 
 def collide(
     particles: Columns, n_events: int, pileup: float, rng: np.random.Generator, pool: Columns | None = None
 ) -> tuple[Columns, np.ndarray]:
-    """What reaches the calorimeters, whatever the detector measures of it.
+    """Add pile-up to the hard events and propagate all particles to the calorimeters, before any detector response.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def collide(
         event, pid, px, py, pz, energy (GeV) and x, y, z of the production vertex (mm) of the stable, visible particles
         of the hard events; the primary vertex is at the origin
     n_events : number E of events; event numbers run from 0
-    pileup : mean number of further collisions in an event, 0 for none
+    pileup : mean number of pile-up collisions in an event, 0 for none
     rng : numpy Generator
     pool : minimum-bias events; from `minimum_bias.load_pool` if not given
 
@@ -97,16 +97,16 @@ def detect(particles: Columns, collisions: np.ndarray, rng: np.random.Generator,
 
     Parameters
     ----------
-    particles, collisions : from `collide`, which stay as they are
+    particles, collisions : from `collide`; they are not modified
     rng : numpy Generator
     detector : `Detector`
 
     Returns
     -------
     dict of (Q,) arrays, ordered by event
-        event, px, py, pz, energy (multiplied by `puppi_weight`; none with weight 0 or without momentum), d0val, d0err,
-        dzval, dzerr (mm, relative to the primary vertex), charge, isChargedHadron, isNeutralHadron, isPhoton,
-        isElectron, isMuon, puppi_weight, and calorimeter_eta for `momenta_at_calorimeter`
+        event, px, py, pz, energy (multiplied by `puppi_weight`), d0val, d0err, dzval, dzerr (mm, relative to the
+        primary vertex), charge, isChargedHadron, isNeutralHadron, isPhoton, isElectron, isMuon, puppi_weight, and
+        calorimeter_eta for `momenta_at_calorimeter`. Candidates of weight 0 or without momentum are dropped.
     """
     chance = detector.efficiency(particles["pdg"], particles["pt"], particles["calorimeter_eta"])
     tracked = (particles["charge"] != 0) & (rng.random(len(particles["pt"])) < chance)
@@ -130,10 +130,10 @@ def detect(particles: Columns, collisions: np.ndarray, rng: np.random.Generator,
 
 
 def momenta_at_calorimeter(candidates: Columns) -> Columns:
-    """Candidates with the pz and energy that JetClass-II stores: as if their eta was that at the calorimeter.
+    """Candidates with the pz and energy that JetClass-II stores: computed with the eta at the calorimeter.
 
-    Delphes up to 3.5.0 wrote the pseudorapidity of the point where a track reaches the calorimeter, seen from the
-    origin, beside pT, phi and mass of the momentum. Its jets are made before, with the momenta.
+    Delphes up to 3.5.0 stored the pseudorapidity of the point where a track reaches the calorimeter, seen from the
+    origin, together with pT, phi and mass of the momentum. Its jets are made before that step, with the true momenta.
     """
     pt, eta = np.hypot(candidates["px"], candidates["py"]), candidates["calorimeter_eta"]
     momentum = np.sqrt(pt**2 + candidates["pz"] ** 2)
@@ -144,7 +144,7 @@ def momenta_at_calorimeter(candidates: Columns) -> Columns:
 def _add_pileup(
     particles: Columns, primary_z: np.ndarray, counts: np.ndarray, rng: np.random.Generator, pool: Columns | None
 ) -> Columns:
-    """Particles of all collisions, z relative to the primary vertex; `pileup`: not of the hard event."""
+    """Particles of all collisions, z relative to the primary vertex; the column `pileup` marks those of pile-up."""
     hard = {name: particles[name] for name in ("event", *minimum_bias.COLUMNS)}
     hard["pileup"] = np.zeros(len(hard["event"]), dtype=bool)
     if not counts.any():
@@ -156,7 +156,7 @@ def _add_pileup(
 
 
 def _reach_calorimeter(particles: Columns, primary_z: np.ndarray) -> Columns:
-    """Particles that reach the calorimeters, with pt, eta, phi, mass, pdg, charge, and where they do: eta and phi."""
+    """Particles that reach the calorimeters, with pt, eta, phi, mass, pdg, charge, and eta and phi at that point."""
     starts = range(0, max(1, len(particles["event"])), BLOCK)
     blocks = [_reach_in_block(select(particles, slice(i, i + BLOCK)), primary_z) for i in starts]
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
@@ -180,7 +180,7 @@ def _reach_in_block(particles: Columns, primary_z: np.ndarray) -> Columns:
 def _particle_flow(
     particles: Columns, tracked: np.ndarray, detector: Detector, rng: np.random.Generator
 ) -> tuple[np.ndarray, list[Columns]]:
-    """Both calorimeters: factor of the momentum of each track (P,), and photons and neutral hadrons."""
+    """Particle flow in both calorimeters: scale factor of each track momentum (P,), photons and neutral hadrons."""
     scale = np.ones(len(tracked))
     sigma = np.zeros(len(tracked))
     if not detector.tower_tracks:
@@ -216,13 +216,13 @@ def _particle_flow(
 
 
 def _with_rapidity(pt: np.ndarray, rapidity: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """pz and energy (P,) of tracks after PUPPI in Delphes, which takes their pseudorapidity for rapidity."""
+    """pz and energy (P,) of tracks after PUPPI in Delphes, which uses their pseudorapidity as rapidity."""
     transverse = np.hypot(pt, mass)
     return transverse * np.sinh(rapidity), transverse * np.cosh(rapidity)
 
 
 def _hit(particles: Columns, towers: Towers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Towers that particles reach: event and number (T,) of each, and which of them each particle reaches (P,)."""
+    """Towers that are hit: event and tower index (T,), and for each particle which of these towers it hits (P,)."""
     n_towers = int(towers.segments.sum())
     number = towers.find(particles["calorimeter_eta"], particles["calorimeter_phi"])
     key, tower = np.unique(particles["event"] * n_towers + number, return_inverse=True)
@@ -239,7 +239,7 @@ def _neutrals(event: np.ndarray, energy: np.ndarray, eta: np.ndarray, phi: np.nd
 
 
 def _weights(candidates: Columns, vertices: np.ndarray, parameters: puppi.Parameters) -> np.ndarray:
-    """PUPPI weights; electrons and muons bypass PUPPI, but not the removal of charged particles of pile-up."""
+    """PUPPI weights. Electrons and muons bypass PUPPI, but charged particles of pile-up are removed for all kinds."""
     kind = np.where(candidates["charge"] == 0, puppi.NEUTRAL, np.where(candidates["far"], puppi.PILEUP, puppi.PRIMARY))
     weight = np.where(kind == puppi.PILEUP, 0.0, 1.0)
     others = ~np.isin(candidates["pdg"], (11, 13))
@@ -249,7 +249,7 @@ def _weights(candidates: Columns, vertices: np.ndarray, parameters: puppi.Parame
 
 
 def _measured(candidates: Columns, detector: Detector, rng: np.random.Generator) -> Columns:
-    """The columns of the result: weighted momenta, impact parameters of tracks, kinds."""
+    """The output columns: weighted momenta, impact parameters of tracks, particle types."""
     weight, charge, pdg = (candidates[name] for name in ("puppi_weight", "charge", "pdg"))
     result = {"event": candidates["event"]}
     result |= {name: candidates[name] * weight for name in ("px", "py", "pz", "energy")}

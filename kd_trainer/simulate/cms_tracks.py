@@ -1,12 +1,12 @@
-"""Tracks as the CMS card of JetClass-II has them: efficiencies and resolutions, in part from arXiv:1405.6569.
+"""Tracks of the CMS card of JetClass-II: efficiencies and resolutions, in part from arXiv:1405.6569.
 
 Every function works on flat arrays of P charged particles.
 """
 
 import numpy as np
 
-PT_MIN, ETA_MAX = 0.1, 2.5  # GeV; no tracks below and beyond
-# pT from which a row holds in GeV; sigma(d0) and sigma(dz) in micrometres for |eta| < 0.9, < 1.4 and < 2.5
+PT_MIN, ETA_MAX = 0.1, 2.5  # limits of tracks, pT in GeV
+# lower pT edge of the row in GeV; sigma(d0) and sigma(dz) in micrometres for |eta| < 0.9, < 1.4 and < 2.5
 IMPACT_PARAMETERS = np.array([
     (0.1823, 354.3, 456.4, 697, 369.3, 706.2, 2171.7),
     (0.2227, 280.9, 358, 604.6, 313.5, 601, 2071.5),
@@ -51,7 +51,7 @@ def efficiency(pdg: np.ndarray, pt: np.ndarray, eta: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    pdg : (P,) absolute PDG id, 11, 13 or a hadron's
+    pdg : (P,) absolute PDG id, 11, 13 or that of a hadron
     pt, eta : (P,) transverse momentum in GeV, pseudorapidity at the calorimeter
     """
     central, soft = np.abs(eta) <= 1.5, pt <= 1.0

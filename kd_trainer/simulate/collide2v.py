@@ -1,4 +1,4 @@
-"""Jets as in COLLIDE-2V: events seen by an offline and a Level-1 detector; `convert collide2v` makes the jets."""
+"""Jets as in COLLIDE-2V: an offline and a Level-1 detector see the same events; `convert collide2v` makes the jets."""
 
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,13 @@ PARTONS = (1, 2, 3, 4, 5, 21)
 
 
 def make_jets(batch: ak.Array, _: str, rng: np.random.Generator, pileup: float, first: int) -> ak.Array | None:
-    """The jets of a batch of events that both detectors see, with a flavour and a particle-level jet.
+    """Jets of a batch of events that both detectors see and that have a flavour and a particle-level jet.
 
     Parameters
     ----------
     batch : awkward array of E events from `pythia.nextBatch`
     rng : numpy Generator of the detectors
-    pileup : mean number of other collisions
+    pileup : mean number of pile-up collisions
     first : event number of the first event
 
     Returns
@@ -48,7 +48,7 @@ def make_jets(batch: ak.Array, _: str, rng: np.random.Generator, pileup: float, 
 
 
 def flavours(jets: Columns, record: Columns) -> np.ndarray:
-    """Flavours of jets as Delphes finds them: 5 or 4 with a b or c quark nearby, else that of the hardest parton.
+    """Jet flavours as in Delphes: 5 or 4 if a b or c quark is near the jet, else that of the hardest near parton.
 
     Parameters
     ----------

@@ -40,7 +40,7 @@ def jet_table(
 
 
 def reconstructed(jets: Columns, parts: Columns, stored: Columns) -> dict[str, Any]:
-    """The columns part_* and jet_* of J > 0 jets; arguments as for `jet_table`, `stored` the constituents of part_*."""
+    """Columns part_* and jet_* of J > 0 jets. Arguments as for `jet_table`; part_* describes the particles `stored`."""
     columns = {f"part_{name}": values for name, values in _constituents(stored, jets).items()}
     columns |= {f"jet_{name}": values for name, values in summary(jets, parts).items()}
     taus = enumerate(n_subjettiness(parts, jets["count"]).T, start=1)
@@ -48,7 +48,7 @@ def reconstructed(jets: Columns, parts: Columns, stored: Columns) -> dict[str, A
 
 
 def _constituents(parts: Columns, jets: Columns) -> dict[str, ak.Array]:
-    """Momenta, position relative to the jet axis, impact parameters, charge and kind of reconstructed particles."""
+    """Momenta, position relative to the jet axis, impact parameters, charge and type of reconstructed particles."""
     deta, dphi = _relative(parts, jets["count"], jets)
     columns = {name: parts[name] for name in MOMENTUM} | {"deta": deta, "dphi": dphi}
     columns = _float32(columns | {name: parts[name] for name in TRACK})
@@ -59,7 +59,7 @@ def _constituents(parts: Columns, jets: Columns) -> dict[str, ak.Array]:
 def generated(genparts: Columns, counts: np.ndarray, jets: Columns) -> dict[str, ak.Array]:
     """Momenta, vertices (mm, s), position relative to the axis of the reconstructed jet, and ids of true particles.
 
-    `counts` (J,) of `genparts` belong to each of the reconstructed jets.
+    `counts` (J,) is the number of `genparts` that belong to each reconstructed jet.
     """
     deta, dphi = _relative(genparts, counts, jets)
     columns = {name: genparts[name] for name in (*MOMENTUM, "x", "y", "z", "t")}

@@ -1,4 +1,4 @@
-"""python -m kd_trainer simulate: jets from Pythia 8 and FastJet as in public samples, over several processes."""
+"""python -m kd_trainer simulate: simulate jets like those of public samples, with Pythia 8 and FastJet, in parallel."""
 
 import argparse
 import importlib.util
@@ -41,35 +41,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("simulate: stopped; complete files are kept, the same command goes on from here")
         return 130
     except BrokenProcessPool:
-        raise InputError("a process was killed, perhaps for lack of memory; go on with fewer --workers") from None
+        raise InputError("a process was killed, perhaps because of too little memory; use fewer --workers") from None
     return 0
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Arguments, checked.
+    """Parse and check the arguments.
 
     Raises
     ------
     InputError
-        for an unknown class or a number that is not positive
+        for an unknown class or a number that is out of range
     """
     parser = argparse.ArgumentParser(prog="python -m kd_trainer simulate", description=__doc__.partition(": ")[2])
     add = parser.add_argument
     add("sample", nargs="?", choices=SAMPLES, default="jetclass", help="the sample to imitate (default: jetclass)")
-    add("-o", "--output", required=True, metavar="DIR", help="directory of the files <class>_<index>")
-    classes = "; ".join(f"of {name}: {' '.join(sample.processes)}" for name, sample in SAMPLES.items())
-    add("--classes", nargs="+", default=["all"], metavar="CLASS", help=f"all (default), or some {classes}")
-    add("--jets", type=int, default=1000, metavar="N", help="jets of a file (default: %(default)s)")
-    add("--jets-of", nargs="+", default=[], metavar="CLASS=N", help="jets of a file for some classes")
-    add("--files", type=int, default=1, metavar="K", help="files of a class (default: %(default)s)")
+    add("-o", "--output", required=True, metavar="DIR", help="directory for the files <class>_<index>")
+    classes = "; ".join(f"{name}: {' '.join(sample.processes)}" for name, sample in SAMPLES.items())
+    add("--classes", nargs="+", default=["all"], metavar="CLASS", help=f"all (default), or some of: {classes}")
+    add("--jets", type=int, default=1000, metavar="N", help="jets per file (default: %(default)s)")
+    add("--jets-of", nargs="+", default=[], metavar="CLASS=N", help="jets per file for single classes")
+    add("--files", type=int, default=1, metavar="K", help="files per class (default: %(default)s)")
     add("--start-file", type=int, default=0, metavar="I", help="index of the first file (default: %(default)s)")
     add("--seed", type=int, default=1, metavar="S", help="random seed (default: %(default)s)")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    add("--workers", type=int, default=cores, metavar="W", help="processes (default: as many as there are cores)")
+    add("--workers", type=int, default=cores, metavar="W", help="number of processes (default: number of cores)")
     default = ", ".join(f"{number} for {name}" for name, number in PILEUP.items())
-    add("--pileup", type=int, metavar="N", help=f"mean number of other collisions (default: {default})")
+    add("--pileup", type=int, metavar="N", help=f"mean number of pile-up collisions (default: {default})")
     add("--format", choices=("parquet", "root"), default="parquet", help="default: %(default)s")
-    add("--overwrite", action="store_true", help="make files that exist anew")
+    add("--overwrite", action="store_true", help="replace existing files")
     args = parser.parse_intermixed_args(argv)
 
     known = list(SAMPLES[args.sample].processes)
@@ -88,7 +88,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
             raise InputError(f"{option} has to be at least 1, not {number}")
     if args.sample not in PILEUP and args.pileup is not None:
         only = " and ".join(PILEUP)
-        raise InputError(f"--pileup has no effect on {args.sample}, which has no pile-up; only {only} have")
+        raise InputError(f"--pileup has no effect on {args.sample}, which has no pile-up; only {only} have it")
     args.pileup = PILEUP.get(args.sample, 0) if args.pileup is None else args.pileup
     for option, number in {"--start-file": args.start_file, "--seed": args.seed, "--pileup": args.pileup}.items():
         if number < 0:
@@ -104,7 +104,7 @@ def _jets_of(text: str) -> tuple[str, int]:
 
 
 def wanted_files(args: argparse.Namespace) -> dict[Path, dict[str, Any]]:
-    """The files that the arguments ask for: dict of path -> settings that decide what is in it."""
+    """The files that the arguments ask for: dict of path -> settings that determine its content."""
     wanted = {}
     for name in args.classes:
         jets = args.jets_of.get(name, args.jets)

@@ -1,4 +1,4 @@
-"""From stable particles to reconstructed ones: tracks, photons and neutral hadrons by a simple particle flow."""
+"""From stable to reconstructed particles: tracks, photons and neutral hadrons from a simple particle flow."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from kd_trainer.simulate.tracker import FIELD, impact_parameter_errors, momentum
 
 ELECTRON_MASS, MUON_MASS, PION_MASS = 0.000511, 0.10566, 0.13957  # GeV
 CALORIMETER_RADIUS = 1.29  # m
-# a softer charged particle curls up before the calorimeter: pT = 0.3 B R, and the circle's diameter has to reach it
+# a softer charged particle curls up before the calorimeter: pT = 0.3 B R, and the diameter 2 R has to reach it
 CURL_UP_PT = 0.299792458 * FIELD * CALORIMETER_RADIUS / 2
 ECAL_MIN, HCAL_MIN = 0.5, 1.0  # GeV, zero suppression
 HADRONS = (211, 321, 2212)
@@ -32,12 +32,12 @@ def charges(pdg: np.ndarray) -> np.ndarray:
 def reconstruct(particles: Columns, rng: np.random.Generator) -> Columns:
     """The response of the detector to the stable, visible particles of a batch of events.
 
-    A charged particle with a track is measured by the tracker (electrons by the better of tracker and calorimeter).
-    Photons and electrons without a track deposit their energy in electromagnetic cells, hadrons with or without a track
-    in hadronic towers; muons without a track are lost. An electromagnetic cell becomes a photon. A hadronic tower
-    becomes a neutral hadron with the energy in excess of the tracks that point to it, if the excess exceeds the
-    resolution of the tower (the principle of the CMS particle flow, arXiv:1706.04965). Photons and neutral hadrons are
-    massless and placed at random within their cell: the cell is all that is known of their direction.
+    The tracker measures a charged particle with a track (electrons: the better of tracker and calorimeter). Photons and
+    electrons without a track deposit their energy in electromagnetic cells, hadrons with or without a track in hadronic
+    towers; muons without a track are lost. An electromagnetic cell becomes a photon. A hadronic tower becomes a neutral
+    hadron with the energy in excess of the tracks that point to it, if the excess exceeds the resolution of the tower
+    (the principle of the CMS particle flow, arXiv:1706.04965). Photons and neutral hadrons are massless. Their
+    direction is a random point in the cell, because the detector only measures the cell.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def reconstruct(particles: Columns, rng: np.random.Generator) -> Columns:
 
 
 def measure_tracks(particles: Columns, rng: np.random.Generator) -> Columns:
-    """Momentum, energy and impact parameters of particles that left a track; hadrons are taken for pions."""
+    """Momentum, energy and impact parameters of particles with a track; hadrons get the pion mass."""
     pdg, pt, eta = particles["pdg"], particles["pt"], particles["eta"]
     sigma = momentum_resolution(pt, eta)
     momentum = pt * np.cosh(eta)

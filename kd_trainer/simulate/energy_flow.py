@@ -17,20 +17,20 @@ def flow(
     n_sigma: float,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What a calorimeter makes of the particles that reach it.
+    """Response of a calorimeter to the particles that reach it.
 
-    The energy of a tower is smeared, and set to 0 below a threshold. If it exceeds the energy of the tracks that point
-    to the tower significantly, the excess is a neutral particle and the tracks stay as they are. If not, the tracks
-    are rescaled to the mean of tower and tracks, weighted with their resolutions; tracks with no uncertainty get no
-    weight.
+    The energy of a tower is smeared, and set to 0 below a threshold. If it is significantly larger than the energy of
+    the tracks that point to the tower, the excess is a neutral particle and the tracks are not changed. If not, the
+    tracks are rescaled to the weighted mean of tower and tracks, with weights from their resolutions; tracks without
+    uncertainty get no weight.
 
     Parameters
     ----------
-    tower : (P,) index below T of the tower that a particle reaches; every tower below T has at least one
+    tower : (P,) index of the tower that a particle reaches; each of the T towers is reached by at least one
     energy : (P,) energy that a particle deposits, in GeV
     track_energy, track_sigma : (P,) measured energy of a particle's track and its uncertainty; 0 without a track
     resolution : function of the energy of towers (T,): its uncertainty (T,)
-    minimum, n_sigma : smallest energy of towers and of an excess, in GeV and in units of the resolution
+    minimum, n_sigma : smallest energy of a tower and of an excess, in GeV and in units of the resolution
     rng : numpy Generator
 
     Returns
@@ -46,7 +46,7 @@ def flow(
     excess = np.maximum(measured - tracks, 0)
     excess[(excess <= minimum) | (excess <= n_sigma * np.sqrt(track_variance + sigma**2))] = 0
 
-    # Delphes gives the weight 0 to an uncertainty of 0: then the tower alone decides
+    # Delphes gives tracks with an uncertainty of 0 the weight 0: the tower alone counts
     weight = np.where(track_variance > 0, sigma**2 / np.maximum(sigma**2 + track_variance, 1e-30), 0)
     best = weight * tracks + (1 - weight) * measured
     scale = np.where(excess > 0, 1, best / np.maximum(tracks, 1e-9))

@@ -13,7 +13,7 @@ LIGHT = 299792458e3  # mm / s
 
 
 def flatten(batch: ak.Array) -> Columns:
-    """The columns of a batch of events that are used here, as flat arrays.
+    """The needed columns of a batch of events, as flat arrays.
 
     Parameters
     ----------
@@ -62,14 +62,14 @@ def stable_particles(record: Columns) -> Columns:
 def resonances(record: Columns, pids: Sequence[int], prongs: int) -> Columns:
     """The resonances of a class with the directions of their visible decay products.
 
-    Decay products carry |status| = 23 (also quarks and leptons from W bosons of a top or Higgs decay). Climbing from
-    mother to mother leads to the last copy of the resonance, the one that decays.
+    Decay products have |status| = 23 (also quarks and leptons from W bosons of a top or Higgs decay). The chain of
+    mothers leads from them to the last copy of the resonance, the one that decays.
 
     Parameters
     ----------
     record : dict of (P,) arrays from `flatten`
     pids : absolute PDG ids of the resonance
-    prongs : number K of visible decay products; a resonance with another number is left out
+    prongs : number K of visible decay products; resonances with another number are left out
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Jets of one class: events from Pythia, batch by batch, until there are enough jets."""
+"""Jets of one class: batches of Pythia events until there are enough jets."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -12,20 +12,20 @@ from kd_trainer.simulate.samples import SAMPLES, SEEDS, pythia_seed, seed_sequen
 from kd_trainer.simulate.veto import EarlyVeto, IsotropicPair
 
 MAKE_JETS = {"jetclass": jetclass.make_jets, "top": top.make_jets, "qg": quark_gluon.make_jets}
-# setting: -1 takes the integrals of multiparton interactions from another setting, where it puts them if it is empty
+# reuseInit = -1: take the integrals of multiparton interactions from INTEGRALS; if it is empty, compute and store them
 REUSE, INTEGRALS = "MultipartonInteractions:reuseInit", "Init:reuseMPIiDiffSys0"
 MAX_BATCH = 100  # events; larger batches are not faster
-MAX_BATCH_PILEUP = 25  # with 200 other collisions an event takes some 10 MB
+MAX_BATCH_PILEUP = 25  # an event with 200 pile-up collisions takes about 10 MB
 
 
 def lines(name: str, n_jets: int, seed: int, file: int = 0, part: int = 0, pileup: float = 0) -> Iterator[ak.Array]:
-    """Jets of one group of JetClass-II, line by line of its grid: at least `n_jets`, all jets of each line.
+    """Yield the jets of one group of JetClass-II, one line of its grid at a time, until there are at least `n_jets`.
 
     Parameters
     ----------
     name : Res2P, Res34P or QCD
     n_jets, seed, file, part : as for `generate`
-    pileup : mean number of other collisions
+    pileup : mean number of pile-up collisions
     """
     rng = np.random.default_rng(seed_sequence(seed, "jetclass2", name, file, part))
     while n_jets > 0:
@@ -41,7 +41,7 @@ def lines(name: str, n_jets: int, seed: int, file: int = 0, part: int = 0, pileu
 
 
 def shuffled(jets: ak.Array, name: str, n_jets: int, seed: int, file: int, part: int) -> ak.Array:
-    """`n_jets` of the jets of all lines of a part, mixed: a cut in the last line would prefer lines with few jets."""
+    """Choose `n_jets` jets of all lines of a part at random; cutting the last line would prefer lines with few jets."""
     rng = np.random.default_rng(seed_sequence(seed, "jetclass2", name, file, part).spawn(1)[0])
     return jets[rng.permutation(len(jets))[:n_jets]]
 
@@ -55,8 +55,8 @@ def generate(
     ----------
     sample, name : one of `samples.SAMPLES` and one of its classes
     n_jets : jets to make
-    seed, file, part : what the random numbers depend on
-    pileup : mean number of other collisions, for samples with pile-up
+    seed, file, part : determine the random numbers
+    pileup : mean number of pile-up collisions, for samples with pile-up
 
     Yields
     ------
@@ -77,17 +77,18 @@ def generate(
             jets = MAKE_JETS[sample](batch, name, rng)
         n_done += len(batch)
         if jets is not None:
-            # shuffled, so that the cut at the end does not prefer a variant or the first jet of an event
+            # shuffle: otherwise the cut at the end would prefer a variant or the first jet of an event
             yield jets[rng.permutation(len(jets))[:n_jets]]
             n_jets -= len(jets)
 
 
 @functools.cache
 def start_pythias(sample: str, name: str) -> list[tuple[pythia8mc.Pythia, EarlyVeto | None]]:
-    """Initialised Pythias, one a variant of a class, kept for the next part: a start takes as long as 20 to 100 jets.
+    """Initialised Pythia objects, one for each variant of a class.
 
-    Every start has the same seed, so that the maxima found at the start do not depend on who came first; `generate`
-    then sets the seed of the part.
+    They are kept for the next part, because initialisation takes as long as 20 to 100 jets. It always uses the same
+    seed, so that the maxima of the cross sections do not depend on the order of the parts; `generate` then sets the
+    seed of the part.
 
     Returns
     -------
@@ -110,15 +111,15 @@ def start(
     defaults: pythia8mc.Pythia | None = None,
     generic: Sequence[int] = (),
 ) -> pythia8mc.Pythia:
-    """An initialised Pythia.
+    """An initialised Pythia object.
 
     Parameters
     ----------
     settings : of Pythia
     veto : hook
-    defaults : a Pythia whose settings and particles hold otherwise; Pythia's own
-    generic : PDG ids of resonances of which the settings give all decays: no tables of their widths are made, which
-        takes 0.1 s for a Higgs boson
+    defaults : a Pythia object with the other settings and the particle data; None for the defaults of Pythia
+    generic : PDG ids of resonances whose decays are all given by the settings. Pythia then computes no tables of their
+        widths, which takes 0.1 s for a Higgs boson
 
     Raises
     ------
@@ -141,15 +142,15 @@ def start(
 
 @functools.cache
 def _defaults() -> pythia8mc.Pythia:
-    """Pythia's settings and particles; to read them takes 0.05 s."""
+    """Default settings and particle data of Pythia; reading them takes 0.05 s."""
     return pythia8mc.Pythia("", False)
 
 
 @functools.cache
 def _defaults_of_lines() -> pythia8mc.Pythia:
-    """The same with the integrals of multiparton interactions, which take 0.2 s and depend on the beams alone.
+    """The same with the integrals of multiparton interactions, which take 0.2 s and depend only on the beams.
 
-    They are made with a seed of their own, so that a line does not depend on those before it.
+    They are computed with a fixed seed, so that a line does not depend on the lines before it.
     """
     made = start((*grids.COMMON, "HardQCD:all = on", "PhaseSpace:pTHatMin = 100", "Random:seed = 1", f"{REUSE} = -1"))
     defaults = pythia8mc.Pythia(_defaults().settings, _defaults().particleData, False)

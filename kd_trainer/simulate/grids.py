@@ -1,7 +1,7 @@
 """JetClass-II (arXiv 2405.12972): processes, masses and decay tables of its three groups of files, as lines of a grid.
 
-A line is a setting of masses and of the lowest transverse momentum of the hard process; a run of Pythia makes the same
-number of events for each. The processes of MadGraph are replaced by those of Pythia: docs/measurements/simulation.md.
+A line of the grid is one choice of the masses and of the lowest transverse momentum of the hard process. Pythia makes
+the same number of events for each line. Pythia processes replace those of MadGraph (docs/measurements/simulation.md).
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ import numpy as np
 
 Settings = tuple[str, ...]  # of Pythia
 
-EVENTS = 100  # of a line, as in the dataset
+EVENTS = 100  # per line, as in the dataset
 COMMON = (
     "Print:quiet = on",
     "Beams:eCM = 13000.",
@@ -29,13 +29,14 @@ PT_MINS = (
     *(100, 106, 114, 121, 130, 138, 148, 158, 169, 180, 192, 205, 219, 234, 250, 267, 286, 305, 326, 348, 372, 397),
     *(424, 453, 483, 516, 551, 589, 629, 671, 717, 766, 818, 873, 933, 996, 1064, 1136, 1213, 1296, 1384, 1478, 1578),
     *(1685, 1800, 1922, 2052, 2192, 2341, 2499),
-)  # GeV, of each X
+)  # GeV, for each X
 QCD_PT_MINS = tuple(np.geomspace(100, 5000, 200).round(1).tolist())
 
-# ours: the grid of the dataset is not public; its four known pairs have 0.40, 0.57, 0.67 and 0.68, and 2.2 %
-Y_MASSES = tuple(round(0.3 + 0.01 * i, 2) for i in range(51))  # of the mass of X
-Y_WIDTH = 0.022  # of the mass of Y
-X_WIDTH = 0.004  # GeV: on shell
+# our own choice: the grid of the dataset is not public; its four known pairs have the mass ratios 0.40, 0.57, 0.67 and
+# 0.68, and the relative width 2.2 %
+Y_MASSES = tuple(round(0.3 + 0.01 * i, 2) for i in range(51))  # in units of the mass of X
+Y_WIDTH = 0.022  # in units of the mass of Y
+X_WIDTH = 0.004  # GeV; practically on shell
 
 PAIRS_OF_UP_AND_DOWN = tuple((up, -down) for up in (2, 4) for down in (1, 3, 5))
 NEUTRAL = (
@@ -57,11 +58,11 @@ Decays = Iterable[tuple[float, tuple[int, int]]]
 class Kind(NamedTuple):
     """One process of a group.
 
-    share : of the lines; the number of jobs in the production of the dataset
+    share : relative number of lines; the number of jobs in the production of the dataset
     process : settings of Pythia
-    x : PDG id and decays of the resonances X, in Pythia's names 25, 36 and 37
-    y : the same of Y, none with two prongs
-    isotropic : events are given up until pairs of X have the distribution of those from a scalar (`veto.IsotropicPair`)
+    x : PDG id and decays of the resonances X; Pythia's ids are 25, 36 and 37
+    y : the same for Y; empty for decays to two prongs
+    isotropic : veto events such that pairs of X are distributed as those from a scalar (`veto.IsotropicPair`)
     """
 
     share: int
@@ -72,7 +73,7 @@ class Kind(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line of the grid: settings of Pythia, the kind that they make, lowest transverse momentum in GeV."""
+    """A line of the grid: settings of Pythia, their kind of process, lowest transverse momentum in GeV."""
 
     settings: Settings
     kind: Kind
@@ -105,7 +106,7 @@ GROUPS = {
 
 
 def draw(group: Group, rng: np.random.Generator) -> Line:
-    """A line of the grid, each as likely as the others."""
+    """Draw a line of the grid; all lines are equally likely."""
     shares = np.array([kind.share for kind in group.kinds])
     kind = group.kinds[rng.choice(len(shares), p=shares / shares.sum())]
     pt_min, m_x, ratio = (rng.choice(values) for values in (group.pt_mins, X_MASSES, Y_MASSES))
@@ -119,7 +120,7 @@ def line(kind: Kind, pt_min: float, m_x: float = 0.0, m_y: float = 0.0) -> Setti
     ----------
     kind : `Kind`
     pt_min : lowest transverse momentum of each outgoing particle of the hard process in GeV
-    m_x, m_y : masses in GeV, as far as the process has X and Y
+    m_x, m_y : masses in GeV, used if the process has X and Y
 
     Returns
     -------
@@ -134,7 +135,7 @@ def line(kind: Kind, pt_min: float, m_x: float = 0.0, m_y: float = 0.0) -> Setti
 
 
 def unused(kind: Kind) -> Settings:
-    """Some decay for each of the scalars that a process does not have, so that no widths are computed for them."""
+    """A dummy decay for each scalar that the process does not contain, so that Pythia computes no widths for it."""
     return tuple(f"{pid}:oneChannel = 1 1. 100 5 -5" for pid in SCALAR_IDS if pid not in {*kind.x, *kind.y})
 
 
@@ -146,7 +147,7 @@ def _resonance(pid: int, mass: float, width: float, lowest: float, decays: Decay
 
 
 def settings(group: Group) -> list[dict]:
-    """What a group is made of, for the metadata of its files: a dict for each process.
+    """Description of the processes of a group for the metadata of its files: a dict for each process.
 
     Returns
     -------

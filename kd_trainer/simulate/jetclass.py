@@ -10,7 +10,7 @@ from kd_trainer.simulate.events import flatten, resonances, select, stable_parti
 from kd_trainer.simulate.processes import PROCESSES
 from kd_trainer.simulate.selection import PT_MIN, in_window, keep, match_nearest, match_resonances
 
-GENJET_PT_MIN = 250.0  # GeV; far enough below the window for every response
+GENJET_PT_MIN = 250.0  # GeV; low enough below the window for any detector response
 NO_RESONANCE = {name: np.zeros(1) for name in ("pid", "pt", "eta", "phi")}
 
 
@@ -47,7 +47,7 @@ def make_jets(batch: ak.Array, name: str, rng: np.random.Generator) -> ak.Array 
         return None
     genmembers, _ = members_of(genmembers, genjets["count"], nearest)
     resonance = select({column: truth[column] for column in NO_RESONANCE}, match)
-    if process.resonances:  # the partner of the Higgs boson in a pair counts as one
+    if process.resonances:  # the second scalar of a pair counts as a Higgs boson
         resonance["pid"] = np.sign(resonance["pid"]) * process.resonances[0]
     genjets, genparts = select(genjets, nearest), select(particles, genmembers)
     return jet_table(name, jets, select(parts, members), resonance, genjets, genparts)

@@ -1,4 +1,4 @@
-"""Jets as in JetClass-II (arXiv 2405.12972): reconstructed, clustered, and labelled by what is in them."""
+"""Jets as in JetClass-II (arXiv 2405.12972): reconstructed, clustered, and labelled by the partons in them."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def make_jets(batch: ak.Array, name: str, rng: np.random.Generator, pileup: floa
     batch : awkward array of E events from `pythia.nextBatch`
     name : Res2P, Res34P or QCD
     rng : numpy Generator of the detector
-    pileup : mean number of other collisions
+    pileup : mean number of pile-up collisions
 
     Returns
     -------
@@ -68,7 +68,7 @@ def _genjets(genjets: Columns, genparts: Columns, nearest: np.ndarray) -> Column
 
 
 def _truth(record: Columns, found: truth.Truth) -> dict[str, Any]:
-    """Kinematics and kind of the particles that the label of each jet stands for."""
+    """Kinematics and kind of the particles that give each jet its label."""
     chosen = select({key: record[key] for key in ("pid", "px", "py", "pz", "energy")}, found.particle)
     pt, eta, phi = directions(chosen)
     mass = np.sqrt(np.maximum(chosen["energy"] ** 2 - pt**2 - chosen["pz"] ** 2, 0))

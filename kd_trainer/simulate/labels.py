@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterable
 
 TOKEN = re.compile(r"tau[hem]|.")
-CAP = 2  # more b, c or s quarks than this in a QCD jet count as two
+CAP = 2  # three or more b, c or s quarks in a QCD jet count as two
 
-# what may be in the jet; a letter or tau a decay product, q is u or d, m a muon, v a neutrino
+# the decay products in the jet: one letter or tau per product; q is u or d, m a muon, v a neutrino
 TWO_PRONGS = """bb cc ss qq bc cs bq cq sq gg ee mm tauhtaue tauhtaum tauhtauh"""
 MORE_PRONGS = """
 bbbb bbcc bbss bbqq bbgg bbee bbmm bbtauhtaue bbtauhtaum bbtauhtauh bbb bbc bbs bbq bbg bbe bbm
@@ -40,7 +40,7 @@ def resonance_label(origin: str, prongs: Iterable[str]) -> int:
     ----------
     origin : X or X_YY
     prongs : sequence of str
-        Of each product b, c, s, q, g, e, m, tauh, taue, taum or v, in any order.
+        One of b, c, s, q, g, e, m, tauh, taue, taum or v for each product, in any order.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def resonance_label(origin: str, prongs: Iterable[str]) -> int:
 
 
 def qcd_label(flavours: Iterable[str]) -> int:
-    """The label of a QCD jet from the flavours of its quarks, letters b, c, s and q of which at most two each count."""
+    """The label of a QCD jet from the flavours b, c, s and q of its quarks; at most two of each flavour count."""
     number = Counter(flavours)
     name = "".join(flavour * min(number[flavour], CAP) for flavour in "bcs")
     return NAMES.index(f"QCD_{name or 'light'}")

@@ -13,7 +13,7 @@ from kd_trainer.datasets.storage import versions
 from kd_trainer.files import reading, replacing
 from kd_trainer.simulate.events import flatten, select, stable_particles
 
-EVENTS = 10_000  # of the pool; each comes back with other vertices and turned around the beam
+EVENTS = 10_000  # in the pool; each is reused with other vertices and rotated around the beam
 SETTINGS = (
     "Print:quiet = on",
     "Beams:eCM = 13000.",
@@ -21,19 +21,19 @@ SETTINGS = (
     "Random:setSeed = on",
     "Random:seed = 1",
 )
-ETA_MAX = 3.7  # a little more than the reach of the calorimeter here, since vertices are displaced
+ETA_MAX = 3.7  # slightly beyond the calorimeter of this simulation, because vertices are displaced
 COLUMNS = ("pid", "px", "py", "pz", "energy", "x", "y", "z")
 VERTEX_SPREAD, VERTEX_REACH = 53.0, 250.0  # mm
 
 
 def draw_vertices(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Positions of vertices along the beam: (n,) in mm, a Gaussian of 53 mm that ends at 250 mm."""
+    """Positions of vertices along the beam: (n,) in mm, from a Gaussian of width 53 mm, truncated at 250 mm."""
     edge = VERTEX_REACH / VERTEX_SPREAD
     return VERTEX_SPREAD * ndtri(rng.uniform(ndtr(-edge), ndtr(edge), n))
 
 
 def mix(pool: Columns, counts: np.ndarray, z: np.ndarray, rng: np.random.Generator) -> Columns:
-    """Particles of minimum-bias events, drawn at random from the pool and turned around the beam by a random angle.
+    """Particles of minimum-bias events, drawn at random from the pool and rotated around the beam by a random angle.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def mix(pool: Columns, counts: np.ndarray, z: np.ndarray, rng: np.random.Generat
 
 @functools.cache
 def load_pool(n_events: int = EVENTS) -> Columns:
-    """The pool, made first if it is not on disk: 13 TeV, `SoftQCD:inelastic`, one seed for everybody.
+    """Load the pool; make it first if it is not on disk (13 TeV, `SoftQCD:inelastic`, fixed seed).
 
     Returns
     -------
@@ -75,7 +75,7 @@ def load_pool(n_events: int = EVENTS) -> Columns:
     """
     path = pool_path(n_events)
     if not path.exists():
-        print(f"simulate: making {n_events} minimum-bias events for the pile-up, once, in {path}", flush=True)
+        print(f"simulate: making {n_events} minimum-bias events for the pile-up in {path} (only once)", flush=True)
         pool = make_pool(n_events)
         with replacing(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, allow_pickle=False, **pool)
@@ -84,13 +84,13 @@ def load_pool(n_events: int = EVENTS) -> Columns:
 
 
 def pool_path(n_events: int) -> Path:
-    """Where the pool is kept: in $XDG_CACHE_HOME/weaver-kd, by default in ~/.cache, named after Pythia's version."""
+    """Path of the pool, in $XDG_CACHE_HOME/weaver-kd (by default ~/.cache); the name contains Pythia's version."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "weaver-kd" / f"minimum_bias_{n_events}_pythia_{versions()['pythia8mc']}.npz"
 
 
 def make_pool(n_events: int) -> Columns:
-    """The content of the pool, as `load_pool` gives it: 2 ms an event, and a start of 5 s."""
+    """Make the content of the pool, as `load_pool` returns it; this takes 5 s and 2 ms per event."""
     pythia = pythia8mc.Pythia("", False)
     for line in SETTINGS:
         if not pythia.readString(line):

@@ -1,7 +1,7 @@
-"""The two detectors that an event of COLLIDE-2V goes through: CMS Phase 2 offline and at Level-1.
+"""The two detectors of COLLIDE-2V: CMS Phase 2 offline and at Level-1.
 
-Numbers are those of the card CMS_PhaseII_200PU_COLLIDE2V_v1 as far as they are known; the rest is that of the card of
-JetClass-II, for both views. Every function works on flat arrays of P particles or towers.
+Parameters are those of the card CMS_PhaseII_200PU_COLLIDE2V_v1 where they are known. All others are those of the card
+of JetClass-II, for both views. Every function works on flat arrays of P particles or towers.
 """
 
 import numpy as np
@@ -9,8 +9,8 @@ import numpy as np
 from kd_trainer.simulate.cms_card import CARD
 from kd_trainer.simulate.puppi import Parameters, Region
 
-TRACK_PT, TRACK_ETA = 2.0, 2.4  # of Level-1: no tracks below (GeV) and beyond
-HADRONS = (2, 3, 4, 5, 8, 15, 25), (0, 0.59, 0.71, 0.76, 0.82, 0.90, 0.92, 0.93)  # pT where a row begins, efficiency
+TRACK_PT, TRACK_ETA = 2.0, 2.4  # limits of Level-1 tracks: lowest pT in GeV, largest |eta|
+HADRONS = (2, 3, 4, 5, 8, 15, 25), (0, 0.59, 0.71, 0.76, 0.82, 0.90, 0.92, 0.93)  # lower pT edges, efficiencies
 ELECTRONS = HADRONS[0], (0, 0.42, 0.58, 0.63, 0.71, 0.80, 0.86, 0.89)
 MUONS = (2, 3, 4, 5, 10), (0, 0.93, 0.96, 0.97, 0.98, 1)
 MOMENTUM = (1, 10, 100), (0.0046, 0.0050, 0.0092), (0.029, 0.017, 0.0215)  # pT in GeV; sigma(pT) / pT at these |eta|:
@@ -26,7 +26,7 @@ def level1_efficiency(pdg: np.ndarray, pt: np.ndarray, eta: np.ndarray) -> np.nd
 
 
 def momentum_resolution(_: np.ndarray, pt: np.ndarray, eta: np.ndarray) -> np.ndarray:
-    """Relative resolution of pT, the same for all particles: linear in log(pT) and |eta| between the known values."""
+    """Relative resolution of pT, the same for all particles: interpolated linearly in log(pT) and |eta|."""
     central, outer = (np.interp(np.log(pt), np.log(MOMENTUM[0]), values) for values in MOMENTUM[1:])
     low, high = MOMENTUM_ETA
     return central + (outer - central) * np.clip((np.abs(eta) - low) / (high - low), 0, 1)
@@ -38,7 +38,7 @@ def level1_momentum_resolution(pdg: np.ndarray, pt: np.ndarray, eta: np.ndarray)
 
 
 def level1_z_resolution(pt: np.ndarray, eta: np.ndarray) -> np.ndarray:
-    """Resolution of z of tracks, and how far from the primary vertex they may start: mm."""
+    """Resolution of z of tracks in mm; also the largest distance of a track from the primary vertex."""
     return 0.01 * np.where(pt < 10, 1 - 0.8 * np.log10(pt), 0.2) * 10 ** (0.5 * np.abs(eta) + 1.5)
 
 
@@ -54,7 +54,7 @@ def ecal_resolution(energy: np.ndarray, eta: np.ndarray) -> np.ndarray:
 
 
 def level1_ecal_resolution(energy: np.ndarray, eta: np.ndarray) -> np.ndarray:
-    """As `ecal_resolution`, and 1 %."""
+    """As `ecal_resolution`, with 1 % added in quadrature."""
     return np.hypot(ecal_resolution(energy, eta), 0.01 * energy)
 
 

@@ -10,11 +10,11 @@ COMMON = (
     "PhaseSpace:bias2Selection = on",  # flattens the steeply falling pT spectrum; the weights are not used
     "PhaseSpace:bias2SelectionRef = 500.",
     "Random:setSeed = on",
-    "Random:seed = 1",  # of the start; each part of a file has its own
+    "Random:seed = 1",  # of the initialisation; each part of a file has its own seed
 )
 QUARKS, LEPTONS, NEUTRINOS = "1 2 3 4 5", "11 13", "12 14 16"
 
-# Two scalars with the mass and width of the Higgs boson from an off-shell Z: both jets of an event are of the class.
+# An off-shell Z makes two scalars with the mass and width of the Higgs boson: both jets of an event have the class.
 HIGGS_PAIR = (
     "Higgs:useBSM = on",
     "HiggsBSM:ffbar2A3H1 = on",
@@ -26,7 +26,7 @@ HIGGS_PAIR = (
     *(f"Higgs{scalar}:{setting}" for scalar in ("H1", "A3") for setting in ("parity = 1", "coup2W = 1.")),
 )
 Z_PAIR = ("WeakDoubleBoson:ffbar2gmZgmZ = on", "WeakZ0:gmZmode = 2")  # without photon exchange
-W_AND_Z = ("WeakDoubleBoson:ffbar2ZW = on",)  # in a pair of W bosons these are polarised in another way
+W_AND_Z = ("WeakDoubleBoson:ffbar2ZW = on",)  # W bosons in pairs are polarised differently
 TOP_PAIR = ("Top:gg2ttbar = on", "Top:qqbar2ttbar = on")
 Z_AND_PARTON = ("WeakBosonAndParton:qqbar2gmZg = on", "WeakBosonAndParton:qg2gmZq = on", "WeakZ0:gmZmode = 2")
 
@@ -35,10 +35,10 @@ class Process(NamedTuple):
     """How one class is made.
 
     variants : settings of Pythia; with several, each makes the same number of events
-    resonances : PDG ids of the particle that the jet stands for, the one to be stored first; empty for QCD
+    resonances : PDG ids of the particle that makes the jet; the first one is stored; empty for QCD
     prongs : number of its visible decay products; all lie in the jet
     pt_hat : range of the transverse momentum of the hard process in GeV; less than 1 % of the jets come from outside
-    power : the hard process is enhanced by pTHat ** power, such that the mean jet pT is 700 GeV in all classes
+    power : the hard process is biased by pTHat ** power, such that the mean jet pT is 700 GeV in all classes
     rate : jets per second and core, to schedule the longest jobs first
     """
 
@@ -51,22 +51,22 @@ class Process(NamedTuple):
 
 
 def _only(particle: int, products: str) -> Settings:
-    """Settings that leave one two-body decay open."""
+    """Settings that allow only one two-body decay."""
     return (f"{particle}:onMode = off", f"{particle}:onIfMatch = {products}")
 
 
 def _any(particle: int, products: str) -> Settings:
-    """Settings that leave the decays with any of some products open."""
+    """Settings that allow only decays with at least one of the products."""
     return (f"{particle}:onMode = off", f"{particle}:onIfAny = {products}")
 
 
 def _higgs(products: str, *w_decays: str) -> Settings:
-    """Settings for a pair of Higgs bosons with one decay, and for the W bosons that it may contain."""
+    """Settings for a pair of Higgs bosons with one decay mode, and for the W bosons from this decay."""
     return HIGGS_PAIR + _only(25, products) + _only(36, products) + w_decays
 
 
 def _one_lepton(w_to_quarks: str, w_to_lepton: str) -> Settings:
-    """Settings for a pair of W bosons of which the one of the given sign goes to a lepton."""
+    """Settings for a pair of W bosons: the signs (Pos or Neg) of the one that decays to quarks and of the other one."""
     return (
         "24:onMode = off",
         f"24:on{w_to_quarks}IfAny = {QUARKS}",
@@ -92,7 +92,7 @@ PROCESSES = {
     "Tbqq": Process((TOP_PAIR + W_TO_QUARKS,), (6,), 3, (350, 1140), 3.8, 40),
     "Tbl": Process((TOP_PAIR + W_TO_LEPTON,), (6,), 2, (420, 2200), 5.5, 50),
 }  # fmt: skip
-# jets of all flavours, with pT flat in its logarithm
+# jets of all flavours with a flat spectrum in log(pT)
 DIJETS = {
     name: Process(tuple((setting,) for setting in made), (), 0, (30, 400), 4.0, 30)
     for name, made in {

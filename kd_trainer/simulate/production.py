@@ -1,4 +1,4 @@
-"""Making jet files over several processes: parts of files, the longest first, one progress bar."""
+"""Make jet files with several processes: the work is split into parts, the longest parts come first."""
 
 import multiprocessing
 import os
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from kd_trainer.datasets import storage
 from kd_trainer.simulate.samples import SAMPLES
 
-PART = 500  # jets; files are made in parts so that all processes stay busy to the end
+PART = 500  # jets; files are made in parts, so that all processes are busy until the end
 _shared: dict[str, Any] = {}  # in a worker: the counter of finished jets and the stop sign
 
 
@@ -32,7 +32,7 @@ class Part(NamedTuple):
 
 
 def make_files(sample: str, wanted: Mapping[Path, dict[str, Any]], workers: int) -> None:
-    """Make files in parts and write each when its last part has arrived.
+    """Make files in parts, and write each file when its last part is done.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def make_files(sample: str, wanted: Mapping[Path, dict[str, Any]], workers: int)
     Raises
     ------
     KeyboardInterrupt
-        after Ctrl-C, when the processes have ended; no partial file is left
+        after Ctrl-C, once the processes have ended; no partial file is left
     """
     parts = {part: path for path, settings in wanted.items() for part in split(sample, settings)}
     processes = SAMPLES[sample].processes
@@ -81,7 +81,7 @@ def split(sample: str, settings: Mapping[str, Any]) -> list[Part]:
 
 
 def submit(pool: ProcessPoolExecutor, parts: Iterable[Part]) -> dict[Future, Part]:
-    """Hand parts to the processes: dict of future -> part. The processes start here, deaf to Ctrl-C."""
+    """Submit parts to the processes: dict of future -> part. The processes start here and ignore Ctrl-C."""
     listening = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return {pool.submit(make_part, part): part for part in parts}
@@ -90,7 +90,7 @@ def submit(pool: ProcessPoolExecutor, parts: Iterable[Part]) -> dict[Future, Par
 
 
 def make_part(part: Part) -> pa.Table | None:
-    """In a worker: the jets of one part as an Arrow table, None when the run is being stopped."""
+    """In a worker: make the jets of one part as an Arrow table; None if the run is being stopped."""
     import awkward as ak
 
     from kd_trainer.simulate.generate import generate, lines, shuffled
@@ -113,13 +113,13 @@ def make_part(part: Part) -> pa.Table | None:
 
 
 def _share(finished: Any, stop: Any) -> None:
-    """In a new worker: keep what it shares with the parent, and end when the parent ends."""
+    """In a new worker: keep the objects shared with the parent, and end when the parent ends."""
     _shared.update(finished=finished, stop=stop)
     threading.Thread(target=_follow_parent, daemon=True).start()
 
 
 def _follow_parent() -> None:
-    """End with the parent also when that is killed: the queue of work would keep this process waiting for ever."""
+    """End this process when the parent ends, even if it was killed; else this process would wait for work forever."""
     parent = multiprocessing.parent_process()
     if parent:
         parent.join()

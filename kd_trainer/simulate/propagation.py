@@ -1,4 +1,4 @@
-"""Where particles reach the calorimeters: straight lines and helices to a cylinder around the beam line."""
+"""Propagate particles to the calorimeters: straight lines and helices to a cylinder around the beam line."""
 
 import numpy as np
 
@@ -12,11 +12,12 @@ def to_calorimeter(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Direction, seen from the origin, of the points at which particles reach the calorimeters.
 
-    A particle leaves through the wall of the cylinder or, if that comes first or it curls up before, through an end.
+    A particle leaves the cylinder through its wall. It leaves through an end if it reaches the end first, or if it
+    curls up before the wall.
 
     Parameters
     ----------
-    px, py, pz : (P,) momentum at the production vertex in GeV, not along the beam
+    px, py, pz : (P,) momentum at the production vertex in GeV, with pT > 0
     charge : (P,) -1, 0 or +1
     vertex : (P, 3) production vertex x, y, z in mm, inside the cylinder
 
@@ -28,7 +29,7 @@ def to_calorimeter(
     pt = np.hypot(px, py)
     slope = pz / pt
     with np.errstate(divide="ignore"):
-        to_end = (np.copysign(HALF_LENGTH, pz) - z) / slope  # length of the way to the end, in the transverse plane
+        to_end = (np.copysign(HALF_LENGTH, pz) - z) / slope  # path length to the end, in the transverse plane
     end_x, end_y, path = np.empty((3, len(pt)))
     for which, step in ((charge == 0, _straight), (charge != 0, _helix)):
         arguments = (x, y, px / pt, py / pt, charge, pt, to_end)
@@ -39,7 +40,7 @@ def to_calorimeter(
 def _straight(
     x: np.ndarray, y: np.ndarray, cos: np.ndarray, sin: np.ndarray, _: np.ndarray, __: np.ndarray, to_end: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where straight tracks with direction cos, sin leave: x, y and length of the way in the transverse plane."""
+    """Exit points of straight tracks with direction cos, sin: x, y and path length in the transverse plane."""
     along = x * cos + y * sin
     path = np.minimum(np.sqrt(RADIUS**2 - (x * sin - y * cos) ** 2) - along, to_end)
     return x + path * cos, y + path * sin, path
@@ -54,10 +55,11 @@ def _helix(
     pt: np.ndarray,
     to_end: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """As `_straight`, on circles of radius R = pT / (0.3 B) that positive charges run through clockwise.
+    """As `_straight`, for circles of radius R = pT / (0.3 B). Positive charges move clockwise.
 
-    With v the angle between direction and centre, times the charge, and c the distance of the centre from the beam, a
-    track is inside where sin(v) > (c^2 + R^2 - RADIUS^2) / (2 R c); v falls by path / R.
+    Let v be the angle between the direction of the track and that of the centre of the circle, times the charge, and c
+    the distance of the centre from the beam. The track is inside while sin(v) > (c^2 + R^2 - RADIUS^2) / (2 R c); v
+    decreases by path / R.
     """
     radius = pt / (0.299792458e-3 * FIELD)
     centre_x, centre_y = x + charge * radius * sin, y - charge * radius * cos

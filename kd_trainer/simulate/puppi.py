@@ -1,14 +1,14 @@
 """Pile-up per particle identification (arXiv:1407.6013): how likely a particle is to come from the primary vertex.
 
-As Delphes runs it: the metric is log(sum of (pT / Delta R)^2) over the charged particles of the primary vertex in a
-cone; its median and left-sided spread are those of charged particles in regions of |eta|. The parameters are those of a
-card. Two things are there because the public Delphes events have them (docs/measurements/simulation.md):
+As in Delphes, the metric is log(sum of (pT / Delta R)^2) over the charged particles of the primary vertex in a cone.
+Its median and left-sided spread come from the charged particles in regions of |eta|. The parameters are those of a
+Delphes card. Two effects of the public Delphes events are reproduced (docs/measurements/simulation.md):
 
-* Delphes hands eta over as rapidity, and its PUPPI takes the pseudorapidity that follows, which for slow kaons and
-  protons is larger by up to one unit. So there are charged particles beyond 2.5 in nearly every event; without them all
+* Delphes passes eta to PUPPI as rapidity, and PUPPI converts it to pseudorapidity. For slow kaons and protons the
+  result is larger by up to one unit. Therefore nearly every event has charged particles beyond 2.5; without them all
   neutral particles there would be kept.
-* `count_primary`: the charge of tracks is not handed over, so PUPPI takes particles of the primary vertex for pile-up
-  when it computes median and spread, and its correction for them (`ApplyLowPUCorr`) has no effect.
+* `count_primary`: Delphes does not pass the charge of tracks. Therefore PUPPI counts particles of the primary vertex as
+  pile-up when it computes median and spread, and its correction for them (`ApplyLowPUCorr`) has no effect.
 """
 
 from typing import NamedTuple
@@ -25,10 +25,10 @@ NEUTRAL, PRIMARY, PILEUP = 0, 1, 2  # kinds of particles: neutral, charged from 
 class Region(NamedTuple):
     """A region of |eta|.
 
-    eta_max : where it ends; it begins where the one before it ends
-    rms_pt_min : lowest pT in GeV of the particles that median and spread are taken from
-    neutral_pt, slope : lowest weighted pT of neutral particles in GeV, and what a vertex adds to it
-    charged : metric, median and spread are those of charged particles; else, without tracks, of all particles
+    eta_max : upper end; the lower end is that of the previous region
+    rms_pt_min : lowest pT in GeV of the particles that are used for median and spread
+    neutral_pt, slope : lowest weighted pT of neutral particles in GeV, and its increase per vertex
+    charged : metric, median and spread use charged particles; if False (no tracks in the region), all particles
     """
 
     eta_max: float
@@ -67,12 +67,12 @@ def weights(
     pt, eta, phi, mass : (P,) in GeV, pT > 0
     kind : (P,) NEUTRAL, PRIMARY or PILEUP
     vertices : (E,) number of vertices, the primary one included
-    parameters : `count_primary` counts particles of the primary vertex among pile-up in median and spread
+    parameters : with `count_primary`, particles of the primary vertex count as pile-up in median and spread
 
     Returns
     -------
-    (P,) in [0, 1]: 1 for PRIMARY, 0 for PILEUP. For neutral particles 1 where no charged particles tell what pile-up
-    looks like, and in events without any charged particle of pile-up.
+    (P,) in [0, 1]: 1 for PRIMARY, 0 for PILEUP. Neutral particles get 1 in regions without charged particles, where
+    median and spread are unknown, and in events without charged particles of pile-up.
     """
     regions, cone, count_primary = parameters
     edges = [region.eta_max for region in regions[:-1]]
@@ -117,14 +117,14 @@ def metric(
 ) -> np.ndarray:
     """Logarithm of the sum of (pT / Delta R)^2 over the particles of the mask `source`, 0.01 < Delta R < cone.
 
-    Neighbours are chosen by `eta` and weighted by their distance in `taken_eta`. They are looked for in a grid of
-    squares as wide as the cone, in which each source is entered in its own square and the eight around it.
+    Neighbours are selected with `eta` and weighted with their distance in `taken_eta`. The search uses a grid of
+    squares as wide as the cone: each source is entered in its own square and the eight squares around it.
 
     Returns
     -------
     (P,); 0 without neighbours
     """
-    rows, columns = 64, int(2 * np.pi / cone)  # columns are a little wider than the cone; the last is next to the first
+    rows, columns = 64, int(2 * np.pi / cone)  # columns are slightly wider than the cone and periodic
     row = np.clip(np.floor(eta / cone).astype(np.int64) + rows // 2, 1, rows - 2) + event * rows
     column = np.floor((phi + np.pi) * (columns / (2 * np.pi))).astype(np.int64) % columns
     source = np.flatnonzero(source & (pt > 0))
@@ -148,10 +148,10 @@ def metric(
 
 
 def centre_and_spread(pileup: np.ndarray, primary: np.ndarray) -> tuple[float, float]:
-    """Median and spread to the left of the metric of pile-up, as in Delphes.
+    """Median and left-sided spread of the metric of pile-up, as in Delphes.
 
-    Zeros (no neighbours) are no measurement: they are left out of the spread, and the median is that of the values that
-    follow the last zero. Both are lowered when values of the primary vertex lie below the median.
+    A value of 0 means that there are no neighbours. Zeros are left out of the spread, and the median is that of the
+    sorted values after the last zero. Both are lowered if values of the primary vertex are below the median.
 
     Parameters
     ----------

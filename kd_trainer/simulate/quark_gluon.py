@@ -14,7 +14,7 @@ RADIUS, PT_MIN, PT_MAX, RAPIDITY_MAX = 0.4, 500.0, 550.0, 1.7
 
 
 def make_jets(batch: ak.Array, name: str, _: np.random.Generator) -> ak.Array | None:
-    """All jets in the window, as in the benchmark also one that is not the hardest of its event.
+    """All jets in the window; as in the benchmark, they do not have to be the hardest jets of their events.
 
     Parameters
     ----------

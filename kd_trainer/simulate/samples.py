@@ -1,4 +1,4 @@
-"""What `simulate` can make: the samples, their classes, and where their random numbers come from."""
+"""The samples of `simulate`: their classes and their random seeds."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,18 +8,18 @@ import numpy as np
 from kd_trainer.simulate import benchmarks, grids, processes
 from kd_trainer.simulate.benchmarks import Window
 
-SEEDS = 900_000_000  # Pythia's largest
+SEEDS = 900_000_000  # largest seed of Pythia
 
 
 class Sample(NamedTuple):
-    """A set of classes that a tagger tells apart.
+    """A set of classes that a tagger distinguishes.
 
-    processes : class to how it is made, at least its `rate` in jets per second and core
-    settings : function of a process: the settings of Pythia, variant by variant
-    window : events without a jet there early in the shower are given up; None keeps all
-    draw : function of a process and a random generator: the settings of a line of its grid, if it has one
-    digits : of the number in the names of files
-    pileup : mean number of other collisions in an event, if there are any
+    processes : dict of class to its process, which has at least a `rate` in jets per second and core
+    settings : function of a process that returns the settings of Pythia for each variant
+    window : events without a jet in it early in the shower are vetoed; None keeps all events
+    draw : function of a process and a random generator that returns a line of its grid; None without a grid
+    digits : of the number in the file names
+    pileup : mean number of pile-up collisions in an event; None without pile-up
     """
 
     processes: dict[str, Any]
@@ -37,12 +37,12 @@ SAMPLES = {
     "jetclass2": Sample(grids.GROUPS, grids.settings, draw=grids.draw, digits=4, pileup=50),
     "collide2v": Sample(processes.DIJETS, processes.settings, pileup=200),
 }
-# the position in this list is part of every seed: new samples and classes go to the end
+# the position in this list is part of every seed: append new samples and classes at the end
 STREAMS = [(sample, name) for sample, (classes, *_) in SAMPLES.items() for name in classes]
 
 
 def recorded(sample: str, name: str, pileup: float) -> dict[str, Any]:
-    """What is stored in a file about the making of a class: dict that json can hold."""
+    """Description of how a class was made, to be stored in the files: dict that json can hold."""
     processes, settings, window, *_ = SAMPLES[sample]
     made = {"pythia": settings(processes[name])}
     made |= {"sample": sample, "veto": window._asdict()} if window else {}
@@ -50,7 +50,7 @@ def recorded(sample: str, name: str, pileup: float) -> dict[str, Any]:
 
 
 def pythia_seed(seed: int, sample: str, name: str, file: int, part: int) -> int:
-    """The seed of Pythia for one part of one file of a class, one of 900 million.
+    """The seed of Pythia for one part of one file of a class, between 1 and 900 million.
 
     Returns
     -------
@@ -60,5 +60,5 @@ def pythia_seed(seed: int, sample: str, name: str, file: int, part: int) -> int:
 
 
 def seed_sequence(seed: int, sample: str, name: str, file: int, part: int) -> np.random.SeedSequence:
-    """Where all random numbers of a part come from."""
+    """The seed of all random numbers of a part."""
     return np.random.SeedSequence([seed, STREAMS.index((sample, name)), file, part])

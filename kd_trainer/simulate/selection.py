@@ -1,4 +1,4 @@
-"""Which jets are kept, and the particle-level jet and the resonance that belong to each."""
+"""Selection of jets, and the matching of particle-level jets and resonances to them."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ def in_window(jets: Columns) -> np.ndarray:
 
 
 def match_resonances(jets: Columns, resonances: Columns) -> np.ndarray:
-    """The resonance of which every visible decay product lies in the jet.
+    """The resonance that has all visible decay products in the jet.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def match_resonances(jets: Columns, resonances: Columns) -> np.ndarray:
 
 
 def match_once(jets: Columns, others: Columns) -> np.ndarray:
-    """The nearest of the other jets within Delta R = 0.8 that no harder jet has: (J,) index or -1.
+    """The nearest other jet within Delta R = 0.8 that is not matched to a harder jet: (J,) index or -1.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def match_once(jets: Columns, others: Columns) -> np.ndarray:
 
 
 def match_nearest(jets: Columns, others: Columns) -> np.ndarray:
-    """The nearest of the other jets of the same event within Delta R = 0.8.
+    """The nearest other jet of the same event within Delta R = 0.8.
 
     Parameters
     ----------

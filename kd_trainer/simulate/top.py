@@ -17,7 +17,7 @@ MAX_CONSTITUENTS = 200
 
 
 def make_jets(batch: ak.Array, name: str, rng: np.random.Generator) -> ak.Array | None:
-    """The hardest jet of each event if it is in the window, and in top events contains the top and its three quarks.
+    """The hardest jet of each event, if it is in the window; in top events it has to contain the top and its quarks.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def hardest_in_window(jets: Columns) -> np.ndarray:
 
 
 def with_itself(resonances: Columns) -> Columns:
-    """Resonances that are matched like their decay products: one more column in prong_eta and prong_phi."""
+    """Add the resonance itself to its decay products: one more column in prong_eta and prong_phi."""
     eta = np.column_stack([resonances["prong_eta"], resonances["eta"]])
     phi = np.column_stack([resonances["prong_phi"], resonances["phi"]])
     return resonances | {"prong_eta": eta, "prong_phi": phi}

@@ -12,7 +12,7 @@ MOMENTUM = ("px", "py", "pz")
 
 
 def energy_flow(parts: Columns) -> Columns:
-    """Constituents without identity and mass.
+    """Massless constituents without particle types.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def energy_flow(parts: Columns) -> Columns:
 
 
 def sum_in_towers(parts: Columns, which: np.ndarray, size: float) -> Columns:
-    """Momenta of the particles of a mask, added up in towers of one size in eta and phi: dict of event, px, py, pz."""
+    """Sum the momenta of the particles of a mask in towers of one size in eta and phi: dict of event, px, py, pz."""
     chosen = {name: parts[name][which] for name in ("event", *MOMENTUM)}
     _, eta, phi = directions(chosen)
     first, tower = cells(chosen["event"], eta, phi, np.full(len(eta), size))

@@ -1,4 +1,4 @@
-"""The tracker: which charged particles leave a track, how well their momentum and impact parameters are measured.
+"""The tracker: track efficiency, and the resolutions of momentum and impact parameters.
 
 Every function works on flat arrays of P charged particles; momenta in GeV, lengths in mm.
 """
@@ -15,9 +15,9 @@ def perigee(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Impact parameters of helices with respect to the beam line and the origin.
 
-    In the transverse plane a track is a circle of radius R = pT / (0.3 B) that positive charges run through clockwise.
-    d0 is the distance of the circle from the origin, with the sign of x sin(phi) - y cos(phi) for a straight track; dz
-    is z at the point of closest approach, found by running back along the arc.
+    In the transverse plane a track is a circle of radius R = pT / (0.3 B); positive charges move clockwise. d0 is the
+    distance of the circle from the origin, with the sign of x sin(phi) - y cos(phi) for a straight track. dz is z at
+    the point of closest approach, found by following the arc back.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def perigee(
     sin, cos = py / pt, px / pt
     centre_x, centre_y = x + charge * radius * sin, y - charge * radius * cos
     centre = np.hypot(centre_x, centre_y)
-    # |centre| - R, written without the difference of two large numbers
+    # |centre| - R, in a form without the difference of two large numbers
     d0 = charge * (x**2 + y**2 + 2 * charge * radius * (x * sin - y * cos)) / (centre + radius)
     # angle from (perigee - centre), which points to the origin, to (vertex - centre)
     to_perigee_x, to_perigee_y = -centre_x / centre, -centre_y / centre
@@ -51,13 +51,13 @@ def perigee(
 def track_efficiency(pdg: np.ndarray, pt: np.ndarray, eta: np.ndarray, production_radius: np.ndarray) -> np.ndarray:
     """Probability that a charged particle is reconstructed as a track.
 
-    Hadrons above 1 GeV: 94 % in |eta| < 0.9 and 85 % up to 2.5, muons 99 %, falling with the production radius (CMS,
-    arXiv:1405.6569; the fall is taken as linear). Below 1 GeV and for electrons as Delphes has it for CMS
-    (arXiv:1307.6346).
+    Hadrons above 1 GeV: 94 % in |eta| < 0.9 and 85 % up to 2.5; muons: 99 %. The efficiency decreases linearly with the
+    production radius (values from CMS, arXiv:1405.6569; the linear form is our choice). Below 1 GeV and for electrons
+    the values are those of Delphes for CMS (arXiv:1307.6346).
 
     Parameters
     ----------
-    pdg : (P,) absolute PDG id, 11, 13 or a hadron's
+    pdg : (P,) absolute PDG id, 11, 13 or that of a hadron
     pt, eta : (P,) transverse momentum in GeV, pseudorapidity
     production_radius : (P,) transverse distance of the production vertex from the beam line in mm
 
@@ -77,7 +77,8 @@ def track_efficiency(pdg: np.ndarray, pt: np.ndarray, eta: np.ndarray, productio
 def momentum_resolution(pt: np.ndarray, eta: np.ndarray) -> np.ndarray:
     """Relative resolution of the transverse momentum: multiple scattering and a term that grows with pT.
 
-    1 to 2 % at low pT and 2.8 % at 100 GeV in |eta| < 1.4, twice the slope beyond (CMS, arXiv:1405.6569).
+    1 to 2 % at low pT and 2.8 % at 100 GeV for |eta| < 1.4; for larger |eta| the slope is doubled (CMS,
+    arXiv:1405.6569).
 
     Returns
     -------
@@ -88,10 +89,10 @@ def momentum_resolution(pt: np.ndarray, eta: np.ndarray) -> np.ndarray:
 
 
 def impact_parameter_errors(pt: np.ndarray, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Resolution of the impact parameters: a constant and multiple scattering, which fades with pT and grows with eta.
+    """Resolution of the impact parameters: a constant, and multiple scattering (falls with pT, grows with |eta|).
 
-    Fitted to the errors stored in the public JetClass-II example jets, to 20 % in d0 and 30 % in dz. These are the
-    values of the CMS tracking paper (arXiv:1405.6569).
+    Fitted to the errors stored in the public JetClass-II example jets; the fit agrees within 20 % for d0 and 30 % for
+    dz. The stored errors are those of the CMS tracking paper (arXiv:1405.6569).
 
     Returns
     -------

@@ -1,6 +1,6 @@
-"""What a JetClass-II jet is made of: resonances, their decay products and quarks, matched to jets (arXiv 2405.12972).
+"""The truth of JetClass-II jets: resonances, their decay products and quarks, matched to jets (arXiv 2405.12972).
 
-The rules are those of the dataset; a jet to which none of them gives a label is not kept.
+The rules are those of the dataset. Jets that get no label are dropped.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from kd_trainer.simulate.clustering import RADIUS
 from kd_trainer.simulate.events import NEUTRINOS
 from kd_trainer.simulate.labels import qcd_label, resonance_label
 
-X, Y, TAU = (25, 36, 37), (35, 37), 15  # absolute PDG ids; 37 is an X where its mother is none
+X, Y, TAU = (25, 36, 37), (35, 37), 15  # absolute PDG ids; 37 is an X if its mother is not an X
 BEFORE_HADRONISATION = -71  # status
 QUARK_PT_MIN = 10.0  # GeV
 LETTERS = {1: "q", 2: "q", 3: "s", 4: "c", 5: "b", 21: "g", 11: "e", 13: "m"}
@@ -26,12 +26,12 @@ Near = Callable[[Any], Any]  # whether a particle is within the matching distanc
 
 
 class Resonance(NamedTuple):
-    """An X and what it decays to; the numbers are places in a record.
+    """An X and its decay products; the numbers are positions in a record.
 
-    x : last copy
-    ys : last copies of its daughters Y, the hadronic one first; none if it decays to two prongs
-    pairs : decay products of each Y, or of X, a charged lepton before its neutrino
-    taus : for each tau among the products the decay products of its last copy
+    x : last copy of X
+    ys : last copies of its daughters Y, the hadronic one first; empty if X decays to two prongs
+    pairs : decay products of each Y, or of X; a charged lepton comes before its neutrino
+    taus : for each tau among the products, the decay products of its last copy
     """
 
     x: int
@@ -43,9 +43,9 @@ class Resonance(NamedTuple):
 class Truth(NamedTuple):
     """Jets with a label.
 
-    jet, label : (M,) place among all jets, label
-    counts : (M,) number of particles that the label stands for
-    particle, kind : (sum of counts,) their places in the record, and what each is, a place in `KINDS`
+    jet, label : (M,) position among all jets, label
+    counts : (M,) number of particles that define the label
+    particle, kind : (sum of counts,) their positions in the record, and their kinds, as positions in `KINDS`
     """
 
     jet: np.ndarray
@@ -56,19 +56,19 @@ class Truth(NamedTuple):
 
 
 def match(jets: Columns, record: Columns, qcd: bool) -> Truth:
-    """Jets with a label, and the particles that it stands for.
+    """Jets with a label, and the particles that define it.
 
     Parameters
     ----------
     jets : dict of (J,) arrays event, px, py, pz
     record : dict of (P,) arrays from `events.flatten`
     qcd : bool
-        Labels are those of the quarks in a jet.
+        Whether the quarks in a jet define its label.
 
     Raises
     ------
     ValueError
-        If a resonance has other than two daughters, or its products have no label.
+        If a resonance does not have two daughters, or if there is no label for its products.
     """
     found = [] if qcd else resonances(record)
     quarks = hard_quarks(record) if qcd else np.zeros(0, dtype=int)
@@ -97,7 +97,7 @@ def match(jets: Columns, record: Columns, qcd: bool) -> Truth:
 
 
 def hard_quarks(record: Columns) -> np.ndarray:
-    """Quarks above 10 GeV just before hadronisation: places in the record."""
+    """Quarks above 10 GeV just before hadronisation: positions in the record."""
     quark = (record["status"] == BEFORE_HADRONISATION) & (np.abs(record["pid"]) <= 5)
     return np.flatnonzero(quark & (np.hypot(record["px"], record["py"]) > QUARK_PT_MIN))
 
@@ -108,7 +108,7 @@ def resonances(record: Columns) -> list[Resonance]:
     Raises
     ------
     ValueError
-        If one has other than two daughters.
+        If one does not have two daughters.
     """
     mother = record["mother"] + record["first"]
     order = np.argsort(mother, kind="stable")
@@ -130,7 +130,7 @@ def resonances(record: Columns) -> list[Resonance]:
 
 
 def _copies(i: int, pid: np.ndarray, family: Family) -> list[int]:
-    """A particle and its copies, the last of which decays."""
+    """A particle and its copies; the last one decays."""
     copies = [i]
     while same := [daughter for daughter in family(copies[-1]) if pid[daughter] == pid[i]]:
         copies.append(same[0])
@@ -138,7 +138,7 @@ def _copies(i: int, pid: np.ndarray, family: Family) -> list[int]:
 
 
 def _decay(x: int, pid: np.ndarray, family: Family) -> Resonance:
-    """What the last copy of an X decays to."""
+    """The decay of the last copy of an X."""
     daughters = _two(x, pid, family)
     ys = [_copies(daughter, pid, family)[-1] for daughter in daughters if abs(pid[daughter]) in Y]
     pairs = [_two(y, pid, family) for y in ys] or [daughters]
@@ -161,7 +161,7 @@ def _leptonic(pair: list[int], pid: np.ndarray) -> bool:
 
 
 def listed(resonance: Resonance) -> list[tuple[int, int]]:
-    """The particles of a resonance in the order of the dataset, each with its place in `KINDS`."""
+    """The particles of a resonance in the order of the dataset, each with its position in `KINDS`."""
     taus = [i for products in resonance.taus.values() for i in products]
     groups = ([resonance.x], resonance.ys, [i for pair in resonance.pairs for i in pair], taus)
     return [(i, kind) for kind, group in enumerate(groups) for i in group]
@@ -174,7 +174,7 @@ def label_of(resonance: Resonance, pid: np.ndarray, near: Near) -> int | None:
     ----------
     resonance : Resonance
     pid : (P,) PDG ids of the record
-    near : function of a place in the record
+    near : function of a position in the record
 
     Returns
     -------
@@ -191,7 +191,7 @@ def label_of(resonance: Resonance, pid: np.ndarray, near: Near) -> int | None:
 
 
 def _matched(pair: list[int], taus: dict[int, list[int]], pid: np.ndarray, near: Near) -> list[str]:
-    """The decay products of one resonance that are in a jet; a neutrino comes with its lepton."""
+    """The decay products of one resonance that are in a jet; a neutrino counts if its lepton does."""
     if all(i in taus for i in pair):
         kinds = [_tau(taus[i], pid) for i in pair]
         inside = "tauh" in kinds and all(_tau_near(i, taus[i], pid, near) for i in pair)
@@ -214,7 +214,7 @@ def _tau(products: list[int], pid: np.ndarray) -> str:
 
 
 def _tau_near(tau: int, products: list[int], pid: np.ndarray, near: Near) -> bool:
-    """A hadronic tau is matched by itself, a leptonic one by the first of its decay products, its neutrino."""
+    """Whether a tau is in the jet: a hadronic tau itself, for a leptonic tau its first decay product, the neutrino."""
     return bool(near(tau if _tau(products, pid) == "tauh" else products[0]))
 
 

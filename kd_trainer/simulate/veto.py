@@ -1,6 +1,6 @@
-"""Giving up events early: without a jet in a narrow window, as most are, or with too hard a pair of particles.
+"""Veto events early: those without a jet in a narrow window (most events), and pairs of particles that are too hard.
 
-The rest of an event is what takes time.
+Most of the time of an event is spent after the veto.
 """
 
 import random
@@ -9,14 +9,14 @@ import pythia8mc
 
 from kd_trainer.simulate.benchmarks import Window
 
-# numbers of SlowJet; without its copy of FastJet (the last argument), which prints a banner
+# arguments of SlowJet; its last argument switches off its copy of FastJet, which would print a banner
 ANTI_KT, VISIBLE, TRUE_MASS = -1, 2, 2
 ETA_MAX = 5.0
-RESONANCE_DECAY = 5  # Pythia asks again in the showers of resonances, when all the rest of the event is made
+RESONANCE_DECAY = 5  # Pythia calls the veto again in the showers of resonances, when the rest of the event is complete
 
 
 class EarlyVeto(pythia8mc.UserHooks):
-    """Ends an event that has no jet in the window when the shower has come down to a scale; Pythia starts another one.
+    """Veto an event if it has no jet in the window when the shower reaches a scale; Pythia then starts another event.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class EarlyVeto(pythia8mc.UserHooks):
         self.jets = pythia8mc.SlowJet(ANTI_KT, *selection, None, False)
 
     def canVetoPT(self) -> bool:
-        """Pythia asks whether it should call `doVetoPT`."""
+        """Tell Pythia to call `doVetoPT`."""
         return True
 
     def scaleVetoPT(self) -> float:
@@ -38,7 +38,7 @@ class EarlyVeto(pythia8mc.UserHooks):
         return self.window.scale
 
     def doVetoPT(self, position: int, event: pythia8mc.Event) -> bool:
-        """Whether the event is given up; called when the evolution in transverse momentum reaches the scale."""
+        """Whether to veto the event; called when the evolution in transverse momentum reaches the scale."""
         if position == RESONANCE_DECAY:
             return False
         self.jets.analyze(event)
@@ -46,10 +46,10 @@ class EarlyVeto(pythia8mc.UserHooks):
 
 
 class IsotropicPair(pythia8mc.UserHooks):
-    """Gives up pairs of scalars from a vector boson such that the others are as isotropic as those from a scalar.
+    """Veto pairs of scalars from a vector boson such that the remaining ones are as isotropic as pairs from a scalar.
 
-    The first are made as pT^2 / s^3 (sin^2 of the scattering angle, and a P wave), those from a scalar as 1 / s^3: a
-    share of (lowest pT / pT)^2 is kept.
+    Pairs from a vector boson are distributed as pT^2 / s^3 (sin^2 of the scattering angle, and a P wave), those from a
+    scalar as 1 / s^3. Therefore an event is kept with probability (lowest pT / pT)^2.
 
     Parameters
     ----------
@@ -62,9 +62,9 @@ class IsotropicPair(pythia8mc.UserHooks):
         self.pt_min, self.rng = pt_min, random.Random(seed)
 
     def canVetoProcessLevel(self) -> bool:
-        """Pythia asks whether it should call `doVetoProcessLevel`."""
+        """Tell Pythia to call `doVetoProcessLevel`."""
         return True
 
     def doVetoProcessLevel(self, process: pythia8mc.Event) -> bool:
-        """Whether the event is given up; called before its showers. Particles 5 and 6 are the pair."""
+        """Whether to veto the event; called before its showers. Particles 5 and 6 are the pair."""
         return self.rng.random() > (self.pt_min / process[5].pT()) ** 2

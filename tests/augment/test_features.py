@@ -1,4 +1,4 @@
-"""Inputs of augmented jets against what weaver makes of jets that were changed before it read them."""
+"""Inputs of augmented jets, compared with weaver's inputs of jets that were augmented before weaver read them."""
 
 import awkward as ak
 import numpy as np
@@ -111,7 +111,7 @@ def test_split_jets_have_the_inputs_of_jets_that_were_split_in_the_file(dataset,
 
 
 def test_stored_jet_quantities_are_those_of_the_changed_jet(read, load_config):
-    """Jets that were moved, turned about their axis and distorted before the dataset was made."""
+    """Jets that were shifted, rotated about their axis and distorted before the dataset was made."""
     config = load_config("TopLandscape", "kin")
     jets = as_double(hard_jets())
     rng = np.random.default_rng(3)
@@ -160,7 +160,7 @@ def test_stored_jets_move_with_their_particles(read, load_config):
 
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_angles_of_jets_that_cross_the_middle(mirrored, read, load_config):
-    """Whether deta of the file is seen in a mirror at negative eta, or not."""
+    """With and without the sign change of deta at negative eta in the file."""
     config, jets = load_config("JetClass", "kin"), as_double(hard_jets())
     _, eta, _, _ = coordinates(jets)
     px, py, pz = (ak.sum(jets[f"part_{name}"], axis=1) for name in ("px", "py", "pz"))

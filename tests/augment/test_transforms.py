@@ -122,7 +122,7 @@ def test_splitting_conserves_momentum(jets):
 
 
 def test_infrared_and_collinear_limits(jets):
-    """What a very unequal splitting adds, or what is lost with a very soft particle, does not change the jet."""
+    """A very unequal splitting, or the loss of a very soft particle, does not change the jet."""
     share = torch.full((N, P), 1 - 1e-12, dtype=torch.float64)
     tiny = transforms.split(jets, order=uniform(N, P), share=share, fraction=1.0)
     close(to_momenta(tiny)[:, :, :2], to_momenta(jets)[:, :, :2])

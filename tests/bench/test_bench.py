@@ -1,4 +1,4 @@
-"""Benchmarks: what they measure, not how fast it is."""
+"""Benchmarks: they measure the right quantities; their speed is not tested."""
 
 import json
 
@@ -75,7 +75,7 @@ def test_two_networks(jets, tmp_path, monkeypatch):
     "args, message",
     [
         (["speed"], "unknown benchmark 'speed'; valid are: network"),
-        (["network", "-o", "a", "1", "--network", "x.py", "--data-config", L1], "-o follows the --network"),
+        (["network", "-o", "a", "1", "--network", "x.py", "--data-config", L1], "-o has to follow the --net"),
         (["network", "--network", "x.py", "--data-config", L1], "--network x.py is not there"),
         (["network", "--network", "x.py", "--data-config", L1, "--jets", "0"], "--jets has to be at least 1"),
         (["network", "--network", PFN, "--data-config", L1, "no.parquet"], "no file matches no.parquet"),

@@ -1,4 +1,4 @@
-"""Benchmarks of a distillation: what they measure and print on a few jets, not how fast it is."""
+"""Benchmarks of a distillation: results and output for a few jets; their speed is not tested."""
 
 import argparse
 import json
@@ -119,7 +119,7 @@ def test_step(tmp_path):
 
 
 def test_the_sides_of_step_are_what_they_say(tmp_path, monkeypatch):
-    """The teacher is asked live for each batch of an epoch, by the cached training never, and plain is weaver's own."""
+    """The live training evaluates the teacher for each batch, the cached one never; plain is weaver's own."""
     made = prepared(tmp_path)
     path = sample.write(tmp_path / "jets.parquet", sample.random_events(64))
     (cached,) = made.make_cache(tmp_path / "cache", path)

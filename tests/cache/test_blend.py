@@ -1,4 +1,4 @@
-"""Caches of several teachers with different inputs, blended: what is in them, what is refused, what trains on them."""
+"""Blends of the caches of several teachers with different inputs: content, errors, and trainings with them."""
 
 import os
 import shutil
@@ -86,7 +86,7 @@ def logits(path):
 
 
 def test_one_kl_against_the_blend_is_the_weighted_sum_of_all():
-    """At temperature 1 their gradients are the same, and their values but for a constant."""
+    """At temperature 1 the gradients are equal, and the values are equal up to a constant."""
     torch.manual_seed(0)
     teachers, weights = torch.randn(3, 20, 5, dtype=torch.float64) * 3, [0.5, 0.3, 0.2]
     kl = soft_target_loss("kl", {})
@@ -306,7 +306,7 @@ def data_config(folder, name="blend/cached.yaml"):
 
 
 def begin(folder, validation=None, **options):
-    """What a training does before its first batch."""
+    """The checks of a training before its first batch."""
     given = {"student": PFN, "kd_cache": str(folder / "blend"), **options}
     train = hooks.get_train_fn(data_config(folder), **given)
     files = [str(path) for path in sorted((folder / "blend").glob("*/*.parquet"))]

@@ -1,4 +1,4 @@
-"""A training with soft targets from files: which files are taken, and which are refused."""
+"""A training with soft targets from files: which files are accepted, and which are refused."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Soft targets on disk: what is in them, what made them, and what stops them."""
+"""Soft targets on disk: their content, their provenance, and the errors of the command."""
 
 import errno
 import json
@@ -151,7 +151,7 @@ def test_what_is_complete_is_left_alone(make_cache, files, cache):
 
 @pytest.fixture
 def others(configs, teacher, tmp_path):
-    """The same things written otherwise, and other things."""
+    """The same settings in another notation, and different settings."""
     network = (ROOT / "networks" / "ParT.py").read_text()
     (tmp_path / "other.py").write_text(network + "\n# changed\n")
     weights = torch.load(teacher, weights_only=True)

@@ -1,4 +1,4 @@
-"""Chunks of any format are what weaver itself reads and preprocesses."""
+"""Chunks of files of any format agree with what weaver itself reads and preprocesses."""
 
 import awkward as ak
 import numpy as np

@@ -1,4 +1,4 @@
-"""How the columns of a cache lie in a file."""
+"""The layout of the columns of a cache in a file."""
 
 import numpy as np
 import pyarrow as pa

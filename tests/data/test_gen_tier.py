@@ -1,4 +1,4 @@
-"""The tier gen: a teacher's view of the generated particles, of which no detector-level input knows anything."""
+"""The tier gen: inputs of a teacher from generated particles, on which no detector-level input depends."""
 
 import awkward as ak
 import numpy as np

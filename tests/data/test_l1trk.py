@@ -1,4 +1,4 @@
-"""Tier l1trk: what candidates at known places of the Level-1 grid become, and how their tracks are smeared."""
+"""Tier l1trk: inputs of candidates at known positions of the Level-1 grid, and the smearing of their tracks."""
 
 import awkward as ak
 import numpy as np

@@ -1,4 +1,4 @@
-"""Data configs: what the published ones fix, and that a reduced tier knows only what it keeps."""
+"""Data configs: they agree with the published ones, and a reduced tier depends only on the particles that it keeps."""
 
 from pathlib import Path
 

@@ -45,7 +45,7 @@ def test_good_files(files):
 
 
 def test_files_without_labels_for_a_teacher_with_other_classes(files, tmp_path):
-    """As in `LABELS=no ./train_kd.sh train`: no labels are asked for, neither the student's nor the teacher's."""
+    """As in `LABELS=no ./train_kd.sh train`: neither the labels of the student nor those of the teacher are needed."""
     for path in files.glob("*.parquet"):
         table = ak.from_parquet(path)
         ak.to_parquet(table[[name for name in table.fields if not name.startswith("label_")]], path)
@@ -169,7 +169,7 @@ class TestJetClass2:
         result = self.check(*files)
         assert result.returncode == 1 and "Res34P_0000.parquet has jets of X_tauhtauh, which are no" in result.stderr
         assert "no jets of 27 of the 188 classes: QCD_bbccss, " in result.stderr and " and 17 more (" in result.stderr
-        assert "of the scripts, -o allow_missing_classes True" in result.stderr and result.stderr.count("\n") == 1
+        assert "with the scripts, use -o allow_missing_classes True" in result.stderr and result.stderr.count("\n") == 1
 
 
 def test_custom_label_without_names(files, tmp_path):
@@ -181,7 +181,7 @@ def test_custom_label_without_names(files, tmp_path):
 
 
 class TestAll:
-    """What the sample does not see."""
+    """Problems that a check of samples does not find."""
 
     def all(self, files):
         return check("--all", "--allow-missing-classes", files / "Hbb_000.parquet")
@@ -191,15 +191,15 @@ class TestAll:
         [
             (with_field("part_px", lambda x: x * ak.Array([1.0] * 1499 + [np.nan])), "NaN or infinity in part_px (1 "),
             (with_field("part_px", lambda x: ak.concatenate([x[:-1], x[-1:, :-1]])),
-             "has other numbers of particles in part_px than in the branches before (1 jets)"),
-            (lambda table: with_particles(table, 1), "has 1 jets without anything in part_*"),
+             "has lists in part_px whose length differs from that of other branches (1 jets)"),
+            (lambda table: with_particles(table, 1), "has 1 jets with empty lists in part_*"),
         ],
     )  # fmt: skip
     def test_the_last_jet_of_a_file(self, files, change, message):
         jets = ak.from_parquet(files / "Hbb_000.parquet")
         ak.to_parquet(change(jets[np.arange(1500) % len(jets)]), files / "Hbb_000.parquet")
         sample = check("--allow-missing-classes", files / "Hbb_000.parquet")
-        assert sample.returncode == 0 and "values: those of 1 files. --all reads everything)" in sample.stdout
+        assert sample.returncode == 0 and "values were checked in 1 files; --all reads everything)" in sample.stdout
         result = self.all(files)
         assert result.returncode == 1 and message in result.stderr
 
@@ -207,7 +207,7 @@ class TestAll:
         damage_page(files / "Hbb_000.parquet", "part_px")
         result = self.all(files)
         assert result.returncode == 1 and result.stderr.count("\n") == 1
-        assert f"1 troubles: {files}/Hbb_000.parquet cannot be read whole: " in result.stderr
+        assert f"1 problems: {files}/Hbb_000.parquet cannot be read whole: " in result.stderr
 
 
 def with_particles(table, without):

@@ -1,4 +1,4 @@
-"""COLLIDE-2V: files in the public layout, jets with the candidates of both views, and what is wrong with either."""
+"""COLLIDE-2V: files in the public layout, jets with the candidates of both views, and errors for wrong files."""
 
 import tracemalloc
 
@@ -62,7 +62,7 @@ class TestJets:
             assert ak.all(pt[:, 1:] <= pt[:, :-1])
 
     def test_the_two_views_of_a_jet(self, made):
-        """Candidates are those of its own event and view, and not the same ones."""
+        """The candidates belong to the event and view of the jet, and they differ between the views."""
         events, jets = made[0], ak.from_parquet(made[1])
         for prefix, view in collide2v.VIEWS.items():
             stored = events[f"{view}_PUPPIPart_PT"]
@@ -113,15 +113,15 @@ class TestJets:
             jets = ak.from_parquet(path)
             assert ak.all(jets[f"label_{'QCD' if 'QCD' in path.name else 'top'}"] == 1) and len(jets) == 12
         line = fails(tmp_path / f"minbias{SUFFIX}", *args[2:])
-        assert "its process minbias is in 0 classes of --classes, not in one" in line
+        assert "its process minbias is in 0 classes of --classes, not in exactly one" in line
         (tmp_path / "one.yaml").write_text("a: [x]")
         line = fails(tmp_path / f"minbias{SUFFIX}", *args[2:-1], tmp_path / "one.yaml")
-        assert "one.yaml has to give each of two or more classes a list of processes" in line
+        assert "one.yaml has to define two or more classes, each with a list of processes" in line
 
 
 class TestMatching:
     def test_each_the_nearest_of_the_other(self):
-        """Two events by hand: across phi = pi; two near one, of which the nearer is taken; one too far."""
+        """Two events by hand: a pair across phi = pi, two jets near one (the nearer is taken), one too far away."""
         ours = {"Eta": np.array([0.0, 1.0, 1.1, 2.0]), "Phi": np.array([3.1, 0, 0, 1])}
         theirs = {"Eta": np.array([0.0, 1.07, 2.0]), "Phi": np.array([-3.1, 0, 1.3])}
         first, second, distance = matching.pairs(ours, np.array([1, 3]), theirs, np.array([1, 2]), 0.2)
@@ -169,9 +169,9 @@ class TestFiles:
         assert found == {"train": "1", "test": "2"}
         again = kd_trainer(*args).stdout
         assert "2 files, 2 of them already" in again and "33.3 %" in again  # the report is there without reading again
-        assert "made from another input (radius 0.2, now 0.1)" in fails(*args[2:], "--radius", 0.1)
+        assert "made from another input (radius was 0.2, now 0.1)" in fails(*args[2:], "--radius", 0.1)
         collide.write(tmp_path / name(seed=0), 3)
-        assert "RS1.parquet was made with other inputs, now it belongs to test" in fails(*args[2:])
+        assert "RS1.parquet was made from other inputs, and now it belongs to test" in fails(*args[2:])
 
     def test_arguments(self, tmp_path):
         collide.write(tmp_path / name(), 2)
@@ -230,11 +230,11 @@ def no_candidates(events):
 
 
 BAD = {
-    "degrees": (everywhere(degrees, "Phi"), "FullReco_JetPuppiAK4_Phi goes up to 17"),
-    "rows": (shuffled, "5 of the 150 L1T jets have one of the 180 FullReco jets within Delta R = 0.2: are the rows"),
+    "degrees": (everywhere(degrees, "Phi"), "FullReco_JetPuppiAK4_Phi has values up to 17"),
+    "rows": (shuffled, "5 of the 150 L1T jets have one of the 180 FullReco jets within Delta R = 0.2: check that "),
     "far": (
         everywhere(lambda eta: eta + 0.14, "Eta", views=("L1T_Jet", "L1T_PUPPI")),
-        "apart on average, as if by chance",
+        "the mean distance of matched jets is 0.1",
     ),
     "nowhere": (
         everywhere(lambda eta: eta + 20, "Eta", views=("L1T_Jet",)),
@@ -245,8 +245,8 @@ BAD = {
         everywhere(lambda pt: pt * 300, "PT", views=("L1T_PUPPIPart",)),
         "particles of L1T do not add up to its jets",
     ),
-    "beyond": (beyond, "ConstituentsIdx of L1T points beyond the particles of its event"),
-    "shorter": (shorter, "FullReco_PUPPIPart_DZ has another number of entries than FullReco_PUPPIPart_PT"),
+    "beyond": (beyond, "ConstituentsIdx of L1T has indices beyond the particles of the event"),
+    "shorter": (shorter, "FullReco_PUPPIPart_DZ does not have as many entries as FullReco_PUPPIPart_PT"),
     "lacks": (without("L1T_PUPPIPart_DZ", "L1T_PUPPIPart_D0"), "lacks L1T_PUPPIPart_D0, L1T_PUPPIPart_DZ"),
     "nan": (not_a_number, "has NaN or infinity in l1part_px of row"),
     "flavour": (undefined, "none of the 120 matched jets can be used: 120 are of no class"),
@@ -324,7 +324,7 @@ class TestConfigs:
 
     @pytest.mark.parametrize("tier", ["offline", "gen", "l1"])
     def test_all_tiers_see_the_same_jets(self, made, tmp_path, tier):
-        """Without one beyond the tracks and one of whose candidates none is sent."""
+        """Two jets are left out: one outside of the tracker acceptance, and one without candidates that are sent."""
         jets = ak.from_parquet(made[1])
         assert ak.all(np.abs(jets.l1jet_eta) < 2.4)
         jets["l1jet_eta"] = ak.where(jets.l1jet_eta == jets.l1jet_eta[3], -2.5, jets.l1jet_eta)

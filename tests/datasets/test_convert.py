@@ -1,4 +1,4 @@
-"""Public files, written here in their layouts, and what becomes of them."""
+"""Conversion of files that are written here in the public layouts."""
 
 import errno
 import os
@@ -217,7 +217,7 @@ class TestJetClass:
         jets = random_jets(3)
         jets["event_number"] = [1, 2, 3]
         write_root(tmp_path / "a.root", jets)
-        assert "a.root has a branch event_number already" in fails("jetclass", tmp_path, "-o", tmp_path)
+        assert "a.root already has a branch event_number" in fails("jetclass", tmp_path, "-o", tmp_path)
 
 
 class TestResume:
@@ -230,7 +230,7 @@ class TestResume:
         assert target.stat().st_mtime_ns == before
         write_top(source, *top_arrays(50))
         line = fails("top", source, "-o", tmp_path)
-        assert "val_file.parquet was made from another input (size " in line and "mtime" in line
+        assert "val_file.parquet was made from another input (size was " in line and "mtime" in line
         assert line.endswith("give --overwrite to replace it")
         kd_trainer("convert", "top", source, "-o", tmp_path, "--overwrite")
         assert groups(target) == [50]
@@ -238,7 +238,7 @@ class TestResume:
     @pytest.mark.parametrize("make", [lambda path: path.write_bytes(b"x"), lambda path: ak.to_parquet([1], path)])
     def test_foreign_file(self, top_file, tmp_path, make):
         make(tmp_path / "train_file.parquet")
-        assert "is not a file of 'convert'" in fails("top", top_file, "-o", tmp_path)
+        assert "was not written by 'convert'" in fails("top", top_file, "-o", tmp_path)
 
     def test_leftovers_of_killed_processes(self, top_file, tmp_path):
         stale, alive = (tmp_path / f".train_file.parquet.{pid}" for pid in (2**22 + 1, os.getppid()))
@@ -318,7 +318,7 @@ class TestBadInput:
             ({"X": np.zeros((0, 5, 4)), "y": np.zeros(0)}, "has no jets"),
             ({"X": np.zeros((3, 5, 4)), "y": np.zeros(3)}, "has no jets with particles"),
             ({"X": np.array([[{}]]), "y": np.zeros(3)}, "has to hold numbers"),
-            ({"X": np.zeros((4, 5, 3)).T, "y": np.zeros(3)}, "has to hold numbers, row by row"),
+            ({"X": np.zeros((4, 5, 3)).T, "y": np.zeros(3)}, "has to hold plain numbers in C order"),
         ],
     )
     def test_quark_gluon(self, tmp_path, arrays, message):

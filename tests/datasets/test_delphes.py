@@ -29,12 +29,12 @@ def converted(example, tmp_path_factory):
     """The file of jets that the public example becomes."""
     folder = tmp_path_factory.mktemp("delphes")
     result = kd_trainer("convert", "delphes", example, "-o", folder)
-    assert "wrote 22 jets\n10 events, 22 jets, 0 of them without particles and left out\n" in result.stdout
+    assert "wrote 22 jets\n10 events, 22 jets, 0 of them left out (no particles)\n" in result.stdout
     return folder / "delphes_example.parquet"
 
 
 class Tree(dict):
-    """As much of an uproot tree as is asked for before its events are read: arrays by name of the branch."""
+    """The part of an uproot tree that is used before its events are read: arrays by name of the branch."""
 
     def keys(self, recursive):
         return list(dict.fromkeys(name.partition("/")[0] for name in self))
@@ -105,7 +105,7 @@ def test_what_a_card_does_not_compute(events):
 
 def test_vertices(events):
     without = ak.without_field(events, "vertex_z")
-    with pytest.raises(InputError, match="x.root has no Vertex, and tracks from all along the beam"):
+    with pytest.raises(InputError, match="x.root has no Vertex, but tracks far from z = 0: dz cannot be computed"):
         jets_of(without)
     without["cand_DZ"] = without.cand_DZ * 0.001
     dz = jets_of(without).part_dzval
@@ -170,11 +170,11 @@ def test_pieces_and_resumption(example, converted, tmp_path, monkeypatch):
     assert ak.array_equal(ak.concatenate(pieces).part_pz, whole.part_pz, check_parameters=False)
     assert "1 files, 1 of them already" in kd_trainer("convert", "delphes", example, "-o", converted.parent).stdout
     other = kd_trainer("convert", "delphes", example, "-o", converted.parent, "--eta", "momentum", check=False)
-    assert "was made from another input (eta stored, now momentum); give --overwrite" in other.stderr
+    assert "was made from another input (eta was stored, now momentum); give --overwrite" in other.stderr
 
 
 def test_momenta_add_up_with_their_own_eta(example):
-    """Of PUPPI jets, the sum of all constituents is the jet; with the eta that is stored it is not."""
+    """The constituents of a PUPPI jet add up to the jet with the eta of the momentum, not with the stored eta."""
     for eta, limit in (("stored", 0.05), ("momentum", 1e-5)):
         reader = delphes.Reader(example, delphes.Options(eta=eta))
         with reader.open(example) as (_, chunks):
@@ -193,7 +193,7 @@ def test_momenta_add_up_with_their_own_eta(example):
     ],
 )
 def test_other_constituents(example, tmp_path, jets, line):
-    end = "jets as in JetClass-II are made of ParticleFlowCandidate alone: give --jets "
+    end = "as in JetClass-II they all have to be ParticleFlowCandidate: give --jets "
     found = fails("convert", "delphes", "--jets", jets, example, folder=tmp_path)
     assert found == f"delphes_example.root: {line}{end}JetPUPPI or JetPUPPIAK8 or JetPUPPIAK15"
 
@@ -208,8 +208,8 @@ def test_towers():
     }
     reader = delphes.Reader(Path("x.root"), delphes.Options("Jet"))
     line = (
-        "x.root: the 3 constituents of Jet are 1 EFlowTrack, 2 EFlowPhoton; jets as in JetClass-II are made of "
-        "ParticleFlowCandidate alone: the card of JetClass-II makes such"
+        "x.root: the 3 constituents of Jet are 1 EFlowTrack, 2 EFlowPhoton; as in JetClass-II they all have to be "
+        "ParticleFlowCandidate: use the Delphes card of JetClass-II"
     )
     with pytest.raises(InputError, match=f"^{line}$"):
         reader._wanted(Tree(branches))

@@ -62,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Says nothing of clients that stop: its words would be among those of the command."""
+    """Does not print errors about clients that stop, because they would mix with the output of the command."""
 
     def handle_error(self, request, client_address):
         pass
@@ -177,19 +177,19 @@ class TestTransfer:
 
     @pytest.mark.parametrize("left, good", [(CONTENT, True), (CONTENT + b"x", False), (b"x" * 1000, False)])
     def test_what_an_earlier_call_left(self, offer, folder, left, good):
-        """Complete, too long, of another file: it gets the name only in the first case; the others start anew."""
+        """Complete, too long, or of another file: only the first one gets the name, the others are fetched again."""
         offer("a.pt")
         (folder / "there").mkdir(parents=True)
         (folder / "there" / "a.pt.part").write_bytes(left)
         if not good:
-            assert "a.pt: what arrived has not the checksum md5:" in fails(folder, "a.pt")
+            assert "a.pt: the file does not have the checksum md5:" in fails(folder, "a.pt")
             assert list((folder / "there").iterdir()) == []
         get(folder, "a.pt")
         assert (folder / "there" / "a.pt").read_bytes() == CONTENT
 
     def test_wrong_content(self, offer, server, folder):
         offer("a.pt", check={"git_blob": git_blob(b"another")})
-        assert f"{server.url}/a.pt: what arrived has not the checksum git_blob:" in fails(folder, "a.pt")
+        assert f"{server.url}/a.pt: the file does not have the checksum git_blob:" in fails(folder, "a.pt")
         assert list((folder / "there").iterdir()) == []
 
     def test_another_file_of_that_name_is_not_replaced(self, offer, folder):
@@ -229,12 +229,12 @@ class TestTransfer:
             assert "a.pt: Read timed out." in fails(folder, "a.pt")
 
     def test_disk_too_small(self, offer, folder, monkeypatch):
-        """300 kB and an archive of 20.5 kB that is there together with what was in it: 341 kB."""
+        """300 kB, an archive of 20.5 kB, and its unpacked files: 341 kB."""
         offer("a.pt")
         offer("b.tar", content=archive({"b.root": bytes(10_000)}), unpack="*.root")
         usage = namedtuple("usage", "free")
         monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(340_000))
-        assert f"341kB are needed in {folder}, and 340kB are free" in fails(folder, "group")
+        assert f"{folder} needs 341kB of free space and has 340kB" in fails(folder, "group")
         monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(341_000))
         get(folder, "group")
 
@@ -293,7 +293,7 @@ class TestArchives:
     @pytest.mark.parametrize(
         "members, message",
         [
-            ({"../evil.root": b"x", "a.root": b"a"}, r"val.tar cannot be unpacked: \.\./evil.root would be outside"),
+            ({"../evil.root": b"x", "a.root": b"a"}, r"val.tar cannot be unpacked: \.\./evil.root would be"),
             ({"a.parquet": b"x"}, r"val.tar holds no files \*.root"),
             ({"x/a.root": b"1", "y/a.root": b"2"}, "val.tar holds two files of the same name"),
         ],
@@ -306,7 +306,7 @@ class TestArchives:
 
     @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
     def test_links_and_devices(self, offer, folder, tmp_path, kind):
-        """What comes before them is not written either."""
+        """Members before them are not written either."""
         (tmp_path / "mine").write_text("mine")
         out = io.BytesIO(archive({"first.root": b"x"}))
         with tarfile.open(fileobj=out, mode="a") as file:
@@ -385,14 +385,14 @@ class TestRecords:
 
     def test_checksum_of_the_record(self, server, folder):
         server.files["/QG_jets_1.npz"] += b"x"
-        assert "QG_jets_1.npz: what arrived has not the checksum md5:" in fails(folder, "qg")
+        assert "QG_jets_1.npz: the file does not have the checksum md5:" in fails(folder, "qg")
         assert [path.name for path in (folder / "qg").iterdir()] == ["QG_jets.npz"]
 
     @pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/b", "..", ".qg.json", "", "a\\b"])
     def test_names_that_lead_elsewhere(self, folder, monkeypatch, name):
         monkeypatch.setattr("kd_trainer.datasets.fetching.record_files", lambda *_: {name: ("http://x", "md5:0")})
-        assert f"{name!r} is not the name of a file" in fails(folder, "qg")
-        with pytest.raises(InputError, match="is not the name of a file"):
+        assert f"{name!r} is not a plain file name" in fails(folder, "qg")
+        with pytest.raises(InputError, match="is not a plain file name"):
             items_of({"url": "http://x/y", "to": "z", "md5": "0", "name": name}, folder)
 
     def test_no_such_record_or_file(self, folder):
@@ -435,12 +435,12 @@ class TestDatasets:
 
     def test_disk_too_small(self, folder, monkeypatch):
         monkeypatch.setattr(shutil, "disk_usage", lambda path: namedtuple("usage", "free")(149))
-        assert "150B are needed" in fails(folder, "JetClassII")
+        assert "needs 150B of free space" in fails(folder, "JetClassII")
 
     def test_path_that_leads_elsewhere(self, server, folder):
         entries = [{"type": "file", "path": "../../QCD_0.parquet", "size": 4, "oid": "0" * 40}]
         server.files["/api/datasets/jets/two/tree/main"] = json.dumps(entries).encode()
-        assert "'..' is not the name of a file" in fails(folder, "QCD")
+        assert "'..' is not a plain file name" in fails(folder, "QCD")
         assert not list(folder.rglob("*.parquet"))
 
     def test_no_such_dataset_or_file(self, server, folder):

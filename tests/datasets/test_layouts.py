@@ -9,7 +9,7 @@ from kd_trainer.datasets.layouts import identities, quark_gluon_jets, top_jets
 
 @pytest.mark.parametrize("name", ["TopLandscape", "QuarkGluon"])
 def test_same_as_the_public_conversion(shared, name):
-    """From the four-momenta alone, in another order, everything else comes out as in the public files."""
+    """All other columns of the public files follow from the four-momenta, in any order."""
     public = ak.from_parquet(shared / "real" / f"{name}_1000.parquet")
     momenta = {key: public[f"part_{key}"][:, ::-1] for key in ("px", "py", "pz", "energy")}
     made = top_jets(momenta, public.label)

@@ -71,7 +71,7 @@ def test_other_settings_are_an_error(tmp_path, table, suffix):
 def test_foreign_file_is_an_error(tmp_path, suffix):
     path = tmp_path / f"x.{suffix}"
     path.write_bytes(b"not a jet file")
-    with pytest.raises(InputError, match="not a file of 'simulate'"):
+    with pytest.raises(InputError, match="was not written by 'simulate'"):
         storage.is_complete(path, SETTINGS)
     assert not storage.is_complete(tmp_path / "absent", SETTINGS)
 
@@ -79,7 +79,7 @@ def test_foreign_file_is_an_error(tmp_path, suffix):
 def test_parquet_file_of_something_else_is_an_error(tmp_path, table):
     path = tmp_path / "x.parquet"
     pq.write_table(table, path)
-    with pytest.raises(InputError, match="not a file of 'simulate'"):
+    with pytest.raises(InputError, match="was not written by 'simulate'"):
         storage.is_complete(path, SETTINGS)
 
 

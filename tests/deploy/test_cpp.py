@@ -95,4 +95,4 @@ def test_wrong_files(program, model_dir, text, tmp_path):
     (tmp_path / "j.txt").write_text("\n".join([lines[0].replace("cand_pt_log", "pt_log"), *lines[1:]]))
     assert "the jet lacks the variable cand_pt_log" in message(program, model, preprocess, tmp_path / "j.txt")
     (tmp_path / "j.txt").write_text("\n".join(lines[:3]))
-    assert "ends within a jet" in message(program, model, preprocess, tmp_path / "j.txt")
+    assert "ends in the middle of a jet" in message(program, model, preprocess, tmp_path / "j.txt")

@@ -44,7 +44,7 @@ def test_jets_of_files(model_dir, val_files, tmp_path, drawn):
 
 
 def test_generated_particles():
-    """Decay products beside constituents, X and Y not; eta as in the files times the sign of that of the jet."""
+    """Decay products are drawn, X and Y are not; eta is multiplied by the sign of the jet's eta."""
     jets = random_jets(1, 20)
     for name, values in {
         "eta": [0.0, 0.3, -0.2, 3.0], "phi": [0.0, 0.1, 0.1, 0.0], "pid": [25, 5, -15, 4],
@@ -62,8 +62,8 @@ def test_generated_particles():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["-o", "jets.jpg"], "-o jets.jpg: the picture is .png or .pdf"),
-        (["--rows", 2, 160], "--rows 160: the files have 160 jets, which are counted from 0"),
+        (["-o", "jets.jpg"], "-o jets.jpg: the picture has to be .png or .pdf"),
+        (["--rows", 2, 160], "--rows 160: the files have 160 jets, counted from 0"),
         (["--rows", -1], "--rows -1: jets are counted from 0"),
         (["--top", 0], "--top"),
     ],

@@ -109,7 +109,7 @@ def test_inputs_in_cpp_are_those_of_python(program, events, dataset, tier, tmp_p
 def test_unknown_tier(program, tmp_path):
     (tmp_path / "p.json").write_text(json.dumps(expected_preprocess(configs.load(CONFIG))))
     result = subprocess.run([program, tmp_path / "p.json", "l1trk"], capture_output=True, text=True)
-    assert result.stderr == "candidates: no variables for the tier l1trk: there are full, kinpid, kin, hlt, l1\n"
+    assert result.stderr == "candidates: no variables for the tier l1trk; valid are full, kinpid, kin, hlt, l1\n"
 
 
 def test_branches_are_those_of_the_analyser(sophon, example, tmp_path):
@@ -158,7 +158,7 @@ def test_errors(sophon, example, tmp_path):
     assert fails(tmp_path / "empty.root") == f"{tmp_path}/empty.root has no events: its tree Delphes is empty"
     (tmp_path / "cut.root").write_bytes(example.read_bytes()[:1_290_000])
     assert f"{tmp_path}/cut.root cannot be read: " in fails(example, tmp_path / "cut.root")
-    assert fails(example, "--keep", "part_px") == "--keep part_px: no branch of that name is in all of the files"
+    assert fails(example, "--keep", "part_px") == "--keep part_px: there is no such branch in all of the files"
     ak.to_parquet(ak.Array({"jet_pt": [1.0]}), tmp_path / "jets.parquet")
-    assert fails(tmp_path / "jets.parquet", "--eta", "momentum") == "--eta is for files of Delphes"
+    assert fails(tmp_path / "jets.parquet", "--eta", "momentum") == "--eta is for Delphes files"
     assert "not a ROOT file" in fails(tmp_path / "jets.parquet", "--delphes")

@@ -1,4 +1,4 @@
-"""FPGA firmware: its form is the networks, learnt widths get narrower, Verilog is exact bit by bit."""
+"""FPGA firmware: it agrees with the network, learnt bit widths decrease, and the Verilog is bit-exact."""
 
 import importlib.util
 import json

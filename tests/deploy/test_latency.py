@@ -1,4 +1,4 @@
-"""bench latency: what it measures, not how fast it is."""
+"""bench latency: it measures the right quantities; the speed is not tested."""
 
 import json
 
@@ -79,7 +79,7 @@ def test_summary():
 def test_names(tmp_path):
     assert models_of([f"x={tmp_path}/a/model.onnx"]) == {"x": tmp_path / "a" / "model.onnx"}
     assert list(models_of([f"{tmp_path}/a/model.onnx"])) == ["a"]
-    with pytest.raises(InputError, match="two models are called a"):
+    with pytest.raises(InputError, match="two models have the name a"):
         models_of([f"{tmp_path}/a/model.onnx", f"{tmp_path}/b/../a/model.onnx"])
 
 
@@ -126,7 +126,7 @@ def test_nothing_to_draw(report, tmp_path):
 
 def test_report_without_figures(tmp_path):
     (tmp_path / "report.json").write_text(json.dumps({"models": {"small": {"accuracy": None}}}))
-    with pytest.raises(InputError, match="has neither rejection nor accuracy of all of small"):
+    with pytest.raises(InputError, match="has neither the rejection nor the accuracy of all of small"):
         qualities(tmp_path / "report.json", ["small"])
 
 

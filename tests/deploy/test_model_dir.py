@@ -1,4 +1,4 @@
-"""A model directory: what convert leaves, and what is wrong with a spoilt one."""
+"""A model directory: the files that convert writes, and the errors for damaged ones."""
 
 import json
 import re
@@ -113,7 +113,7 @@ def test_data_config_that_was_edited(recorded_dir):
 
 
 def test_checksums_are_those_of_sha256sum(recorded_dir, val_files):
-    """Each command that writes a file records it, and no other: what was damaged stays known as damaged."""
+    """A command records only the files that it writes, so that a damaged file is still found."""
     files = {"data_config.yaml", "deploy.json", "model.onnx", "model_static.onnx", "parity.json", "preprocess.json"}
     assert recorded(recorded_dir).keys() == files
     run("sha256sum", "--check", "--strict", "SHA256SUMS", cwd=recorded_dir)
@@ -136,7 +136,7 @@ def test_preprocess_of_another_config(own_dir):
 
 
 def standardise_differently(folder):
-    """Both files consistently, so that only the fingerprint in the model tells."""
+    """Change both files consistently, so that only the fingerprint in the model shows it."""
     config = yaml.safe_load((folder / "data_config.yaml").read_text())
     config["inputs"]["pf_features"]["vars"][0] = ["cand_pt_log", 2.0, 0.7]
     (folder / "data_config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
@@ -145,7 +145,7 @@ def standardise_differently(folder):
 
 def test_model_of_another_training(own_dir):
     standardise_differently(own_dir)
-    refuses(own_dir, "model.onnx and preprocess.json do not belong together: the model was exported with another one")
+    refuses(own_dir, "model.onnx and preprocess.json do not belong together: the model was exported with another pre")
 
 
 def drop_last_feature(folder):

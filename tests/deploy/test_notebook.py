@@ -1,4 +1,4 @@
-"""The notebooks in docs/ run, and the copies there are executed ones."""
+"""The notebooks in docs/ run, and the stored notebooks are executed."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The parity report: what it compares, and that it fails."""
+"""The parity report: what it compares, and that it fails when it should."""
 
 import json
 

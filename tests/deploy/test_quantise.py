@@ -1,4 +1,4 @@
-"""8 bits: a model that works, and a report that says what it loses."""
+"""8-bit models: they work, and the report states their loss."""
 
 import json
 

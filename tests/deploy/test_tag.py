@@ -186,15 +186,15 @@ def test_files_with_other_types(model_dir, val_files, tmp_path):
         ak.to_parquet(ak.with_field(jets, np.full(len(jets), run), "run"), path)
     kd_trainer("tag", model_dir, first, second, "-o", tmp_path / "o.parquet", "--keep", "run")
     assert ak.to_list(ak.from_parquet(tmp_path / "o.parquet").run) == [5] * len(jets) + [7] * len(jets)
-    for name, text in {"no.parquet": "run is double, which does not fit the int32 of the files before",
-                       "no.root": "run is float64, and int32 in the files before"}.items():  # fmt: skip
+    for name, text in {"no.parquet": "run is double, which does not fit the int32 of earlier files",
+                       "no.root": "run is float64, but int32 in earlier files"}.items():  # fmt: skip
         line = fails("tag", model_dir, first, third, "-o", tmp_path / name, "--keep", "run")
         assert f"{third}: {text}" in line and not (tmp_path / name).exists()
 
 
 @pytest.mark.parametrize(("options", "text"), [
-    (["-o", "scores.txt"], "the output is .parquet or .root"),
-    (["-o", "o.root", "--keep", "jet_nothing"], "--keep jet_nothing: no branch of that name"),
+    (["-o", "scores.txt"], "the output has to be .parquet or .root"),
+    (["-o", "o.root", "--keep", "jet_nothing"], "--keep jet_nothing: there is no such branch"),
     (["-o", "o.root", "--chunk", 0], "--chunk has to be at least 1"),
     (["-o", "o.root", "--model", "other.onnx"], "other.onnx: export the model first"),
 ])  # fmt: skip

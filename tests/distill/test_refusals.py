@@ -140,7 +140,7 @@ def test_no_attribute_error_leaves_a_hook(configs, teacher, broken, hook, side, 
 
 
 def test_hooks_of_weaver_itself_would_be_silent(jets, tmp_path):
-    """The fact that makes `loud` necessary; if weaver changes, this test says so."""
+    """`loud` is necessary because of this behaviour of weaver; the test fails if weaver changes it."""
     broken = tmp_path / "broken.py"
     hook = "\n\ndef get_train_fn(data_config, **kwargs):\n    return None.no_such_attribute\n"
     broken.write_text((ROOT / "networks" / "PFN.py").read_text() + hook)

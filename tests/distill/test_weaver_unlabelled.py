@@ -1,4 +1,4 @@
-"""Jets without labels through the real weaver command: an ensemble with other classes, and embeddings."""
+"""Jets without labels with the real weaver command: an ensemble with other classes, and embeddings."""
 
 import re
 from types import SimpleNamespace

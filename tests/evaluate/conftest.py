@@ -12,7 +12,7 @@ CLASSES = ["QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl
 
 @pytest.fixture
 def toy():
-    """toy(labels, strength, seed, n_classes): probabilities (N, K) that find the true class the better the stronger."""
+    """toy(labels, strength, seed, n_classes): probabilities (N, K); a larger strength gives a better tagger."""
 
     def probabilities(labels, strength, seed, n_classes=10):
         # What is random about a jet is common to all taggers; a smaller part is the tagger's own.

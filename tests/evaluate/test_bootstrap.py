@@ -1,4 +1,4 @@
-"""The bootstrap against binomial and rank statistics, and what pairing must give."""
+"""The bootstrap, compared with binomial and rank statistics, and its pairing."""
 
 import numpy as np
 import pytest

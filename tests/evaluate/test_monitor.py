@@ -1,4 +1,4 @@
-"""What is written after each epoch for many classes."""
+"""The output after each epoch for many classes."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""report.html: the content of report.md, in one page that needs nothing else and runs nothing of what users wrote."""
+"""report.html: one self-contained page with the content of report.md, which never runs text of users."""
 
 import base64
 import json

@@ -8,7 +8,7 @@ from kd_trainer.evaluate.recovered import logarithm, recovered
 
 
 def sample(*values):
-    """A sample of some seeds on test jets without end."""
+    """A sample of some seeds with infinitely many test jets."""
     values = np.array(values, dtype=float)
     return Sample(values, np.repeat(values[:, None], 10, axis=1))
 

@@ -44,7 +44,7 @@ arms: {labels: {}}
 
 
 class Program:
-    """What torch.load must not run."""
+    """A program that torch.load must not run."""
 
     def __reduce__(self):
         return os.system, ("touch executed",)
@@ -114,7 +114,7 @@ def write_root(path, jets):
 
 
 def damage_basket(path, tree, branch):
-    """Flip bits of what a branch holds in a ROOT file."""
+    """Flip bits of the data of a branch in a ROOT file."""
     with uproot.open(path) as file:
         branch = file[tree][branch]
         start = int(branch.member("fBasketSeek")[0]) + branch.basket_key(0).fKeylen + 9
@@ -309,7 +309,7 @@ def make_out(path):
 
 @pytest.fixture
 def nobody():
-    """nobody(): without the rights of root, if the tests have them."""
+    """nobody(): give up the rights of root, if the tests have them."""
 
     @contextlib.contextmanager
     def without_rights():

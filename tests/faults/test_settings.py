@@ -1,4 +1,4 @@
-"""Settings and options with values that nobody meant: one line that says what they have to be, before any work."""
+"""Settings and options with wrong values: one line that says which values are valid, before any work."""
 
 import ast
 import os
@@ -114,7 +114,7 @@ def test_kd_loss_options():
 
 
 def test_a_path_with_everything(tmp_path):
-    """The path of a teacher reaches weaver and kd_trainer as it is."""
+    """weaver and kd_trainer receive the path of a teacher unchanged."""
     folder = tmp_path / 'it\'s "my" back\\slash $HOME'
     folder.mkdir()
     (weights := folder / "t.pt").touch()
@@ -194,7 +194,7 @@ def test_an_option_that_weaver_cannot_read(files, tmp_path):
 
 
 def test_a_full_disk(tmp_path):
-    """As if it were full after 4 kB."""
+    """The disk is full after 4 kB."""
     save, before = _saving(torch.save), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     try:

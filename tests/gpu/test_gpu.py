@@ -1,4 +1,4 @@
-"""On a CUDA device: it learns what the CPU learns, a side stream changes no number, and what it costs.
+"""Trainings on a CUDA device: they agree with the CPU, a side stream changes no number, and their speed is recorded.
 
 `tests/run gpu` runs them, in ten minutes at most. KD_TEST_DEVICE=cpu tests/run gpu rehearses them where there is none.
 """

@@ -1,4 +1,4 @@
-"""Each network file, with those that it names, dropped into plain weaver 0.4.17 and nothing of ours."""
+"""Each network file, with the files that it needs, in plain weaver 0.4.17 without this package."""
 
 import os
 import shutil

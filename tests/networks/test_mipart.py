@@ -1,4 +1,4 @@
-"""MIParT: the authors' outputs, and what its packed form must not change."""
+"""MIParT: it gives the outputs of the authors, also in its packed form."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_logits_of_the_authors(shared):
 
 
 def test_blocks_of_old_checkpoints_in_part(shared):
-    """weaver 0.5 scales and orders heads in another way: a checkpoint of before must give what it gave then."""
+    """weaver 0.5 scales and orders heads differently; earlier checkpoints must give the same outputs as before."""
     state = torch.load(shared / "reference" / "mipart_state.pt", weights_only=True)
     block = {k.removeprefix("mod.blocks2.0."): v for k, v in state.items() if k.startswith("mod.blocks2.0.")}
     old = network().eval().mod.blocks2[0]
@@ -58,7 +58,7 @@ def test_blocks_of_old_checkpoints_in_part(shared):
 @pytest.mark.parametrize("pairs", [(40, 40), (10**6, 10**6)])
 @pytest.mark.parametrize("options", [{}, {"embed_dims": [16, 32], "pair_embed_dims": [8, 16]}])
 def test_packed_is_padded(monkeypatch, pairs, options):
-    """Groups of any size, jets of any length, with none and one particle, in any order: the values stay."""
+    """The values do not depend on the groups or the order of the jets, also for jets with no or one particle."""
     monkeypatch.setattr(mipart, "PAIRS", pairs)
     inputs = jets([7, 0, 30, 1, 12, 2, 30, 5])
     model, plain = network(**options).eval(), network(**options, for_inference=True).eval()

@@ -1,4 +1,4 @@
-"""ParT on real particles and pairs: what weaver's own network gives."""
+"""ParT on real particles and pairs: it agrees with weaver's own network."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ SMALL = {
 
 
 def network(**options):
-    """Of random scales, too, which are 1 at first."""
+    """A network with random scales; they are initialised to 1."""
     torch.manual_seed(0)
     model = part.ParTWrapper(**{**SMALL, **options})
     for parameter in model.parameters():
@@ -38,7 +38,7 @@ def step(model, inputs):
 @pytest.mark.parametrize("options", [{}, {"use_pre_activation_pair": True, "block_params": {
     **NO_DROPOUT, "scale_fc": False, "scale_attn": False, "scale_heads": False, "scale_resids": False}}])  # fmt: skip
 def test_outputs_gradients_and_statistics_are_those_of_weaver(monkeypatch, training, pairs, options):
-    """Whatever the groups; the input norm counts padding, full of numbers as weaver's `wrap` leaves it."""
+    """For any groups; the input norm includes the padding, which has non-zero values as in weaver's mode `wrap`."""
     monkeypatch.setattr(part, "PAIRS", (pairs, pairs))
     inputs = jets([7, 12, 30, 1, 2, 30, 5])
     packed, plain = network(**options).train(training), network(**options, packed=False).train(training)

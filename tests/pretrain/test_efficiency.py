@@ -60,7 +60,7 @@ def test_table_and_plot(predictions, tmp_path):
 
 
 def test_numbers_of_jets_from_files(predictions, tmp_path):
-    """Those that `kd_trainer subset` writes: of the jets with labels, and of those without."""
+    """Numbers of jets with and without labels, as `kd_trainer subset` writes them."""
     for name, jets in (("unlabelled_1", 5000), ("labelled_0.1", 20)):
         (tmp_path / f"{name}.json").write_text(json.dumps({"jets": jets, "of": 9999}))
     labelled, unlabelled = tmp_path / "labelled_0.1.json", tmp_path / "unlabelled_1.json"

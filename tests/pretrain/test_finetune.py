@@ -1,4 +1,4 @@
-"""Tagger and encoder: what is taken over, what is frozen, what is refused."""
+"""Tagger and encoder: which weights are transferred or frozen, and which are refused."""
 
 import pytest
 import torch

@@ -156,7 +156,7 @@ def test_the_same_scan_again_makes_what_is_new_or_has_changed(scan, settings, da
 
 
 def test_a_step_by_hand_is_that_of_the_scan(scan, settings, data):
-    """Names, files and arguments: the scan and the script do not describe a training twice."""
+    """The scan and the script give the same names, files and arguments."""
     (data / "notes").unlink(missing_ok=True)
     own = {**settings, "SEED": 2, "RESTART": "changed"}
     train_ssl(scan, "linear", *SHORT, **own)
@@ -168,7 +168,7 @@ def test_a_step_by_hand_is_that_of_the_scan(scan, settings, data):
 
 
 def test_pretrain_then_finetune(clone, settings, data):
-    """The data config with labels asks for sampling weights, which another one has."""
+    """The data config with labels needs sampling weights, which are in another file."""
     config, notes = clone / "data" / "TopLandscape" / "TopLandscape_hlt.yaml", data / "single"
     weights = {"use_precomputed_weights": False, "reweight_method": "flat", "reweight_classes": ["jet_isTop"],
                "reweight_vars": {"jet_pt": [0, 5000], "jet_eta": [-5, 5]}, "class_weights": [1]}  # fmt: skip
@@ -249,7 +249,7 @@ def processes_of(session):
     [("TopLandscape", "JetClass", "kin", "ParT"), ("QuarkGluon", "JetClass", "kinpid", "ParticleNet")],
 )
 def test_dry_run(clone, dataset, pretrain_dataset, tier, model):
-    """Commands to paste, of each mode; nothing is made."""
+    """Each mode prints commands that can be pasted; no file is written."""
     env = {"DATASET": dataset, "PRETRAIN_DATASET": pretrain_dataset, "TIER": tier, "MODEL": model, "FRACTION": "0.1"}
     before = set(clone.rglob("*"))
     for mode in ("pretrain", *MODES, "scan"):

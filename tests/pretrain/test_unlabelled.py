@@ -1,4 +1,4 @@
-"""The data config of a pre-training, and whether what is trained with it fits another."""
+"""The data config of a pre-training, and whether its encoder fits another data config."""
 
 import pytest
 import yaml

@@ -1,4 +1,4 @@
-"""A folder for the files of all examples of a test, which a fixture of each call would keep from Hypothesis."""
+"""A folder for the files of all examples of a test; Hypothesis does not allow a fixture for each call."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Data configs and expressions: what is let through computes, pairing keeps what each side reads, and nothing runs."""
+"""Data configs and expressions: accepted ones only compute, pairing keeps the inputs of both, no program is run."""
 
 import contextlib
 import copy

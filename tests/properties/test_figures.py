@@ -1,4 +1,4 @@
-"""Figures of merit of any scores: bounds, closed forms, and what must not change them."""
+"""Figures of merit of any scores: bounds, closed forms and invariances."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Jets in files of every format, public files and archives: what is written is read, in pieces as at once."""
+"""Jets in files of every format, public files and archives: they are read as written, in pieces or at once."""
 
 import io
 import json
@@ -27,7 +27,7 @@ DTYPES = st.sampled_from(["float32", "float64", "int32", "bool"])
 
 @st.composite
 def jets(draw, lists=True):
-    """Records with numbers and, for formats that know them, lists."""
+    """Records with numbers and, if the format has them, lists."""
     number, columns = draw(st.integers(1, 25)), {}
     for i in range(draw(st.integers(1, 3))):
         dtype = draw(DTYPES)
@@ -70,7 +70,7 @@ def test_jets_are_read_as_written_in_pieces_and_at_once(folder, suffix, data, gr
 
 
 def test_lists_that_reach_beyond_their_values():
-    """As uproot gives them for a damaged ROOT file; awkward would read and write other memory, or crash."""
+    """Such lists come from uproot for damaged ROOT files; awkward would access foreign memory or crash."""
     index = ak.index.Index64
     content = ak.contents.NumpyArray(np.arange(3.0))
     whole, damaged = (ak.contents.ListArray(index([0, 1]), index([1, stop]), content) for stop in (3, 9))
@@ -168,7 +168,7 @@ def test_an_archive_is_unpacked_whole_and_inside_or_not_at_all(folder, members, 
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
 def test_damaged_compression(folder, mode):
-    """Each library raises something of its own."""
+    """Each library raises its own exception."""
     path = folder / "some.tar"
     with tarfile.open(path, mode) as file:
         member = tarfile.TarInfo("a.root")
@@ -190,7 +190,7 @@ def test_names_from_elsewhere_are_those_of_files_in_the_folder(folder, name):
     try:
         (item,) = fetching.items_of(part, folder)
     except InputError as error:
-        assert "is not the name of a file" in str(error)
+        assert "is not a plain file name" in str(error)
         return
     assert item.path.resolve().parent == (folder / "there").resolve() and item.path.name == name
 
@@ -206,7 +206,7 @@ def test_names_from_elsewhere_are_those_of_files_in_the_folder(folder, name):
     )
 )
 def test_any_note_of_what_is_placed(folder, note):
-    """One that says so with no files is right."""
+    """A note without files counts as complete."""
     assume(not isinstance(note, dict) or note.get("files") not in ([], "", {}))
     (folder / ".any.json").write_text(json.dumps(note))
     assert not placing.is_placed(folder, "any", "md5:1")

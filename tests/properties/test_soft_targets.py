@@ -1,4 +1,4 @@
-"""Soft targets of any logits: what is written is read, and a blend is the sum that it stands for."""
+"""Soft targets of any logits: they are read as they were written, and a blend is the weighted sum."""
 
 import io
 

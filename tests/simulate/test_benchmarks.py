@@ -214,7 +214,7 @@ class TestInput:
 
 
 def test_streams_of_random_numbers_are_those_of_the_first_release():
-    """Appending to the list is fine; any other change gives other jets for the same seed."""
+    """New entries may be appended to the list; any other change gives other jets for the same seed."""
     assert [name for sample, name in STREAMS if sample == "jetclass"] == [name for _, name in STREAMS[:10]]
     assert STREAMS[10:14] == [("top", "top"), ("top", "QCD"), ("qg", "quark"), ("qg", "gluon")]
 

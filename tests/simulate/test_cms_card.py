@@ -156,7 +156,7 @@ def test_flow_rescales_tracks_without_a_significant_excess(sigma, expected, monk
 
 
 def test_tracks_of_faint_towers_vanish():
-    """Below 2.25 GeV a tower has less energy than its resolution, 1.5 GeV sqrt(E)."""
+    """Below 2.25 GeV the energy of a tower is smaller than its resolution, 1.5 GeV sqrt(E)."""
     true = particles(211, np.repeat([1.0, 2.0, 20.0], 500), 0.3, 0.1, np.arange(1500))
     seen = reconstruct(true, 1500, 0, np.random.default_rng(3))
     pt = np.hypot(seen["px"], seen["py"])[seen["isChargedHadron"]]

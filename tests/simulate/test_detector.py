@@ -1,4 +1,4 @@
-"""The particle flow: who becomes what, and that a perfect detector gives the particles back."""
+"""The particle flow: types of the reconstructed particles, and a perfect detector that returns the true particles."""
 
 import numpy as np
 import pytest

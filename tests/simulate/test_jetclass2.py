@@ -107,7 +107,7 @@ class TestLabels:
 
 
 class TestRules:
-    """One jet and one X; `IN` is inside the matching distance, `OUT` is not."""
+    """One jet and one X; `IN` is within the matching distance, `OUT` is not."""
 
     @pytest.mark.parametrize(
         ("prongs", "name"),
@@ -281,7 +281,7 @@ class TestJets:
 
     @pytest.mark.parametrize("family", ["hadronic", "ll", "tautau", "lv", "tauv"])
     def test_four_prongs(self, pairs, family):
-        """Both Y of their mass, the products that are in the jet those of the label, all others outside."""
+        """Both Y have their mass, the products in the jet are those of the label, and all others are outside."""
         pid = truth_of(pairs, "isResDecayProd")[0].tolist()
         leptons = [tuple(sorted({abs(i) for i in pids if 11 <= abs(i) <= 16})) for pids in pid]
         families = {

@@ -100,7 +100,7 @@ def test_significance():
 
 
 def test_slow_heavy_particles_count_beyond_the_tracker():
-    """A proton of 0.6 GeV at eta 2.4 has rapidity 2.4 in Delphes' PUPPI, hence eta 3: it tells about pile-up there."""
+    """A proton of 0.6 GeV at eta 2.4 gets eta 3 in Delphes' PUPPI and is used for the pile-up estimate there."""
     pt, eta = np.array([0.6, 5.0]), np.array([2.4, 3.2])
     kind = np.array([PILEUP, NEUTRAL])
     phi = np.array([0.0, 2.0])

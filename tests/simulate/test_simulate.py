@@ -137,7 +137,7 @@ class TestPhysics:
         assert min(means) > 650 and max(means) < 750  # the uncertainty is 15 GeV each
 
     def test_mass_peaks(self, sample):
-        """Half of the jets above 60 GeV, where soft drop kept both prongs, are on either side of the peak."""
+        """The peak is the median mass of the jets above 60 GeV, where soft drop kept both prongs."""
         mass = {name: ak.to_numpy(jets.jet_sdmass) for name, jets in sample.items()}
         peak = {name: np.median(values[values > 60]) for name, values in mass.items()}
         assert peak["Wqq"] == pytest.approx(82, abs=5)
@@ -213,7 +213,7 @@ class TestFiles:
         assert stored["versions"]["pythia8mc"].startswith("8.")
 
     def test_same_seed_gives_the_same_file(self, simulated, tmp_path):
-        """Also when the parts are made in another order and by fewer processes."""
+        """The same seed gives the same files, also with fewer processes and another order of the parts."""
         arguments = ["--classes", "Wqq", "--jets", str(JETS), "--seed", "100", "--workers", "1"]
         simulate.main(["-o", str(tmp_path), *arguments])
         assert (tmp_path / "Wqq_000.parquet").read_bytes() == (simulated / "Wqq_000.parquet").read_bytes()

@@ -1,4 +1,4 @@
-"""`simulate collide2v`: one truth in two detectors, with the columns of `convert collide2v`."""
+"""`simulate collide2v`: the same events in two detectors, with the columns of `convert collide2v`."""
 
 import multiprocessing
 import threading
@@ -61,7 +61,7 @@ def test_level1_measures_worse():
 
 
 def test_both_detectors_see_the_same_truth(pool):
-    """Hard tracks have nearly the same directions; and what was collided stays as it is."""
+    """Hard tracks have nearly the same directions in both views, and `detect` does not modify its input."""
     rng = np.random.default_rng(2)
     true = particles([211, -211, 13], 80.0, [0.3, -0.8, -1.2], [0.1, 2, -1])
     reached, collisions = cms_card.collide(true, 1, 50, rng, pool)
@@ -75,7 +75,7 @@ def test_both_detectors_see_the_same_truth(pool):
 
 
 def test_puppi_without_tracks_compares_with_all_particles():
-    """Beyond 2.5 soft particles go and a hard one stays, though nothing charged is there to tell them apart."""
+    """Beyond |eta| = 2.5, without charged particles, soft particles are removed and a hard one is kept."""
     rng = np.random.default_rng(4)
     pt = np.append(rng.exponential(0.6, 200) + 0.1, [1.0, 60.0, 70.0])
     eta = np.append(rng.uniform(2.5, 3.0, 200), [0.0, 2.75, 2.80])

@@ -1,4 +1,4 @@
-"""The YAML of a study: what it expands to, and what is refused."""
+"""The YAML of a study: how it is expanded, and what is refused."""
 
 import pytest
 from helpers import ROOT

@@ -1,4 +1,4 @@
-"""What snakemake says of a step that it runs."""
+"""The reasons that snakemake prints for the steps that it runs."""
 
 from kd_trainer.study.reasons import shortened
 

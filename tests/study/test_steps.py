@@ -1,4 +1,4 @@
-"""From a study to its steps: commands, files, and what is shared."""
+"""The steps of a study: commands, files, and shared steps."""
 
 import pytest
 from helpers import ROOT
@@ -134,7 +134,7 @@ def test_jets_without_labels(content):
 
 
 def test_a_teacher_of_embeddings_is_asked_in_the_training(content):
-    """A cache holds none."""
+    """A cache holds no embeddings."""
     options = {"kd_embed_weight": 1.0, "kd_embed_loss": "smooth_l1"}
     arms = {"labels": {}, "plain": {"teacher": "large"}, "near": {"teacher": "large", "options": options}}
     found = of_plan(content(teachers={"large": {"model": "ParT"}}, seeds=[1], arms=arms))
@@ -195,7 +195,7 @@ def test_a_blend_is_made_of_the_caches_of_its_members(content):
 
 
 def test_members_of_a_blend_have_the_same_files(content):
-    """Whatever other students take one of them for: a blend of caches of different files is refused."""
+    """This holds also if other students use one of the members: a blend of caches of different files is refused."""
     alone = {"teacher": "large", "samples": ["more"]}, {"teacher": "large", "unlabelled": "more"}
     found = of_plan(content(**blended(alone=alone[0], beside=alone[1])))
     for path in (BOTH, FULL, LARGE):

@@ -219,7 +219,7 @@ def test_documents_that_cannot_be_written(finished, tmp_path):
 
 
 def test_figures_of_a_scan(finished, tmp_path, monkeypatch):
-    """The same cell at two temperatures, alphas, sizes and with two samples: a line in each of the figures."""
+    """One cell at two temperatures, alphas and sizes and with two samples gives a line in each figure."""
     folder = finished[0] / "training" / "study_mini"
     results = json.loads((folder / "results.json").read_text())
     _, cell = results["cells"]

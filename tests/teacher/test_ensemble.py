@@ -43,7 +43,7 @@ def test_mean_of_probabilities_and_of_logits(logits):
 
 
 class Fixed:
-    """A teacher that says the same of every jet."""
+    """A teacher with the same output for every jet."""
 
     def __init__(self, output, classes):
         self.output, self.classes, self.input_names, self.description = output, classes, ["x"], "a teacher"

@@ -50,7 +50,7 @@ class Network(nn.Module):
 
 
 def trained(model, seed=1):
-    """In eval mode, its batch norms having seen something."""
+    """A network in eval mode whose batch norms have running statistics."""
     torch.manual_seed(seed)
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats:
@@ -119,7 +119,7 @@ def test_a_network_with_other_plans_for_its_layers_stays_as_it_is(kind):
 
 
 def test_a_network_that_would_give_other_outputs_stays_as_it_is():
-    """Its layers, taken one by one, act on the last dimension: as many channels as positions, so that they can."""
+    """Its layers act on the last dimension when applied one by one; there are as many channels as positions."""
     model = trained(InItsOwnWay(nn.Conv1d(4, 4, 1), nn.BatchNorm1d(4), nn.ReLU()))
     inputs = [INPUTS[0][:, :, :4]]
     light = trained(InItsOwnWay(*PointwiseLayers(*pointwise_layers(model.embed))))

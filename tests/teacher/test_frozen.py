@@ -29,7 +29,7 @@ OPTIONS = {
 
 
 def network(name):
-    """A network whose batch norms have seen something."""
+    """A network whose batch norms have running statistics."""
     torch.manual_seed(4)
     config = DataConfig.load(str(FULL), load_observers=False)
     model, info = import_module(str(ROOT / "networks" / f"{name}.py")).get_model(config, **OPTIONS[name])
@@ -90,7 +90,7 @@ def test_a_network_that_looks_beyond_its_mask_is_not_trimmed():
 
 
 class Forgetful(torch.nn.Module):
-    """Leaves things in itself, as ParT does with `export_embed`."""
+    """A network that stores tensors in itself, as ParT does with `export_embed`."""
 
     def forward(self, points, features, vectors, mask):
         self.kept = (features * mask).sum(dim=2)

@@ -1,4 +1,4 @@
-"""A teacher that works ahead, and one that remembers: both say what the teacher says."""
+"""A prefetching teacher and one with a memory: both give the outputs of the teacher."""
 
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -22,7 +22,7 @@ def test_one_ahead():
 
 
 class Teacher:
-    """Doubles its input, and says what it is asked."""
+    """A teacher that doubles its input and records the calls."""
 
     input_names, description = ["x"], "a teacher"
 
@@ -43,7 +43,7 @@ def test_on_a_cpu_the_teacher_is_asked_when_a_batch_is_due():
 
 @pytest.fixture
 def cuda(monkeypatch):
-    """What the code asks of torch.cuda, written down."""
+    """A stand-in for torch.cuda that records the calls."""
     log = []
 
     class Stream:

@@ -1,4 +1,4 @@
-"""What becomes of an earlier training: every state that a kill, the workflow engine or a user can leave."""
+"""Handling of an earlier training, for every state that a kill, the workflow engine or a user can leave."""
 
 import hashlib
 import io

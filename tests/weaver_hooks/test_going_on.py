@@ -1,4 +1,4 @@
-"""Trainings through the real weaver command that are killed and begun again, against the same without interruption."""
+"""Trainings with the real weaver command that are killed and restarted, compared with uninterrupted ones."""
 
 import importlib.util
 import json
@@ -113,7 +113,7 @@ def test_every_kind_of_training(train, distilled, jets, tmp_path, hooks, options
 
 
 def test_averaged_weights(train, tmp_path):
-    """Validated and saved is the average, trained are the raw weights, as without it; also after --load-epoch."""
+    """The average is validated and saved; the raw weights are trained as without averaging, also after --load-epoch."""
     labels = ("-c", L1, "-o", "student", f"'{NETWORKS}/PFN.py'", *STUDENT, "-o", "kd_alpha", 0.0, *STEPS,
               "--num-workers", 0)  # fmt: skip
     args = (*labels, "-o", "kd_ema", 0.9)

@@ -62,7 +62,7 @@ def test_changing_a_batch_changes_no_jet():
 
 @pytest.mark.parametrize("group, name", [("QCD", " of QCD"), ("_", "")])
 def test_more_processes_than_files_are_refused(group, name):
-    """Weaver would end with `AssertionError` in a process of the loader."""
+    """Weaver itself would fail with `AssertionError` in a process of the loader."""
     loader = SimpleNamespace(num_workers=2, dataset=SimpleNamespace(_init_file_dict={group: ["QCD_000.root"]}))
     line = f"2 processes of the loader cannot share 1 training file{name}: give --num-workers 1"
     with pytest.raises(InputError, match=f"^{line}$"):

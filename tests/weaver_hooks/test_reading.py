@@ -1,4 +1,4 @@
-"""Damaged data behind intact metadata, and classes without jets: weaver goes on with less data, here the run ends."""
+"""Damaged data with intact metadata, and classes without jets: weaver would continue with less data; the run ends."""
 
 from types import SimpleNamespace
 
@@ -37,7 +37,7 @@ def train(folder, *args, **kwargs):
 
 
 def refused(result, path):
-    """It ended with one line that names the file."""
+    """The command ended with one line that names the file."""
     lines = [line for line in result.stderr.splitlines() if line.startswith("weaver-kd: ")]
     assert result.returncode == 1 and "Traceback" not in result.stderr + result.stdout
     assert len(lines) == 1 and f"{path} cannot be read whole: " in lines[0]

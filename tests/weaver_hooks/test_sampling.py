@@ -43,7 +43,7 @@ def test_weaver_cannot_do_it(files):
 
 
 def test_weights_of_the_classes_with_jets(patched, files, caplog, tmp_path):
-    """They are what weaver gives for these classes alone; what the config says of all classes stays."""
+    """The weights are those of weaver for these classes alone; the config of all classes is kept."""
     made = WeightMaker(files, config()).produce(tmp_path / "auto.yaml")
     assert f"Without jets, and so without sampling weights: {', '.join(ABSENT)}." in caplog.text
     every = config().options["weights"]

@@ -1,9 +1,9 @@
-// Scores of the jets in a file of Delphes, as a macro for ROOT: `tag DIR events.root` without Python (docs/howto/cpp.md).
+// ROOT macro that writes the scores of jets in a Delphes file: `tag DIR events.root` without Python (docs/howto/cpp.md).
 //
 //     root -l -b -q 'train_scripts/cpp/analyze.C("events.root", "scored.root", "DIR", "full", "JetPUPPIAK8")'
 //
-// An entry an event, with vectors jet_pt, jet_probs_<i>, jet_hidneurons_<i> as Sophon's analyser writes them. It needs
-// OpenVINO, and no Delphes: branches are read by name, and constituents are found by their unique ids.
+// The output has one entry per event, with vectors jet_pt, jet_probs_<i>, jet_hidneurons_<i> as that of Sophon's
+// analyser. The macro needs OpenVINO, but not Delphes: it reads branches by name, and finds constituents by their ids.
 
 #include <TError.h>
 #include <TFile.h>
@@ -25,11 +25,11 @@
 int analyze(const std::string &input, const std::string &output, const std::string &folder,
             const std::string &tier_name = "full", const std::string &jets = "JetPUPPIAK8", unsigned classes = 188) {
     try {
-        gErrorIgnoreLevel = kError;  // warnings that there are no classes of Delphes
+        gErrorIgnoreLevel = kError;  // no warnings about missing Delphes classes
         TFile file(input.c_str());
-        if (file.TestBit(TFile::kRecovered)) throw std::runtime_error(input + " is truncated, or was not closed");
+        if (file.TestBit(TFile::kRecovered)) throw std::runtime_error(input + " is truncated or was not closed");
         const auto events = file.Get<TTree>("Delphes");
-        if (!events) throw std::runtime_error(input + " cannot be read, or has no tree Delphes");
+        if (!events) throw std::runtime_error(input + " cannot be read or has no tree Delphes");
         for (const std::string name : {jets, std::string("ParticleFlowCandidate"), std::string("Vertex")})
             if (!events->GetBranch(name.c_str())) throw std::runtime_error(input + " has no " + name);
         jet_inputs::Tagger tagger(folder + "/model.onnx", folder + "/preprocess.json");
@@ -72,7 +72,7 @@ int analyze(const std::string &input, const std::string &output, const std::stri
                 for (int k = 0; k < constituents[j].GetEntriesFast(); ++k) {
                     const auto found = places.find(constituents[j].GetUID(k) & 0xffffff);
                     if (found == places.end())
-                        throw std::runtime_error(jets + " has constituents that are no ParticleFlowCandidate");
+                        throw std::runtime_error(jets + " has constituents that are not in ParticleFlowCandidate");
                     const std::size_t i = found->second;
                     candidates.push_back({pt[i], eta[i], phi[i], mass[i], charge[i], pid[i], d0[i], d0_error[i], dz[i],
                                           dz_error[i]});

@@ -1,4 +1,4 @@
-// SHA-256 of a file (FIPS 180-4), and its comparison with the SHA256SUMS that `kd_trainer deploy` leaves beside a model.
+// SHA-256 of a file (FIPS 180-4), and its comparison with the SHA256SUMS that `kd_trainer deploy` writes beside a model.
 //
 // One header without dependencies, C++17, like jet_inputs.h:
 //
@@ -17,7 +17,7 @@
 
 namespace checksums {
 
-// The first 32 bits behind the point of a root of the n-th prime, which the standard takes for its constants.
+// The constants of the standard: the first 32 bits of the fractional part of a root of the n-th prime.
 inline std::array<std::uint32_t, 64> constants(double (*root)(double)) {
     std::array<std::uint32_t, 64> result{};
     int prime = 1;
@@ -70,7 +70,7 @@ inline std::string sha256(std::string text) {
     return result;
 }
 
-// A file that SHA256SUMS in its folder does not name, or that has none beside it, is not checked.
+// A file is not checked if its folder has no SHA256SUMS, or if SHA256SUMS does not contain the file.
 inline void verify(const std::string &path) {
     const std::string name = std::filesystem::path(path).filename().string();
     std::ifstream sums(std::filesystem::path(path).replace_filename("SHA256SUMS")), file(path, std::ios::binary);

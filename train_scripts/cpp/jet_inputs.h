@@ -1,10 +1,10 @@
-// Network inputs of a jet, from preprocess.json: standardisation, clipping, padding, as weaver does them in training.
+// Network inputs of a jet, from preprocess.json: standardisation, clipping and padding as in weaver's training.
 //
-// One header without dependencies, C++17: copy it into a Delphes or CMSSW-style loop. The variables themselves (such as
-// cand_pt_log) are those of jet_variables.h, or the caller's; measured z0 and dxy need no smearing (l1trk).
+// One header without dependencies, C++17: copy it into a Delphes or CMSSW-style loop. The variables (such as cand_pt_log)
+// come from jet_variables.h or from the caller. Measured z0 and dxy (l1trk) must not be smeared.
 //
 //     const auto groups = jet_inputs::load("preprocess.json");
-//     jet_inputs::Jet jet = {{"cand_pt_log", {4.1f, 3.2f}}, ...};        // a number for each particle
+//     jet_inputs::Jet jet = {{"cand_pt_log", {4.1f, 3.2f}}, ...};        // one number per particle
 //     std::vector<float> x = jet_inputs::fill(groups[0], jet);           // C x P, row by row
 #pragma once
 
@@ -21,7 +21,7 @@
 
 namespace jet_inputs {
 
-// ---- the little of JSON that preprocess.json needs ----
+// ---- a reader for the subset of JSON that preprocess.json needs ----
 
 struct Json {
     enum class Kind { null, number, string, array, object } kind = Kind::null;
@@ -37,7 +37,7 @@ struct Json {
     }
     const Json &at(const std::string &key) const {
         if (const Json *value = find(key)) return *value;
-        throw std::runtime_error("preprocess.json has no \"" + key + "\" where it belongs");
+        throw std::runtime_error("preprocess.json lacks the key \"" + key + "\"");
     }
 };
 
@@ -140,27 +140,27 @@ struct Variable {
 struct Group {  // an input of the network
     std::string name;
     std::size_t length;  // particles P
-    bool wrap;           // padded with the particles of the jet again, else with a number
+    bool wrap;           // true: padded by repeating the particles of the jet; false: padded with a number
     std::vector<Variable> variables;
 };
 
-using Jet = std::map<std::string, std::vector<float>>;  // variable -> a number for each particle
+using Jet = std::map<std::string, std::vector<float>>;  // variable -> one number per particle
 
 inline Group read_group(const std::string &name, const Json &json) {
     Group group{name, static_cast<std::size_t>(json.at("var_length").number), false, {}};
-    if (group.length == 0) throw std::runtime_error("the input " + name + " is no list of particles: not supported");
+    if (group.length == 0) throw std::runtime_error("the input " + name + " is not a list of particles, which is not supported");
     if (const Json *mode = json.find("pad_mode")) group.wrap = mode->string == "wrap";
     for (const Json &variable : json.at("var_names").array) {
         const Json &info = json.at("var_infos").at(variable.string);
         const auto number = [&](const char *key) { return static_cast<float>(info.at(key).number); };
-        const bool standardised = number("lower_bound") > -1e31f;  // weaver writes -1e32 for a variable left as it is
+        const bool standardised = number("lower_bound") > -1e31f;  // weaver writes -1e32 for a variable that is not standardised
         group.variables.push_back({variable.string, standardised, number("median"), number("norm_factor"),
                                    number("lower_bound"), number("upper_bound"), number("pad")});
     }
     return group;
 }
 
-// The groups of preprocess.json in the order of the network's inputs; std::runtime_error if it is something else.
+// The groups of preprocess.json in the order of the network's inputs; std::runtime_error if the file is invalid.
 inline std::vector<Group> load(const std::string &path) {
     std::ifstream file(path);
     if (!file) throw std::runtime_error("cannot read " + path);
@@ -180,7 +180,7 @@ inline float standardise(const Variable &variable, float value) {
     return std::isnan(value) ? 0.0f : value;
 }
 
-// One input of the network for one jet: C x P numbers, the particles of the first variable first.
+// One input of the network for one jet: C x P numbers; all particles of the first variable come first.
 inline std::vector<float> fill(const Group &group, const Jet &jet) {
     std::vector<float> result;
     result.reserve(group.variables.size() * group.length);

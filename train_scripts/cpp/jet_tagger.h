@@ -1,9 +1,9 @@
 // Scores of jets from an exported model, with OpenVINO on the CPU.
 //
 //     jet_inputs::Tagger tagger("DIR/model.onnx", "DIR/preprocess.json");
-//     std::vector<std::vector<float>> scores = tagger(jets);             // of jet_inputs::Jet: a row a jet
+//     std::vector<std::vector<float>> scores = tagger(jets);   // from a vector of jet_inputs::Jet; one row per jet
 //
-// A model that is not what SHA256SUMS in its folder says is refused.
+// A model whose checksum differs from that in SHA256SUMS is refused.
 #pragma once
 
 #include <algorithm>
@@ -17,7 +17,7 @@
 
 namespace jet_inputs {
 
-// The group of each input that the model has: exporters leave out those that the network does not use.
+// The group of each input of the model; exporters drop inputs that the network does not use.
 inline std::vector<Group> used_groups(const ov::Model &model, const std::vector<Group> &groups) {
     std::vector<Group> used;
     for (const auto &input : model.inputs()) {
@@ -41,20 +41,20 @@ public:
         const auto model = core.read_model(model_path);
         groups_ = used_groups(*model, load(preprocess_path));
         const auto dimension = model->input(0).get_partial_shape()[0];
-        fixed_ = dimension.is_static();  // a model for triggers takes a number of jets and no other
+        fixed_ = dimension.is_static();  // a static model for triggers takes a fixed number of jets
         if (fixed_) batch_size_ = dimension.get_length();
-        // single precision: processors that can would compute with bfloat16
+        // single precision; by default OpenVINO uses bfloat16 on processors that support it
         const auto precise = ov::hint::inference_precision(ov::element::f32);
         request_ = core.compile_model(model, "CPU", precise).create_infer_request();
     }
 
-    std::size_t batch_size() const { return batch_size_; }  // jets that are best given at once
+    std::size_t batch_size() const { return batch_size_; }  // best number of jets per call
 
     std::vector<std::vector<float>> operator()(const std::vector<Jet> &jets) {
         std::vector<std::vector<float>> scores;
         for (std::size_t start = 0; start < jets.size(); start += batch_size_) {
             const std::size_t number = std::min(batch_size_, jets.size() - start), taken = fixed_ ? batch_size_ : number;
-            std::vector<std::vector<float>> inputs;  // kept until the model has run
+            std::vector<std::vector<float>> inputs;  // must exist until the model has run
             for (std::size_t i = 0; i < groups_.size(); ++i) {
                 const std::size_t channels = groups_[i].variables.size(), particles = groups_[i].length;
                 std::vector<float> &values = inputs.emplace_back();
@@ -62,7 +62,7 @@ public:
                     const auto filled = fill(groups_[i], jets[jet]);
                     values.insert(values.end(), filled.begin(), filled.end());
                 }
-                values.resize(taken * channels * particles);  // a fixed batch is filled up with zeros
+                values.resize(taken * channels * particles);  // pad a fixed batch with zeros
                 request_.set_input_tensor(i, ov::Tensor(ov::element::f32, {taken, channels, particles}, values.data()));
             }
             request_.infer();

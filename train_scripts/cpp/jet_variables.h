@@ -1,6 +1,6 @@
-// Variables of a jet from its candidates, by the formulas of the data configs of JetClass and JetClass-II.
+// Variables of a jet from its candidates, with the formulas of the data configs of JetClass and JetClass-II.
 //
-// One header beside jet_inputs.h, C++17. What `convert delphes` and `tag` compute in Python, for a loop over events:
+// One header that needs jet_inputs.h, C++17. It computes the same as `convert delphes` and `tag` in Python:
 //
 //     jet_inputs::Axis axis{jet.PT, jet.Eta, jet.Phi, jet.Mass};
 //     std::vector<jet_inputs::Candidate> candidates = {{pt, eta, phi, mass, charge, pid, d0, d0err, dz, dzerr}, ...};
@@ -29,13 +29,13 @@ struct Axis {
     double pt, eta, phi, mass;  // GeV; of the jet
 };
 
-enum class Tier { full, hlt, l1 };  // what a network sees; kin and kinpid see part of full
+enum class Tier { full, hlt, l1 };  // inputs of a network; those of kin and kinpid are a part of full
 
 inline Tier tier_of(const std::string &name) {
     if (name == "full" || name == "kinpid" || name == "kin") return Tier::full;
     if (name == "hlt") return Tier::hlt;
     if (name == "l1") return Tier::l1;
-    throw std::runtime_error("no variables for the tier " + name + ": there are full, kinpid, kin, hlt, l1");
+    throw std::runtime_error("no variables for the tier " + name + "; valid are full, kinpid, kin, hlt, l1");
 }
 
 constexpr double pi = 3.14159265358979323846;
@@ -44,7 +44,7 @@ inline double wrap(double angle) {  // to [-pi, pi)
     return angle - 2 * pi * std::floor((angle + pi) / (2 * pi));
 }
 
-// Makes a list of each, so that a jet without particles has them, too.
+// Create all lists, so that a jet without particles also has them.
 inline void add_lists(Jet &jet, const std::string &prefix) {
     for (const char *name :
          {"px", "py", "pz", "energy", "pt", "eta", "phi", "deta", "dphi", "d0val", "d0err", "dzval", "dzerr", "d0", "dz",
@@ -53,7 +53,7 @@ inline void add_lists(Jet &jet, const std::string &prefix) {
         jet[prefix + name];
 }
 
-// What all tiers have, from momenta, directions and the jet that the tier sees.
+// Variables of all tiers, from the momenta, the directions and the jet that the tier sees.
 inline void add_relative(Jet &jet, const std::string &prefix, float jet_pt, float jet_energy) {
     const auto of = [&](const char *name) -> std::vector<float> & { return jet[prefix + name]; };
     for (const char *name : {"px", "py", "pz", "energy"})
@@ -71,7 +71,7 @@ inline void add_relative(Jet &jet, const std::string &prefix, float jet_pt, floa
     }
 }
 
-// The hardest candidates of full, with axis and momentum of their sum: tiers hlt and l1.
+// Variables of the tiers hlt and l1: the hardest candidates of full, relative to the sum of these candidates.
 inline void add_kept(Jet &jet, Tier tier) {
     const bool grid = tier == Tier::l1;  // pT in steps of 0.25 GeV, eta and phi in steps of pi/720, no mass
     const auto part = [&](const char *name) -> const std::vector<float> & { return jet["part_" + std::string(name)]; };
@@ -117,8 +117,8 @@ inline void add_kept(Jet &jet, Tier tier) {
     add_relative(jet, "cand_", static_cast<float>(pt), static_cast<float>(sum[3]));
 }
 
-// All variables of a jet: those of JetClass-II's files (part_px, ..., part_isMuon) and those that follow from them.
-// `vertex_z` in mm is where the hard collision is. Candidates may be in any order.
+// All variables of a jet: those in the files of JetClass-II (part_px, ..., part_isMuon) and those derived from them.
+// `vertex_z` is the position of the hard collision along the beam in mm. Candidates can be in any order.
 inline Jet variables(const Axis &axis, std::vector<Candidate> candidates, double vertex_z, Tier tier) {
     const auto out = [](const Candidate &c) {
         return c.pt <= 0 || std::abs(c.pt * std::sinh(c.eta)) > 10000 || std::abs(c.eta) > 5;

@@ -1,7 +1,7 @@
-// tag_jets MODEL.onnx PREPROCESS.json JETS.txt: the scores of each jet, one line a jet, with OpenVINO on the CPU.
+// tag_jets MODEL.onnx PREPROCESS.json JETS.txt: print the scores of each jet, one line per jet, with OpenVINO on the CPU.
 //
-// JETS.txt is what `python -m kd_trainer variables` writes: the names of the variables in one line, then for each jet a
-// line with the number of its particles and a line with the variables of each.
+// `python -m kd_trainer variables` writes JETS.txt: one line with the names of the variables, then for each jet one line
+// with the number of its particles and one line per particle with its variables.
 
 #include <cstdio>
 #include <exception>
@@ -23,12 +23,12 @@ std::vector<std::string> read_names(std::istream &file) {
     return names;
 }
 
-float read_float(std::istream &file) {  // operator>> does not know nan and inf
+float read_float(std::istream &file) {  // operator>> cannot read nan and inf
     std::string word;
-    if (!(file >> word)) throw std::runtime_error("the file of jets ends within a jet");
+    if (!(file >> word)) throw std::runtime_error("the file of jets ends in the middle of a jet");
     char *end = nullptr;
     const float value = std::strtof(word.c_str(), &end);
-    if (*end) throw std::runtime_error("the file of jets has '" + word + "' where a number belongs");
+    if (*end) throw std::runtime_error("the file of jets has '" + word + "' instead of a number");
     return value;
 }
 
@@ -36,7 +36,7 @@ bool read_jet(std::istream &file, const std::vector<std::string> &names, jet_inp
     std::string word;
     if (!(file >> word)) return false;
     if (word.find_first_not_of("0123456789") != std::string::npos)
-        throw std::runtime_error("the file of jets has '" + word + "' where a number of particles belongs");
+        throw std::runtime_error("the file of jets has '" + word + "' instead of a number of particles");
     const std::size_t particles = std::stoul(word);
     for (const auto &name : names) jet[name].clear();
     for (std::size_t i = 0; i < particles; ++i)
@@ -44,7 +44,7 @@ bool read_jet(std::istream &file, const std::vector<std::string> &names, jet_inp
     return true;
 }
 
-// OpenVINO says first where in its source an exception comes from, and the reason last.
+// The messages of OpenVINO begin with positions in its source; the last line gives the reason.
 std::string last_line(std::string text) {
     text.erase(text.find_last_not_of(" \n") + 1);
     return text.substr(text.find_last_of('\n') + 1);
