@@ -61,7 +61,7 @@ def test_scripts_do_not_install_a_layout(tmp_path):
     kd_trainer("init", tmp_path)
     bare = {"PATH": "/usr/bin:/bin", "PYTHONPATH": ""}
     result = run("bash", "-c", "source train_scripts/setup.sh", cwd=tmp_path, env=bare, check=False)
-    assert result.returncode == 1 and "activate the one with weaver-kd" in result.stderr
+    assert result.returncode == 1 and "activate the environment that has weaver-kd" in result.stderr
     assert not (tmp_path / ".venv").exists()
 
 

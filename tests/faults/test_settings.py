@@ -29,10 +29,10 @@ KD, SSL, SOPHON = (
     ROOT / "train_scripts" / "train_ssl.sh",
     ROOT / "train_scripts" / "train_sophon.sh",
 )
-WHOLE, COUNT = "it must be a whole number, as 1", "it must be a whole number from 1 on"
+WHOLE, COUNT = "it must be a whole number, for example 1", "it must be a whole number from 1 on"
 ALPHA, TEMPERATURE = "it must lie between 0 and 1", "it must be a number above 0"
-JETS = "it must be a whole number from 2 on"
-COLON = "weaver takes what is before a colon for the name of a group"
+JETS = "it must be a whole number, at least 2"
+COLON = "weaver reads the text before a colon as a group name"
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ COLON = "weaver takes what is before a colon for the name of a group"
         *((KD, "train", "DDP_NGPUS", value, COUNT) for value in ("two", "0", "08", "1 2", "-1")),
         (SOPHON, "train", "DDP_NGPUS", "two", COUNT),
         *((KD, "demo", "JETS", value, JETS) for value in ("abc", "a[$(touch x)]", "1", "010", "-5", "1e3", "20 30")),
-        (KD, "firmware", "EBOPS_WEIGHT", "-1", "it must be a number, 0 or above, as 1e-6"),
+        (KD, "firmware", "EBOPS_WEIGHT", "-1", "it must be a number, 0 or above, for example 1e-6"),
         (KD, "finetune", "HEAD_RATE", "1)", "it must be a number above 0"),
         (SSL, "scan", "JOBS", "two", COUNT),
         *((script, mode, "DATADIR", "/a:b", COLON) for script, mode in ((KD, "train"), (KD, "demo"), (SSL, "scratch"))),

@@ -35,7 +35,7 @@ def test_wrong_calls(args, message, tmp_path):
 
 def test_what_is_not_there_yet(tmp_path):
     result = study("document", "top", COMMENT="_none")
-    missing = "there is no training/study_top_none/results.json: train_scripts/study.sh report top first"
+    missing = "there is no training/study_top_none/results.json: run train_scripts/study.sh report top first"
     assert result.returncode != 0 and missing in result.stderr
 
 
