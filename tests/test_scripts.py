@@ -228,7 +228,7 @@ def test_a_part_of_jetclass2_without_the_setting(part_of_jetclass2):
     missing = f"{part_of_jetclass2}/Pythia/Res2P_0001.parquet"
     assert result.stderr == (
         "kd_trainer check: 247 of the 250 files of Res2P, 1072 of the 1075 files of Res34P, 347 of the 350 files of "
-        f"QCD are not there, as {missing}: fetch them, or take those that are there (FILES=found)\n"
+        f"QCD are missing, for example {missing}: download them, or use the existing ones (FILES=found)\n"
     )
 
 

@@ -64,7 +64,7 @@ paths_of_caller() { # paths_of_caller SETTING...: makes the path in each setting
     local name
     for name in "$@"; do
         printf -v "$name" %s "$(absolute "${!name:-}")"
-        [[ ${!name} != *:* ]] || fail "$name is '${!name}': weaver reads the text before a colon as a group name, use a path without a colon"
+        [[ ${!name} != *:* ]] || fail "$name is '${!name}': weaver takes the text before a colon as a group name, use a path without a colon"
     done
 }
 
@@ -240,7 +240,7 @@ need_whole() { # need_whole CHECKPOINT: the training that made it must be comple
     if [[ $made != "$path" ]]; then need_trained "${made%/*}"; fi
     if [[ $dry_run || ! -f $1 ]]; then return; fi
     [[ -f ${prefix}_record.json || ! -f ${prefix}_resume.pt ]] ||
-        fail "$1 belongs to an incomplete training: run the training again, it continues where it stopped"
+        fail "$1 belongs to an incomplete training: run the training again to continue it"
     if grep -qs '"sha256": "' "${prefix}_record.json"; then # weaver would load any file of this name
         sum=$(sha256sum <"$1")
         grep -q "\"sha256\": \"${sum%% *}\"" "${prefix}_record.json" ||

@@ -29,10 +29,10 @@ KD, SSL, SOPHON = (
     ROOT / "train_scripts" / "train_ssl.sh",
     ROOT / "train_scripts" / "train_sophon.sh",
 )
-WHOLE, COUNT = "it must be a whole number, for example 1", "it must be a whole number from 1 on"
+WHOLE, COUNT = "it must be a whole number, for example 1", "it must be a whole number, at least 1"
 ALPHA, TEMPERATURE = "it must lie between 0 and 1", "it must be a number above 0"
 JETS = "it must be a whole number, at least 2"
-COLON = "weaver reads the text before a colon as a group name"
+COLON = "weaver takes the text before a colon as a group name"
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_colon_in_a_path():
     found = kd_trainer("check", "--data-config", L1, "a:/x:y/*.root", check=False)
     assert (
         found.stderr
-        == "kd_trainer check: a:/x:y/*.root has a colon in its path: what is before one is the name of a group\n"
+        == "kd_trainer check: a:/x:y/*.root has a colon in its path: weaver takes the text before it as a group name\n"
     )
 
 

@@ -306,7 +306,7 @@ def test_datasets_with_different_inputs(mode):
         ("scratch", {"WEIGHTS": "no.yaml"}, f"WEIGHTS={ROOT.parent}/no.yaml: there is no such file"),
         ("linear", {"FRACTION": "0.1 1"}, "FRACTION=0.1 1 has several values: only scan takes several"),
         ("finetune", {"PRETRAINED": "absent.pt"}, f"PRETRAINED={ROOT.parent}/absent.pt: there is no such file"),
-        ("finetune", {"COMMENT": "_no"}, "no complete pre-training in training/JetClass_ParT_kin_pretrained_1_seed1_no"),
+        ("finetune", {"COMMENT": "_no"}, "no complete pre-training in training/JetClass_ParT_kin_pretrained_1_seed1"),
     ],
 )
 def test_bad_settings(mode, env, message):
