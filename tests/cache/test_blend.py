@@ -368,11 +368,11 @@ def test_a_file_that_is_no_blend_is_refused(folder):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"teacher": PFN, "teacher_weights": "x.pt"}, "is a blend, which names its teachers: leave out teacher"),
-        ({"teacher_weights": "x.pt"}, "teacher_weights, teacher_options and kd_ensemble go with teacher"),
-        ({"kd_ensemble": "logits"}, "teacher_weights, teacher_options and kd_ensemble go with teacher"),
-        ({"kd_embed_weight": 1.0}, "a cache holds no embeddings"),
-        ({"kd_loss": "none"}, "nothing is learnt from the teacher"),
+        ({"teacher": PFN, "teacher_weights": "x.pt"}, "is a blend, which has its own teachers: leave out teacher"),
+        ({"teacher_weights": "x.pt"}, "teacher_weights, teacher_options and kd_ensemble need teacher"),
+        ({"kd_ensemble": "logits"}, "teacher_weights, teacher_options and kd_ensemble need teacher"),
+        ({"kd_embed_weight": 1.0}, "a cache has no embeddings"),
+        ({"kd_loss": "none"}, "the student learns nothing from the teacher"),
     ],
 )
 def test_options_that_do_not_go_with_a_blend(tmp_path, change, message):
@@ -383,11 +383,11 @@ def test_options_that_do_not_go_with_a_blend(tmp_path, change, message):
         Options.split({**given, **change})
 
 
-def test_a_blend_does_not_stand_in_for_labels_of_other_files(folder, originals):
+def test_a_blend_does_not_replace_labels_of_other_files(folder, originals):
     make_blend(folder)
     labels = {"type": "custom", "value": {"no_label": "0"}, "names": list("abcdefghij")}
     paired = data_configs.load(originals / "pair_full" / "paired.yaml") | {"labels": labels}
-    with pytest.raises(SystemExit, match="a blend has no teacher that could stand in for the labels of the validation"):
+    with pytest.raises(SystemExit, match="a blend has no teacher that could replace the labels of the validation"):
         begin(folder, validation=DataConfig(print_info=False, **paired))
 
 

@@ -138,7 +138,7 @@ def test_averaged_weights(train, tmp_path):
 
     train("distill", "whole", *args, "--num-epochs", 4, "--load-epoch", 2)
     log = (tmp_path / "whole" / "net.log").read_text()
-    assert "The raw weights of epoch 2 are not known: training goes on from the weights of its checkpoint" in log
+    assert "The raw weights of epoch 2 are not known: training continues from its checkpoint" in log
 
 
 def test_a_complete_training_and_another_one(train, tmp_path):
