@@ -130,7 +130,7 @@ def test_bfloat16(make_cache, files, cache):
 def test_what_is_wrong_with_every_file_is_said_once(make_cache, files, cache, monkeypatch):
     monkeypatch.setattr(precision, "has_bfloat16", lambda device: False)
     result = make_cache(cache, *files, "--precision", "bfloat16", check=False)
-    assert result.stderr.count("this GPU has no bfloat16: run cache with --precision float32") == 1
+    assert result.stderr.count("this GPU does not support bfloat16: run cache with --precision float32") == 1
     assert "Traceback" not in result.stderr and not list(cache.rglob("*.parquet"))
 
 

@@ -212,7 +212,7 @@ def test_from_caches(jets, configs, teacher, unlabelled, live, make_cache, tmp_p
 
     wrong = [word.replace("/none/", "/wrong/") if isinstance(word, str) else word for word in cached]
     result, _ = distillation(jets, configs, teacher, tmp_path / "other", *STEPS, *wrong, check=False)
-    lacking = f"{tmp_path}/u has no soft targets of 10 of 10 files, {unlabelled}/wrong/"
+    lacking = f"{tmp_path}/u has no soft targets for 10 of 10 files, for example {unlabelled}/wrong/"
     assert lacking in result.stderr and ": run cache with all of them" in result.stderr
     make_cache(tmp_path / "v", f"{unlabelled}/wrong/*.parquet", paired=configs / "paired.yaml")
     wrong += ["-o", "kd_unlabelled_cache", f"'{tmp_path}/v'"]

@@ -93,5 +93,5 @@ def test_teachers_of_a_command_line():
     assert two == [("x.py", "a.pt", {"layers": 2}), ("x.py", "b.pt", {"layers": 3})]
     with pytest.raises(InputError, match="--network y.py has no --weights after it"):
         parse("--network x.py --weights a.pt --network y.py")
-    with pytest.raises(InputError, match="--weights b.pt needs a --network of its own before it"):
+    with pytest.raises(InputError, match="--weights b.pt needs its own --network before it"):
         parse("--network x.py --weights a.pt --weights b.pt")
