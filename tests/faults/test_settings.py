@@ -185,7 +185,7 @@ def test_an_epoch_that_is_truncated(files, tmp_path):
     path.write_bytes(path.read_bytes()[:1000])
     line, code = train(files, tmp_path / "net", "--load-epoch", 0, "--num-epochs", 2)
     assert code == 1 and line == (f"weaver-kd: --load-epoch 0: {tmp_path}/net_epoch-0_*.pt cannot be loaded: "
-                                  "truncated, or of another network or optimizer")  # fmt: skip
+                                  "it is truncated, or belongs to another network or optimizer")  # fmt: skip
 
 
 def test_an_option_that_weaver_cannot_read(files, tmp_path):
@@ -199,7 +199,7 @@ def test_a_full_disk(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     try:
         with pytest.raises(
-            SystemExit, match="weaver-kd: .*/net.pt cannot be written .*: is there space in .* Begin again"
+            SystemExit, match="weaver-kd: .*/net.pt cannot be written .*: is there space in .* Run the same"
         ):
             save(torch.zeros(10_000), tmp_path / "net.pt")
     finally:

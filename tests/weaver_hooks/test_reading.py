@@ -40,7 +40,7 @@ def refused(result, path):
     """It ended with one line that names the file."""
     lines = [line for line in result.stderr.splitlines() if line.startswith("weaver-kd: ")]
     assert result.returncode == 1 and "Traceback" not in result.stderr + result.stdout
-    assert len(lines) == 1 and f"{path} cannot be read whole: " in lines[0]
+    assert len(lines) == 1 and f"{path} cannot be read completely: " in lines[0]
 
 
 @pytest.mark.parametrize("use, workers", [("a", 0), ("b", 1), ("val", 0)])
@@ -76,7 +76,7 @@ def test_sampling_weights_come_from_whole_files(files):
     config.write_text((ROOT / "data" / "JetClassII" / "JetClassII_l1.yaml").read_text())
     whole = ("--print", "--custom-functions", "train_scripts/whole.py")
     result = train(files, *SUPERVISED, *whole, "-c", config, check=False)
-    assert result.returncode == 1 and f"weaver-kd: {path} cannot be read whole: " in result.stderr
+    assert result.returncode == 1 and f"weaver-kd: {path} cannot be read completely: " in result.stderr
     assert not list(files.glob("*.auto.yaml"))
 
 
@@ -166,9 +166,9 @@ def test_fewer_jets_than_promised(patched, tmp_path):
     path = tmp_path / "x.parquet"
     ak.to_parquet(ak.Array({"x": np.arange(20)}), path)
     read_whole({str(path): 40})
-    with pytest.raises(InputError, match=r"x.parquet cannot be read whole: it gave 20 of 40 jets$"):
+    with pytest.raises(InputError, match=r"x.parquet cannot be read completely: it gave 20 of 40 jets$"):
         fileio._read_files([str(path)], ["x"])
-    with pytest.raises(SystemExit, match=r"weaver-kd: .*x.parquet cannot be read whole: it gave 10 of 20 jets$"):
+    with pytest.raises(SystemExit, match=r"weaver-kd: .*x.parquet cannot be read completely: it gave 10 of 20 jets$"):
         preprocess._read_files([str(path)], ["x"], (0, 0.5))
     readers = fileio._read_parquet
     read_whole()
@@ -187,7 +187,7 @@ def test_a_part_of_a_file_without_jets_that_pass_the_selection(patched, tmp_path
     read_whole()
     _, indices = dataset._load_next(config, [str(tmp_path / "jets.parquet")], [(0, 0.5)], options)
     assert len(indices) == 2
-    with pytest.raises(InputError, match="none of the 2 jets that are read at a time passes the selection: read more"):
+    with pytest.raises(InputError, match="none of the 2 jets that are read at once passes the selection: read more"):
         dataset._load_next(config, [str(tmp_path / "jets.parquet")], [(0, 0.2)], options)
 
 
@@ -212,7 +212,7 @@ class TestClasses:
     def test_a_class_without_jets(self, without, caplog):
         check_classes(loader(without), allowed=False)
         check_classes(loader(without, part=(0, 0.9)), allowed=True)
-        with pytest.raises(InputError, match=r"have no jets of 1 of 10 classes \(QCD\): look for them with"):
+        with pytest.raises(InputError, match=r"have no jets of 1 of 10 classes \(QCD\): inspect them with"):
             check_classes(loader(without, part=(0, 0.9)), allowed=False)
         check_classes(loader(without, part=(0, 0.2)), allowed=False)  # chance
 
