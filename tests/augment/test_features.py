@@ -227,7 +227,7 @@ def changed(config, **changes):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"pf_vectors": None}, "no four-momenta to augment"),
+        ({"pf_vectors": None}, "augmentation needs four-momenta"),
         ({"pf_vectors": {"vars": [["part_px", None], ["part_py", None], ["part_pz", None]]}}, "no four-momenta"),
         ({"pf_mask": None}, "no pf_mask"),
         ({"pf_points": None, "pf_features": {"vars": [["part_pt_log", None]]}}, "no directions"),
