@@ -119,7 +119,7 @@ def test_fraction_out_of_range(fraction):
     [
         (("--fraction", "few"), "the fraction is 'few': it must be a number"),
         (("--fraction", "1e-6"), "a fraction of 1e-6 of 300 jets leaves none: give a larger one"),
-        (("--fraction", "0.1", "--by", "run_event"), "(of 3) has no run_event for the choice of jets: `kd_trainer convert`"),
+        (("--fraction", "0.1", "--by", "run_event"), "(of 3) has no run_event for the choice of jets: "),
     ],
 )
 def test_bad_input(arguments, message, files, tmp_path):
