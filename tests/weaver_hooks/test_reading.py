@@ -101,7 +101,7 @@ class TestCaches:
         cache.unlink()
         make_cache(*arguments[:-1])
         result = make_cache(*arguments, "--all")
-        assert result.stderr == "the metadata of 2 files match; every page was read\n"
+        assert result.stderr == "the metadata of 2 files match; all data were read\n"
         result = make_cache(*arguments[:-1], "--all", check=False)
         assert result.stderr == "kd_trainer cache: --all is for --check: give both, or neither\n"
 
@@ -132,12 +132,12 @@ class TestCaches:
         ak.to_parquet(jets, path)
         result = make_cache(files / "cache", files / "*" / "*.parquet", check=False)
         assert result.returncode == 1 and result.stderr.endswith(
-            f"1 of 3 files have no soft targets: {path}: 3 of {JETS} jets have NaN among the teacher's inputs, where "
-            "weaver would put 0: repair the file, or give --allow-nan\n"
+            f"1 of 3 files have no soft targets: {path}: 3 of {JETS} jets have NaN in the teacher's inputs, which "
+            "weaver would replace by 0: repair the file, or give --allow-nan\n"
         )
         assert not (files / "cache" / "a").exists() or not list((files / "cache" / "a").iterdir())
         result = make_cache(files / "cache", files / "a" / "*.parquet", "--allow-nan")
-        assert "3 of them have NaN among the teacher's inputs" in result.stdout
+        assert "3 of them have NaN in the teacher's inputs" in result.stdout
 
 
 @pytest.fixture
