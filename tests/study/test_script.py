@@ -63,7 +63,7 @@ def test_profiles_know_what_each_step_needs(profile, tmp_path):
 def test_a_wrong_study_is_one_line(tmp_path):
     (tmp_path / "wrong.yaml").write_text("dataset: demo\narms: {}\n")
     found = study("list", "wrong.yaml", cwd=tmp_path)
-    lines = [line for line in (found.stdout + found.stderr).splitlines() if "wrong.yaml: the study lacks" in line]
+    lines = [line for line in (found.stdout + found.stderr).splitlines() if "wrong.yaml: the study has no" in line]
     assert found.returncode != 0 and lines == [
-        f"Snakefile: study {tmp_path}/wrong.yaml: the study lacks the entry 'students'"
+        f"Snakefile: study {tmp_path}/wrong.yaml: the study has no entry 'students'"
     ]
