@@ -57,7 +57,7 @@ def trained(plan: Plan, of: Teacher) -> list[Cell]:
     twins = [cell for cell in plan.cells if cell.arm == plan.baseline and cell[:3] == of[:3]]
     if twins and (of.weaver or of.settings):
         what = f"{of.model} on {of.tier} inputs, sample {of.sample}"
-        raise InputError(f"a teacher is also {what} in the arm {plan.baseline}: give weaver and settings to that arm")
+        raise InputError(f"the teacher {what} is also trained in the arm {plan.baseline}: give its settings there")
     return [*twins, own][0]._replace(seeds=of.seeds).runs
 
 

@@ -121,7 +121,7 @@ def test_a_student_that_teaches(content):
 
 def test_a_teacher_that_is_a_twin_has_no_arguments_of_its_own(content):
     plan = parse(content(teachers={"self": {"seeds": [1], "weaver": "--num-epochs 7"}}))
-    with pytest.raises(InputError, match="a teacher is PFN on l1 inputs, sample all of the arm labels: give weaver"):
+    with pytest.raises(InputError, match="the teacher PFN on l1 inputs, sample all is also trained in the arm labels"):
         runs.stages(plan)
 
 
