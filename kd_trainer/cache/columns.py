@@ -1,7 +1,6 @@
-"""Storage of soft targets in files: all logits, or the largest ones and one value for all others.
+"""How soft targets lie in a file: all logits, or the largest ones and one value for all others.
 
-By default all logits are stored, even for 188 classes: with fewer, soft targets at higher temperatures are less
-accurate, see docs/howto/cache.md.
+All are the default even for 188 classes: docs/cache.md has what the others cost at higher temperatures.
 """
 
 import dataclasses

@@ -190,7 +190,7 @@ def main(argv: Sequence[str]) -> None:
         "are for its test set, to draw its results in the ROC plot too",
     )
     parser.add_argument(
-        "--latency", type=Path, metavar="latency.json", help="from kd_trainer bench latency with the same names: a column"
+        "--latency", type=Path, metavar="latency.json", help="from kd_trainer bench latency, same names: a column"
     )
     parser.add_argument(
         "--firmware", nargs="+", action="extend", default=[], metavar="NAME=firmware.json",
