@@ -179,7 +179,7 @@ def test_a_record_that_is_none(folder, tmp_path, record, capsys):
     assert main(["report", f"a={tmp_path}/pred.parquet", *arguments]) == 1
     error = capsys.readouterr().err
     assert re.fullmatch(
-        r"kd_trainer report: \S*/net_record.json is not the record of a training .*: move it away\n", error
+        r"kd_trainer report: \S*/net_record.json is not the record of a training .*: move it to another folder\n", error
     )
 
 

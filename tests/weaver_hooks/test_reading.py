@@ -93,7 +93,7 @@ class TestCaches:
     def test_check_all_finds_it(self, make_cache, files, cache):
         arguments = (files / "cache", files / "a" / "*.parquet", files / "b" / "*.parquet", "--check")
         result = make_cache(*arguments)
-        assert result.stderr == "the metadata of 2 files match; their data were not read (--all reads them)\n"
+        assert result.stderr == "the metadata of 2 files match; the data were not read (--all reads them)\n"
         result = make_cache(*arguments, "--all", check=False)
         assert result.returncode == 1 and result.stderr.startswith(f"kd_trainer cache: {cache} is damaged (")
         assert result.stderr.count("\n") == 1 and not result.stdout
