@@ -1,11 +1,11 @@
 """weaver-kd: knowledge distillation for jet taggers inside weaver.
 
-What a notebook wants, each of it imported when it is first asked for:
+The public interface for notebooks. Each name is imported at its first use:
 
     Tagger                       scores of jets from a converted student
     load_config, pair            data configs: read one, pair a student's with its teacher's
-    load_teacher, SoftTargets    a frozen teacher, and what it says of a batch
-    DistillationLoss             the loss of a training, with its soft-target losses by name: soft_target_loss
+    load_teacher, SoftTargets    a frozen teacher, and its output for a batch
+    DistillationLoss             the loss of a training; soft_target_loss gives its soft-target loss by name
     kd_loss, decoupled_loss, standardised_loss, correlation_loss, mse_loss
     read_prediction              the scores in a prediction file of weaver
     accuracy, auc, discriminant, rejection      figures of merit of scores (N, K)

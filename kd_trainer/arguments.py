@@ -1,4 +1,4 @@
-"""What the arguments of several commands have in common: options of a network, least values, results, trust."""
+"""Arguments that several commands share: options of a network, smallest values, the output file, trust."""
 
 import argparse
 import ast
@@ -10,11 +10,11 @@ from typing import Any
 from kd_trainer.errors import InputError, one_line
 from kd_trainer.files import write_json
 
-TRUST = "KD_TRUST"  # environment variable: 1 to let data configs hold any expression
+TRUST = "KD_TRUST"  # environment variable: 1 allows any expression in data configs
 
 
 def parse_options(pairs: Iterable[Sequence[str]]) -> dict[str, Any]:
-    """{key: value} of `-o key value` pairs, the values read as Python literals as weaver does."""
+    """{key: value} of `-o key value` pairs; the values are read as Python literals, as in weaver."""
     options = {}
     for key, value in pairs:
         try:
@@ -26,7 +26,7 @@ def parse_options(pairs: Iterable[Sequence[str]]) -> dict[str, Any]:
 
 
 def check_at_least(least: float, args: argparse.Namespace, *names: str) -> None:
-    """InputError unless these arguments, or all numbers of one that is a list, are that large; None is left alone."""
+    """Raise InputError if one of these arguments, or a number in a list argument, is below `least`; None is allowed."""
     for name in names:
         value = getattr(args, name)
         if value is not None and min(value if isinstance(value, list) else [value]) < least:
@@ -34,7 +34,7 @@ def check_at_least(least: float, args: argparse.Namespace, *names: str) -> None:
 
 
 def write_output(args: argparse.Namespace, results: Mapping[str, Any]) -> None:
-    """Write the file that `--output` asks for, if it does, and say so."""
+    """Write the results to the file of `--output`, if it is given, and print its name."""
     if args.output:
         write_json(args.output, results)
         print(args.output)
@@ -42,7 +42,7 @@ def write_output(args: argparse.Namespace, results: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def trusting() -> Iterator[None]:
-    """Let data configs hold any expression, in what this process and those that it starts do meanwhile."""
+    """Allow any expression in data configs inside the block, in this process and in processes that it starts."""
     before = os.environ.get(TRUST)
     os.environ[TRUST] = "1"
     try:
@@ -54,5 +54,5 @@ def trusting() -> Iterator[None]:
 
 
 def is_trusted() -> bool:
-    """Whether data configs may hold any expression, see `expressions`."""
+    """Whether data configs may contain any expression, see `expressions`."""
     return os.environ.get(TRUST, "0") not in ("", "0")

@@ -1,4 +1,4 @@
-"""Checkpoints as weaver writes them: a state dict, read without unpickling anything else."""
+"""Checkpoints as weaver writes them: state dicts, read without unpickling anything else."""
 
 import json
 import re
@@ -17,13 +17,13 @@ def read_weights(path: str | Path, what: str = "the weights") -> dict[str, torch
     ----------
     path : path
     what : str
-        What it holds, in the plural, for the message.
+        What the file holds, in the plural, for the message.
 
     Raises
     ------
     InputError
-        If it is missing, truncated or something else, see also `check_record`. What torch says of a file that it
-        refuses is not repeated: it advises to load the file unsafely.
+        If the file is missing, truncated or not a checkpoint, see also `check_record`. The message of torch is not
+        repeated, because it advises to load the file unsafely.
     """
     if not Path(path).is_file():
         raise InputError(f"{what} {path} do not exist")
@@ -31,16 +31,16 @@ def read_weights(path: str | Path, what: str = "the weights") -> dict[str, torch
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:
-        raise InputError(f"{what} {path} cannot be read: the file is truncated, or no checkpoint of weaver") from None
+        raise InputError(f"{what} {path} cannot be read: the file is truncated or not a checkpoint of weaver") from None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(f"{what} {path} are not a state dict as weaver writes it")
     return state
 
 
 def check_record(path: str | Path) -> None:
-    """Raise InputError if the training that made a checkpoint is not complete, or recorded another one as its best.
+    """Raise InputError if a checkpoint comes from an incomplete training or differs from the recorded best one.
 
-    Only what our hooks leave beside it, under the same model prefix, is asked: a checkpoint that is alone is accepted.
+    The check uses the record that our hooks write under the same model prefix. A checkpoint without one is accepted.
     """
     named = re.fullmatch(r"(.*_)(best_epoch|epoch-\d+)_state\.pt", str(path), re.DOTALL)
     if not named:
@@ -48,11 +48,13 @@ def check_record(path: str | Path) -> None:
     record = Path(f"{named[1]}record.json")
     if not record.is_file():
         if Path(f"{named[1]}resume.pt").is_file():
-            raise InputError(f"{path} is of a training that is not complete: start it again, and it goes on")
+            raise InputError(f"{path} belongs to an incomplete training: run the training again to continue it")
         return
     try:
         recorded = json.loads(record.read_text(encoding="utf-8")).get("sha256")
     except (ValueError, AttributeError):
         raise InputError(f"{record} cannot be read: it is not the record of a training") from None
     if named[2] == "best_epoch" and recorded and sha256(path) != recorded:
-        raise InputError(f"{path} is not the checkpoint that {record} names (its SHA-256 differs): put that one back")
+        raise InputError(
+            f"{path} is not the checkpoint recorded in {record} (its SHA-256 differs): restore the recorded file"
+        )

@@ -1,7 +1,7 @@
-"""Classes of data configs: their names, groups of a teacher's classes, and none at all.
+"""Classes of data configs: their names, groups of a teacher's classes, and configs without labels.
 
-A paired config whose teacher has other classes than its student says so in `labels`: `teacher` has the labels of the
-teacher's data config, `groups` the classes of the teacher for each of the student's.
+If teacher and student have different classes, the paired config has two more entries in `labels`: `teacher` holds the
+labels of the teacher's data config, `groups` the teacher's classes for each class of the student.
 """
 
 import copy
@@ -22,31 +22,31 @@ TEACHER, GROUPS = "teacher", "groups"  # in the labels of a paired config
 
 
 def names_of(labels: Labels) -> list[str]:
-    """Names of the classes that the labels of a data config have, in order; none if it does not name them."""
+    """Names of the classes in the labels of a data config, in order; empty if the config does not name them."""
     return list(labels["value"] if labels["type"] == "simple" else labels.get("names") or [])
 
 
 def shown(name: str) -> str:
-    """The name of a class in tables and plots: without the prefix `label_`."""
+    """The name of a class in tables and plots, without the prefix `label_`."""
     return name.removeprefix("label_")
 
 
 def is_unlabelled(labels: Labels) -> bool:
-    """Whether the labels of a data config are those of `unlabelled`."""
+    """Whether a data config reads no labels, see `unlabelled`."""
     return list(labels["value"]) == [UNLABELLED]
 
 
 def unlabelled(options: Mapping[str, Any], names: Iterable[str] = ()) -> dict[str, Any]:
-    """Options of a data config that reads files without labels: no sampling weights and observers either.
+    """Options of a data config that reads files without labels, and without sampling weights and observers.
 
-    Weaver does not run without a label: it is the constant 0, made from the mask of the particles.
+    Weaver requires a label, so the label is the constant 0, made from the mask of the particles.
 
     Parameters
     ----------
     options : dict
-        Of another data config.
+        Options of another data config.
     names : sequence of str
-        The classes, for networks that have to know how many there are.
+        The classes; networks need their number.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def unlabelled(options: Mapping[str, Any], names: Iterable[str] = ()) -> dict[st
     """
     mask = (options["inputs"].get("pf_mask") or {}).get("vars")
     if not mask:
-        raise InputError("the data config has no pf_mask, from which the constant label of unlabelled jets is made")
+        raise InputError("the data config has no pf_mask, which is needed for the constant label of unlabelled jets")
     name = mask[0][0] if isinstance(mask[0], list) else mask[0]
     result = dict(copy.deepcopy(options))
     for section in ("weights", "observers", "monitor_variables"):
@@ -67,12 +67,12 @@ def unlabelled(options: Mapping[str, Any], names: Iterable[str] = ()) -> dict[st
 
 
 def load_groups(path: str | Path) -> dict[str, list[str]]:
-    """The groups in a YAML file: {class of the student: [patterns of the teacher's classes]}, and `ignored`.
+    """The class groups in a YAML file: {class of the student: [patterns of the teacher's classes]}, and `ignored`.
 
     Raises
     ------
     InputError
-        If the file is missing or something else.
+        If the file is missing or has another format.
     """
     groups = read_yaml(path, "the file of class groups")
     lists = isinstance(groups, dict) and all(isinstance(group, list) for group in groups.values())
@@ -87,9 +87,9 @@ def resolve(groups: Groups, student: Sequence[str], teacher: Sequence[str]) -> d
     Parameters
     ----------
     groups : dict of `load_groups`
-        Names, or patterns with the wildcards of the shell, of the teacher's classes.
+        Names of the teacher's classes, or patterns with shell wildcards.
     student, teacher : list of str
-        Names of their classes.
+        Names of the classes of each.
 
     Returns
     -------
@@ -98,14 +98,14 @@ def resolve(groups: Groups, student: Sequence[str], teacher: Sequence[str]) -> d
     Raises
     ------
     InputError
-        If the groups are not the student's classes, name a class that the teacher does not have, overlap, or leave out
-        a class without saying so.
+        If the groups are not the student's classes, name an unknown class of the teacher, overlap, or leave out a class
+        that is not listed as ignored.
     """
     if not teacher:
         raise InputError("the teacher's data config does not name its classes (`names` in `labels`)")
     missing, unknown = ([x for x in a if x not in b] for a, b in ((student, groups), (groups, [*student, IGNORED])))
     if missing or unknown:
-        what = [f"there is none for {', '.join(missing)}"] if missing else []
+        what = [f"there is no group for {', '.join(missing)}"] if missing else []
         what += [f"the student has no class {', '.join(unknown)}"] if unknown else []
         raise InputError(f"class groups: {'; '.join(what)}; the student's classes are {_some(student)}")
     owners: dict[str, str] = {}
@@ -123,18 +123,18 @@ def resolve(groups: Groups, student: Sequence[str], teacher: Sequence[str]) -> d
         raise InputError(f"class groups: {', '.join(empty)} has no classes of the teacher")
     left = [name for name in teacher if name not in owners]
     if left:
-        raise InputError(f"class groups: {_some(left)} of the teacher's classes are in no group: put them into one, "
-                         f"or into `{IGNORED}`")  # fmt: skip
+        raise InputError(f"class groups: {_some(left)} of the teacher's classes are in no group: add them to a group "
+                         f"or to `{IGNORED}`")  # fmt: skip
     return {group: [name for name in teacher if owners[name] == group] for group in student}
 
 
 def with_groups(student: Labels, teacher: Labels, groups: Groups) -> dict[str, Any]:
-    """The student's labels with those of a teacher that has other classes."""
+    """The student's labels, extended by the labels and class groups of a teacher with other classes."""
     return {**student, TEACHER: teacher, GROUPS: resolve(groups, names_of(student), names_of(teacher))}
 
 
 def of_student(labels: Labels) -> dict[str, Any]:
-    """The labels without what is said of a teacher."""
+    """The labels without the entries for a teacher."""
     return {key: value for key, value in labels.items() if key not in (TEACHER, GROUPS)}
 
 
@@ -144,7 +144,7 @@ def of_teacher(labels: Labels) -> Labels:
 
 
 def columns_of(labels: Labels) -> list[list[int]] | None:
-    """Columns of the teacher's logits for each class of the student: list of lists of int; None if all are the same."""
+    """Columns of the teacher's logits for each class of the student: list of lists of int; None for equal classes."""
     if GROUPS not in labels:
         return None
     teacher = names_of(labels[TEACHER])

@@ -1,7 +1,7 @@
 """Views of a weaver data config, and the pairing of a student's config with its teacher's.
 
-A paired config is the student's config plus the teacher's input groups and the variables they need, all
-prefixed `teacher_`. Selection, labels, weights and observers are the student's.
+A paired config is the student's config plus the teacher's input groups and their variables, all with the prefix
+`teacher_`. Selection, labels, weights and observers are those of the student.
 """
 
 import argparse
@@ -19,27 +19,27 @@ from kd_trainer import classes, expressions
 from kd_trainer.errors import InputError, one_line
 from kd_trainer.files import read_yaml, write_text
 
-Options = dict[str, Any]  # of a data config: what its YAML holds
+Options = dict[str, Any]  # the content of a data config's YAML file
 
 PREFIX = "teacher_"
-OTHERWISE = "; for other classes than the teacher's give --classes"
+OTHERWISE = "; if teacher and student have different classes, give --classes"
 SECTIONS = {
     dict: ("inputs", "labels", "new_variables", "preprocess", "weights", "bucketing", "branch_magic", "file_magic"),
     list: ("observers", "monitor_variables"),
     str: ("treename", "selection", "test_time_selection"),
 }
 KINDS = {dict: "a mapping from names", list: "a list", str: "a text"}
-STORED = "stored"  # in `preprocess`: definitions of the variables that the files hold already
+STORED = "stored"  # in `preprocess`: definitions of the variables that are already stored in the files
 WEIGHT_KEYS = ("reweight_method", "reweight_vars", "reweight_classes", "class_weights", "reweight_basewgt")
 
 
 def load(path: str | Path) -> Options:
-    """Options of a data config, with what weaver has computed for it (`<config>.<md5>.auto.yaml`) if that exists.
+    """Options of a data config, with the values that weaver has computed (`<config>.<md5>.auto.yaml`) if they exist.
 
     Raises
     ------
     InputError
-        If the file is missing, is not a data config, or has an expression that is refused, see `expressions`.
+        If the file is missing, is not a data config, or has a forbidden expression, see `expressions`.
     """
     options = read_yaml(path, "data config")
     auto = Path(path).with_suffix(f".{hashlib.md5(Path(path).read_bytes()).hexdigest()}.auto.yaml")
@@ -54,46 +54,46 @@ def load(path: str | Path) -> Options:
     try:
         config = DataConfig(print_info=False, **copy.deepcopy(options))
         if not all(isinstance(name, str) for name in config.train_load_branches | config.test_load_branches):
-            raise TypeError("a branch has to be a name")
-    except Exception as error:  # of the many ways in which weaver relies on what is in it
+            raise TypeError("a branch must be a name")
+    except Exception as error:  # weaver relies on the content in many ways, and raises various types
         text = f"{type(error).__name__} {one_line(error)}"
         raise InputError(f"data config {path} cannot be used by weaver: {text}") from None
     return options
 
 
 def _misshapen(options: Options) -> Iterator[str]:
-    """What in a data config is no list or no mapping where there has to be one."""
+    """Descriptions of the entries of a data config that have a wrong type."""
     for kind, sections in SECTIONS.items():
         for section in sections:
             if not isinstance(options.get(section), kind | None):
-                yield f"`{section}` has to be {KINDS[kind]}"
+                yield f"`{section}` must be {KINDS[kind]}"
     for section in ("inputs", "new_variables"):
         for name in options.get(section) or ():
             if not isinstance(name, str):
-                yield f"{name!r} in `{section}` has to be a name"
+                yield f"{name!r} in `{section}` must be a name"
     for name in [*(options.get("observers") or ()), *(options.get("monitor_variables") or ())]:
         if not isinstance(name, str):
-            yield f"{name!r} in `observers` or `monitor_variables` has to be a name"
+            yield f"{name!r} in `observers` or `monitor_variables` must be a name"
     if not isinstance((options.get("preprocess") or {}).get("params"), dict | None):
-        yield "`params` in `preprocess` has to be a mapping from names"
+        yield "`params` in `preprocess` must be a mapping from names"
     for group, spec in options["inputs"].items():
         if not isinstance(spec, dict) or not isinstance(spec.get("vars"), list) or not spec["vars"]:
-            yield f"the group {group} in `inputs` has to be a mapping with a list `vars`"
+            yield f"the group {group} in `inputs` must be a mapping with a list `vars`"
         elif not isinstance(spec.get("length", 0), int | None):
-            yield f"`length` of the group {group} in `inputs` has to be a whole number"
+            yield f"`length` of the group {group} in `inputs` must be a whole number"
         elif not all(isinstance(v, str) or isinstance(v, list) and v and isinstance(v[0], str) for v in spec["vars"]):
-            yield f"`vars` of the group {group} in `inputs` has to be a list of names, or of lists that begin with one"
+            yield f"`vars` of the group {group} in `inputs` must be a list of names, or of lists that begin with a name"
     labels = options["labels"]
     if not isinstance(labels.get("value"), list if labels.get("type") == "simple" else dict):
         yield "`labels` needs a `type`, simple or custom, and a `value`: a list of branches, or a mapping from names"
     elif not all(isinstance(name, str) for name in labels["value"]):
-        yield "`value` in `labels` has to hold names"
+        yield "`value` in `labels` must hold names"
     if not isinstance(labels.get("names"), list | None):
-        yield "`names` in `labels` has to be a list"
+        yield "`names` in `labels` must be a list"
 
 
 def student_view(config: DataConfig) -> DataConfig:
-    """The DataConfig without the teacher's input groups: what the student, its checkpoint and its export see."""
+    """The DataConfig without the teacher's input groups, as the student, its checkpoint and its export use it."""
     inputs = {k: v for k, v in config.inputs.items() if not k.startswith(PREFIX)}
     return _restrict(config, inputs, labels=classes.of_student(config.labels))
 
@@ -110,12 +110,12 @@ def teacher_view(config: DataConfig) -> DataConfig:
 
 
 def teacher_inputs(config: DataConfig) -> DataConfig:
-    """The DataConfig that reads the teacher's inputs inside a paired one, under their prefixed names, and labels."""
+    """The DataConfig that reads the teacher's inputs of a paired config, under their prefixed names, and the labels."""
     return _restrict(config, _teacher_groups(config), observers=[], monitor_variables=[])
 
 
 def has_teacher(config: DataConfig) -> bool:
-    """Whether a DataConfig has inputs for a teacher, or its soft targets."""
+    """Whether a DataConfig has inputs for a teacher, or reads its soft targets."""
     return any(name.startswith(PREFIX) for name in config.inputs)
 
 
@@ -124,7 +124,7 @@ def _teacher_groups(config: DataConfig) -> dict[str, Any]:
     if not inputs:
         raise InputError(
             "the data config has no inputs for the teacher: "
-            "write a paired one with `python -m kd_trainer pair --student CFG --teacher CFG -o DIR`"
+            "write a paired config with `python -m kd_trainer pair --student CFG --teacher CFG -o DIR`"
         )
     return inputs
 
@@ -154,13 +154,14 @@ def pair(student: Options, teacher: Options, groups: classes.Groups | None = Non
     student, teacher : dict
         Options of the two data configs, see `load`.
     groups : dict
-        The teacher's classes for each class of the student, if they are not the same, see `classes.resolve`.
+        The teacher's classes for each class of the student, if they differ, see `classes.resolve`.
 
     Raises
     ------
     InputError
-        If the classes or their order differ and there are no groups, if the files would have to be read in two ways,
-        if a variable of the student hides a branch that the teacher reads, or if a standardisation is not known yet.
+        If the classes or their order differ and there are no groups, if the two configs read the files in different
+        ways, if a variable of the student hides a branch that the teacher reads, or if a standardisation has not been
+        computed yet.
     """
     if groups is None:
         _check_same_classes(student, teacher)
@@ -226,7 +227,7 @@ def _names(expression: object) -> set[str]:
 
 
 def _resolve(wanted: Iterable[str], definitions: Mapping[str, Any]) -> tuple[set[str], set[str]]:
-    """Names of the definitions that `wanted` rest on, and of the other names: branches and functions."""
+    """Names of the definitions that `wanted` depend on, and all other names: branches and functions."""
     needed, others, todo = set(), set(), list(wanted)
     while todo:
         name = todo.pop()
@@ -257,20 +258,20 @@ def _standardisation(options: Options, whose: str) -> dict[str, Any]:
 
 
 def complete(options: Options) -> Options:
-    """Options of a student's config with what it may leave out, as `pair` has them."""
+    """Options of a student's config with the defaults of omitted sections, as `pair` writes them."""
     preprocess = {"method": "manual", "params": _standardisation(options, "student")}
     return {**options, "new_variables": options.get("new_variables") or {}, "preprocess": preprocess}
 
 
 def cached(paired: Options, groups: Mapping[str, Any]) -> Options:
-    """Options of the config that feeds a student and its loss from files that hold the soft targets.
+    """Options of the config that reads the student's inputs and the soft targets from the files of a cache.
 
     Parameters
     ----------
     paired : dict
-        Options of the paired config that the files were made with.
+        Options of the paired config of the cache.
     groups : dict
-        Input groups of the soft targets, by name; their names begin with the prefix.
+        Input groups of the soft targets, by name; the names begin with the prefix.
     """
     config = copy.deepcopy(paired)
     for section in (config["new_variables"], config["inputs"], config["preprocess"]["params"]):
@@ -280,15 +281,15 @@ def cached(paired: Options, groups: Mapping[str, Any]) -> Options:
     config["preprocess"]["params"].update(
         DataConfig(print_info=False, inputs=groups, labels=config["labels"]).preprocess_params
     )
-    for key in ("treename", "branch_magic", "file_magic"):  # of the files that the cache was made from
+    for key in ("treename", "branch_magic", "file_magic"):  # they describe the input files of the cache
         config.pop(key, None)
     return config
 
 
 def stored(options: Options) -> Options:
-    """Options of the config that reads the variables of its inputs from files that hold them: none is evaluated.
+    """Options of the config that reads its input variables from files that store them, without evaluating expressions.
 
-    What draws random numbers, or is another in training, stays an expression.
+    A variable stays an expression if it draws random numbers or differs between training and evaluation.
     """
     kept = variables_to_store(options)
     definitions = options["new_variables"]
@@ -300,7 +301,7 @@ def stored(options: Options) -> Options:
 
 
 def variables_to_store(options: Options) -> list[str]:
-    """Names of the variables among a config's inputs that have a definition, and the same value every time."""
+    """Names of the input variables of a config that have a definition and always the same value."""
     definitions = options.get("new_variables") or {}
     found = []
     for name in dict.fromkeys(v[0] for spec in options["inputs"].values() for v in _variables(spec)):
@@ -312,32 +313,32 @@ def variables_to_store(options: Options) -> list[str]:
 
 
 def needed_for(names: Iterable[str], options: Options) -> set[str]:
-    """Names of the definitions of a config that some of its variables rest on, themselves included."""
+    """Names of the definitions of a config that these variables depend on, themselves included."""
     return _resolve(names, options.get("new_variables") or {})[0]
 
 
 def defined(options: Options) -> Options:
-    """The reverse of `stored`; options of other configs stay what they are."""
+    """The reverse of `stored`; options of other configs do not change."""
     preprocess = dict(options.get("preprocess") or {})
     definitions = {**(options.get("new_variables") or {}), **preprocess.pop(STORED, {})}
     return {**options, "new_variables": definitions, "preprocess": preprocess}
 
 
 def with_sampling_weights(student: Options, *sources: Options, named: Iterable[Options] = ()) -> Options:
-    """The student's options with the histograms of sampling weights.
+    """The student's options with histograms of sampling weights.
 
     Parameters
     ----------
     student : dict
     sources : dicts
-        The first of the student and these that has histograms gives them, unless
+        The histograms come from the first config that has them, the student's included.
     named : sequence of dicts
-        one of these has, which the caller has asked for by name.
+        Configs that the user has named explicitly; they come before all others.
 
     Raises
     ------
     InputError
-        If the config asks for weights that exist nowhere, or if a source made them in another way.
+        If the config asks for weights that do not exist, or if a source made them with other settings.
     """
     weights = student.get("weights")
     if not weights or weights.get("use_precomputed_weights"):
@@ -357,7 +358,7 @@ def with_sampling_weights(student: Options, *sources: Options, named: Iterable[O
 
 
 def write(options: Options, path: str | Path, header: str) -> None:
-    """Write a data config so that a reader finds all of it or nothing."""
+    """Write a data config atomically: a reader finds the whole file or no file."""
     text = yaml.safe_dump(options, sort_keys=False)
     write_text(path, f"# {header}; made by kd_trainer, do not edit\n{text}")
 
@@ -366,14 +367,14 @@ def main(argv: Sequence[str]) -> None:
     """python -m kd_trainer pair"""
     parser = argparse.ArgumentParser(
         prog="kd_trainer pair",
-        description="Write the data configs of a run: DIR/student.yaml (the student's, with its sampling weights) "
-        "and, with a teacher, DIR/paired.yaml (the student's and the teacher's inputs for the same jets).",
+        description="Write the data configs of a run: DIR/student.yaml (the student's config with its sampling "
+        "weights) and, with a teacher, DIR/paired.yaml (the inputs of student and teacher for the same jets).",
     )
     parser.add_argument("--student", required=True, metavar="CFG", help="data config of the student")
     parser.add_argument("--teacher", metavar="CFG", help="data config of the teacher")
     parser.add_argument("--classes", metavar="GROUPS.yaml", help="the teacher's classes for each class of the student")
-    parser.add_argument("--unlabelled", action="store_true", help="read files without labels: learn from the teacher "
-                        "alone, its classes or --classes (for kd_alpha 1)")  # fmt: skip
+    parser.add_argument("--unlabelled", action="store_true", help="for files without labels (kd_alpha 1); the classes "
+                        "are those of the teacher or of --classes")  # fmt: skip
     parser.add_argument("--weights", metavar="CFG", help="*.auto.yaml to take the sampling weights from")
     parser.add_argument("-o", "--output", required=True, metavar="DIR", type=Path)
     args = parser.parse_args(argv)
@@ -382,7 +383,7 @@ def main(argv: Sequence[str]) -> None:
     groups = classes.load_groups(args.classes) if args.classes else None
     if args.unlabelled or classes.is_unlabelled(student["labels"]):
         if not teacher:
-            raise InputError("without labels the classes are the teacher's: name its data config with --teacher")
+            raise InputError("without labels the classes come from the teacher: name its data config with --teacher")
         names = [name for name in groups if name != classes.IGNORED] if groups else classes.names_of(teacher["labels"])
         student = classes.unlabelled(student, names)
     named = [load(args.weights)] if args.weights else []

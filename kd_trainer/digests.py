@@ -1,4 +1,4 @@
-"""What something was made from: hashes of files, and what differs between two descriptions."""
+"""Provenance of files: hashes, and the differences between two descriptions."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ def sha256(path: str | Path) -> str:
 
 
 def of_network(path: str | Path) -> str:
-    """SHA-256 of a network file, and of those in its folder whose names stand in it, as ParT.py in Sophon.py."""
+    """SHA-256 of a network file and of the files in its folder that it names, as Sophon.py names ParT.py."""
     others, text = [], Path(path).read_text(encoding="utf-8", errors="replace")
     for name in sorted(set(re.findall(r"[\"']([\w-]+\.py)[\"']", text))):
         other = Path(path).resolve().with_name(name)
@@ -29,12 +29,12 @@ def of_network(path: str | Path) -> str:
 
 
 def canonical(content: object) -> str:
-    """JSON that does not depend on the order of keys, on tuples being lists, or on numpy."""
+    """JSON text that is the same for any order of keys, for tuples and lists, and for numpy and Python numbers."""
     return json.dumps(content, sort_keys=True, default=lambda x: x.tolist() if isinstance(x, np.ndarray) else str(x))
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any], now: str = "is") -> dict[str, str]:
-    """'NAME was X, is Y' for what differs, by the name of the entry; entries that `after` lacks are not compared."""
+    """{entry: 'NAME was X, is Y'} of the entries that differ; entries that are missing in `after` are not compared."""
     earlier = dict(_entries(before))
     return {
         name: f"{name} was {_short(earlier.get(name))}, {now} {_short(value)}"

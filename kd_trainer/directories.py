@@ -1,4 +1,4 @@
-"""Directories that results go to."""
+"""Output directories."""
 
 import os
 import tempfile
@@ -13,7 +13,7 @@ def make_directory(path: str | Path) -> None:
     Raises
     ------
     InputError
-        If nothing can be written there.
+        If the directory cannot be created or is not writable.
     """
     try:
         os.makedirs(path, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Exceptions that mean: the input is wrong, and this line says what to do; and other errors brought into one line."""
+"""Exceptions for wrong input, whose message says what to do; and messages of other errors in one line."""
 
 import contextlib
 import errno
@@ -9,11 +9,11 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class InputError(RuntimeError):
-    """Something that the user gave does not fit; the message is one clear line."""
+    """The user's input is wrong; the message is one clear line."""
 
 
 class StopError(InputError):
-    """What is wrong is wrong for every file: there is no use in going on with the others."""
+    """An error that affects every file, so it is useless to continue with the next file."""
 
 
 def one_line(error: object, length: int = 200) -> str:
@@ -23,14 +23,14 @@ def one_line(error: object, length: int = 200) -> str:
 
 
 def reason(error: Exception) -> str:
-    """Why a file could not be read or written, in one line, without its name where the system adds that."""
+    """Why a file could not be read or written, in one line, without the file name that the system adds."""
     number = error.errno if isinstance(error, OSError) else None
     return "the disk is full" if number in FULL else os.strerror(number) if number else one_line(error)
 
 
 @contextlib.contextmanager
 def named(path: object) -> Iterator[None]:
-    """Put a path in front of an InputError that does not have it."""
+    """Put a path in front of the message of an InputError that does not contain it."""
     try:
         yield
     except InputError as error:

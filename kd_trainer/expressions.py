@@ -1,8 +1,8 @@
-"""The expressions of a data config: weaver evaluates them as Python, so a foreign one is looked at before.
+"""Check of the expressions in a data config, which weaver evaluates as Python code.
 
-Let through are numbers and branches, arithmetic, comparisons, indexing, and functions that compute something from
-arrays. Left out are, beside everything that Python has for other purposes, functions of numpy and awkward that read or
-write files, unpickle, or call what they are given.
+Allowed are numbers, branches, arithmetic, comparisons, indexing, and functions that compute something from arrays.
+All other Python code is forbidden, and so are functions of numpy and awkward that read or write files, unpickle, or
+call a function that they get as argument.
 """
 
 import ast
@@ -46,7 +46,7 @@ AWKWARD = _words(
     "softmax sort std strings_astype sum to_list to_numpy to_packed to_regular unflatten unzip values_astype var",
     "where with_field with_name without_field zeros_like zip",
 )
-# of arrays; names that arrays do not have are taken for fields, and for methods of four-vectors
+# members of arrays; other names are taken as fields, and as methods of four-vectors
 MEMBERS = _words(
     "T all any argmax argmin argsort astype clip copy cumprod cumsum dot fields flatten imag item max mean min",
     "ndim nonzero prod ravel real repeat reshape round shape size sort squeeze std sum swapaxes take tolist",
@@ -57,13 +57,13 @@ MODULES = {"np": np, "numpy": np, "ak": ak, "awkward": ak, "math": math}
 
 
 def check(options: Mapping[str, Any], path: object) -> None:
-    """Raise InputError for an expression of a data config that does more than to compute, unless told to trust it.
+    """Raise InputError for a forbidden expression in a data config, unless the user trusts it.
 
     Parameters
     ----------
     options : dict
-        Of a data config.
-    path : its name in the message
+        Options of a data config.
+    path : name of the config in the message
     """
     if is_trusted():
         return
@@ -71,13 +71,13 @@ def check(options: Mapping[str, Any], path: object) -> None:
         trouble = refused(expression)
         if trouble:
             raise InputError(
-                f"{path}: `{place}` is {one_line(expression)!r}, and {trouble} is not let through, since a data config "
-                "is a program to weaver; if you trust this one, give --trust or set KD_TRUST=1"
+                f"{path}: `{place}` is {one_line(expression)!r}, and {trouble} is not allowed, because weaver executes "
+                "the expressions of a data config; if you trust this one, give --trust or set KD_TRUST=1"
             )
 
 
 def _expressions(options: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    """(place, expression) of all that weaver evaluates of a data config."""
+    """(place, expression) of all entries of a data config that weaver evaluates."""
     sections = {key: options.get(key) for key in ("selection", "test_time_selection", "new_variables")}
     labels, weights = options.get("labels"), options.get("weights")
     if isinstance(labels, Mapping):
@@ -95,17 +95,17 @@ def _expressions(options: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
 
 
 def refused(expression: object) -> str:
-    """What an expression has that is not let through; '' if there is nothing."""
+    """The forbidden part of an expression, in words; '' if there is none."""
     if expression is None or isinstance(expression, int | float):
         return ""
     if not isinstance(expression, str):
         return f"a {type(expression).__name__}"
-    if "#" in expression:  # weaver puts expressions together, and a comment would hide the beginning of the next one
+    if "#" in expression:  # weaver joins expressions, and a comment would hide the beginning of the next one
         return "a comment"
     try:
         tree = ast.parse(expression.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return "what is no Python expression"
+        return "an expression that Python cannot parse"
     nodes = list(ast.walk(tree))
     heads = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}  # of `np.log`: np
     called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
@@ -113,7 +113,7 @@ def refused(expression: object) -> str:
 
 
 def _trouble(node: ast.AST, heads: set[int], called: set[int]) -> str:
-    """What is wrong with a node, but for what is below it; '' if nothing is."""
+    """What is wrong with a node itself, without its children; '' if nothing is."""
     if not isinstance(node, NODES):
         return f"a {type(node).__name__}"
     if isinstance(node, ast.Name):
@@ -122,14 +122,14 @@ def _trouble(node: ast.AST, heads: set[int], called: set[int]) -> str:
         before = node.value.id if isinstance(node.value, ast.Name) else ""
         return "" if _is_member(node) else f"`{before}.{node.attr}`"
     if isinstance(node, ast.Call) and not isinstance(node.func, ast.Name | ast.Attribute):
-        return "a call of what is no name"
+        return "a call of something other than a name"
     if (isinstance(node, ast.keyword) and node.arg is None) or (isinstance(node, ast.Dict) and None in node.keys):
         return "`**`"
     return ""
 
 
 def _trouble_of_name(node: ast.Name, heads: set[int], called: set[int]) -> str:
-    """Modules stand before a dot, functions of weaver before parentheses; other names are branches and variables."""
+    """What is wrong with a name: modules must stand before a dot, functions of weaver before parentheses."""
     if node.id in MODULES:
         fine = id(node) in heads
     elif node.id in _eval_funcs:
@@ -140,7 +140,7 @@ def _trouble_of_name(node: ast.Name, heads: set[int], called: set[int]) -> str:
 
 
 def _is_member(node: ast.Attribute) -> bool:
-    """Whether an attribute is one of those let through."""
+    """Whether an attribute is allowed."""
     name, value = node.attr, node.value
     if name.startswith("_"):
         return False
@@ -152,7 +152,7 @@ def _is_member(node: ast.Attribute) -> bool:
 
 
 def _is_function(module: object, name: str) -> bool:
-    """Whether a name of a module is a function or a number that is let through."""
+    """Whether a name of a module is an allowed function or a number."""
     if module is math:
         return hasattr(math, name)
     if module is ak:

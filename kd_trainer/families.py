@@ -1,4 +1,4 @@
-"""Families of the 188 classes of JetClass-II (arXiv 2405.12972), few enough to look at; other classes stay alone."""
+"""Families of the 188 classes of JetClass-II (arXiv 2405.12972) for readable tables; other classes have no families."""
 
 import re
 from collections.abc import Iterable
@@ -19,13 +19,13 @@ ORDER = (
 def family(name: str) -> str:
     """The family of a class.
 
-    By what an X decays to: quarks by flavour, gluons, leptons. Of X -> YY, whether four or three products are in the
-    jet, whether two of them are b quarks, and the leptons. Of QCD jets, the heaviest quarks.
+    X -> two particles: the decay products (quarks by flavour, gluons, leptons). X -> YY: the number of decay products
+    in the jet, whether two of them are b quarks, and the leptons. QCD: the heaviest quarks.
 
     Parameters
     ----------
     name : str
-        As X_bb, X_YY_bbtauhtaue or QCD_bcss; the name of any other class is its own family.
+        For example X_bb, X_YY_bbtauhtaue or QCD_bcss; any other class is its own family.
     """
     origin, _, products = name.rpartition("_")
     if origin not in ("X", "X_YY", "QCD") or not (products == LIGHT or PRODUCTS.fullmatch(products)):
@@ -55,14 +55,14 @@ def _more_prongs(found: list[str]) -> str:
 
 
 def part(name: str) -> str:
-    """The part of the dataset whose files have the jets of a class; '' for classes of others."""
+    """The part of the dataset whose files contain the jets of a class; '' for classes of other datasets."""
     if family(name) not in ORDER:
         return ""
     return "QCD" if name.startswith("QCD") else "Res34P" if name.startswith("X_YY") else "Res2P"
 
 
 def columns_of(names: Iterable[str]) -> dict[str, list[int]]:
-    """The columns of the classes of each family."""
+    """{family: columns of its classes}."""
     found: dict[str, list[int]] = {}
     for column, name in enumerate(names):
         found.setdefault(family(name), []).append(column)
@@ -71,13 +71,15 @@ def columns_of(names: Iterable[str]) -> dict[str, list[int]]:
 
 
 def confusion(labels: np.ndarray, scores: np.ndarray, columns: Iterable[list[int]]) -> np.ndarray:
-    """Fractions (F, F) of the jets of each family (rows) that have the largest summed score in each; NaN without jets.
+    """Fractions (F, F) of the jets of a family (row) that have their largest summed score in a family (column).
+
+    Rows of families without jets are NaN.
 
     Parameters
     ----------
     labels : (N,) true classes
     scores : (N, K) probabilities
-    columns : F lists that share out the K classes
+    columns : F lists of columns; together they contain each of the K classes once
     """
     columns = list(columns)
     of_class = np.empty(scores.shape[1], dtype=int)

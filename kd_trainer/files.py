@@ -1,4 +1,4 @@
-"""Files that are read or refused in one line, and results that appear whole or not at all; counts for people."""
+"""Reading files with one-line errors, writing files atomically, and numbers in readable form."""
 
 import contextlib
 import glob
@@ -13,11 +13,11 @@ import yaml
 
 from kd_trainer.errors import InputError, StopError, one_line, reason
 
-SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C, if it is there
+SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the faster version in C, if available
 
 
 class Loader(SafeLoader):
-    """YAML without entries that hold themselves, which would keep whoever walks through them for ever."""
+    """YAML without recursive entries, which would cause endless loops."""
 
     def construct_document(self, node: Any) -> Any:
         return self.construct_object(node, deep=True)
@@ -25,7 +25,7 @@ class Loader(SafeLoader):
 
 @contextlib.contextmanager
 def reading(path: str | Path) -> Iterator[None]:
-    """Turn whatever a library raises for a file that it cannot read into an InputError that names the file."""
+    """Turn any exception of a library that cannot read a file into an InputError that names the file."""
     try:
         yield
     except Exception as error:
@@ -36,18 +36,18 @@ def reading(path: str | Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def writing(path: str | Path) -> Iterator[None]:
-    """Turn an OSError into a StopError that names what cannot be written; one about another file is left alone."""
+    """Turn an OSError into a StopError that names the file; an OSError about another file is not changed."""
     try:
         yield
     except OSError as error:
-        cause = Path(str(error.filename or path))  # a folder above, or the file under its temporary name
+        cause = Path(str(error.filename or path))  # a parent folder, or the temporary name of the file
         if not (Path(path).is_relative_to(cause) or cause.name.startswith(f".{Path(path).name}.")):
             raise
         raise StopError(f"{path} cannot be written: {reason(error)}") from error
 
 
 def read_yaml(path: str | Path, what: str, loader: type = Loader) -> Any:
-    """What a YAML file holds; InputError if it is missing or something else. `what` stands before its path then."""
+    """Content of a YAML file; InputError if it is missing or invalid, with `what` before its path."""
     if not Path(path).is_file():
         raise InputError(f"{what} {path} {'is no file' if Path(path).exists() else 'does not exist'}")
     with reading(path):
@@ -62,10 +62,10 @@ def read_yaml(path: str | Path, what: str, loader: type = Loader) -> Any:
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path` (made if need be), renamed to `path` when the block ends well.
+    """Yield a temporary path in the folder of `path`, and rename it to `path` when the block ends without an error.
 
-    What processes of this machine that were killed have left of the same file is removed. StopError if the file cannot
-    be written.
+    The folder is created if necessary. Temporary files that killed processes of this machine have left are removed.
+    StopError if the file cannot be written.
     """
     path = Path(path)
     name = f".{path.name}.{platform.node()}."
@@ -87,7 +87,7 @@ def _is_running(pid: str) -> bool:
         os.kill(int(pid), 0)
     except ProcessLookupError:
         return False
-    except (PermissionError, ValueError):  # another user's; no process id
+    except (PermissionError, ValueError):  # a process of another user; not a process id
         pass
     return True
 
@@ -99,7 +99,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def json_text(content: object) -> str:
-    """The text of a JSON file; NaN and infinity, unknown to JSON, raise ValueError."""
+    """The text of a JSON file; NaN and infinity, which JSON does not know, raise ValueError."""
     return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False, default=str) + "\n"
 
 
@@ -109,16 +109,16 @@ def write_json(path: str | Path, content: object) -> None:
 
 
 def from_json(text: str) -> Any:
-    """What a JSON text holds; ValueError for NaN and infinity, too, which `write_json` could not write."""
+    """Content of a JSON text; ValueError also for NaN and infinity, which `write_json` does not write."""
 
     def refuse(name: str) -> None:
-        raise ValueError(f"{name} is no JSON")
+        raise ValueError(f"{name} is not valid JSON")
 
     return json.loads(text, parse_constant=refuse)
 
 
 def si(number: float) -> str:
-    """A count with three digits and a prefix of thousands: 2143486 -> '2.14M'."""
+    """A count with three digits and an SI prefix: 2143486 -> '2.14M'."""
     for unit in ("", "k", "M", "G"):
         if abs(number) < 999.5:
             return f"{number:.3g}{unit}"

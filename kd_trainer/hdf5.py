@@ -1,6 +1,6 @@
-"""HDF5 files by h5py, which runs nothing that they hold.
+"""Reading HDF5 files with h5py, which executes nothing from the file.
 
-PyTables, by which weaver reads them, unpickles attributes when it opens a file: a pickle can run any program.
+Weaver reads HDF5 files with PyTables, which unpickles attributes when it opens a file. A pickle can execute any code.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class PlainUnpickler(pickle.Unpickler):
-    """Reads what is pickled of numbers, strings and lists of them; InputError for what asks for a class or function."""
+    """Reads pickled numbers, strings and lists of them; InputError for a pickle that uses a class or a function."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(io.BytesIO(content), encoding="latin1")
@@ -33,19 +33,19 @@ class PlainUnpickler(pickle.Unpickler):
 
 @contextlib.contextmanager
 def opened(path: str | Path) -> Iterator[h5py.File]:
-    """An HDF5 file to read; InputError if h5py is not installed."""
+    """Open an HDF5 file for reading; InputError if h5py is not installed."""
     try:
         import h5py
     except ImportError:
         raise InputError("h5py is not installed; pip install 'weaver-kd[convert]'") from None
     with contextlib.suppress(ImportError):
-        import hdf5plugin  # noqa: F401  kinds of compression that h5py has not
+        import hdf5plugin  # noqa: F401  adds compression filters that h5py lacks
     with h5py.File(path) as file:
         yield file
 
 
 def check_compression(dataset: h5py.Dataset) -> None:
-    """Raise InputError for a compression that h5py does not know."""
+    """Raise InputError for a compression filter that h5py does not know."""
     import h5py
 
     pipeline = dataset.id.get_create_plist()
@@ -56,12 +56,12 @@ def check_compression(dataset: h5py.Dataset) -> None:
 
 @contextlib.contextmanager
 def arrays(path: str | Path) -> Iterator[dict[str, h5py.Dataset]]:
-    """The arrays of a file by name, as weaver would read them, which has one for each branch.
+    """The arrays of a file by name, one for each branch, as weaver reads them.
 
     Raises
     ------
     InputError
-        If PyTables would run something that the file holds.
+        If PyTables would execute something in the file.
     """
     with opened(path) as file:
         _check_attributes(file)
@@ -79,7 +79,7 @@ def arrays(path: str | Path) -> Iterator[dict[str, h5py.Dataset]]:
 def table(
     arrays: dict[str, h5py.Dataset], branches: Iterable[str], start: int = 0, stop: int | None = None
 ) -> ak.Array:
-    """Rows of some `arrays` as an awkward record array."""
+    """Rows of selected `arrays` as an awkward record array."""
     return ak.Array({name: _rows(arrays[name], start, stop) for name in branches})
 
 
@@ -89,25 +89,25 @@ def _rows(array: h5py.Dataset, start: int, stop: int | None) -> np.ndarray | lis
 
     check_compression(array)
     values = array[start:stop]
-    if array.id.get_type().get_class() == h5py.h5t.BITFIELD:  # as PyTables stores truth
+    if array.id.get_type().get_class() == h5py.h5t.BITFIELD:  # PyTables stores booleans in this way
         return values.astype(bool)
-    return list(values) if values.dtype == object else values  # of different lengths
+    return list(values) if values.dtype == object else values  # object: rows of different lengths
 
 
 def _check_attributes(file: h5py.File) -> None:
-    """Raise InputError for an attribute or an array that PyTables unpickles and that is more than plain data."""
+    """Raise InputError for an attribute or an array that PyTables would unpickle and that is not plain data."""
 
     def look(name: str, node: h5py.HLObject) -> None:
         for key in node.attrs:
             for text in _texts(node.attrs[key]):
                 place = f"attribute {key} of /{name}"
                 if key == "PSEUDOATOM" and text == b"object":
-                    raise InputError(f"/{name} holds pickled objects, which weaver would run: remove it")
+                    raise InputError(f"/{name} holds pickled objects, which weaver would execute: remove it")
                 try:
                     PlainUnpickler(text).load()
                 except InputError as error:
-                    raise InputError(f"{place} is a pickled program ({error}), which weaver would run") from None
-                except Exception:  # whatever a text that is no pickle makes of it
+                    raise InputError(f"{place} is a pickled program ({error}), which weaver would execute") from None
+                except Exception:  # the text is not a pickle
                     continue
 
     look("", file)
@@ -115,7 +115,7 @@ def _check_attributes(file: h5py.File) -> None:
 
 
 def _texts(value: Any) -> Iterator[bytes]:
-    """What is text in the value of an attribute."""
+    """The texts in the value of an attribute."""
     for item in np.asarray(value).ravel().tolist() if not isinstance(value, str | bytes) else [value]:
         if isinstance(item, str):
             yield item.encode(errors="surrogateescape")

@@ -1,4 +1,4 @@
-"""weaver-kd init: lay out networks, data configs and scripts beside an existing weaver setup."""
+"""weaver-kd init: copy networks, data configs and scripts into an existing weaver setup."""
 
 import argparse
 import shutil
@@ -13,12 +13,12 @@ LINK, SCRIPT = "train_kd.sh", Path("train_scripts") / "train_kd.sh"
 
 
 def lay_out(folder: Path, *, overwrite: bool = False) -> list[Path]:
-    """Copy what the package ships into a folder; a file that is there already and equal stays as it is.
+    """Copy the shipped files into a folder; equal files that exist already are not touched.
 
     Parameters
     ----------
     folder : Path
-        Made if need be.
+        Created if it does not exist.
     overwrite : bool
         Whether files with other content are replaced.
 
@@ -30,7 +30,7 @@ def lay_out(folder: Path, *, overwrite: bool = False) -> list[Path]:
     Raises
     ------
     InputError
-        If there are files with other content, before anything is written.
+        If the folder has files with other content; then nothing is written.
     """
     source = resources.root()
     new = [name for name in resources.shipped(source) if not _is_same(source / name, folder / name)]
@@ -39,7 +39,7 @@ def lay_out(folder: Path, *, overwrite: bool = False) -> list[Path]:
     others = [name for name in new if (folder / name).exists()] + [LINK] * (link.exists() and not linked)
     if others and not overwrite:
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-        raise InputError(f"{folder / others[0]}{more} would be replaced: --overwrite does that, or take another folder")
+        raise InputError(f"{folder / others[0]}{more} would be replaced: give --overwrite, or choose another folder")
     for name in new:
         with replacing(folder / name) as temporary:
             shutil.copyfile(source / name, temporary)
@@ -57,9 +57,9 @@ def _is_same(one: Path, other: Path) -> bool:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="weaver-kd init", description=__doc__)
-    parser.add_argument("folder", type=Path, metavar="DIR", help="where they go: networks/, data/, train_scripts/")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder for networks/, data/ and train_scripts/")
     parser.add_argument("--overwrite", action="store_true", help="replace files that differ from those of this version")
     args = parser.parse_args(argv)
     new = lay_out(args.folder, overwrite=args.overwrite)
-    print(f"{len(new)} files written to {args.folder}; ./train_kd.sh --help there says how to go on")
+    print(f"{len(new)} files written to {args.folder}; see ./train_kd.sh --help there for the next steps")
     return 0

@@ -1,6 +1,6 @@
-"""Input files: which ones an argument names, and what is in them.
+"""Input files: the files that an argument names, and their content.
 
-Weaver logs a file that it cannot read and goes on without it; here such a file is trouble.
+Weaver logs a file that it cannot read and continues without it. Here such a file is an error.
 """
 
 import glob
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from weaver.utils.dataset import DataConfig
 
     Progress = Callable[[Iterable["Found"]], Iterable["Found"]]
-Found = tuple[int, str]  # rows of a file, and what is wrong with it
+Found = tuple[int, str]  # number of rows of a file, and a description of its error
 
 
 def named_files(arguments: Iterable[str]) -> list[tuple[str, str]]:
@@ -32,24 +32,24 @@ def named_files(arguments: Iterable[str]) -> list[tuple[str, str]]:
     Parameters
     ----------
     arguments : iterable of str
-        `[NAME:]PATTERN`, the pattern with the wildcards of the shell.
+        `[NAME:]PATTERN`; the pattern may have shell wildcards.
 
     Returns
     -------
     list of (NAME or '', path)
-        In the order of the arguments, the files of each sorted.
+        In the order of the arguments; the files of each argument are sorted.
 
     Raises
     ------
     InputError
-        If a pattern matches nothing; weaver would go on without it. If a path has a colon.
+        If a pattern matches no file (weaver would continue without it), or if a path contains a colon.
     """
     arguments = list(arguments)
     found, unmatched = [], []
     for argument in arguments:
         name, _, pattern = argument.rpartition(":")
         if "/" in name or ":" in name:
-            raise InputError(f"{argument} has a colon in its path: what is before one is the name of a group")
+            raise InputError(f"{argument} has a colon in its path: weaver takes the text before it as a group name")
         paths = sorted(glob.glob(pattern))
         found += [(name, path) for path in paths]
         unmatched += [] if paths else [argument]
@@ -59,12 +59,12 @@ def named_files(arguments: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def series(path: str) -> str:
-    """The name of a file without its number: Res2P of Res2P_0001.parquet."""
+    """The name of a file without its number: Res2P for Res2P_0001.parquet."""
     return re.sub(r"_?\d+$", "", Path(path).stem)
 
 
 def series_of(arguments: Iterable[str]) -> dict[str, list[str]]:
-    """Arguments of `named_files` by the `series` of their files; each of those without a number alone."""
+    """Arguments of `named_files` by the `series` of their files; files without a number form their own series."""
     found: dict[str, list[str]] = {}
     for argument in arguments:
         path = argument.rpartition(":")[2]
@@ -73,23 +73,23 @@ def series_of(arguments: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _absent(unmatched: Sequence[str], arguments: Iterable[str]) -> str:
-    """What to do about arguments without a file: of a part of a dataset, how much is not there."""
+    """The message for arguments that match no file; for a partial dataset it counts the missing files."""
     patterns = [argument.rpartition(":")[2] for argument in unmatched]
     every, lacking = series_of(arguments), series_of(unmatched)
     if all(len(every[name]) > 1 for name in lacking) and len(unmatched) < sum(map(len, every.values())):
         counts = ", ".join(f"{len(lacking[name])} of the {len(every[name])} files of {name}" for name in lacking)
-        return f"{counts} are not there, as {patterns[0]}: fetch them, or take those that are there (FILES=found)"
+        return f"{counts} are missing, for example {patterns[0]}: download them, or use the existing ones (FILES=found)"
     more = f" and {len(patterns) - 3} more" if len(patterns) > 3 else ""
     return f"no file matches {', '.join(patterns[:3])}{more}: is the path (DATADIR) right?"
 
 
 def those_there(arguments: Sequence[str]) -> tuple[list[str], str]:
-    """The arguments of `named_files` that match a file, and a sentence on how many of each series of files those are.
+    """The arguments of `named_files` that match a file, and a sentence that counts them for each series of files.
 
     Raises
     ------
     InputError
-        If nothing of a series is there.
+        If no file of a series exists.
     """
     there, texts = [], []
     for members in series_of(arguments).values():
@@ -97,26 +97,26 @@ def those_there(arguments: Sequence[str]) -> tuple[list[str], str]:
         ends = [Path(members[i].rpartition(":")[2]) for i in (0, -1)]
         files = f"the {len(members)} files {ends[0].name} to {ends[1].name}" if len(members) > 1 else ends[0].name
         if not some:
-            raise InputError(f"none of {files} is in {ends[0].parent}: of each group at least one is needed")
+            raise InputError(f"none of {files} is in {ends[0].parent}: each group needs at least one")
         there += some
         texts += [f"{len(some)} of {files}"] if len(members) > 1 else []
     return there, ", ".join(texts)
 
 
 def files_of(arguments: Iterable[str]) -> list[str]:
-    """Paths of `named_files`, whatever name is in front of them."""
+    """Paths of `named_files`, without the group names."""
     return [path for _, path in named_files(arguments)]
 
 
 def needed_branches(config: "DataConfig", training: bool = True) -> set[str]:
-    """Names of the branches that weaver reads from every file for a DataConfig, as they are called in the file."""
+    """Names in the files of the branches that weaver reads for a DataConfig."""
     names = set(config.train_load_branches if training else config.test_load_branches)
     names -= {*(config.file_magic or {}), "aux_training_"}  # weaver makes these
     return {name_in_file(name, config) for name in names}
 
 
 def name_in_file(name: str, config: "DataConfig") -> str:
-    """What a branch of a DataConfig is called in the files (`branch_magic`)."""
+    """The name in the files of a branch of a DataConfig (`branch_magic`)."""
     for ours, theirs in (config.branch_magic or {}).items():
         name = name.replace(ours, theirs)
     return name
@@ -137,7 +137,7 @@ def contents(path: str | Path, treename: str | None = None) -> tuple[set[str], i
     extension = Path(path).suffix
     with reading(path):
         if os.path.exists(path) and not os.path.isfile(path):
-            raise InputError("is not a regular file")  # a pipe would be waited for
+            raise InputError("is not a regular file")  # reading a pipe would block
         if extension == ".parquet":
             file = pyarrow.parquet.ParquetFile(path)
             return set(file.schema_arrow.names), file.metadata.num_rows
@@ -154,14 +154,14 @@ def contents(path: str | Path, treename: str | None = None) -> tuple[set[str], i
 def _tree(file: uproot.ReadOnlyDirectory, treename: str | None) -> uproot.TTree:
     trees = {key.split(";")[0] for key, kind in file.classnames().items() if kind == "TTree"}
     if treename is None and len(trees) != 1:
-        raise InputError(f"has {len(trees)} trees, so the data config must name one (treename)")
+        raise InputError(f"has {len(trees)} trees: name one in the data config (treename)")
     return file[treename or trees.pop()]
 
 
 def first_rows(
     path: str | Path, branches: Iterable[str], rows: int | None = None, treename: str | None = None
 ) -> ak.Array:
-    """The first rows of a file (all for None) as an awkward record array of the branches."""
+    """The first rows of a file (None: all rows) as an awkward record array of the branches."""
     branches = sorted(branches)
     extension = Path(path).suffix
     with reading(path):
@@ -178,18 +178,18 @@ def first_rows(
 
 
 def chunks(path: str | Path, branches: Iterable[str], rows: int, treename: str | None = None) -> Iterator[ak.Array]:
-    """Yield all rows of a file, a number of them at a time, as awkward record arrays of the branches."""
+    """Yield all rows of a file in chunks of `rows`, as awkward record arrays of the branches."""
     branches = sorted(branches)
     extension = Path(path).suffix
     with reading(path):
         if extension == ".parquet":
-            file = pyarrow.parquet.ParquetFile(path, pre_buffer=False)  # else it keeps the whole file
+            file = pyarrow.parquet.ParquetFile(path, pre_buffer=False)  # pre_buffer keeps the whole file
             for batch in file.iter_batches(batch_size=rows, columns=branches):
                 yield ak.from_arrow(batch)
         elif extension == ".root":
             with uproot.open(path) as file:
                 tree = _tree(file, treename)
-                for table in tree.iterate(filter_name=branches, step_size=rows):  # keeps what it has decompressed
+                for table in tree.iterate(filter_name=branches, step_size=rows):  # it keeps decompressed baskets
                     yield within(table)
         else:
             with hdf5.arrays(path) as arrays:
@@ -198,7 +198,7 @@ def chunks(path: str | Path, branches: Iterable[str], rows: int, treename: str |
 
 
 def within(table: ak.Array) -> ak.Array:
-    """The table; InputError if its lists reach beyond the values, which uproot leaves to whoever reads on in memory."""
+    """The table; InputError if its lists reach beyond their values, which uproot does not check."""
     trouble = ak.validity_error(table)
     if trouble:
         raise InputError(f"its lists do not fit their values: {one_line(trouble)}")
@@ -213,7 +213,7 @@ def check_numbers(table: ak.Array, names: Iterable[str]) -> None:
 
 
 def inspect(path: str | Path, branches: Iterable[str], treename: str | None = None) -> Found:
-    """Number of rows and a description of the trouble with the file ('' if there is none)."""
+    """Number of rows, and a description of what is wrong with the file ('' if nothing is)."""
     try:
         present, rows = contents(path, treename)
     except InputError as error:
@@ -230,6 +230,6 @@ def inspect_all(
     treename: str | None = None,
     progress: "Progress" = lambda results: results,
 ) -> list[Found]:
-    """`inspect` for many files at once, in their order."""
+    """`inspect` for many files in parallel; results in the order of the files."""
     with ThreadPoolExecutor(8) as pool:
         return list(progress(pool.map(lambda path: inspect(path, branches, treename), paths)))

@@ -1,4 +1,4 @@
-"""Classes of the jets in input files, from the branches that the labels of a data config need."""
+"""Classes of the jets in input files, computed from the label branches of a data config."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def plan(config: "DataConfig") -> tuple[set[str], dict[str, str]]:
-    """What to read and to compute for labels and selection: (branches, {variable: expression})."""
+    """What labels and selection need: (branches to read, {variable: expression to compute})."""
     wanted = [config.label_names[0], *sorted(_get_data_var_names(config.selection or "True"))]
     needed, branches = set(), set()
     while wanted:
@@ -28,9 +28,9 @@ def plan(config: "DataConfig") -> tuple[set[str], dict[str, str]]:
 
 
 def classes_in(table: ak.Array, config: "DataConfig") -> np.ndarray:
-    """Class indices (N,) of the jets of a table with the branches of `plan` that pass the selection.
+    """Class indices (N,) of the jets that pass the selection, from a table with the branches of `plan`.
 
-    -1 is a jet in no class or in several.
+    -1 marks a jet in no class or in several classes.
     """
     table = _apply_selection(table, config.selection, funcs=config.var_funcs)
     table = _build_new_variables(table, plan(config)[1])
@@ -42,17 +42,17 @@ def classes_in(table: ak.Array, config: "DataConfig") -> np.ndarray:
 
 
 def counts(paths: Sequence[str], config: "DataConfig", number: int, part: tuple[float, float] = (0, 1)) -> np.ndarray:
-    """Jets (number of classes,) of each class in files, read by weaver, until there is one of each.
+    """Numbers of jets (K,) of each class in files, read with weaver until every class has at least one jet.
 
     Parameters
     ----------
     paths : list of str
-        Read in an order of their own, as neighbours often hold the same class.
+        Read in a shuffled order, because neighbouring files often hold the same class.
     config : DataConfig
     number : int
-        Of classes.
+        Number of classes K.
     part : (begin, end)
-        Of each file, from 0 to 1.
+        Range of each file to read, between 0 and 1.
     """
     made = {*(config.file_magic or {}), "aux_training_"}
     branches = plan(config)[0] - made or config.train_load_branches - made

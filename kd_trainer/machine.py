@@ -1,4 +1,4 @@
-"""What a benchmark ran on, and how much memory it took."""
+"""The machine of a benchmark, and the memory that a function takes."""
 
 import multiprocessing
 import os
@@ -23,7 +23,7 @@ def machine() -> dict[str, Any]:
 
 
 def described(where: Mapping[str, Any]) -> str:
-    """The processor or GPU, threads and version of torch of a `machine`, in words."""
+    """Processor or GPU, number of threads and version of torch of a `machine`, in words."""
     return f"{where['gpu'] or where['processor']}, {where['threads']} threads, torch {where['torch']}"
 
 
@@ -36,11 +36,11 @@ def _processor() -> str:
 
 
 def peak_memory(function: Callable[..., Callable[[], object]], *args: Any) -> int | None:
-    """Bytes by which the memory of a new process grows at most while it runs a function; None where nobody tells.
+    """Peak growth in bytes of the memory of a new process while it runs a function; None if the system does not tell.
 
     Parameters
     ----------
-    function : of a module, called as function(*args); it returns the callable of which the growth is measured
+    function : function of a module, called as function(*args); it returns the callable that is measured
     """
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_measure, (function, args))
@@ -56,7 +56,7 @@ def _measure(function: Callable[..., Callable[[], object]], args: tuple[Any, ...
         run()
         return torch.cuda.max_memory_allocated() - before
     try:
-        Path("/proc/self/clear_refs").write_text("5")  # forget the highest so far, which may be that of the parent
+        Path("/proc/self/clear_refs").write_text("5")  # reset the peak so far, which may come from the parent process
     except OSError:
         return None
     resident_before = resident("VmRSS")
@@ -66,7 +66,7 @@ def _measure(function: Callable[..., Callable[[], object]], args: tuple[Any, ...
 
 
 def resident(field: str, pid: str | int = "self") -> int | None:
-    """Bytes of memory of a process now (VmRSS) or at most so far (VmHWM); None where nobody tells."""
+    """Memory of a process in bytes, now (VmRSS) or at its peak (VmHWM); None if the system does not tell."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Which packages of the extras of setup.cfg the active environment lacks: python -m kd_trainer.requirements EXTRA..."""
+"""Missing packages of the extras of setup.cfg: python -m kd_trainer.requirements EXTRA..."""
 
 import configparser
 import importlib.metadata
@@ -9,11 +9,11 @@ from packaging.requirements import Requirement
 
 from kd_trainer import resources
 
-SETUP = resources.root() / "setup.cfg"  # of a clone
+SETUP = resources.root() / "setup.cfg"  # exists in a clone only
 
 
 def missing(*extras: str) -> list[str]:
-    """Requirements of weaver-kd with these extras that nothing installed meets, as pip takes them: 'pytest>=8'."""
+    """Requirements of weaver-kd with these extras that are not installed, in the format of pip: 'pytest>=8'."""
     wanted = {f"{one.name}{one.specifier}": one for one in _requirements(extras)}
     return [text for text, one in wanted.items() if not _is_met(one)]
 
@@ -38,7 +38,7 @@ def _is_met(requirement: Requirement) -> bool:
 
 
 def main(extras: list[str]) -> int:
-    """Name what is missing in one line on stderr; returns the exit code."""
+    """Print the missing packages in one line on stderr; returns the exit code."""
     lacking = missing(*extras)
     if lacking:
         packages = " ".join(f"'{one}'" for one in lacking)

@@ -1,4 +1,4 @@
-"""Networks, data configs and scripts of the package: in a clone at its top, in a wheel inside the package."""
+"""Networks, data configs and scripts of the package: at the top of a clone, or inside the installed package."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def root() -> Path:
 
 
 def shipped(folder: Path) -> list[Path]:
-    """Paths, relative to the folder, of all its files that belong to the package; none of what runs leave there."""
+    """Paths, relative to the folder, of all its files that belong to the package, without outputs of runs."""
     found = (path for pattern in SHIPPED for path in folder.glob(pattern) if path.is_file())
     names = sorted(path.relative_to(folder) for path in found if not path.name.endswith(".auto.yaml"))
     return [name for name in names if not any(part[0] in "._" for part in name.parts)]

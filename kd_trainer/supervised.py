@@ -1,4 +1,4 @@
-"""What `networks/supervised.py` hands to weaver: any network file, trained on labels."""
+"""The hooks of `networks/supervised.py`: train any network file on labels."""
 
 import dataclasses
 from collections.abc import Callable
@@ -28,16 +28,16 @@ from kd_trainer.weaver_hooks import (
 
 @dataclasses.dataclass(frozen=True)
 class Options(HookOptions):
-    """What `networks/supervised.py` understands; everything else goes to the network."""
+    """The options of `networks/supervised.py`; all others go to the network."""
 
-    network: str  # its file
+    network: str  # the network file
 
 
 @hook(Options)
 def get_model(
     data_config: DataConfig, options: Options, network_options: dict[str, Any]
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """The network, as its own file builds it."""
+    """The network, built by its own file."""
     module = load_network(options.network)
     seed_network(options.seed)
     return module.get_model(data_config, **network_options)
@@ -45,13 +45,13 @@ def get_model(
 
 @hook(Options)
 def get_loss(data_config: DataConfig, options: Options, network_options: dict[str, Any]) -> nn.Module:
-    """The loss of the network file, else cross-entropy; one that is not a number stops the training."""
+    """The loss of the network file, or else cross-entropy; a loss that is not finite stops the training."""
     return loss_of(load_network(options.network), data_config, network_options)
 
 
 @hook(Options)
 def get_train_fn(data_config: DataConfig, options: Options, network_options: dict[str, Any]) -> Callable[..., None]:
-    """The training function of the network file, else weaver's own."""
+    """The training function of the network file, or else of weaver."""
     module = load_network(options.network)
     own = module.get_train_fn(data_config, **network_options) if hasattr(module, "get_train_fn") else None
     return trains(train_fn(lambda model: f"Training {options.network} on labels", own))
@@ -59,7 +59,7 @@ def get_train_fn(data_config: DataConfig, options: Options, network_options: dic
 
 @hook(Options)
 def get_evaluate_fn(data_config: DataConfig, options: Options, network_options: dict[str, Any]) -> Callable[..., Any]:
-    """The evaluation function of the network file, else weaver's own, with few figures for many classes."""
+    """The evaluation function of the network file, or else of weaver, with fewer metrics for many classes."""
     own = getattr(load_network(options.network), "get_evaluate_fn", None)
     return evaluates(own(data_config, **network_options) if own else evaluate_fn(data_config))
 
@@ -68,7 +68,7 @@ init_opt = init_opt_of(Options, own=lambda options: getattr(load_network(options
 
 
 class FiniteLoss(nn.Module):
-    """A loss; in training, one that is not a number is an error."""
+    """A loss that raises an error in training if it is not finite."""
 
     def __init__(self, loss: Callable[..., torch.Tensor]) -> None:
         super().__init__()
@@ -85,13 +85,13 @@ class FiniteLoss(nn.Module):
 
 
 def loss_of(module: ModuleType, data_config: DataConfig, network_options: dict[str, Any]) -> FiniteLoss:
-    """The loss of a network file, cross-entropy if it has none."""
+    """The loss of a network file; cross-entropy if the file has none."""
     own = module.get_loss(data_config, **network_options) if hasattr(module, "get_loss") else nn.CrossEntropyLoss()
     return FiniteLoss(own)
 
 
 def train_fn(introduction: Callable[[nn.Module], str], own: Callable[..., None] | None = None) -> Callable[..., None]:
-    """A function that trains an epoch: weaver's own or that of a network file; it begins with a line in the log."""
+    """A function that writes a line to the log and trains an epoch, with `own` or weaver's training function."""
     begun: list[bool] = []
 
     def train(model: nn.Module, *args: Any, extra_args: dict[str, Any], **kwargs: Any) -> None:
@@ -105,7 +105,7 @@ def train_fn(introduction: Callable[[nn.Module], str], own: Callable[..., None] 
 
 
 def evaluate_fn(data_config: DataConfig) -> Callable[..., Any]:
-    """Weaver's evaluation function; with many classes it measures a few rejections, see `monitor`."""
+    """Weaver's evaluation function; for many classes it measures a few rejections instead, see `monitor`."""
     names = names_of(data_config.labels) or data_config.label_value
 
     def evaluate(

@@ -1,4 +1,4 @@
-"""Timing things against each other: alternately, several times, in one run."""
+"""Comparing the speed of functions: run alternately, several times, in one process."""
 
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-Side = TypeVar("Side", bound=Hashable)  # the name of what is timed
+Side = TypeVar("Side", bound=Hashable)  # name of a timed function
 Spread = dict[str, float]  # median, lowest, highest
 
 LONG = 30.0  # seconds
@@ -18,7 +18,8 @@ def alternate(
 ) -> dict[Side, list[float]]:
     """Run each side in turn, `repetitions` times after one warm-up.
 
-    A machine that slows down for a while slows all sides. A warm-up of half a minute counts as well.
+    The alternation makes a temporary slowdown of the machine affect all sides. A warm-up of half a minute or more
+    counts as a measurement.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ def rates(seconds: Iterable[float], amount: float) -> Spread:
 
 
 def ratio(first: Sequence[float], second: Sequence[float]) -> Spread:
-    """How many times the second side took as long as the first, turn by turn: dict with median, lowest, highest."""
+    """Time of the second side over time of the first, turn by turn: dict with median, lowest, highest."""
     values = sorted(b / a for a, b in zip(first, second, strict=True))
     return {"median": median(values), "lowest": values[0], "highest": values[-1]}
 

@@ -1,7 +1,7 @@
-"""Interaction network that is linear in the number of particles, made for triggers.
+"""Interaction network for triggers whose cost is linear in the number of particles.
 
-Every particle sees the sum over all others only, as in JEDI-linear (arXiv 2508.15468): a layer maps x_i to
-relu(A x_i + B mean_j x_j), so that P particles cost P times a small dense layer, and no pair is formed.
+Each particle interacts only with the mean over all particles, as in JEDI-linear (arXiv 2508.15468). A layer maps x_i to
+relu(A x_i + B mean_j x_j). P particles cost P small dense layers; the network does not form pairs.
 `-o export_embed True` appends the last hidden layer to the output.
 """
 
@@ -40,14 +40,14 @@ class InteractionNet(nn.Module):
         counts = mask.sum(dim=1, keepdim=True).clamp(min=1)
         for layer in self.layers:
             x = layer(x, mask, counts)
-        x = self.rho((x * mask).sum(dim=1))  # (N, D): the sum tells the multiplicity, too
+        x = self.rho((x * mask).sum(dim=1))  # (N, D): the sum keeps the multiplicity
         logits = self.fc(x)  # (N, K)
         output = logits.softmax(dim=1) if self.for_inference else logits
         return torch.cat([output, x], dim=1) if self.export_embed else output
 
 
 def fold(norm, linear):
-    """One linear layer that does what a batch normalisation in eval mode and the linear layer after it do."""
+    """One linear layer for a batch normalisation in eval mode and the linear layer after it."""
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
     shift = linear.weight @ (norm.bias - scale * norm.running_mean)
     folded = nn.Linear(linear.in_features, linear.out_features)
@@ -62,12 +62,12 @@ class Firmware(nn.Module):
     Features (N, P, C), mask (N, P, 1), 1 / number of particles (N, 1) -> logits (N, K).
     """
 
-    bits = ((0, 1, 0), (0, 1, 8))  # of mask and 1 / number, see networks/firmware.py
+    bits = ((0, 1, 0), (0, 1, 8))  # (sign, integer, fraction) of mask and 1 / number, see networks/firmware.py
 
     def __init__(self, own, others, rho):
         super().__init__()
         self.own, self.others, self.rho = nn.ModuleList(own), nn.ModuleList(others), nn.Sequential(*rho)
-        self.summed = nn.ModuleList(nn.Identity() for _ in range(len(own) + 1))  # what is summed, which firmware rounds
+        self.summed = nn.ModuleList(nn.Identity() for _ in range(len(own) + 1))  # firmware rounds here, before the sums
 
     def forward(self, features, mask, share):
         x = features
@@ -96,7 +96,7 @@ def get_model(data_config, **kwargs):
     )
     cfg.update(kwargs)
     if cfg["num_classes"] < 2:
-        raise ValueError("the data config does not tell the number of classes: give it with -o num_classes")
+        raise ValueError("the data config does not give the number of classes: give it with -o num_classes")
     model_info = {
         "input_names": list(data_config.input_names),
         "input_shapes": {k: (1, *s[1:]) for k, s in data_config.input_shapes.items()},
@@ -107,10 +107,10 @@ def get_model(data_config, **kwargs):
 
 
 def get_firmware(model):
-    """The network as FPGA tools take it, and a function that makes its inputs from those of the model.
+    """The network for FPGA tools, and a function that computes its inputs from those of the model.
 
-    The first layer takes features that are not normalised; the normalisation is in its weights. Its mean over the
-    particles of a jet without any is that of the shift alone, which nothing sees: no particle counts.
+    The weights of the first layer include the batch normalisation of the inputs. For a jet without particles the mean
+    is the shift of this layer, but the output does not depend on it, because the mask excludes all particles.
     """
     net = model.mod
     first, *layers = net.layers

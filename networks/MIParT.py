@@ -1,13 +1,14 @@
-"""More-Interaction Particle Transformer (arXiv 2407.08682), written for jets of real length.
+"""More-Interaction Particle Transformer (arXiv 2407.08682), computed without the padding of jets.
 
 Weights have the names of the authors' checkpoints. The default is MIParT; MIParT-L is `-o embed_dims "[128, 512, 128]"
 -o pair_embed_dims "[128, 128, 128]"`.
 
-Training and inference work on what is there: pair features and their embedding see each pair of real particles once,
-layers that act on single particles see real particles only, and attention sees jets sorted by multiplicity in groups
-that are padded to their own longest jet. ONNX export (`for_inference`) uses the plain padded form, of the same values.
+Training and inference skip padded slots. Pair features and their embedding are computed once for each pair of real
+particles. Layers that act on single particles process real particles only. For attention, jets are sorted by
+multiplicity and divided into groups, and each group is padded to its longest jet. ONNX export (`for_inference`) uses
+the usual padded form, which gives the same values.
 
-Needs ParT.py beside it, which works in the same way.
+Needs ParT.py in the same folder, which works in the same way.
 """
 
 from pathlib import Path
@@ -20,15 +21,16 @@ from weaver.utils.import_tools import import_module
 
 part = import_module(str(Path(__file__).with_name("ParT.py")), "_part")
 MASKED, Packed = part.MASKED, part.Packed
-PAIRS = 2**15, 2**22  # as in ParT, but a pair has 64 weights here, 8 there
+PAIRS = 2**15, 2**22  # as in ParT, where a pair has 8 attention weights; here it has 64
 
 
 class Padded:
-    """Jets as they come, for export; this and ParT's `Packed` are the two ways in which particles lie in memory.
+    """The padded memory layout of particles, for export. ParT's `Packed` is the other layout, with the same methods.
 
-    x denotes particles, here (N, P, C), xs the same in groups of jets, (G, P, C) each, u pairs, here (N, P, P, C).
-    pack: padded inputs -> x; spread and collect: x -> xs -> x; pair_matrices: u -> (G, C, P, P) each, with MASKED for
-    padded keys; padding: the same mask alone, (G, 1, 1, P); jets: (N, ...) -> groups; in_order: back to the order given
+    x denotes particles, here (N, P, C); xs the same in groups of jets, (G, P, C) each; u pairs, here (N, P, P, C).
+    pack: padded inputs -> x. spread and collect: x -> xs -> x. pair_matrices: u -> (G, C, P, P) for each group, with
+    MASKED for padded keys. padding: this mask alone, (G, 1, 1, P). jets: (N, ...) -> groups. in_order: groups -> the
+    original order of the jets.
     """
 
     def __init__(self, mask):
@@ -84,7 +86,7 @@ class PairEmbed(nn.Module):
 
 
 class MoreInteraction(nn.Module):
-    """Attention with given weights, one head a channel of U1: no queries, no keys, no output projection."""
+    """Attention whose weights come from U1, one head for each channel: no queries, no keys, no output projection."""
 
     def __init__(self, dim, num_heads, dropout):
         super().__init__()
@@ -101,7 +103,7 @@ class MoreInteraction(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head attention with U2 as bias; for the class token the query is the token itself."""
+    """Multi-head attention with U2 as bias."""
 
     def __init__(self, dim, num_heads, dropout):
         super().__init__()
@@ -122,7 +124,7 @@ class SelfAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and feed-forward with the norms and scales of ParT's blocks (arXiv 2202.03772, 2110.09456)."""
+    """Attention and feed-forward layers with the norms and scales of ParT's blocks (arXiv 2202.03772, 2110.09456)."""
 
     def __init__(self, attn, dim, ffn_ratio=4, dropout=0.1, activation_dropout=0.1, activation=nn.GELU):
         super().__init__()
@@ -138,7 +140,7 @@ class Block(nn.Module):
         return self.feed_forward(x, self.attn(self.pre_attn_norm(x), layout, pairs))
 
     def feed_forward(self, x, attended):
-        # heads are scaled, and their channels interleaved, as in the first ParT
+        # heads are scaled and their channels interleaved, as in the original ParT
         y = attended.unflatten(-1, (self.attn.num_heads, -1)) * self.c_attn[:, None]
         x = x + self.dropout(self.post_attn_norm(y.transpose(-1, -2).flatten(-2)))
         y = self.act_dropout(self.act(self.fc1(self.pre_fc_norm(x))))
@@ -146,7 +148,7 @@ class Block(nn.Module):
 
 
 class ClassAttention(SelfAttention):
-    """The class token looks at itself and at the particles (arXiv 2103.17239)."""
+    """The class token attends to itself and to the particles (arXiv 2103.17239)."""
 
     def forward(self, token, normed_token, normed, layout, padding):
         """(N, 1, C) twice, particles -> (N, 1, C)"""
@@ -244,7 +246,7 @@ def get_model(data_config, **kwargs):
     )
     cfg.update(kwargs)
     if cfg["num_classes"] < 2:
-        raise ValueError("the data config does not tell the number of classes: give it with -o num_classes")
+        raise ValueError("the data config does not give the number of classes: give it with -o num_classes")
     model_info = {
         "input_names": list(data_config.input_names),
         "input_shapes": {k: (1, *s[1:]) for k, s in data_config.input_shapes.items()},

@@ -10,7 +10,7 @@ from torch import nn
 
 
 def mlp(dims, dropout=0.0):
-    """Linear layers dims[0] -> ... -> dims[-1], each followed by ReLU and, if asked for, dropout."""
+    """Linear layers dims[0] -> ... -> dims[-1], each followed by ReLU and, if it is above 0, dropout."""
     layers = []
     for in_dim, out_dim in zip(dims[:-1], dims[1:]):
         layers += [nn.Linear(in_dim, out_dim), nn.ReLU()]
@@ -32,7 +32,7 @@ class DeepSets(nn.Module):
 
     def forward(self, features, mask):
         x = self.phi(self.input_bn(features).transpose(1, 2))  # (N, P, D)
-        x = (x * mask.transpose(1, 2)).sum(dim=1)  # (N, D): padding repeats particles, so it must not count
+        x = (x * mask.transpose(1, 2)).sum(dim=1)  # (N, D): padded slots repeat particles and must not count
         x = self.rho(x)
         logits = self.fc(x)  # (N, K)
         output = logits.softmax(dim=1) if self.for_inference else logits
@@ -40,7 +40,7 @@ class DeepSets(nn.Module):
 
 
 def fold(norm, linear):
-    """One linear layer that does what a batch normalisation in eval mode and the linear layer after it do."""
+    """One linear layer for a batch normalisation in eval mode and the linear layer after it."""
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
     folded = nn.Linear(linear.in_features, linear.out_features)
     folded.weight.data = linear.weight.data * scale.data
@@ -51,12 +51,12 @@ def fold(norm, linear):
 class Firmware(nn.Module):
     """The layers alone, for FPGA tools: features (N, P, C), mask (N, P, 1) -> logits (N, K)."""
 
-    bits = ((0, 1, 0),)  # of the mask, see networks/firmware.py
+    bits = ((0, 1, 0),)  # (sign, integer, fraction) of the mask, see networks/firmware.py
 
     def __init__(self, phi, rho):
         super().__init__()
         self.phi, self.rho = nn.Sequential(*phi), nn.Sequential(*(x for x in rho if not isinstance(x, nn.Dropout)))
-        self.summed = nn.Identity()  # what is summed, which firmware rounds
+        self.summed = nn.Identity()  # firmware rounds here, before the sum
 
     def forward(self, features, mask):
         return self.rho((self.summed(self.phi(features)) * mask).sum(dim=1))
@@ -83,7 +83,7 @@ def get_model(data_config, **kwargs):
     )
     cfg.update((k, v) for k, v in kwargs.items() if k not in ("use_amp", "compile_model"))
     if cfg["num_classes"] < 2:
-        raise ValueError("the data config does not tell the number of classes: give it with -o num_classes")
+        raise ValueError("the data config does not give the number of classes: give it with -o num_classes")
     model_info = {
         "input_names": list(data_config.input_names),
         "input_shapes": {k: (1, *s[1:]) for k, s in data_config.input_shapes.items()},
@@ -94,7 +94,7 @@ def get_model(data_config, **kwargs):
 
 
 def get_firmware(model):
-    """The network as FPGA tools take it, and a function that makes its inputs from those of the model."""
+    """The network for FPGA tools, and a function that computes its inputs from those of the model."""
     net = model.mod
     first, *others = net.phi
     network = Firmware([fold(net.input_bn, first), *others], [*net.rho, net.fc])

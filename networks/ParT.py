@@ -1,16 +1,15 @@
-"""Particle Transformer (arXiv 2202.03772): weaver's weights, and its values, computed for jets of real length.
+"""Particle Transformer (arXiv 2202.03772): the weights and values of weaver, computed without the padding of jets.
 
-The default is the published network (2.1M parameters); smaller ones by option, for example
-`-o num_layers 2 -o embed_dims "[64, 64]"`. Checkpoints of the upstream examples and of Sophon load strictly, and give
-the outputs that they gave in the weaver they come from.
-`-o num_classes 188` for custom labels without `names`; `-o export_embed True` appends the class-token embedding
-to the output, as Sophon does.
+The default is the published network (2.1M parameters). Options make it smaller, for example
+`-o num_layers 2 -o embed_dims "[64, 64]"`. Checkpoints of the upstream examples and of Sophon load strictly and give
+the same outputs as in the version of weaver that they were trained with. Give `-o num_classes 188` for custom labels
+without `names`. `-o export_embed True` appends the class-token embedding to the output, as in Sophon.
 
-The modules are those of weaver's ParticleTransformer; what runs them is not. Pairs of real particles are embedded once
-each, layers that act on single particles see real particles only, and attention sees jets sorted by multiplicity, in
-groups that are padded to their own longest jet. Weaver's trimmer, which in training cuts the longest jets, is left
-out. Export (`for_inference`), `--compile`, weaver 0.4, other variants of the network and `-o packed False` run as
-weaver does.
+The modules are those of weaver's ParticleTransformer; only the forward pass is different. Pair features are computed
+once for each pair of real particles. Layers that act on single particles process real particles only. For attention,
+jets are sorted by multiplicity and divided into groups, and each group is padded to its longest jet. Weaver's trimmer,
+which cuts the longest jets in training, is not used. Export (`for_inference`), `--compile`, weaver 0.4, other variants
+of the network and `-o packed False` use weaver's own forward pass.
 """
 
 import torch
@@ -18,10 +17,10 @@ import torch.nn.functional as F
 from torch import nn
 from weaver.nn.model import ParticleTransformer as weaver_part
 
-PAIRS = 2**16, 2**22  # of particles in jets that are padded together, on a CPU (within its cache) and on a GPU
+PAIRS = 2**16, 2**22  # largest number of particle pairs in a group: on a CPU (fits into its cache), on a GPU
 EPS = 1e-8
-MASKED = -1e9  # not -inf: a jet without particles would give NaN
-OPTIONS = {  # with which the network runs packed
+MASKED = -1e9  # with -inf, a jet without particles would give NaN
+OPTIONS = {  # options with which the network can run packed
     "input_dim", "num_classes", "pair_input_dim", "use_pre_activation_pair", "embed_dims", "pair_embed_dims",
     "num_heads", "num_layers", "num_cls_layers", "block_params", "cls_block_params", "fc_params", "activation", "trim",
     "for_inference", "use_amp", "weight_init", "fix_init",
@@ -33,7 +32,7 @@ BLOCK_OPTIONS = {"dropout", "attn_dropout", "activation_dropout", "ffn_ratio", "
 def pair_features(i, j):
     """ln kT, ln z, ln Delta and ln m^2 of pairs (arXiv 2202.03772, eq. 3).
 
-    i, j: (..., 7) of the two particles, as `particle_kinematics` gives them, any shapes that broadcast -> (..., 4)
+    i, j: (..., 7) of the two particles, from `particle_kinematics`, with shapes that broadcast -> (..., 4)
     """
     pt_i, pt_j = i[..., 4], j[..., 4]
     dphi = torch.remainder(i[..., 6] - j[..., 6] + torch.pi, 2 * torch.pi) - torch.pi
@@ -53,7 +52,7 @@ def particle_kinematics(v):
 
 
 def group_sizes(counts, pairs):
-    """Split jets, sorted by multiplicity, into groups of not more than `pairs` pairs when padded: numbers of jets."""
+    """Numbers of jets in groups of at most `pairs` padded pairs, for jets that are sorted by multiplicity."""
     sizes = [0]
     for count in counts:
         if sizes[-1] and (sizes[-1] + 1) * count**2 > pairs:
@@ -63,11 +62,11 @@ def group_sizes(counts, pairs):
 
 
 class Group:
-    """Jets padded to the longest of them: G jets of up to P particles.
+    """A group of G jets, padded to the length P of the longest one.
 
     Parameters
     ----------
-    starts, counts : (G,) where the particles of each jet begin in the list of all, and how many they are
+    starts, counts : (G,) index of the first particle of each jet in the list of all particles, and number of particles
     """
 
     def __init__(self, starts, counts):
@@ -82,31 +81,31 @@ class Group:
         self.cells = first + i * self.shape[1] + j, first + j * self.shape[1] + i
 
     def pad(self, x):
-        """Particles of the group in the list -> (G, P, C)"""
+        """Particles of the group, from the list -> (G, P, C)"""
         y = x.new_zeros(self.shape[0] * self.shape[1], x.shape[1]).index_copy(0, self.slots, x)
         return y.view(*self.shape, -1)
 
     def matrix(self, u):
-        """Pairs of the group in the list -> symmetric (G, C, P, P), with MASKED for padded keys"""
+        """Pairs of the group, from the list -> symmetric (G, C, P, P), with MASKED for padded keys"""
         jets, particles = self.shape
         y = u.new_zeros(jets * particles**2, u.shape[1])
         for cells in self.cells:
             y = y.index_copy(0, cells, u)
-        bias = F.pad(self.bias[:, 1:], (1, 0))  # MASKED is -inf in half precision: a jet without particles needs a key
+        bias = F.pad(self.bias[:, 1:], (1, 0))  # key 0 stays unmasked: MASKED is -inf in half precision
         return (y.view(jets, particles, particles, -1).permute(0, 3, 1, 2) + bias[:, None, None, :]).contiguous()
 
 
 class Packed:
     """The real particles of all jets in one list, x (T, C), and each of their pairs once, u (M, C).
 
-    Jets are sorted by multiplicity; attention sees them in groups, each padded to its longest jet.
+    Jets are sorted by multiplicity. Attention processes them in groups, each padded to its longest jet.
     """
 
     def __init__(self, mask, pairs):
         counts = mask.sum(1)
         self.order = counts.argsort()
         jet, slot = mask[self.order].nonzero(as_tuple=True)
-        self.particles = self.order[jet], slot  # where each comes from
+        self.particles = self.order[jet], slot  # original jet and slot of each particle
         counts = counts[self.order]
         self.sizes = group_sizes(counts.tolist(), pairs[mask.is_cuda])
         starts = counts.cumsum(0) - counts
@@ -143,22 +142,22 @@ class Packed:
 
 
 def rounded(p):
-    """The probability of dropout that `kept` makes of p: a multiple of 1/256."""
+    """The dropout probability that `kept` uses for p: the nearest multiple of 1/256."""
     return round(256 * p) / 256
 
 
 def kept(x, p):
-    """int8 of the shape of x: 1 where an element stays, 0 with probability p.
+    """int8 tensor with the shape of x: 0 with probability p, otherwise 1.
 
-    Torch's dropout took a third of a training on a CPU: it draws a number an element, where one byte of a 64-bit
-    number will do.
+    It draws one random byte for each element. Torch's dropout draws a whole number for each, which takes a third of the
+    training time on a CPU.
     """
     numbers = torch.empty((x.numel() + 7) // 8, dtype=torch.long, device=x.device).random_(-(2**63), None)
     return (numbers.view(torch.uint8)[: x.numel()].view(x.shape) >= 256 * rounded(p)).view(torch.int8)
 
 
 class Dropped(torch.autograd.Function):
-    """dropout(x, p), keeping a byte an element for the way back."""
+    """dropout(x, p) that stores one byte for each element for the backward pass."""
 
     @staticmethod
     def forward(ctx, x, p):
@@ -173,12 +172,12 @@ class Dropped(torch.autograd.Function):
 
 
 def dropout(x, layer):
-    """What an `nn.Dropout` does, for less."""
+    """A faster form of `nn.Dropout`."""
     return Dropped.apply(x, layer.p) if layer.training and layer.p else x
 
 
 class DroppedMatmul(torch.autograd.Function):
-    """dropout(a, p) @ v but for the scale 1 / (1 - p), keeping a byte an element of `a` for the way back."""
+    """dropout(a, p) @ v without the factor 1 / (1 - p); stores one byte for each element of `a` for backward."""
 
     @staticmethod
     def forward(a, v, p):
@@ -194,7 +193,7 @@ class DroppedMatmul(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad, _):
         a, v, mask = ctx.saved_tensors
-        grad = grad.to(a.dtype)  # autocast makes the product half as wide
+        grad = grad.to(a.dtype)  # under autocast the product is in half precision
         return (grad @ v.transpose(-1, -2)).mul_(mask), (a * mask).transpose(-1, -2) @ grad, None
 
 
@@ -206,9 +205,9 @@ def dropped_matmul(a, v, p):
 def attend(q, k, v, bias, p=0.0):
     """Attention with bias and dropout: (G, H, Q, D), (G, H, P, D) twice, (G, H or 1, Q or 1, P) -> (G, Q, H D)."""
     bias = bias.to(q.dtype)
-    if q.is_cuda or torch.jit.is_tracing():  # tracing: MIParT's export
+    if q.is_cuda or torch.jit.is_tracing():  # tracing happens in MIParT's export
         x = F.scaled_dot_product_attention(q, k, v, bias, p)
-    else:  # torch's kernel is slower for jets, and has no gradient of the bias
+    else:  # on a CPU torch's kernel is slower for jets, and gives no gradient for the bias
         shape = *q.shape[:3], k.shape[2]
         q, k, v = (x.flatten(0, 1) for x in (q, k, v))
         bias = bias.expand(shape).flatten(0, 1)
@@ -223,8 +222,8 @@ def heads(x, number):
 
 
 def pointwise(layers, x):
-    """What a sequence of pointwise layers does to (1, C, L), for x (L, C): a kernel of size 1 is a linear layer."""
-    if layers.training:  # torch's batch norm of rows sums them one by one: with 300,000 the logits are 1e-3 off
+    """Apply a sequence of pointwise layers, made for (1, C, L), to x (L, C): a kernel of size 1 is a linear layer."""
+    if layers.training:  # torch's batch norm sums (L, C) row by row: for 300,000 rows the error of the logits is 1e-3
         return layers(x.t()[None])[0].t()
     for layer in layers:
         x = F.linear(x, layer.weight[:, :, 0], layer.bias) if isinstance(layer, nn.Conv1d) else layer(x)
@@ -236,7 +235,7 @@ class ParticleTransformer(weaver_part.ParticleTransformer):
 
     def forward(self, features, v, mask):
         layout = Packed(mask[:, 0].bool(), PAIRS)
-        x = self.embed.embed(layout.pack(self.embed.input_bn(features).transpose(1, 2)))  # the norm sees padding, too
+        x = self.embed.embed(layout.pack(self.embed.input_bn(features).transpose(1, 2)))  # the norm includes padding
         u = pointwise(self.pair_embed.embed, layout.pair_features(layout.pack(v.transpose(1, 2))))
         biases, padding = layout.pair_matrices(u), layout.padding()
         for block in self.blocks:
@@ -257,7 +256,7 @@ class ParticleTransformer(weaver_part.ParticleTransformer):
 
     @staticmethod
     def _class_attention(block, token, x, layout, padding):
-        """The class token looks at itself and at the particles (arXiv 2103.17239): (N, C), (T, C) -> (N, C)."""
+        """The class token attends to itself and to the particles (arXiv 2103.17239): (N, C), (T, C) -> (N, C)."""
         p = block.attn.dropout if block.training else 0.0
         wq, wkv = block.attn.in_proj.weight.tensor_split([token.shape[1]])
         bq, bkv = block.attn.in_proj.bias.tensor_split([token.shape[1]])
@@ -272,7 +271,7 @@ class ParticleTransformer(weaver_part.ParticleTransformer):
 
     @staticmethod
     def _feed_forward(block, x, attended):
-        """What follows the products of a block's attention: (T, C) twice -> (T, C)."""
+        """The rest of a block after the products of its attention: (T, C) twice -> (T, C)."""
         y = block.attn.out_proj(attended)
         if block.c_attn is not None:
             y = (y.unflatten(-1, (block.num_heads, -1)) * block.c_attn[:, None]).flatten(-2)
@@ -283,11 +282,11 @@ class ParticleTransformer(weaver_part.ParticleTransformer):
 
 
 def interleave_heads(module, state_dict, prefix, *args):
-    """Make a checkpoint of weaver < 0.5 give the same outputs in weaver >= 0.5; others stay as they are.
+    """Convert a checkpoint of weaver < 0.5, so that it gives the same outputs in weaver >= 0.5; others do not change.
 
-    After scaling its heads by c_attn, the first ParT wrote the H heads of D channels in the order (D, H); weaver 0.5
-    has (H, D): it loads such weights without a word and predicts something else. The old order and the scales go into
-    the output projection. The two kinds of checkpoint differ in the name of the input projection.
+    After the scaling with c_attn, weaver < 0.5 orders the H heads of D channels as (D, H), weaver 0.5 as (H, D). Weaver
+    0.5 loads old weights without a warning, but gives other outputs. This hook moves the old order and the scales into
+    the output projection. It recognises old checkpoints by the name of the input projection.
     """
     for key in [key for key in state_dict if key.startswith(prefix) and key.endswith("attn.in_proj_weight")]:
         block = key.removesuffix("attn.in_proj_weight")
@@ -302,7 +301,7 @@ def interleave_heads(module, state_dict, prefix, *args):
 
 
 def can_be_packed(for_inference=False, **options):
-    """Whether `ParticleTransformer` here runs a network of these options: published ones of any size."""
+    """Whether `ParticleTransformer` of this file supports these options: the published network, in any size."""
     blocks = {**(options.get("block_params") or {}), **(options.get("cls_block_params") or {})}
     needed = (options.get(name) for name in ("embed_dims", "pair_embed_dims", "num_cls_layers"))
     return (
@@ -359,7 +358,7 @@ def get_model(data_config, **kwargs):
     )
     cfg.update(kwargs)
     if cfg["num_classes"] < 2:
-        raise ValueError("the data config does not tell the number of classes: give it with -o num_classes")
+        raise ValueError("the data config does not give the number of classes: give it with -o num_classes")
     model_info = {
         "input_names": list(data_config.input_names),
         "input_shapes": {k: (1, *s[1:]) for k, s in data_config.input_shapes.items()},

@@ -1,4 +1,4 @@
-"""ParticleNet (arXiv 1902.08570), weaver's implementation, in the size published for JetClass (370k parameters).
+"""ParticleNet (arXiv 1902.08570): weaver's implementation, in the size published for JetClass (370k parameters).
 
 Checkpoints of the upstream examples load strictly.
 """
@@ -33,9 +33,9 @@ def get_model(data_config, **kwargs):
     )
     cfg.update(kwargs)
     for name in {"trim", "use_amp"} - set(inspect.signature(ParticleNet).parameters):
-        cfg.pop(name, None)  # weaver 0.4 does not know it
+        cfg.pop(name, None)  # weaver 0.4 has no such option
     if cfg["num_classes"] < 2:
-        raise ValueError("the data config does not tell the number of classes: give it with -o num_classes")
+        raise ValueError("the data config does not give the number of classes: give it with -o num_classes")
     neighbours, length = max(k for k, _ in cfg["conv_params"]), data_config.input_shapes["pf_features"][2]
     if neighbours >= length:
         raise ValueError(f"{neighbours} neighbours need more than {length} particles: give smaller -o conv_params")

@@ -1,7 +1,7 @@
 """Sophon (arXiv 2405.12972): ParT with a larger head for the 188 classes of JetClass-II.
 
-Needs ParT.py beside it, and kd_trainer: after each epoch it writes the rejections and ROC curves of X -> bb and X -> cc
-to the log and to TensorBoard, where weaver would compute the AUCs of 17,578 pairs of classes.
+Needs ParT.py in the same folder, and kd_trainer. After each epoch it writes the rejections and ROC curves of X -> bb
+and X -> cc to the log and to TensorBoard, instead of the AUCs of all 17,578 pairs of classes that weaver computes.
 """
 
 from pathlib import Path

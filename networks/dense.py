@@ -1,4 +1,4 @@
-"""Dense network on the features of the leading particles, in the order in which the data config gives them.
+"""Dense network on the features of the leading particles, in the order of the data config.
 
 `-o hidden_dims "()"` is logistic regression, the simplest student. `-o export_embed True` appends the last hidden
 layer to the output.
@@ -24,7 +24,7 @@ class Dense(nn.Module):
         self.for_inference = for_inference
 
     def leading(self, features, mask):
-        """(N, C, num_particles): padding repeats particles, so it must not count"""
+        """(N, C, num_particles), zero in padded slots, which repeat particles and must not count"""
         return (features * mask)[:, :, : self.num_particles]
 
     def forward(self, features, mask):
@@ -37,7 +37,7 @@ class Dense(nn.Module):
 class Firmware(nn.Module):
     """The layers alone, for FPGA tools: features (N, C * num_particles) of the leading particles -> logits (N, K)."""
 
-    bits = ()  # of further inputs, see networks/firmware.py
+    bits = ()  # no further inputs, see networks/firmware.py
 
     def __init__(self, layers):
         super().__init__()
@@ -68,7 +68,7 @@ def get_model(data_config, **kwargs):
     )
     cfg.update((k, v) for k, v in kwargs.items() if k not in ("use_amp", "compile_model"))
     if cfg["num_classes"] < 2:
-        raise ValueError("the data config does not tell the number of classes: give it with -o num_classes")
+        raise ValueError("the data config does not give the number of classes: give it with -o num_classes")
     length = data_config.input_shapes["pf_features"][2]
     if cfg["num_particles"] > length:
         raise ValueError(f"num_particles {cfg['num_particles']} exceeds the {length} particles of the data config")
@@ -83,7 +83,7 @@ def get_model(data_config, **kwargs):
 
 
 def get_firmware(model):
-    """The network as FPGA tools take it, and a function that makes its inputs from those of the model."""
+    """The network for FPGA tools, and a function that computes its inputs from those of the model."""
     dense = model.mod
     return Firmware(dense.fc), lambda points, features, vectors, mask: (dense.leading(features, mask).flatten(1),)
 

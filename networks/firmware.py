@@ -1,16 +1,17 @@
-"""Another network in fixed point, whose widths are learnt, for FPGA firmware (HGQ, arXiv 2405.00645; PQuantML).
+"""Fixed-point version of another network with learned bit widths, for FPGA firmware (HGQ, arXiv 2405.00645; PQuantML).
 
-    -o plain "'networks/PFN.py'"     network file with a get_firmware: dense, PFN, InteractionNet; it gets other options
-    -o trained "'net.pt'"            checkpoint of that network to begin with; without it random weights
-    -o ebops_weight 1e-6             weight in the loss of the EBOPs, the sum over all products of width times width
-    -o input_bits "{'cand_deta': (1, 1, 8)}"   sign, integer and fraction bits of an input, instead of those below
+    -o plain "'networks/PFN.py'"     network file with a function get_firmware: dense, PFN or InteractionNet
+    -o trained "'net.pt'"            checkpoint of that network to start from; without it, random weights
+    -o ebops_weight 1e-6             weight of the EBOPs in the loss: the sum over all products of width times width
+    -o input_bits "{'cand_deta': (1, 1, 8)}"   sign, integer and fraction bits of an input, instead of the defaults
 
-Inputs are rounded to the nearest multiple of 2^-fraction and saturate at the ends of [-2^integer, 2^integer), so that
-firmware gets what training saw. A variable that the data config standardises, and clips, has as many integer bits as
-its clipping needs (3 for 5); any other has 1. All have a sign and 8 fraction bits: 1/256 is finer than the pi/720 of
-the trigger. Every weight has a width of its own, an activation one that all particles of a jet share, so that their
-order does not count. Widths of 0 bits prune. Batch normalisation is in the weights of the first layer, dropout is left
-out. Activations saturate. Widths begin where jets of random numbers need them.
+All other options go to the plain network. Inputs are rounded to the nearest multiple of 2^-fraction and saturate at the
+ends of [-2^integer, 2^integer), in training as in firmware. If the data config standardises and clips a variable, it
+has as many integer bits as the clipping needs (3 for 5); any other variable has 1. All have a sign and 8 fraction bits:
+1/256 is finer than the resolution pi/720 of the trigger. Each weight has its own width. All particles of a jet share
+the width of an activation, so the output does not depend on their order. Widths of 0 bits prune. The weights of the
+first layer include the batch normalisation; dropout is removed. Activations saturate. The initial widths are those that
+jets of random numbers need.
 
     weaver -n networks/distill.py -o student "'networks/firmware.py'" -o plain "'networks/PFN.py'" ...
 """
@@ -26,11 +27,11 @@ from weaver.utils.import_tools import import_module
 from kd_trainer.checkpoints import read_weights
 from kd_trainer.deploy.firmware import operators_outside
 
-WEIGHT_BITS, DATA_BITS, INPUT_BITS = 6, 5, 8  # after the point, to begin with; those of inputs remain
+WEIGHT_BITS, DATA_BITS, INPUT_BITS = 6, 5, 8  # initial fraction bits; those of the inputs are fixed
 
 
 def pquant():
-    os.environ["KERAS_BACKEND"] = "torch"  # it is a part of PQuantML that is not used here
+    os.environ["KERAS_BACKEND"] = "torch"  # PQuantML imports Keras, which is not used here
     try:
         import pquant
     except ImportError:
@@ -40,7 +41,7 @@ def pquant():
 
 def settings():
     config = pquant().pdp_config()
-    config.pruning_parameters.enable_pruning = False  # widths of 0 do it
+    config.pruning_parameters.enable_pruning = False  # widths of 0 bits prune
     found = config.quantization_parameters
     found.use_high_granularity_quantization, found.granularity = True, "per_weight"
     found.overflow_mode_parameters, found.overflow_mode_data, found.hgq_gamma = "WRAP", "SAT", 0.0
@@ -49,7 +50,7 @@ def settings():
 
 
 def rounded(x, bits):
-    """x on the fixed-point grid of (sign, integer, fraction) bits, each a number or a tensor like x; it saturates."""
+    """x rounded to the grid of (sign, integer, fraction) bits, each a number or a tensor like x; it saturates."""
     sign, integer, fraction = (torch.as_tensor(b, dtype=x.dtype, device=x.device) for b in bits)
     step, end = 2.0**-fraction, 2.0**integer
     return ((x / step + 0.5).floor() * step).clamp(-sign * end, end - step)
@@ -60,7 +61,7 @@ def input_bits(data_config, given):
     names = data_config.input_dicts["pf_features"]
     unknown = [name for name in given if name not in names]
     if unknown:
-        raise ValueError(f"input_bits names {unknown[0]}, which is no input: those are {', '.join(names)}")
+        raise ValueError(f"input_bits names {unknown[0]}, which is not an input: valid are {', '.join(names)}")
     rows = []
     for name in names:
         params = data_config.preprocess_params[name]
@@ -70,7 +71,7 @@ def input_bits(data_config, given):
 
 
 def quantiser(shape, low, high):
-    """A Quantizer of PQuantML for values of a shape (N, ..., C) between low and high, one width for each of C."""
+    """A Quantizer of PQuantML for values (N, ..., C) between low and high, with one width for each channel."""
     from pquant.quantizer import Quantizer
 
     integer = math.ceil(math.log2(max(-low, high, 2**-DATA_BITS)))
@@ -80,12 +81,12 @@ def quantiser(shape, low, high):
 
 
 def dense(linear, shape, low, high, config):
-    """The layer of PQuantML with the weights of a linear one, built."""
+    """The PQuantML layer, already built, with the weights of a linear layer."""
     from pquant.layers import PQDense
 
     made = PQDense(config, linear.in_features, linear.out_features, bias=linear.bias is not None)
     for name in ("weight", "bias"):
-        made._parameters.pop(name)  # PQuantML's own are _weight and _bias
+        made._parameters.pop(name)  # PQuantML uses _weight and _bias
         if getattr(linear, name) is not None:
             getattr(made, f"_{name}").data.copy_(getattr(linear, name).data)
     made._check_is_built(shape)
@@ -98,7 +99,7 @@ def dense(linear, shape, low, high, config):
 
 
 def quantised(network, inputs):
-    """The network with its linear layers, and what it sums, in fixed point; inputs show how wide it has to be."""
+    """The network with linear layers and inputs of sums in fixed point; `inputs` decide the initial widths."""
     config, seen, hooks = settings(), {}, []
     layers = {k: m for k, m in network.named_modules() if isinstance(m, (nn.Linear, nn.Identity))}
     for name, layer in layers.items():
@@ -111,13 +112,13 @@ def quantised(network, inputs):
         x = seen[name]
         found = (tuple(x.shape), x.min().item(), x.max().item())
         made = dense(layer, *found, config) if isinstance(layer, nn.Linear) else quantiser(*found)
-        made.places = math.prod(x.shape[1:-1])  # how many of them there are in a jet
+        made.places = math.prod(x.shape[1:-1])  # number of uses for one jet
         network.set_submodule(name, made)
     return network
 
 
 class FixedPoint(nn.Module):
-    """features, mask, ... as the plain network gets them -> logits (N, K), scores if `for_inference`."""
+    """The inputs of the plain network (features, mask, ...) -> logits (N, K), or scores if `for_inference`."""
 
     def __init__(self, model, get_firmware, bits, particles, ebops_weight, for_inference):
         super().__init__()
@@ -125,7 +126,7 @@ class FixedPoint(nn.Module):
         self.feature_bits, self.ebops_weight, self.for_inference = bits, ebops_weight, for_inference
         bits = bits[:, None, :, None].expand(-1, 1, -1, particles)
         mask = torch.ones(1, 1, particles)
-        made = [self.arguments(None, b, None, mask)[0] for b in bits]  # in the shape of the features
+        made = [self.arguments(None, b, None, mask)[0] for b in bits]  # brought into the shape of the features
         self.bits = [made] + [[torch.tensor(float(b)) for b in of] for of in network.bits]
         sigma = 2.0 ** (bits[1] - 2)
         draws = torch.Generator().manual_seed(0)
@@ -135,7 +136,7 @@ class FixedPoint(nn.Module):
         self.network = quantised(network.eval(), inputs)
 
     def rounded_inputs(self, points, features, vectors, mask):
-        """What goes into the firmware: tuple of tensors (N, ...)."""
+        """The inputs of the firmware: tuple of tensors (N, ...)."""
         return tuple(map(rounded, self.arguments(points, features, vectors, mask), self.bits))
 
     def forward(self, points, features, vectors, mask):
@@ -143,7 +144,7 @@ class FixedPoint(nn.Module):
         return logits.softmax(dim=1) if self.for_inference else logits
 
     def ebops(self):
-        """Effective bit operations of a jet: products, and bits of what is summed."""
+        """Effective bit operations (EBOPs) for one jet: those of the products, and the bits of all summands."""
         total = torch.zeros(())
         for layer in self.network.modules():
             if hasattr(layer, "ebops"):
@@ -153,22 +154,22 @@ class FixedPoint(nn.Module):
         return total
 
     def penalty(self):
-        """Name and value of what is added to the loss of a batch."""
+        """Name and value of the term that is added to the loss of a batch."""
         return "ebops", self.ebops_weight * self.ebops()
 
 
 def get_model(data_config, plain=None, trained=None, ebops_weight=1e-6, input_bits=None, for_inference=False,
               **kwargs):  # fmt: skip
     if plain is None or not Path(plain).is_file():
-        raise ValueError(f"no network is given, or it does not exist ({plain}): name the file that is to become "
-                         "firmware with -o plain \"'networks/PFN.py'\"")
+        raise ValueError(f"the network file is missing ({plain}): name the network for the firmware with "
+                         "-o plain \"'networks/PFN.py'\"")
     if not (isinstance(ebops_weight, (int, float)) and ebops_weight >= 0):
         raise ValueError(f"ebops_weight is {ebops_weight}: it must be 0 or above")
     module = import_module(str(plain), "_plain_network")
     model, info = module.get_model(data_config, **kwargs)
     if not hasattr(module, "get_firmware"):
-        raise ValueError(f"{plain} cannot become firmware: it has no get_firmware(model), as dense, PFN and "
-                         f"InteractionNet have, and operators outside the path: {operators_outside(model)}")
+        raise ValueError(f"{plain} cannot become firmware: it has no get_firmware(model), unlike dense, PFN and "
+                         f"InteractionNet, and has unsupported operators: {operators_outside(model)}")
     if trained is not None and not for_inference:
         model.load_state_dict(read_weights(trained, "the trained weights"))
     bits = globals()["input_bits"](data_config, input_bits or {})

@@ -54,13 +54,13 @@ def test_the_record_of_the_training(tmp_path):
     assert read_weights(best)  # alone
     resume.touch()
     other = best.rename(tmp_path / "net_epoch-12_state.pt")
-    with pytest.raises(InputError, match=f"^{other} is of a training that is not complete: start it again, and"):
+    with pytest.raises(InputError, match=f"^{other} belongs to an incomplete training: run the training again"):
         read_weights(other)
     other.rename(best)
     record.write_text(json.dumps({"sha256": sha256(best)}))
     assert read_weights(best)  # a kill has left the state
     torch.save({"weight": torch.zeros(2)}, best)
-    line = rf"^{best} is not the checkpoint that {record} names \(its SHA-256 differs\): put that one back$"
+    line = rf"^{best} is not the checkpoint recorded in {record} \(its SHA-256 differs\): restore the recorded file$"
     with pytest.raises(InputError, match=line):
         read_weights(best)
     record.write_text('{"sha256": null}')  # a training without validation

@@ -26,11 +26,11 @@ def test_groups_are_in_the_order_of_the_classes():
     "change, message",
     [
         ({"QCD": ["QCD_*", "X_*"]}, "overlap: the teacher's X_bb is in X_bb and in QCD"),
-        ({"ignored": []}, "X_mm of the teacher's classes are in no group: put them into one, or into `ignored`"),
+        ({"ignored": []}, "X_mm of the teacher's classes are in no group: add them to a group or to `ignored`"),
         ({"QCD": ["QCD_cc"]}, "QCD: the teacher has no class QCD_cc; it has X_bb, X_cc, QCD_bb, QCD_light, X_mm"),
         ({"X_cc": []}, "X_cc has no classes of the teacher"),
         ({"Tbqq": ["X_mm"]}, "the student has no class Tbqq; the student's classes are QCD, X_bb, X_cc"),
-        ({"QCD": None}, "there is none for QCD"),
+        ({"QCD": None}, "there is no group for QCD"),
     ],
 )
 def test_groups_that_cannot_be(change, message):
@@ -90,8 +90,8 @@ def test_command_with_groups_and_without_labels(groups, tmp_path):
             assert classes.is_unlabelled(config.labels) and classes.names_of(config.labels) == names
             assert "jet_label" not in config.train_load_branches and not config.weights
     result = kd_trainer("pair", "--student", L1, "--unlabelled", "-o", tmp_path / "none", check=False)
-    assert result.stderr == ("kd_trainer pair: without labels the classes are the teacher's: name its data config with "
-                             "--teacher\n")  # fmt: skip
+    assert result.stderr == ("kd_trainer pair: without labels the classes come from the teacher: name its data "
+                             "config with --teacher\n")  # fmt: skip
     (tmp_path / "plain.yaml").write_text(yaml.safe_dump(classes.unlabelled(load(L1))))
     kd_trainer("pair", "--student", tmp_path / "plain.yaml", "--teacher", FULL, "-o", tmp_path / "again")
     assert load(tmp_path / "again" / "paired.yaml") == load(tmp_path / "all" / "paired.yaml")

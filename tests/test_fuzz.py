@@ -300,13 +300,13 @@ def test_damaged_file(good, case, monkeypatch):
 
 
 @pytest.mark.parametrize("case, change, message", [
-    ("check config", lambda x: x["weights"].update(reweight_vars={1: [0, 9]}), "a branch has to be a name"),
-    ("pair student", lambda x: x["inputs"]["pf"].update(vars=[]), "has to be a mapping with a list `vars`"),
-    ("cache paired", lambda x: x["preprocess"].update(params=[1]), "`params` in `preprocess` has to be a mapping"),
+    ("check config", lambda x: x["weights"].update(reweight_vars={1: [0, 9]}), "a branch must be a name"),
+    ("pair student", lambda x: x["inputs"]["pf"].update(vars=[]), "must be a mapping with a list `vars`"),
+    ("cache paired", lambda x: x["preprocess"].update(params=[1]), "`params` in `preprocess` must be a mapping"),
     ("blend teachers", lambda x: x.update(paired=[]), "teachers.yaml is not a file that 'cache' has written"),
     ("tag source", lambda x: x.update(options=0.5), "deploy.json: `options` has to be a mapping"),
     ("report sidecar", lambda x: x.update(flops=[]), "pred.model.json is not from `kd_trainer complexity`"),
-    ("report sidecar", lambda x: x["options"].update(x=float("nan")), "NaN is no JSON"),
+    ("report sidecar", lambda x: x["options"].update(x=float("nan")), "NaN is not valid JSON"),
     ("report latency", lambda x: x["rows"][0].update(threads=[]), "is not the latency.json"),
 ])  # fmt: skip
 def test_what_was_found(good, case, change, message, monkeypatch):

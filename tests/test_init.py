@@ -61,7 +61,7 @@ def test_scripts_do_not_install_a_layout(tmp_path):
     kd_trainer("init", tmp_path)
     bare = {"PATH": "/usr/bin:/bin", "PYTHONPATH": ""}
     result = run("bash", "-c", "source train_scripts/setup.sh", cwd=tmp_path, env=bare, check=False)
-    assert result.returncode == 1 and "activate the one with weaver-kd" in result.stderr
+    assert result.returncode == 1 and "activate the environment that has weaver-kd" in result.stderr
     assert not (tmp_path / ".venv").exists()
 
 
@@ -83,7 +83,7 @@ def test_keeps_files_that_differ(tmp_path):
     (tmp_path / "train_kd.sh").write_text("mine too")
     result = kd_trainer("init", tmp_path, check=False)
     assert result.returncode == 1
-    message = f"{mine} and 1 more would be replaced: --overwrite does that, or take another folder"
+    message = f"{mine} and 1 more would be replaced: give --overwrite, or choose another folder"
     assert message in result.stderr and len(result.stderr.splitlines()) == 1
     assert mine.read_text() == "mine" and files(tmp_path) == {"networks/PFN.py", "train_kd.sh"}
     kd_trainer("init", tmp_path, "--overwrite")

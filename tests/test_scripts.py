@@ -50,10 +50,10 @@ def test_help():
     "mode, env, message",
     [
         ("distil", {}, "unknown mode 'distil'"),
-        ("train", {"DATASET": "JetClassIII"}, "unknown DATASET 'JetClassIII': there are AspenOpenJets Collide2V "),
-        ("train", {"TIER": "l2"}, "unknown tier 'l2' of JetClassII: there are full gen hlt kin kinpid l1"),
-        ("train", {"STUDENT": "PNF"}, "unknown STUDENT 'PNF': there are "),
-        ("train", {"TEACHER": "Part"}, "unknown TEACHER 'Part': there are "),
+        ("train", {"DATASET": "JetClassIII"}, "unknown DATASET 'JetClassIII': valid are AspenOpenJets Collide2V "),
+        ("train", {"TIER": "l2"}, "unknown tier 'l2' of JetClassII: valid are full gen hlt kin kinpid l1"),
+        ("train", {"STUDENT": "PNF"}, "unknown STUDENT 'PNF': valid are "),
+        ("train", {"TEACHER": "Part"}, "unknown TEACHER 'Part': valid are "),
         ("baseline", {"DATADIR": "/no/such"}, "no file matches /no/such/Pythia/Res2P_0000.parquet"),
         ("teacher", {"DATASET": "JetClass", "DATADIR": "/no/such"}, "no file matches /no/such/Pythia/train_100M/HToBB"),
         ("train", {"DDP_NGPUS": "2"}, "DDP_NGPUS is 2, but there is no CUDA device here"),
@@ -63,18 +63,18 @@ def test_help():
         ("train", {"RESTART": "maybe"}, "RESTART is 'maybe': it must be one of: no yes changed"),
         ("teacher", {"FILES": "some"}, "FILES is 'some': it must be one of: found"),
         ("train", {"LABELS": "none"}, "LABELS is 'none': it must be one of: no yes"),
-        ("cache", {"LABELS": "no", "UNLABELLED": "a.parquet"}, "LABELS is no: all training files are without labels"),
-        ("train", {"UNLABELLED_FRACTION": "1"}, "UNLABELLED_FRACTION is '1': it must lie between 0 and 1, as 0.9"),
+        ("cache", {"LABELS": "no", "UNLABELLED": "a.parquet"}, "LABELS is no: the training files already have no"),
+        ("train", {"UNLABELLED_FRACTION": "1"}, "it must lie between 0 and 1, for example 0.9"),
         ("train", {"UNLABELLED_FRACTION": "0.0"}, "UNLABELLED_FRACTION is '0.0': it must lie between 0 and 1"),
         ("train", {"UNLABELLED_FRACTION": "most"}, "UNLABELLED_FRACTION is 'most': it must lie between 0 and 1"),
-        ("cache", {"BLEND": "a=1 b=1"}, "BLEND needs a CACHE of its own: name its folder"),
-        ("train", {"BLEND": "a=1 b=1", "CACHE": "none"}, "BLEND needs a CACHE of its own: name its folder"),
+        ("cache", {"BLEND": "a=1 b=1"}, "BLEND needs its own CACHE: name its folder"),
+        ("train", {"BLEND": "a=1 b=1", "CACHE": "none"}, "BLEND needs its own CACHE: name its folder"),
         ("train", {"BLEND": "a=1 b=1", "CACHE": "c", "TEACHER_WEIGHTS": "a.pt"}, "leave out TEACHER_WEIGHTS"),
-        ("train", {"BLEND": "a=1 b=1", "CACHE": "c", "LABELS": "no"}, "LABELS is no: a blend cannot stand in for"),
-        ("train", {"CLASSES": "/no/such.yaml"}, "there is no file at CLASSES=/no/such.yaml"),
-        ("baseline", {"RUN": "one", "SEED": "1 2"}, "RUN=one is one run, SEED='1 2' are several"),
+        ("train", {"BLEND": "a=1 b=1", "CACHE": "c", "LABELS": "no"}, "LABELS is no: a blend cannot replace"),
+        ("train", {"CLASSES": "/no/such.yaml"}, "CLASSES=/no/such.yaml: there is no such file"),
+        ("baseline", {"RUN": "one", "SEED": "1 2"}, "RUN=one names one run, but SEED='1 2' makes several"),
         ("finetune", {}, "name it with PRETRAINED="),
-        ("train", {"PRETRAINED": "/no/such.pt"}, "there is no file at PRETRAINED=/no/such.pt"),
+        ("train", {"PRETRAINED": "/no/such.pt"}, "PRETRAINED=/no/such.pt: there is no such file"),
         ("finetune", {"HEAD_RATE": "0"}, "HEAD_RATE is '0': it must be a number above 0"),
         ("cache", {"CACHE": "none"}, "CACHE is none: name a folder for the soft targets"),
         ("convert", {"COMMENT": "_none"}, "the training JetClassII_InteractionNet_l1_kd_seed1_none is not complete"),
@@ -228,7 +228,7 @@ def test_a_part_of_jetclass2_without_the_setting(part_of_jetclass2):
     missing = f"{part_of_jetclass2}/Pythia/Res2P_0001.parquet"
     assert result.stderr == (
         "kd_trainer check: 247 of the 250 files of Res2P, 1072 of the 1075 files of Res34P, 347 of the 350 files of "
-        f"QCD are not there, as {missing}: fetch them, or take those that are there (FILES=found)\n"
+        f"QCD are missing, for example {missing}: download them, or use the existing ones (FILES=found)\n"
     )
 
 

@@ -80,7 +80,7 @@ def test_finetuning_on_another_dataset(clone, tmp_path):
     nothing = script(train_kd, "finetune", check=False, env=settings)
     assert nothing.returncode != 0 and "name it with PRETRAINED=" in nothing.stderr
     absent = script(train_kd, "finetune", check=False, env={**settings, "PRETRAINED": "absent.pt"})
-    assert absent.returncode != 0 and "there is no file at PRETRAINED=" in absent.stderr
+    assert absent.returncode != 0 and "absent.pt: there is no such file" in absent.stderr
     script(train_kd, "finetune", "--samples-per-epoch", 64, "--samples-per-epoch-val", 64, "--num-epochs", 1,
         "--batch-size", 32, *arguments, env={**settings, "PRETRAINED": tmp_path / "pretrained.pt"})
     name = "TopLandscape_ParT_kin_seed1_test_finetuned"
@@ -108,7 +108,7 @@ def test_pretraining_and_then_finetuning(clone, tmp_path):
     settings["TEACHER_WEIGHTS"] = tuned
     script(train_kd, "baseline", *short, *size, env=settings)
     result = script(train_kd, "test", *size, env=settings)
-    assert "TopLandscape_PFN_l1_kd_seed1_pre/net_best_epoch_state.pt, so it is left out" in result.stderr
+    assert "no checkpoint training/TopLandscape_PFN_l1_kd_seed1_pre/net_best_epoch_state.pt" in result.stderr
     sizes = {run: json.loads((clone / "training" / run / "pred.model.json").read_text())["parameters"]
              for run in ("TopLandscape_PFN_kin_seed1_pre", "TopLandscape_PFN_l1_baseline_seed1_pre")}  # fmt: skip
     assert sizes["TopLandscape_PFN_kin_seed1_pre"] > 3 * sizes["TopLandscape_PFN_l1_baseline_seed1_pre"]

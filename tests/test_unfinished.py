@@ -5,7 +5,7 @@ import shutil
 import pytest
 from helpers import ROOT, script, write_splits
 
-NOT_COMPLETE = "the training half is not complete: start it again, and it goes on; see logs/half/train.log"
+NOT_COMPLETE = "the training half is not complete: run the same command again to continue it; see logs/half/train.log"
 TINY = ("--num-epochs", 3, "--samples-per-epoch", 40, "--samples-per-epoch-val", 40, "--batch-size", 20,
         "--num-workers", 0)  # fmt: skip
 
@@ -71,11 +71,11 @@ def test_elsewhere_then_complete_then_damaged(call, half, tmp_path):
     shutil.copytree(half, tmp_path / "half")
     for mode in ("cache", "test"):
         result = call("train_kd.sh", mode, TEACHER_WEIGHTS=tmp_path / "half" / "net_best_epoch_state.pt")
-        refused(result, f"{tmp_path}/half/net_best_epoch_state.pt is of a training that is not complete: start it")
+        refused(result, f"{tmp_path}/half/net_best_epoch_state.pt belongs to an incomplete training: run the")
     assert train(call).returncode == 0
     best = half / "net_best_epoch_state.pt"
     best.write_bytes(best.read_bytes() + b" ")
     for mode, settings in {"test": {"RUN": "half", "PREDICT": "kd"}, "cache": {"TEACHER_WEIGHTS": best}}.items():
         result = call("train_kd.sh", mode, **settings)
-        refused(result, "half/net_best_epoch_state.pt is not the checkpoint that ")
-        refused(result, "half/net_record.json names (its SHA-256 differs): put that one back")
+        refused(result, "half/net_best_epoch_state.pt is not the checkpoint recorded in ")
+        refused(result, "half/net_record.json (its SHA-256 differs): restore the recorded file")

@@ -77,5 +77,5 @@ def test_jets_without_labels_beside_others_then_a_blend(clone, folder, train_kd)
     log = (clone / "logs" / "blended" / "train.log").read_text().rpartition("INFO: args:")[2]
     assert "5 of 20 jets of a batch have labels" in log and "ERROR" not in log
     more = train_kd("train", *TINY, check=False, **blend | {"RUN": "more"}, TRAIN_FILES="train/*.parquet val/*.parquet")
-    lacking = f"the cache {folder}/both has no soft targets of 1 of 2 files, {folder}/val/jets.parquet for one"
+    lacking = f"{folder}/both has no soft targets for 1 of 2 files, for example {folder}/val/jets.parquet"
     assert lacking in more.stderr

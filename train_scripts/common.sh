@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034,SC2153,SC2154
-# Sourced by the scripts: from here on they are in the folder above; `caller` is the one that they were called from.
+# Sourced by the scripts: changes to the root of the repository; `caller` is the folder that the script was called from.
 caller=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 
@@ -8,16 +8,16 @@ fail() {
     exit 1
 }
 
-finish() { echo "${dry_run:+# }$*" && exit; } # in what --dry-run prints it is a comment
+finish() { echo "${dry_run:+# }$*" && exit; } # --dry-run prints the message as a comment
 
-help() { # the comments at the top of the script, then its settings with their defaults
+help() { # prints the comments at the top of the script, then its settings with their defaults
     local script=train_scripts/${0##*/}
     sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' "$script"
     sed -nE 's/^(export )?([A-Z_]+)=\$\{[A-Z_]+:-(.*)\} +# (.*)$/\2|\4 (default: \3)/p' "$script" | sed 's/ (default: )$//' |
         while IFS='|' read -r name text; do printf '  %-19s %s\n' "$name" "$text"; done
 }
 
-start() { # start MODES "$@": sets `mode`, `dry_run` and `arguments`, those for weaver, and `allowed`, which `check` gets
+start() { # start MODES "$@": sets `mode`, `dry_run`, `arguments` (for weaver) and `allowed` (for `check`)
     local modes=$1
     mode=${2:-} dry_run='' arguments=("${@:3}")
     case $mode in
@@ -36,11 +36,11 @@ start() { # start MODES "$@": sets `mode`, `dry_run` and `arguments`, those for 
     if [[ " ${arguments[*]} " == *' allow_missing_classes True '* ]]; then allowed=(--allow-missing-classes); fi
 }
 
-# a command ends with the script that runs it, even if that is killed
+# if the script is killed, the command that it runs ends too
 together=()
 if command -v setpriv >/dev/null; then together=(setpriv --pdeathsig TERM); fi
 
-run() { # run COMMAND...: or print it, ready to paste
+run() { # run COMMAND...: runs the command, or prints it ready to paste (--dry-run)
     local word text=''
     if [[ ! $dry_run ]]; then
         "${together[@]}" "$@"
@@ -58,61 +58,61 @@ run() { # run COMMAND...: or print it, ready to paste
     echo "${text# }"
 }
 
-absolute() { if [[ -z $1 || $1 == /* ]]; then echo "$1"; else echo "$caller/$1"; fi; } # a path in a setting is the caller's
+absolute() { if [[ -z $1 || $1 == /* ]]; then echo "$1"; else echo "$caller/$1"; fi; } # paths in settings are relative to the caller's folder
 
-paths_of_caller() { # paths_of_caller SETTING...: each a path; relative ones are relative to the caller's folder
+paths_of_caller() { # paths_of_caller SETTING...: makes the path in each setting absolute
     local name
     for name in "$@"; do
         printf -v "$name" %s "$(absolute "${!name:-}")"
-        [[ ${!name} != *:* ]] || fail "$name is '${!name}': weaver takes what is before a colon for the name of a group, take a path without one"
+        [[ ${!name} != *:* ]] || fail "$name is '${!name}': weaver takes the text before a colon as a group name, use a path without a colon"
     done
 }
 
-lists_of_caller() { # lists_of_caller SETTING...: the same for `PATTERN NAME:PATTERN ...`
+lists_of_caller() { # lists_of_caller SETTING...: the same for lists `PATTERN NAME:PATTERN ...`
     local name word words list
     for name in "$@"; do
         list=''
         read -ra words <<<"${!name:-}"
         if [[ -f $(absolute "${!name:-}") ]]; then words=() list=" $(absolute "${!name}")"; fi # its path may have spaces
         for word in "${words[@]}"; do
-            [[ ${word#*:} == /* || $caller != *' '* ]] || fail "the folder $caller has a space: give absolute paths in $name"
+            [[ ${word#*:} == /* || $caller != *' '* ]] || fail "the path of the folder $caller contains a space: give absolute paths in $name"
             if [[ $word == *:* ]]; then list+=" ${word%%:*}:$(absolute "${word#*:}")"; else list+=" $(absolute "$word")"; fi
         done
         printf -v "$name" %s "${list# }"
     done
 }
 
-words_of() { # words_of TEXT: sets `words`; a file whose path has spaces is one word
+words_of() { # words_of TEXT: sets `words`; the path of an existing file is one word, even with spaces
     if [[ -f $1 ]]; then words=("$1"); else read -ra words <<<"$1"; fi
 }
 
-again() { # again MODE [arguments...]: this script, with the settings as they are here
+again() { # again MODE [arguments...]: runs this script again with the present settings
     "${together[@]}" "train_scripts/${0##*/}" "$1" ${dry_run:+"$dry_run"} "${@:2}"
 }
 
-once_for_each() { # once_for_each SETTING...: if one of them has several words, run the script once for each, and end
+once_for_each() { # once_for_each SETTING...: if a setting has several words, runs the script once for each word and exits
     local name word
     for name in "$@"; do
         if [[ ${!name} == *' '* ]]; then
-            [[ ! $RUN ]] || fail "RUN=$RUN is one run, $name='${!name}' are several"
+            [[ ! $RUN ]] || fail "RUN=$RUN names one run, but $name='${!name}' makes several"
             for word in ${!name}; do export "$name=$word" && again "$mode" "${arguments[@]}"; done
             exit
         fi
     done
 }
 
-need_seeds() { # need_seeds SETTING...: each one or several whole numbers
+need_seeds() { # need_seeds SETTING...: each must hold one or several whole numbers
     local name
     for name in "$@"; do
-        [[ ${!name} =~ ^(0|[1-9][0-9]*)( +(0|[1-9][0-9]*))*$ ]] || fail "$name is '${!name}': it must be a whole number, as 1"
+        [[ ${!name} =~ ^(0|[1-9][0-9]*)( +(0|[1-9][0-9]*))*$ ]] || fail "$name is '${!name}': it must be a whole number, for example 1"
     done
 }
 
-need_count() { # need_count SETTING LEAST: one whole number
-    [[ ${!1} =~ ^[1-9][0-9]{0,8}$ && ${!1} -ge $2 ]] || fail "$1 is '${!1}': it must be a whole number from $2 on"
+need_count() { # need_count SETTING LEAST: it must be a whole number, at least LEAST
+    [[ ${!1} =~ ^[1-9][0-9]{0,8}$ && ${!1} -ge $2 ]] || fail "$1 is '${!1}': it must be a whole number, at least $2"
 }
 
-need_number() { # need_number 'CONDITION ON x' TEXT SETTING...: each a number x of which it holds
+need_number() { # need_number 'CONDITION ON x' TEXT SETTING...: each must be a number x that fulfils the condition
     local name
     for name in "${@:3}"; do
         awk -v x="${!name}" "BEGIN { exit !(x ~ /^([0-9]+\.?[0-9]*|\.[0-9]+)(e-?[0-9]+)?\$/ && $1) }" || fail "$name is '${!name}': it must $2"
@@ -123,12 +123,12 @@ need_choice() { # need_choice SETTING WORD...
     [[ " ${*:2} " == *" ${!1} "* ]] || fail "$1 is '${!1}': it must be one of: ${*:2}"
 }
 
-need_files() { # need_files SETTING...: each empty or an existing file
+need_files() { # need_files SETTING...: each must be empty or an existing file
     local name
-    for name in "$@"; do [[ -z ${!name} || -f ${!name} ]] || fail "there is no file at $name=${!name}"; done
+    for name in "$@"; do [[ -z ${!name} || -f ${!name} ]] || fail "$name=${!name}: there is no such file"; done
 }
 
-quoted() { # quoted TEXT...: as a Python string for weaver's -o, or as a list of several
+quoted() { # quoted TEXT...: prints it as a Python string for weaver's -o; several texts as a list
     local text texts=''
     for text in "$@"; do
         text=${text//\\/\\\\}
@@ -137,13 +137,13 @@ quoted() { # quoted TEXT...: as a Python string for weaver's -o, or as a list of
     if (($# == 1)); then echo "${texts#,}"; else echo "[${texts#,}]"; fi
 }
 
-as_dict() { # as_dict -o NAME VALUE -o NAME VALUE ...: as a Python dict for weaver's -o
+as_dict() { # as_dict -o NAME VALUE -o NAME VALUE ...: prints them as a Python dict for weaver's -o
     local text=''
     while (($#)); do text+=", '$2': $3" && shift 3; done
     echo "{${text#, }}"
 }
 
-split_options() { # split_options ARGUMENTS...: sets `net_options`, those of the network (-o name value), and `others`
+split_options() { # split_options ARGUMENTS...: sets `net_options` (-o name value of the network) and `others` (the rest)
     net_options=() others=()
     while (($#)); do
         if [[ $1 != -o && $1 != --network-option ]]; then
@@ -156,32 +156,32 @@ split_options() { # split_options ARGUMENTS...: sets `net_options`, those of the
     done
 }
 
-# what the files of train_scripts/datasets and train_scripts/models set
+# the files of train_scripts/datasets and train_scripts/models set these variables
 data_config='' data_train=() data_val=() data_test=() data_options=() default_teacher=ParT default_teacher_tier=full default_tier=l1
 report_options=()
 epochs=0 samples_per_epoch=0 samples_per_epoch_val=0
 network='' deploy_options=()
 
-choose() { # choose models|datasets NAME SETTING: source its file
+choose() { # choose models|datasets NAME SETTING: sources the file of this name
     [[ -f train_scripts/$1/$2.sh ]] ||
-        fail "unknown $3 '$2': there are $(basename -s .sh "train_scripts/$1"/*.sh | paste -sd ' ')"
+        fail "unknown $3 '$2': valid are $(basename -s .sh "train_scripts/$1"/*.sh | paste -sd ' ')"
     if [[ $1 == models ]]; then options=() training=() cuda=() head='' kd_alpha=0.7 kd_temperature=3.0; fi
     # shellcheck disable=SC1090
     source "train_scripts/$1/$2.sh"
 }
 
-need_tier() { # need_tier TIER DATASET, the dataset in use
+need_tier() { # need_tier TIER DATASET: the chosen dataset must have a data config for this tier
     [[ -f ${data_config}_$1.yaml ]] ||
-        fail "unknown tier '$1' of $2: there are $(basename -s .yaml "$data_config"_*.yaml | grep -v '\.auto$' | sed 's/.*_//' | paste -sd ' ')"
+        fail "unknown tier '$1' of $2: valid are $(basename -s .yaml "$data_config"_*.yaml | grep -v '\.auto$' | sed 's/.*_//' | paste -sd ' ')"
 }
 
-has_gpu() { # torch is asked, which takes seconds, only where there is a device of NVIDIA, AMD or WSL
+has_gpu() { # importing torch takes seconds, so look first for a device file of NVIDIA, AMD or WSL
     if ! compgen -G '/dev/nvidia*' >/dev/null && [[ ! -e /dev/kfd && ! -e /dev/dxg ]]; then return 1; fi
     python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'
 }
 
-prepare() { # prepare LIST...: the environment, and the lists of files that the mode reads (FILES); sets `kd`, `weaver` for
-    # DDP_NGPUS and arguments: `device`, `sample`; without a GPU no `cuda` options
+prepare() { # prepare LIST...: sets up the environment and the lists of files that the mode reads (FILES); sets `kd`, `weaver`
+    # and weaver's arguments `device`, `sample` and `seeded`; empties the `cuda` options if there is no GPU
     # shellcheck source=train_scripts/setup.sh
     if [[ ! $dry_run ]]; then source train_scripts/setup.sh; fi
     kd=(python -m kd_trainer) weaver=(weaver) device=(--gpus 0)
@@ -196,10 +196,10 @@ prepare() { # prepare LIST...: the environment, and the lists of files that the 
     sample=(--data-train "${data_train[@]}" --data-val "${data_val[@]}" "${data_options[@]}" --no-remake-weights
         --samples-per-epoch $((samples_per_epoch / DDP_NGPUS)) --samples-per-epoch-val "$samples_per_epoch_val"
         --num-epochs "$epochs" --optimizer ranger "${device[@]}")
-    seeded=(-o restart "'$RESTART'" -o seed) # and the seed
+    seeded=(-o restart "'$RESTART'" -o seed) # the caller appends the seed
 }
 
-take_found() { # take_found LIST...: of each list of files those that are there
+take_found() { # take_found LIST...: keeps only the existing files of each list
     local name there
     for name in "$@"; do
         local -n files=$name
@@ -213,44 +213,44 @@ check() { # check CONFIG...
     run "${kd[@]}" check "${@/#/--data-config=}" "${allowed[@]}" "${data_train[@]}" "${data_val[@]}"
 }
 
-called() { # called RUN: sets `name` and `outputs`, weaver's arguments for its training
+called() { # called RUN: sets `name`, and `outputs`: weaver's arguments for the files of the training
     name=$1 outputs=(--model-prefix "training/$1/net" --log-file "logs/$1/train.log" --tensorboard "_$1")
 }
 
-into() { run mkdir -p "training/$1" "logs/$1"; } # into RUN: makes its folders
+into() { run mkdir -p "training/$1" "logs/$1"; } # into RUN: makes the folders of the run
 
-train() { # train COMMAND...: the run `name`, to the end
+train() { # train COMMAND...: trains the run `name` until it is complete
     into "$name"
-    if [[ $RESTART != no ]] || ! is_trained "$name"; then # a prediction of an earlier training must not pass as its
+    if [[ $RESTART != no ]] || ! is_trained "$name"; then # an old prediction must not be mistaken for a new one
         run rm -f "training/$name/pred.root" "training/$name/pred.model.json"
     fi
     run "$@"
     need_trained "$name"
 }
 
-is_trained() { [[ $dry_run || -f training/$1/net_record.json ]]; } # is_trained RUN: to the end
+is_trained() { [[ $dry_run || -f training/$1/net_record.json ]]; } # is_trained RUN: whether its training is complete
 
 need_trained() { # need_trained RUN
-    is_trained "$1" || fail "the training $1 is not complete: start it again, and it goes on; see logs/$1/train.log"
+    is_trained "$1" || fail "the training $1 is not complete: run the same command again to continue it; see logs/$1/train.log"
 }
 
-need_whole() { # need_whole CHECKPOINT: a training that made it has to be complete, and to have recorded it
+need_whole() { # need_whole CHECKPOINT: the training that made it must be complete and must have recorded this file
     local path=${1#"$PWD/"} prefix=${1%_best_epoch_state.pt} sum
     local made=${path#training/}
     if [[ $made != "$path" ]]; then need_trained "${made%/*}"; fi
     if [[ $dry_run || ! -f $1 ]]; then return; fi
     [[ -f ${prefix}_record.json || ! -f ${prefix}_resume.pt ]] ||
-        fail "$1 is of a training that is not complete: start it again, and it goes on"
-    if grep -qs '"sha256": "' "${prefix}_record.json"; then # weaver would load whatever is there
+        fail "$1 belongs to an incomplete training: run the training again to continue it"
+    if grep -qs '"sha256": "' "${prefix}_record.json"; then # weaver would load any file of this name
         sum=$(sha256sum <"$1")
         grep -q "\"sha256\": \"${sum%% *}\"" "${prefix}_record.json" ||
-            fail "$1 is not the checkpoint that ${prefix}_record.json names (its SHA-256 differs): put that one back"
+            fail "$1 is not the checkpoint recorded in ${prefix}_record.json (its SHA-256 differs): restore the recorded file"
     fi
 }
 
 need_pretrained() { if [[ $PRETRAINED ]]; then need_whole "$PRETRAINED"; fi; }
 
-workflow() { # workflow FOLDER CORES [arguments...]: snakemake; guard.py ends all that it has started, and keeps a second one out
+workflow() { # workflow FOLDER CORES [arguments...]: runs snakemake; guard.py ends all its processes and allows one run at a time
     local profile=$PROFILE
     if [[ -d train_scripts/profiles/$PROFILE ]]; then profile=train_scripts/profiles/$PROFILE; fi
     [[ $dry_run ]] || kd_need workflow

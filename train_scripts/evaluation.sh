@@ -1,10 +1,10 @@
 # shellcheck shell=bash disable=SC2034,SC2153,SC2154
-# Sourced by train_kd.sh with the arguments for weaver: the modes for what has been trained.
+# Sourced by train_kd.sh with the arguments for weaver: the modes that use trained models.
 
-predict() { # predict LABEL RUN CONFIG WEIGHTS NETWORK [arguments...], if it is trained
+predict() { # predict LABEL RUN CONFIG WEIGHTS NETWORK [arguments...]: predicts the test files if the run is trained
     if [[ ! $dry_run && ! -f $4 ]]; then
-        [[ ! $PREDICT ]] || fail "there is no $4: train it first"
-        echo "train_kd.sh: there is no $4, so it is left out" >&2 && return
+        [[ ! $PREDICT ]] || fail "there is no checkpoint $4: train it first"
+        echo "train_kd.sh: skipped, because there is no checkpoint $4" >&2 && return
     fi
     predicted=yes
     reuse "$2" "$4" "${@:6}"
@@ -23,7 +23,7 @@ export_onnx() { # export_onnx RUN CONFIG WEIGHTS NETWORK [arguments...]
 }
 
 case $mode in
-    test) # arguments -o are those of the students
+    test) # arguments -o are options of the students
         run "${kd[@]}" check --data-config "$student_config" --data-config "$teacher_config" "${allowed[@]}" "${data_test[@]}"
         split_options "$@"
         kinds=" ${PREDICT:-teacher kd baseline} " predicted=''
@@ -57,25 +57,25 @@ case $mode in
     convert)
         export_onnx "$student_run" "training/$student_run/student.yaml" "$(best "$student_run")" "$network" "${options[@]}" "$@"
         ;;
-    firmware) # with -o trained None from random weights
+    firmware) # -o trained None starts from random weights
         fixed=${student_run}_firmware_$EBOPS_WEIGHT
         split_options "$@"
         plain=(-o plain "$(quoted "$network")" "${options[@]}")
         trained=(-o trained "$(quoted "$(best "$student_run")")")
         if [[ "${net_options[*]} $*" == *'-o trained '* ]]; then trained=(); else need_whole "$(best "$student_run")"; fi
         RUN=$fixed PRETRAINED='' again train -o student "'networks/firmware.py'" "${plain[@]}" "${trained[@]}" \
-            -o ebops_weight "$EBOPS_WEIGHT" --optimizer-option lr_mult "('.*quantizer._[fi]$', 10)" "$@" # of the widths: bits, not 0.01
+            -o ebops_weight "$EBOPS_WEIGHT" --optimizer-option lr_mult "('.*quantizer._[fi]$', 10)" "$@" # a larger rate for the bit widths: they change by bits, not by 0.01
         export_onnx "$fixed" "training/$fixed/student.yaml" "$(best "$fixed")" networks/firmware.py "${plain[@]}" "$@"
         if [[ $FIRMWARE == yes ]]; then run "${kd[@]}" firmware "training/$fixed" "${data_test[@]}"; fi
         ;;
-    latency) # of the first seed
+    latency) # uses the first seed
         exported=()
         for student in $STUDENT; do
             STUDENT=$student SEED=${SEED%% *} again convert
             exported+=("$student distilled=training/$(student_name "$student" kd "${SEED%% *}")/model.onnx")
         done
         if [[ $dry_run || -f ${teachers[0]} ]]; then
-            deploy_options=(--jets 50 --static 0) # it is slow, and not for triggers
+            deploy_options=(--jets 50 --static 0) # the teacher is slow, and not meant for triggers
             export_onnx "$teacher_run" "$teacher_config" "${teachers[0]}" "$teacher_network" "${teacher_options[@]}"
             exported=("teacher=training/$teacher_run/model.onnx" "${exported[@]}")
         fi

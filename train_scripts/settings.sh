@@ -1,14 +1,14 @@
 # shellcheck shell=bash disable=SC2034,SC2153,SC2154
-# Sourced by train_kd.sh: checks its settings, and sets what follows from them: data configs, models, names, checkpoints.
+# Sourced by train_kd.sh: checks its settings and derives data configs, models, run names and checkpoints from them.
 
 need_seeds SEED TEACHER_SEED
 need_count DDP_NGPUS 1
-[[ $EBOPS_WEIGHT == *' '* ]] || need_number 'x >= 0' 'be a number, 0 or above, as 1e-6' EBOPS_WEIGHT # several: one by one
+[[ $EBOPS_WEIGHT == *' '* ]] || need_number 'x >= 0' 'be a number, 0 or above, for example 1e-6' EBOPS_WEIGHT # several values are checked one by one
 need_choice RESTART no yes changed
 need_choice LABELS no yes
 need_choice FIRMWARE no yes
 need_choice KD_ENSEMBLE probabilities logits
-need_number 'x > 0 && x < 1' 'lie between 0 and 1, as 0.9' UNLABELLED_FRACTION
+need_number 'x > 0 && x < 1' 'lie between 0 and 1, for example 0.9' UNLABELLED_FRACTION
 need_number 'x > 0' 'be a number above 0' HEAD_RATE
 [[ ! $KD_ALPHA || $KD_ALPHA == \[* ]] || need_number 'x <= 1' 'lie between 0 and 1' KD_ALPHA # [...]: a schedule
 [[ ! $KD_TEMPERATURE || $KD_TEMPERATURE == \[* ]] || need_number 'x > 0' 'be a number above 0' KD_TEMPERATURE
@@ -30,22 +30,22 @@ teacher_network=$network teacher_head=$head
 teacher_options=("${options[@]}") teacher_training=("${training[@]}") teacher_cuda=("${cuda[@]}")
 for student in $STUDENT; do choose models "$student" STUDENT; done
 validation=student.yaml unlabelled=()
-if [[ $LABELS == no ]]; then # the best epoch is then the one that agrees best with the teacher
-    [[ ! $UNLABELLED ]] || fail "LABELS is no: all training files are without labels, UNLABELLED is for more of them"
+if [[ $LABELS == no ]]; then # the best epoch is then the one in which the student agrees best with the teacher
+    [[ ! $UNLABELLED ]] || fail "LABELS is no: the training files already have no labels, leave out UNLABELLED"
     validation=paired.yaml unlabelled=(--unlabelled) kd_alpha=1.0
 fi
 words_of "$UNLABELLED" && data_unlabelled=("${words[@]}")
 if [[ $UNLABELLED ]]; then kd_alpha=1.0 kd_temperature=1.0; fi # best in docs/measurements/unlabelled.md
-if [[ $BLEND ]]; then kd_temperature=1.0; fi                   # at which a blend is the weighted sum of the losses
+if [[ $BLEND ]]; then kd_temperature=1.0; fi                   # only at temperature 1 a blend equals the weighted sum of the losses
 CACHE=${CACHE%/}
 words_of "${BLEND//\/=/=}" && blend=("${words[@]}") # FOLDER=WEIGHT
 if [[ $BLEND && $mode =~ ^(cache|train|firmware)$ ]]; then
-    [[ $CACHE && $CACHE != none ]] || fail "BLEND needs a CACHE of its own: name its folder"
+    [[ $CACHE && $CACHE != none ]] || fail "BLEND needs its own CACHE: name its folder"
     for name in TEACHER_WEIGHTS CLASSES; do
-        [[ ! ${!name} ]] || fail "BLEND names the caches of its teachers: leave out $name"
+        [[ ! ${!name} ]] || fail "BLEND already names the caches of its teachers: leave out $name"
     done
     [[ $KD_ENSEMBLE == probabilities ]] || fail "KD_ENSEMBLE is $KD_ENSEMBLE: a blend averages probabilities"
-    [[ $LABELS == yes ]] || fail "LABELS is no: a blend cannot stand in for the labels of the validation, give one teacher"
+    [[ $LABELS == yes ]] || fail "LABELS is no: a blend cannot replace the labels of the validation jets, give one teacher"
 fi
 
 teacher_name() { echo "${DATASET}_${TEACHER}_${TEACHER_TIER}_seed$1$COMMENT"; } # teacher_name SEED
@@ -82,23 +82,23 @@ from_pretrained=(${PRETRAINED:+-o pretrained "$(quoted "$PRETRAINED")"})
 weaver_teacher=("${weaver[@]}" "${sample[@]}" "${teacher_training[@]}" "${teacher_cuda[@]}" "${seeded[@]}" "$TEACHER_SEED")
 weaver_student=("${weaver[@]}" "${sample[@]}" "${training[@]}" "${cuda[@]}" "${seeded[@]}" "$SEED")
 
-predictions() { # predictions STUDENT kd|baseline: those of all seeds
+predictions() { # predictions STUDENT kd|baseline: prediction files of all seeds, separated by commas
     for seed in $SEED; do echo "training/$(student_name "$1" "$2" "$seed")/pred.root"; done | paste -sd ,
 }
 
-reuse() { # reuse RUN CHECKPOINT [arguments...]: before a command that reads it; sets `net_options` and `others`
+reuse() { # reuse RUN CHECKPOINT [arguments...]: checks a checkpoint before a command reads it; sets `net_options`, `others`
     need_whole "$2"
     into "$1"
     split_options "${@:3}"
 }
 
-own_data() { # own_data CONFIG: the data config of the run on labels, with sampling weights: student.yaml
+own_data() { # own_data CONFIG: writes student.yaml, the data config of a run that trains on labels, with sampling weights
     need_pretrained
     check "$1"
     run "${kd[@]}" pair --student "$1" --weights "${WEIGHTS:-$teacher_config}" -o "training/$name"
 }
 
-paired_data() { # paired_data FOLDER: student.yaml, and paired.yaml with the inputs of the teacher; the same in unlabelled/
+paired_data() { # paired_data FOLDER: writes student.yaml, and paired.yaml with the teacher's inputs; also in unlabelled/
     need_pretrained
     if [[ $BLEND ]]; then
         check "$student_config"
@@ -107,12 +107,12 @@ paired_data() { # paired_data FOLDER: student.yaml, and paired.yaml with the inp
     fi
     for weights in "${teachers[@]}"; do
         [[ $dry_run || -f $weights ]] ||
-            fail "there is no teacher at $weights: train one (./train_kd.sh teacher) or name one (TEACHER_WEIGHTS=...)"
+            fail "there is no teacher checkpoint $weights: train one (./train_kd.sh teacher) or name one (TEACHER_WEIGHTS=...)"
         need_whole "$weights"
     done
     pair_with_teacher "${unlabelled[@]}" -o "$1"
     if [[ $UNLABELLED ]]; then pair_with_teacher --unlabelled -o "$1/unlabelled"; fi
-    check "$1/paired.yaml" # what is read: no labels of the teacher, with LABELS=no none at all
+    check "$1/paired.yaml" # this is the config that weaver reads; with LABELS=no it has no labels
 }
 
 pair_with_teacher() { # pair_with_teacher [arguments...]
@@ -120,7 +120,7 @@ pair_with_teacher() { # pair_with_teacher [arguments...]
         ${CLASSES:+--classes "$CLASSES"} "$@"
 }
 
-soft_targets() { # soft_targets [arguments...]: those of the teachers in CACHE, with its paired configs
+soft_targets() { # soft_targets [arguments...]: computes the teachers' soft targets into CACHE, from the paired configs there
     local cache=("${kd[@]}" cache --ensemble "$KD_ENSEMBLE") with=() with_unlabelled=()
     if [[ $BLEND ]]; then
         with=(--blend "${blend[@]}") with_unlabelled=(--blend "${blend[@]//=/_unlabelled=}")

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Sourced by the scripts: puts weaver and kd_trainer on the paths.
 #
-# The active environment is used if weaver is in it. Otherwise .venv is made, with the tested versions of
-# constraints.txt; VENV=dir puts it elsewhere, kd_more=a,b adds extras of setup.cfg.
+# The active environment is used if weaver is installed in it. Otherwise the script creates .venv with the tested versions
+# of constraints.txt. VENV=dir creates it elsewhere; kd_more=a,b adds extras of setup.cfg.
 
 kd_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 kd_extras=convert,demo,download,onnx,plot,workflow${kd_more:+,$kd_more}
@@ -12,9 +12,9 @@ kd_fail() {
     exit 1
 }
 
-kd_need() { python -m kd_trainer.requirements "$@" || exit 1; } # kd_need EXTRA...: names the packages that are not there
+kd_need() { python -m kd_trainer.requirements "$@" || exit 1; } # kd_need EXTRA...: fails and names the missing packages
 
-kd_suits() { # kd_suits PYTHON NEWEST MODULE...: it runs, is 3.11 to 3.NEWEST and has the modules
+kd_suits() { # kd_suits PYTHON NEWEST MODULE...: whether it runs, is version 3.11 to 3.NEWEST and has the modules
     "$1" -c 'import importlib, sys
 for name in sys.argv[2:]: importlib.import_module(name)
 sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, int(sys.argv[1])))' "${@:2}" 2>/dev/null
@@ -32,19 +32,19 @@ kd_python() { # prints the first suitable interpreter
     kd_fail "there is no Python 3.11 to 3.14 on PATH: install one (apt install python3.13-venv, or pyenv, conda, uv)"
 }
 
-kd_make_venv() { # kd_make_venv DIR: makes it, or adds what is missing; whoever comes second waits
+kd_make_venv() { # kd_make_venv DIR: creates it or adds missing packages; a second process waits for the first
     local venv=$1 python lock stamp
     stamp=$(cat "$kd_root/setup.cfg" "$kd_root/constraints.txt" | cksum)
     mkdir -p "$venv"
     exec {lock}<"$venv"
     flock "$lock"
-    if ! grep -qsFx "$stamp" "$venv/ready-$kd_extras"*; then # those with more extras will do
+    if ! grep -qsFx "$stamp" "$venv/ready-$kd_extras"*; then # an environment with more extras is good too
         echo "weaver is not in the active environment: installing it into $venv (a few minutes) ..." >&2
         if ! kd_suits "$venv/bin/python" 14 pip; then
             python=$(kd_python) || exit 1
             "$python" -m venv --clear "$venv" || kd_fail "cannot make $venv: see the lines above"
         fi
-        # modules are compiled when they are first imported: pip would compile all, for half a minute
+        # modules are compiled at first import: compiling all of them in pip takes half a minute
         "$venv/bin/pip" install --quiet --disable-pip-version-check --prefer-binary --no-compile \
             --constraint "$kd_root/constraints.txt" --editable "${kd_root}[$kd_extras]" >&2 ||
             kd_fail "installing into $venv failed: see the lines above"
@@ -56,13 +56,13 @@ kd_make_venv() { # kd_make_venv DIR: makes it, or adds what is missing; whoever 
 }
 
 if ! { command -v weaver && python -c 'import weaver'; } >/dev/null 2>&1; then
-    [[ -f $kd_root/setup.cfg ]] || kd_fail "weaver is not in the active environment: activate the one with weaver-kd"
+    [[ -f $kd_root/setup.cfg ]] || kd_fail "weaver is not in the active environment: activate the environment that has weaver-kd"
     kd_make_venv "${VENV:-$kd_root/.venv}"
 fi
-# threads of torch that wait should sleep: on a machine with other work, spinning ones make it four to seven times slower
+# waiting threads of torch sleep instead of spinning: on a busy machine, spinning threads make it four to seven times slower
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
-# Snakemake loads all executors that are installed, and that of HTCondor warns where there is no HTCondor
+# Snakemake loads all installed executors, and the HTCondor executor warns on machines without HTCondor
 export PYTHONWARNINGS=${PYTHONWARNINGS:+$PYTHONWARNINGS,}ignore::UserWarning:htcondor2
-if [[ -d $kd_root/kd_trainer ]]; then # a clone; what `weaver-kd init` has laid out uses the installed package
+if [[ -d $kd_root/kd_trainer ]]; then # a clone; a folder made by `weaver-kd init` uses the installed package
     export PYTHONPATH=$kd_root${PYTHONPATH:+:$PYTHONPATH}
 fi

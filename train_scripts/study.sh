@@ -4,14 +4,14 @@
 # STUDY is demo, unlabelled, jetclass, top or public (train_scripts/studies/*.yaml), or a file
 #
 # modes
-#   simulate  make the jets of the study
-#   run       do what is not done yet: jets, teachers, soft targets, students, predictions, report
-#   list      say what run would do, and why; nothing is done
-#   report    the report of what is trained so far; what was made from something else is made anew
-#   document  store the results in docs/measurements/NAME.json and write the tables of NAME.md there anew
+#   simulate  simulate the jets of the study
+#   run       run all missing steps: jets, teachers, soft targets, students, predictions, report
+#   list      print which steps run would execute, and why; executes nothing
+#   report    write the report of everything that is trained so far; outdated results are updated first
+#   document  store the results in docs/measurements/NAME.json and update the tables of NAME.md there
 #
-# A study that was stopped goes on with the same command. A step reruns if its options, its files or what made them have
-# changed, and what depends on it. --dry-run prints the command of a mode, ready to paste.
+# The same command continues a study that was stopped. A step runs again if its options or its input files have changed;
+# all steps that depend on it run again too. --dry-run prints the command of a mode, ready to paste.
 # Arguments go to snakemake: study.sh run top --rulegraph, study.sh run top training/study_top/PFN_l1_10k_full_seed1/pred.root
 #
 # settings (environment)
@@ -25,13 +25,13 @@ start "simulate run list report document" "$mode" "${@:3}"
 [[ $study ]] || fail "name a study: $(basename -s .yaml train_scripts/studies/*.yaml | paste -sd ' '), or a file"
 paths_of_caller DATADIR PUBLIC_TEACHER PUBLIC_JETS
 
-DATADIR=${DATADIR:-}               # where the jets are; datasets/study_<STUDY>
-COMMENT=${COMMENT:-}               # suffix of the names of what the study makes
-PUBLIC_TEACHER=${PUBLIC_TEACHER:-} # for the study public: ParticleNet_kin.pt
-PUBLIC_JETS=${PUBLIC_JETS:-}       # and jets of the top-tagging benchmark in parquet
-PROFILE=${PROFILE:-local}          # where the steps run: local, slurm, htcondor (train_scripts/profiles), or a folder
-JOBS=${JOBS:-all}                  # cores of this machine to use
-export VENV=${VENV:-$PWD/.venv}    # where to install weaver if the active environment has none
+DATADIR=${DATADIR:-}               # folder of the jets (default: datasets/study_<STUDY>)
+COMMENT=${COMMENT:-}               # suffix for the names of all files of the study
+PUBLIC_TEACHER=${PUBLIC_TEACHER:-} # for the study public: the checkpoint ParticleNet_kin.pt
+PUBLIC_JETS=${PUBLIC_JETS:-}       # for the study public: jets of the top-tagging benchmark in parquet
+PROFILE=${PROFILE:-local}          # where the steps run: local, slurm, htcondor (train_scripts/profiles), or the folder of a profile
+JOBS=${JOBS:-all}                  # number of cores of this machine to use
+export VENV=${VENV:-$PWD/.venv}    # where to install weaver if it is not in the active environment
 [[ $JOBS == all ]] || need_count JOBS 1
 
 file=train_scripts/studies/$study.yaml
@@ -49,17 +49,17 @@ steps() { # steps [snakemake arguments...]
 }
 
 set -- "${arguments[@]}"
-done='' # yes: what is not trained yet is left out
+done='' # yes: report only what is trained
 case $mode in
     simulate) steps "$@" jets ;;
     run) steps "$@" ;;
     list) steps --dry-run "$@" ;;
     report) done=yes && steps "$@" ;;
     document)
-        [[ $dry_run || -f $folder/results.json ]] || fail "there is no $folder/results.json: train_scripts/study.sh report $study first"
+        [[ $dry_run || -f $folder/results.json ]] || fail "there is no $folder/results.json: run train_scripts/study.sh report $study first"
         page=docs/measurements/$name
         grep -qsF "<!-- begin $name -->" "$page.md" ||
-            fail "$page.md has no place for $name: write '<!-- begin $name -->' and '<!-- end $name -->' into it"
+            fail "$page.md has no place for $name: add the lines '<!-- begin $name -->' and '<!-- end $name -->'"
         run cp "$folder/results.json" "$page.json"
         run python -m kd_trainer study "$page.json" -o "$page.md" --document
         ;;

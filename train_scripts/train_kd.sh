@@ -2,22 +2,22 @@
 # usage: ./train_kd.sh MODE [--dry-run] [weaver arguments...]
 #
 # modes
-#   make_weight  sampling weights of the dataset, where its data config asks for them (before any training)
+#   make_weight  compute the sampling weights if the data config of the dataset asks for them (before any training)
 #   teacher      train a teacher at full resolution
-#   pretrain     train TEACHER on the training files without their labels (contrastive)
-#   finetune     train a teacher from the weights PRETRAINED of another dataset, with a new output layer
-#   cache        run the teacher once over the training files; train then reads its soft targets from CACHE
-#   train        train the student with the teacher's soft targets, from PRETRAINED if that is given
-#   baseline     train the identical student on the labels alone
+#   pretrain     train TEACHER on the training files without labels (contrastive pre-training)
+#   finetune     fine-tune a teacher from the checkpoint PRETRAINED of another dataset, with a new output layer
+#   cache        compute the teacher's soft targets for the training files once; train then reads them from CACHE
+#   train        train the student with the teacher's soft targets, starting from PRETRAINED if it is given
+#   baseline     train the same student on the labels alone
 #   test         predict the test files with the teacher and the students
-#   report       compare the predictions: tables and plots
+#   report       compare the predictions in tables and plots
 #   convert      export the student to ONNX, with its preprocess.json, and compare it with torch
-#   firmware     go on with the student in fixed point, its widths learnt, and make it Verilog
+#   firmware     train the student further in fixed point with learned bit widths, and write it as Verilog
 #   latency      time the exported teacher and students; arguments go to kd_trainer bench latency
-#   demo         all of it on jets simulated here, in ten to fifteen minutes on two cores
+#   demo         run all steps on jets that are simulated here; takes ten to fifteen minutes on two cores
 #
-# Arguments go to weaver and override: ./train_kd.sh train --num-epochs 20 -o kd_alpha 0.5
-# --dry-run prints the commands of a mode, ready to paste. A training that was stopped goes on with the same command.
+# Arguments go to weaver and override its settings: ./train_kd.sh train --num-epochs 20 -o kd_alpha 0.5
+# --dry-run prints the commands of a mode, ready to paste. The same command continues a training that was stopped.
 # Results: training/<run>/net_best_epoch_state.pt, training/<run>/pred.root, logs/<run>/train.log
 #
 # settings (environment)
@@ -31,38 +31,38 @@ if [[ ${CACHE:-} != none ]]; then paths_of_caller CACHE; fi
 if [[ $mode == demo ]]; then DATASET=demo; fi
 
 DATASET=${DATASET:-JetClassII}        # JetClassII, JetClass, TopLandscape, QuarkGluon, LHCJets, Collide2V, demo: train_scripts/datasets/*.sh
-DATADIR=${DATADIR:-datasets/$DATASET} # where its files are
-FILES=${FILES:-}                      # found: a part of the dataset is enough, some files of each group
+DATADIR=${DATADIR:-datasets/$DATASET} # folder of its files
+FILES=${FILES:-}                      # found: use the files that exist; each group needs at least one
 TRAIN_FILES=${TRAIN_FILES:-}          # training files instead of the dataset's: "PATTERN GROUP:PATTERN ..."
-TEACHER=${TEACHER:-}                  # a model of train_scripts/models/*.sh; as the dataset says: Sophon, ParT-small or ParT
-TEACHER_TIER=${TEACHER_TIER:-}        # data config of the teacher: full, kinpid, kin, gen; the fullest of the dataset
-TEACHER_SEED=${TEACHER_SEED:-1}       # seed of the teacher; several, "1 2 3", are an ensemble (test: the first)
-TEACHER_WEIGHTS=${TEACHER_WEIGHTS:-}  # a checkpoint to use as teacher; several are an ensemble
-TEACHER_CONFIG=${TEACHER_CONFIG:-}    # data config of that teacher, if it is of another dataset
-CLASSES=${CLASSES:-}                  # YAML: the classes of that teacher for each class of the student
-PRETRAINED=${PRETRAINED:-}            # the checkpoint of TEACHER that finetune starts from; of STUDENT for train and baseline
-HEAD_RATE=${HEAD_RATE:-50}            # learning rate of the output layer in finetune, in rates of the rest
-STUDENT=${STUDENT:-InteractionNet}    # InteractionNet, dense, PFN or another of train_scripts/models/*.sh, or several
-SEED=${SEED:-1}                       # seed of the student, or several: "1 2 3"
-TIER=${TIER:-}                        # data config of the student: l1, l1trk, hlt, kin, kinpid, full; as the dataset says: l1 or kin16
-CACHE=${CACHE:-}                      # folder of the soft targets; cache/<teacher>_<TIER>, none for none
-BLEND=${BLEND:-}                      # instead of a teacher, caches of several with their weights: "cache/A=0.8 cache/B=0.2"
-UNLABELLED=${UNLABELLED:-}            # more training files, without labels: all is learnt from the teacher; as TRAIN_FILES
-UNLABELLED_FRACTION=${UNLABELLED_FRACTION:-0.9} # of each batch that is of these files
-LABELS=${LABELS:-yes}                 # no: files without labels, all is learnt from the teacher
-WEIGHTS=${WEIGHTS:-}                  # an existing *.auto.yaml with sampling weights; those of make_weight
-KD_ALPHA=${KD_ALPHA:-}                # weight of the soft targets in the loss; as the student's model file says, 1 with UNLABELLED
-KD_TEMPERATURE=${KD_TEMPERATURE:-}    # their temperature; as the student's model file says, 1 with UNLABELLED or BLEND
-KD_ENSEMBLE=${KD_ENSEMBLE:-probabilities} # what is averaged of several teachers: probabilities, logits
-EBOPS_WEIGHT=${EBOPS_WEIGHT:-1e-6}    # weight of the size of the firmware in its loss; a run for each of several
-FIRMWARE=${FIRMWARE:-yes}             # no: firmware trains and exports, and makes no Verilog
-PREDICT=${PREDICT:-}                  # what test predicts: "teacher kd baseline"; what is trained
-RUN=${RUN:-}                          # name of the run; <DATASET>_<model>_<tier>_...
-COMMENT=${COMMENT:-}                  # suffix of the names of runs
-RESTART=${RESTART:-no}                # yes: train from scratch; changed: if the settings are not those of the run
+TEACHER=${TEACHER:-}                  # a model of train_scripts/models/*.sh (default: Sophon, ParT-small or ParT, depending on the dataset)
+TEACHER_TIER=${TEACHER_TIER:-}        # data config of the teacher: full, kinpid, kin, gen (default: the one of the dataset with most inputs)
+TEACHER_SEED=${TEACHER_SEED:-1}       # seed of the teacher; several seeds, "1 2 3", form an ensemble; test uses the first
+TEACHER_WEIGHTS=${TEACHER_WEIGHTS:-}  # an existing checkpoint to use as teacher; several form an ensemble
+TEACHER_CONFIG=${TEACHER_CONFIG:-}    # data config of that teacher, if it was trained on another dataset
+CLASSES=${CLASSES:-}                  # YAML file: the classes of that teacher for each class of the student
+PRETRAINED=${PRETRAINED:-}            # checkpoint to start from: of TEACHER for finetune, of STUDENT for train and baseline
+HEAD_RATE=${HEAD_RATE:-50}            # finetune: learning rate of the output layer, relative to the other layers
+STUDENT=${STUDENT:-InteractionNet}    # a model of train_scripts/models/*.sh: InteractionNet, dense, PFN, ...; or several models
+SEED=${SEED:-1}                       # seed of the student, or several seeds: "1 2 3"
+TIER=${TIER:-}                        # data config of the student: l1, l1trk, hlt, kin, kinpid, full (default: l1; kin16 for LHCJets)
+CACHE=${CACHE:-}                      # folder of the soft targets; none: no cache (default: cache/<teacher>_<TIER>)
+BLEND=${BLEND:-}                      # instead of one teacher: caches of several, with weights: "cache/A=0.8 cache/B=0.2"
+UNLABELLED=${UNLABELLED:-}            # more training files, without labels, for the soft targets alone; format as TRAIN_FILES
+UNLABELLED_FRACTION=${UNLABELLED_FRACTION:-0.9} # fraction of each batch that comes from these files
+LABELS=${LABELS:-yes}                 # no: the training files have no labels, the student learns from the teacher alone
+WEIGHTS=${WEIGHTS:-}                  # an existing *.auto.yaml with sampling weights (default: the file of make_weight)
+KD_ALPHA=${KD_ALPHA:-}                # weight of the soft targets in the loss (default: of the student's model file; 1 with UNLABELLED)
+KD_TEMPERATURE=${KD_TEMPERATURE:-}    # their temperature (default: of the student's model file; 1 with UNLABELLED or BLEND)
+KD_ENSEMBLE=${KD_ENSEMBLE:-probabilities} # how an ensemble is averaged: probabilities or logits
+EBOPS_WEIGHT=${EBOPS_WEIGHT:-1e-6}    # weight of the firmware size (EBOPs) in the loss; several values: one run for each
+FIRMWARE=${FIRMWARE:-yes}             # no: the mode firmware trains and exports, but writes no Verilog
+PREDICT=${PREDICT:-}                  # models that test evaluates: "teacher kd baseline" (default: all that are trained)
+RUN=${RUN:-}                          # name of the run (default: <DATASET>_<model>_<tier>_...)
+COMMENT=${COMMENT:-}                  # suffix of the run names
+RESTART=${RESTART:-no}                # yes: train from scratch; changed: only if the settings have changed
 DDP_NGPUS=${DDP_NGPUS:-1}             # number of GPUs for DDP training
-JETS=${JETS:-300}                     # jets of each class with labels in the demo; ten times as many are without
-export VENV=${VENV:-$PWD/.venv}       # where to install weaver if the active environment has none
+JETS=${JETS:-300}                     # demo: labelled jets of each class; the demo also uses ten times as many unlabelled jets
+export VENV=${VENV:-$PWD/.venv}       # where to install weaver if it is not in the active environment
 
 # shellcheck source=train_scripts/settings.sh
 source train_scripts/settings.sh
@@ -70,7 +70,7 @@ source train_scripts/settings.sh
 set -- "${arguments[@]}"
 case $mode in
     make_weight)
-        grep -q '^ *reweight_method:' "$teacher_config" || finish "$teacher_config asks for no sampling weights: nothing to do"
+        grep -q '^ *reweight_method:' "$teacher_config" || finish "$teacher_config does not ask for sampling weights: nothing to do"
         check "$teacher_config"
         split_options "$@"
         run "${weaver[@]}" --print --custom-functions train_scripts/whole.py --data-train "${data_train[@]#*:}" "${data_val[@]}" \
@@ -90,19 +90,19 @@ case $mode in
         check "training/$name/unlabelled.yaml"
         train "${weaver_teacher[@]}" "${outputs[@]}" --data-config "training/$name/unlabelled.yaml" \
             --network-config networks/contrastive.py -o encoder "${teacher_model[@]}" "$@"
-        [[ $dry_run ]] || echo "to go on with labels: PRETRAINED=$(best "$name") ./train_kd.sh finetune"
+        [[ $dry_run ]] || echo "next, train it on labels: PRETRAINED=$(best "$name") ./train_kd.sh finetune"
         ;;
-    finetune) # rates and epochs of arXiv 2407.08682
+    finetune) # learning rates and number of epochs of arXiv 2407.08682
         [[ $PRETRAINED ]] || fail "finetune starts from a checkpoint: name it with PRETRAINED=..."
         called "${RUN:-${teacher_run}_finetuned}"
         own_data "$teacher_config"
         train "${weaver_teacher[@]}" "${outputs[@]}" --data-config "training/$name/student.yaml" --num-epochs 20 --lr-scheduler none \
             --start-lr 1.6e-4 --optimizer-option lr_mult "('$teacher_head', $HEAD_RATE)" --network-config networks/finetune.py \
             -o encoder "${teacher_model[@]}" -o pretrained "$(quoted "$PRETRAINED")" "$@"
-        [[ $dry_run ]] || echo "to teach with it: TEACHER_WEIGHTS=$(best "$name")"
+        [[ $dry_run ]] || echo "to use it as teacher: TEACHER_WEIGHTS=$(best "$name")"
         ;;
     cache)
-        [[ $CACHE != none ]] || fail "CACHE is none: name a folder for the soft targets, or leave it to the default"
+        [[ $CACHE != none ]] || fail "CACHE is none: name a folder for the soft targets, or leave CACHE out"
         paired_data "$CACHE"
         soft_targets "$@"
         ;;

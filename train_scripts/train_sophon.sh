@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Sophon on JetClass-II (arXiv 2405.12972): the modes, settings, file ranges and outputs that its users know.
+# Sophon on JetClass-II (arXiv 2405.12972), with the modes, settings, file ranges and outputs of the original script.
 #
 # usage: train_scripts/train_sophon.sh MODE [--dry-run] [weaver arguments...]
 #
 # modes
-#   make_weight  sampling weights from the training and validation files, before any training
+#   make_weight  compute the sampling weights from the training and validation files, before any training
 #   train        train Sophon: 188 classes, 80 epochs of 10000*1024 jets
 #   convert      export the best epoch to ONNX, with its embedding (-o export_embed True), and compare it with torch
 #
-# Results: training/JetClassII_Sophon/net_best_epoch_state.pt, logs/JetClassII_Sophon/ (with MODEL another name)
-# As teacher of a student: TEACHER_WEIGHTS=training/JetClassII_Sophon/net_best_epoch_state.pt ./train_kd.sh train
+# Results: training/JetClassII_<MODEL>/net_best_epoch_state.pt, logs/JetClassII_<MODEL>/
+# To use it as teacher: TEACHER_WEIGHTS=training/JetClassII_Sophon/net_best_epoch_state.pt ./train_kd.sh train
 #
 # settings (environment)
 set -euo pipefail
@@ -18,14 +18,14 @@ source "$(dirname "$(readlink -f "$0")")/common.sh"
 start "make_weight train convert" "$@"
 paths_of_caller DATADIR
 
-DATADIR=${DATADIR:-datasets/JetClassII} # where JetClass-II is
-MODEL=${MODEL:-Sophon}                  # or Sophon-small, which two CPU cores can train in an hour or two
-FILES=${FILES:-}                        # found: a part of the dataset is enough, some files of each group
-COMMENT=${COMMENT:-}                    # suffix of the name of the run
-SEED=${SEED:-1}                         # of the training
-RESTART=${RESTART:-no}                  # yes: train from scratch; changed: if the settings are not those of the run
+DATADIR=${DATADIR:-datasets/JetClassII} # folder of JetClass-II
+MODEL=${MODEL:-Sophon}                  # Sophon, or Sophon-small, which trains on two CPU cores in one to two hours
+FILES=${FILES:-}                        # found: use the files that exist; each group needs at least one
+COMMENT=${COMMENT:-}                    # suffix of the run name
+SEED=${SEED:-1}                         # seed of the training
+RESTART=${RESTART:-no}                  # yes: train from scratch; changed: only if the settings have changed
 DDP_NGPUS=${DDP_NGPUS:-1}               # number of GPUs for DDP training; scale the learning rate with it
-export VENV=${VENV:-.venv}              # where to install weaver if the active environment has none
+export VENV=${VENV:-.venv}              # where to install weaver if it is not in the active environment
 
 need_seeds SEED
 need_count DDP_NGPUS 1

@@ -2,15 +2,15 @@
 # usage: train_scripts/train_ssl.sh MODE [--dry-run] [weaver arguments...]
 #
 # modes
-#   pretrain  train MODEL without labels (contrastive) on a fraction of the files of PRETRAIN_DATASET
-#   finetune  train it with labels from there: the encoder slowly, the output layer HEAD_RATE times faster
-#   linear    train the output layer alone; the encoder stays as it is, bit by bit
-#   scratch   train it with labels from random weights
-#   scan      pre-train with each of PRETRAIN_FRACTION, then train with each of FRACTION, MODES and SEED; table and plot
+#   pretrain  train MODEL without labels (contrastive) on a fraction of the jets of PRETRAIN_DATASET
+#   finetune  fine-tune the pre-trained model on labels; the output layer learns HEAD_RATE times faster than the encoder
+#   linear    train the output layer alone; the pre-trained encoder does not change
+#   scratch   train the model on labels from random weights
+#   scan      pre-train with each PRETRAIN_FRACTION, then train with each FRACTION, mode and seed; writes a table and a plot
 #
-# Arguments go to weaver and override: train_scripts/train_ssl.sh scan --num-epochs 10
-# --dry-run prints the commands of a mode, ready to paste. What was stopped goes on with the same command.
-# A scan is a workflow (train_scripts/Snakefile) of the other modes; it makes what is missing or has changed.
+# Arguments go to weaver and override its settings: train_scripts/train_ssl.sh scan --num-epochs 10
+# --dry-run prints the commands of a mode, ready to paste. The same command continues a mode that was stopped.
+# A scan is a workflow (train_scripts/Snakefile) of the other modes; it runs the steps that are missing or have changed.
 # Results: training/<run>/net_best_epoch_state.pt and pred.root, logs/<run>/train.log, training/<scan>/efficiency.*
 #
 # settings (environment)
@@ -21,29 +21,29 @@ start "pretrain finetune linear scratch scan" "$@"
 paths_of_caller DATADIR PRETRAIN_DATADIR PRETRAINED WEIGHTS
 if [[ $mode == scan ]]; then FRACTION=${FRACTION:-0.01 0.03 0.1 0.3 1} SEED=${SEED:-1 2 3}; fi
 
-DATASET=${DATASET:-TopLandscape}                                 # with labels: one of train_scripts/datasets/*.sh
-DATADIR=${DATADIR:-datasets/$DATASET}                            # where its files are
-PRETRAIN_DATASET=${PRETRAIN_DATASET:-JetClass}                   # without labels: JetClass or another
-PRETRAIN_DATADIR=${PRETRAIN_DATADIR:-datasets/$PRETRAIN_DATASET} # where its files are
-FILES=${FILES:-}                                                 # found: a part of a dataset is enough, some files of each group
-MODEL=${MODEL:-ParT}                                             # ParT or another of train_scripts/models/*.sh
+DATASET=${DATASET:-TopLandscape}                                 # dataset with labels: one of train_scripts/datasets/*.sh
+DATADIR=${DATADIR:-datasets/$DATASET}                            # folder of its files
+PRETRAIN_DATASET=${PRETRAIN_DATASET:-JetClass}                   # dataset of the pre-training, used without labels
+PRETRAIN_DATADIR=${PRETRAIN_DATADIR:-datasets/$PRETRAIN_DATASET} # folder of its files
+FILES=${FILES:-}                                                 # found: use the files that exist; each group needs at least one
+MODEL=${MODEL:-ParT}                                             # a model of train_scripts/models/*.sh
 TIER=${TIER:-kin}                                                # data config of both datasets: kin, kinpid, full, hlt, l1
-FRACTION=${FRACTION:-1}                                          # of the labelled training jets; several for scan: "0.1 1"
-PRETRAIN_FRACTION=${PRETRAIN_FRACTION:-1}                        # of the jets of the pre-training; several for scan
+FRACTION=${FRACTION:-1}                                          # fraction of the labelled jets; several for scan: "0.1 1"
+PRETRAIN_FRACTION=${PRETRAIN_FRACTION:-1}                        # fraction of the pre-training jets; several for scan
 WEIGHTS=${WEIGHTS:-}                                             # *.auto.yaml with the sampling weights (JetClassII)
-PRETRAINED=${PRETRAINED:-}                                       # checkpoint for finetune and linear; that of pretrain
-SEED=${SEED:-1}                                                  # of the training; for scan several: "1 2 3"
-PRETRAIN_SEED=${PRETRAIN_SEED:-1}                                # of the pre-training; "each" in a scan: with each SEED
-HEAD_RATE=${HEAD_RATE:-10}                                       # learning rate of the output layer in finetune, in encoder rates
-MODES=${MODES:-scratch linear finetune}                          # of a scan
-PRETRAIN_ARGS=${PRETRAIN_ARGS:-}                                 # weaver arguments of the pre-training: "--num-epochs 50"
-RUN=${RUN:-}                                                     # name of the run; <DATASET>_<MODEL>_<TIER>_...
-COMMENT=${COMMENT:-}                                             # suffix of the names of runs
-RESTART=${RESTART:-no}                                           # yes: train from scratch; changed: if the settings differ
-JOBS=${JOBS:-1}                                                  # steps of a scan at a time: one has all cores, else one each
-PROFILE=${PROFILE:-local}                                        # where they run: one of train_scripts/profiles, or a folder
+PRETRAINED=${PRETRAINED:-}                                       # checkpoint for finetune and linear (default: the one of pretrain)
+SEED=${SEED:-1}                                                  # seed of the training; several for scan: "1 2 3"
+PRETRAIN_SEED=${PRETRAIN_SEED:-1}                                # seed of the pre-training; each: a scan pre-trains with each SEED
+HEAD_RATE=${HEAD_RATE:-10}                                       # finetune: learning rate of the output layer, relative to the encoder
+MODES=${MODES:-scratch linear finetune}                          # modes that a scan compares
+PRETRAIN_ARGS=${PRETRAIN_ARGS:-}                                 # weaver arguments for the pre-training: "--num-epochs 50"
+RUN=${RUN:-}                                                     # name of the run (default: <DATASET>_<MODEL>_<TIER>_...)
+COMMENT=${COMMENT:-}                                             # suffix of the run names
+RESTART=${RESTART:-no}                                           # yes: train from scratch; changed: only if the settings have changed
+JOBS=${JOBS:-1}                                                  # parallel steps of a scan, each on one core; 1: one step on all cores
+PROFILE=${PROFILE:-local}                                        # where they run: a profile of train_scripts/profiles, or a folder
 DDP_NGPUS=${DDP_NGPUS:-1}                                        # number of GPUs for DDP training
-export VENV=${VENV:-.venv}                                       # where to install weaver if the active environment has none
+export VENV=${VENV:-.venv}                                       # where to install weaver if it is not in the active environment
 
 need_seeds SEED
 need_count DDP_NGPUS 1
@@ -51,14 +51,14 @@ need_count JOBS 1
 if [[ $PRETRAIN_SEED != each ]]; then need_seeds PRETRAIN_SEED; fi
 need_choice RESTART no yes changed
 for word in $MODES; do
-    [[ $word =~ ^(scratch|linear|finetune)$ ]] || fail "MODES has '$word': there are scratch linear finetune"
+    [[ $word =~ ^(scratch|linear|finetune)$ ]] || fail "MODES has '$word': valid are scratch linear finetune"
 done
 for name in FRACTION PRETRAIN_FRACTION; do
-    for word in ${!name}; do (declare "$name=$word" && need_number 'x > 0 && x <= 1' 'be above 0, and 1 at most' "$name") || exit; done
+    for word in ${!name}; do (declare "$name=$word" && need_number 'x > 0 && x <= 1' 'be above 0 and at most 1' "$name") || exit; done
 done
 need_number 'x > 0' 'be a number above 0' HEAD_RATE
 for name in FRACTION PRETRAIN_FRACTION SEED; do
-    [[ $mode == scan || ${!name} != *' '* ]] || fail "$name=${!name} names several: that is for scan"
+    [[ $mode == scan || ${!name} != *' '* ]] || fail "$name=${!name} has several values: only scan takes several"
 done
 need_files PRETRAINED WEIGHTS
 need_pretrained
@@ -86,7 +86,7 @@ case $mode in
     *) prepare data_train data_val data_test ;;
 esac
 encoder=(-o encoder "$(quoted "$network")" "${options[@]}" "${cuda[@]}")
-if [[ ${unlabelled_config:-} ]]; then # a network that is pre-trained with one has to fit the other
+if [[ ${unlabelled_config:-} ]]; then # the pre-trained network must fit the data config of the fine-tuning
     run "${kd[@]}" unlabelled --data-config "$unlabelled_config" --same-inputs-as "$config"
 fi
 
@@ -103,7 +103,7 @@ case $mode in
             --data-config-val "training/$name/unlabelled_1.yaml" --network-config networks/contrastive.py \
             "${encoder[@]}" "${seeded[@]}" "${PRETRAIN_SEED/each/$SEED}" "$@" "${more[@]}"
         go_on="${RUN:+PRETRAINED=training/$RUN/net_best_epoch_state.pt }train_scripts/train_ssl.sh finetune"
-        [[ $dry_run ]] || echo "to go on with labels, with the same settings: $go_on"
+        [[ $dry_run ]] || echo "next, train it on labels with the same settings: $go_on"
         ;;
     scratch | linear | finetune)
         called "${RUN:-${DATASET}_${MODEL}_${TIER}_$mode${from}_${FRACTION}_seed$SEED$COMMENT}"
@@ -118,12 +118,12 @@ case $mode in
                 ;;
         esac
         [[ $mode == scratch || $PRETRAINED ]] || is_trained "$pretrained_name" ||
-            fail "there is no complete training/$pretrained_name: train_ssl.sh pretrain, or name a checkpoint (PRETRAINED=...)"
-        run rm -f "training/$name/pred.root" # that of an earlier training
+            fail "there is no complete pre-training in training/$pretrained_name: run train_ssl.sh pretrain, or name a checkpoint (PRETRAINED=...)"
+        run rm -f "training/$name/pred.root" # it may be left from an earlier training
         run "${kd[@]}" subset --data-config "$config" ${WEIGHTS:+--weights "$WEIGHTS"} --fraction "$FRACTION" 1 \
             -o "training/$name/labelled" --files "${data_train[@]}"
         run "${kd[@]}" check --data-config "$config" "${allowed[@]}" "${data_train[@]}" "${data_val[@]}" "${data_test[@]}"
-        # one schedule for all starts; weaver's default would not let the rate of the encoder decay
+        # the same schedule for all modes; with weaver's default the learning rate of the encoder would not decay
         train "${weaver[@]}" "${sample[@]}" "${outputs[@]}" "${training[@]}" --lr-scheduler flat+cos --warmup-steps 0 \
             --data-config "training/$name/labelled_$FRACTION.yaml" --data-config-val "training/$name/labelled_1.yaml" \
             --data-config-test "$config" --data-test "${data_test[@]}" --predict-output "$PWD/training/$name/pred.root" \
@@ -136,9 +136,9 @@ case $mode in
             PRETRAINED SEED PRETRAIN_SEED HEAD_RATE MODES PRETRAIN_ARGS COMMENT DDP_NGPUS JOBS; do
             settings+=(${!name:+"$name=${!name}"})
         done
-        if (($#)); then settings+=("weaver= ${*@Q} "); fi # spaces, for Snakemake strips quotes
+        if (($#)); then settings+=("weaver= ${*@Q} "); fi # the spaces protect the quotes, which Snakemake would strip
         cores=$JOBS
-        if ((JOBS == 1)); then cores=all; fi # for the one step
+        if ((JOBS == 1)); then cores=all; fi # the single step uses all cores
         workflow "training/${DATASET}_${MODEL}_${TIER}_scan$COMMENT" "$cores" --config scan=yes "${settings[@]}"
         ;;
 esac

@@ -1,1 +1,1 @@
-"""Random views of jets: augmentations, and what they do to the inputs of a network."""
+"""Random views of jets: augmentations and their effect on the inputs of a network."""

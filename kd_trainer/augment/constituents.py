@@ -1,4 +1,4 @@
-"""The particles of a batch of jets in transverse coordinates, which augmentations change."""
+"""The particles of a batch of jets in transverse coordinates, for augmentations."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ TINY = 1e-9  # GeV, keeps directions of empty slots defined
 
 
 class Constituents(NamedTuple):
-    """Particles of N jets in P slots, real ones first; double precision, so that nothing is lost by a round trip.
+    """Particles of N jets in P slots, real ones first; in double precision, so that conversions lose no precision.
 
     Attributes
     ----------
@@ -17,7 +17,7 @@ class Constituents(NamedTuple):
     mask : (N, P) bool
         True for a real particle.
     source : (N, P) int
-        The slot of the original jet that a particle comes from, whose identity and tracks it has.
+        The slot in the original jet from which a particle takes its identity and track variables.
     """
 
     pt: torch.Tensor
@@ -28,12 +28,12 @@ class Constituents(NamedTuple):
     source: torch.Tensor
 
     def take(self, slots: torch.Tensor) -> "Constituents":
-        """The same particles in other slots (N, P)."""
+        """The same particles, reordered by slots (N, P)."""
         return Constituents(*(values.gather(1, slots) for values in self))
 
 
 class Axis(NamedTuple):
-    """Momentum of a jet, the sum of its particles; (N, 1) each."""
+    """Direction and momentum of jets, from the sum of their particles; (N, 1) each."""
 
     pt: torch.Tensor
     eta: torch.Tensor
@@ -42,7 +42,7 @@ class Axis(NamedTuple):
 
 
 def from_momenta(vectors: torch.Tensor, mask: torch.Tensor) -> Constituents:
-    """Constituents of four-momenta (N, 4, P) = [px, py, pz, E] in GeV, of which mask (N, 1, P) > 0 are real."""
+    """Constituents from four-momenta (N, 4, P) = [px, py, pz, E] in GeV; mask (N, 1, P) > 0 marks real particles."""
     px, py, pz, energy = vectors.double().unbind(1)
     pt = torch.hypot(px, py).clamp(min=TINY)
     mass2 = energy**2 - pt**2 - pz**2
@@ -65,12 +65,12 @@ def to_momenta(jets: Constituents) -> torch.Tensor:
 
 
 def axis(jets: Constituents) -> Axis:
-    """The Axis of every jet."""
+    """The axis of each jet."""
     px, py, pz, energy = (to_momenta(jets) * jets.mask[:, None]).sum(dim=2, keepdim=True).unbind(1)
     pt = torch.hypot(px, py).clamp(min=TINY)
     return Axis(pt, torch.asinh(pz / pt), torch.atan2(py, px), energy.clamp(min=TINY))
 
 
 def wrap(phi: torch.Tensor) -> torch.Tensor:
-    """An angle brought into [-pi, pi)."""
+    """Map an angle to [-pi, pi)."""
     return torch.remainder(phi + torch.pi, 2 * torch.pi) - torch.pi

@@ -1,9 +1,9 @@
-"""Inputs of a network for augmented jets: every kinematic feature as the data config defines it, all else as it was.
+"""Inputs of a network for augmented jets: kinematic features are updated, all other inputs do not change.
 
-Features change by what the augmentation does to the particle and to its jet, so that jet quantities which the config
-takes from the file (jet_pt, jet_energy, the jet axis) need not be known: log(pt / jet_pt), say, changes by
-log(pt' / pt) - log(P' / P), with P the transverse momentum of the sum of the particles. Where a config makes the jet
-from its particles, that is exact; else it scales and moves the stored jet as its particles are.
+A feature changes by the effect of the augmentation on the particle and on its jet. The jet quantities that the config
+reads from the file (jet_pt, jet_energy, the jet axis) are not needed. For example, log(pt / jet_pt) changes by
+log(pt' / pt) - log(P' / P), where P is the transverse momentum of the sum of the particles. This is exact if the config
+computes the jet from its particles. Otherwise the stored jet is scaled and moved in the same way as its particles.
 """
 
 import re
@@ -15,7 +15,8 @@ from weaver.utils.dataset import DataConfig
 from kd_trainer.augment.constituents import Constituents, axis, from_momenta, to_momenta, wrap
 from kd_trainer.errors import InputError
 
-# feature -> the logarithms whose changes add up to its own (arXiv 2202.03772, table 2; `_scale`: jets scaled to one pT)
+# feature -> coefficients: its change is the sum of the changes of these logarithms (arXiv 2202.03772, table 2);
+# `_scale`: jets are scaled to the same pT
 LOGARITHMS = {
     "pt_log": {"pt": 1},
     "e_log": {"energy": 1},
@@ -24,7 +25,7 @@ LOGARITHMS = {
     "logptrel": {"pt": 1, "jet_pt": -1},
     "logerel": {"energy": 1, "jet_energy": -1},
 }
-# the same of features that are no logarithms
+# the same for features that are not logarithms
 RATIOS = {"pt": LOGARITHMS["pt_log"], "pt_scale": LOGARITHMS["logptrel"], "pt_rel": LOGARITHMS["logptrel"]}
 KINEMATIC = (*LOGARITHMS, *RATIOS, "deta", "dphi", "deltaR")
 MOMENTA = (["px", "py", "pz", "energy"], ["px_scale", "py_scale", "pz_scale", "energy_scale"])
@@ -32,23 +33,23 @@ FOLLOWERS = re.compile(r"charge|pid|mass|is[A-Z]\w*|d0\w*|dz\w*|z0|dxy")
 
 
 def feature(variable: str) -> str:
-    """The kind of a variable: its name without `part_` or `cand_`."""
+    """The feature name of a variable: without `part_` or `cand_`."""
     return variable.partition("_")[2]
 
 
 class Inputs:
-    """The input groups of a data config, and how augmentation changes them.
+    """The input groups of a data config, and their changes by augmentation.
 
     Parameters
     ----------
     data_config : DataConfig
     followers : sequence of str
-        Variables, besides identity and tracks, that belong to a particle whatever becomes of its momentum.
+        Variables, besides identity and track variables, that stay with a particle and do not depend on its momentum.
 
     Raises
     ------
     InputError
-        If there are no four-momenta, no angles or no mask, or if it is not known how a variable changes.
+        If there are no four-momenta, no angles or no mask, or if the change of a variable is not known.
     """
 
     def __init__(self, data_config: DataConfig, followers: Collection[str] = ()) -> None:
@@ -56,7 +57,7 @@ class Inputs:
         self.params = data_config.preprocess_params
         momenta = [feature(name) for name in self.groups.get("pf_vectors", ())]
         if momenta not in MOMENTA:
-            raise InputError("the data config has no four-momenta to augment: pf_vectors with px, py, pz, energy")
+            raise InputError("augmentation needs four-momenta: pf_vectors with px, py, pz, energy in the data config")
         self.scaled = momenta == MOMENTA[1]
         if "pf_mask" not in self.groups:
             raise InputError("the data config has no pf_mask: augmentation must know which particles are real")
@@ -70,7 +71,7 @@ class Inputs:
         }  # fmt: skip
         angles = {feature(name): name for name in self.where}
         if not {"deta", "dphi"} <= angles.keys():
-            raise InputError("the data config gives no directions relative to the jet: variables *_deta and *_dphi")
+            raise InputError("augmentation needs directions relative to the jet: *_deta and *_dphi in the data config")
         self.deta, self.dphi = angles["deta"], angles["dphi"]
         unknown = [
             name for name in self.where
@@ -78,12 +79,12 @@ class Inputs:
         ]  # fmt: skip
         if unknown:
             raise InputError(
-                f"it is not known how augmentation changes {', '.join(unknown)}: "
-                "if it stays with its particle, name it with -o aug_followers \"['NAME']\""
+                f"the effect of augmentation on {', '.join(unknown)} is not known: "
+                "if it does not depend on the momentum, name it with -o aug_followers \"['NAME']\""
             )
 
     def constituents(self, X: Mapping[str, torch.Tensor]) -> Constituents:
-        """The Constituents of a batch of inputs X."""
+        """The constituents of a batch of inputs X."""
         return from_momenta(X["pf_vectors"], X["pf_mask"])
 
     def view(self, X: Mapping[str, torch.Tensor], before: Constituents, after: Constituents) -> dict[str, torch.Tensor]:
@@ -94,7 +95,7 @@ class Inputs:
         X : dict of (N, C, P)
             The original inputs.
         before, after : Constituents
-            Of X, and augmented.
+            The constituents of X, and the augmented ones.
 
         Returns
         -------
@@ -110,7 +111,7 @@ class Inputs:
                     view[group][:, index] = self._standardise(name, values[name])
                 if self.params[name]["pad_mode"] != "wrap":
                     view[group][:, index].masked_fill_(~after.mask, self.params[name]["pad_value"])
-            view[group] = torch.where(before.mask.any(dim=1)[:, None, None], view[group], X[group])  # empty: as it was
+            view[group] = torch.where(before.mask.any(dim=1)[:, None, None], view[group], X[group])  # keep empty jets
         view["pf_mask"] = after.mask[:, None].to(X["pf_mask"].dtype)
         return view
 
@@ -136,7 +137,7 @@ class Inputs:
                 values[name] = original + change if kind in LOGARITHMS else original * change.exp()
         deta, dphi = (self._original(X, name).double() for name in (self.deta, self.dphi))
         side = mirrored(before, deta)
-        mirrors = (side * (old_axis.eta < 0)).sum() < 0  # most jets at negative eta: deta is as seen in a mirror there
+        mirrors = (side * (old_axis.eta < 0)).sum() < 0  # the dataset flips the sign of deta for jets at negative eta
         flip = torch.where(mirrors & (old_axis.eta * new_axis.eta < 0), -1, 1)
         moved = (after.eta - old.eta) - (new_axis.eta - old_axis.eta)
         deta = flip * (deta.gather(1, after.source) + side * moved)
@@ -160,7 +161,7 @@ class Inputs:
 
 
 def mirrored(jets: Constituents, deta: torch.Tensor) -> torch.Tensor:
-    """-1 for jets whose deta (N, P) runs against eta, as at negative eta in JetClass, 1 for the others; (N, 1)."""
+    """(N, 1): -1 for jets whose deta (N, P) decreases with eta, as at negative eta in JetClass, 1 for the others."""
     eta, deta = (x - (x * jets.mask).sum(1, keepdim=True) / jets.mask.sum(1, keepdim=True).clamp(min=1)
                  for x in (jets.eta, deta))  # fmt: skip
     return torch.where((eta * deta * jets.mask).sum(dim=1, keepdim=True) < 0, -1.0, 1.0)

@@ -1,4 +1,4 @@
-"""The options that name augmentations, as given to weaver with `-o name value`."""
+"""The options of augmentations, given to weaver with `-o name value`."""
 
 import dataclasses
 
@@ -8,30 +8,30 @@ from kd_trainer.weaver_hooks import HookOptions, check_numbers
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Augmentations(HookOptions):
-    """Of hooks whose network sees augmented jets; 0 switches an augmentation off.
+    """Options of hooks that train on augmented jets; 0 switches an augmentation off.
 
     Attributes
     ----------
     aug_rotation : float
-        Largest angle of rotation about the jet axis.
+        Largest angle of the rotation about the jet axis.
     aug_translation : float
-        Largest shift in eta and in phi, in units of the jet's extent.
+        Largest shift in eta and phi, in units of the extent of the jet.
     aug_distortion : float
-        Spread of a particle of 1 GeV in eta and phi; falls as 1 / pT.
+        Standard deviation of the shift of a 1 GeV particle in eta and phi; proportional to 1 / pT.
     aug_distortion_pt_min : float
-        Below this pT (GeV) the spread is constant.
+        Below this pT (GeV) the standard deviation is constant.
     aug_splitting : float
-        Fraction of the particles that are split into two, as far as there are free slots.
+        Fraction of the particles that are split into two, limited by the free slots.
     aug_smearing : float
         Relative resolution of momenta.
     aug_dropping : float
-        Probability to lose a particle below aug_dropping_pt_max.
+        Probability of removing a particle below aug_dropping_pt_max.
     aug_dropping_pt_max : float
-        In GeV.
+        Largest pT of removed particles, in GeV.
     aug_boost : float
         Largest rapidity of a boost along the beam.
     aug_followers : sequence of str
-        Variables that belong to a particle whatever becomes of its momentum, besides charge, is*, pid, d0*, dz*.
+        Variables that do not depend on the momentum of a particle, besides charge, is*, pid, d0*, dz*.
     """
 
     aug_rotation: float = 0.0
@@ -59,7 +59,7 @@ class Augmentations(HookOptions):
                 raise InputError(f"{name} is {getattr(self, name)}: it must lie between 0 and 1")
 
     def describe(self) -> str:
-        """'rotation 3.14, translation 1, ...': the augmentations that are switched on; empty if none is."""
+        """'rotation 3.14, translation 1, ...': the augmentations that are switched on; '' if there are none."""
         names = ("rotation", "translation", "distortion", "splitting", "smearing", "dropping", "boost")
         sizes = {name: getattr(self, f"aug_{name}") for name in names}
         return ", ".join(f"{name} {size:.3g}" for name, size in sizes.items() if size)

@@ -9,7 +9,7 @@ from kd_trainer.augment.constituents import Constituents, axis, wrap
 
 
 def rotate(jets: Constituents, angle: torch.Tensor) -> Constituents:
-    """Turn the particles about the jet axis, in the (eta, phi) plane, by angle (N, 1); distances stay as they are."""
+    """Rotate the particles about the jet axis in the (eta, phi) plane by an angle (N, 1); distances do not change."""
     centre = axis(jets)
     deta, dphi = jets.eta - centre.eta, wrap(jets.phi - centre.phi)
     cos, sin = torch.cos(angle), torch.sin(angle)
@@ -17,12 +17,12 @@ def rotate(jets: Constituents, angle: torch.Tensor) -> Constituents:
 
 
 def translate(jets: Constituents, deta: torch.Tensor, dphi: torch.Tensor) -> Constituents:
-    """Move jets by deta, dphi (N, 1): distances stay as they are, and so do masses of pairs of massless particles."""
+    """Move jets by deta, dphi (N, 1): distances do not change, nor do masses of pairs of massless particles."""
     return jets._replace(eta=jets.eta + deta, phi=jets.phi + dphi)
 
 
 def extent(jets: Constituents) -> list[torch.Tensor]:
-    """How far jets reach in eta and in phi, largest minus smallest: two (N, 1)."""
+    """Extent of jets in eta and in phi, largest minus smallest value: two tensors (N, 1)."""
     centre = axis(jets)
     offsets = [(jets.eta - centre.eta) * jets.mask, wrap(jets.phi - centre.phi) * jets.mask]
     return [x.amax(dim=1, keepdim=True) - x.amin(dim=1, keepdim=True) for x in offsets]
@@ -31,22 +31,22 @@ def extent(jets: Constituents) -> list[torch.Tensor]:
 def distort(
     jets: Constituents, *, eta_noise: torch.Tensor, phi_noise: torch.Tensor, strength: float, pt_min: float
 ) -> Constituents:
-    """Move soft particles more than hard ones, by noise (N, P) * strength / max(pt, pt_min); strength in GeV."""
+    """Shift particles by noise (N, P) * strength / max(pt, pt_min), soft ones more than hard ones; strength in GeV."""
     spread = strength / jets.pt.clamp(min=pt_min)
     return jets._replace(eta=jets.eta + spread * eta_noise, phi=jets.phi + spread * phi_noise)
 
 
 def split(jets: Constituents, *, order: torch.Tensor, share: torch.Tensor, fraction: float) -> Constituents:
-    """Split particles into two collinear ones that share four-momentum, identity and tracks.
+    """Split particles into two collinear ones that share the four-momentum and have the same identity and tracks.
 
     Parameters
     ----------
     order : (N, P)
-        Of real particles, those with the lowest numbers are split, each once.
+        The real particles with the lowest numbers are split, each once.
     share : (N, P)
-        Part of the four-momentum, 0 to 1, that stays with a particle that is split.
+        Fraction of the four-momentum, 0 to 1, that the first of the two particles keeps.
     fraction : float
-        How many of the real particles of a jet are split, as far as there are free slots.
+        Fraction of the real particles of a jet that are split, limited by the free slots.
     """
     slots = torch.arange(jets.pt.shape[1], device=jets.pt.device)[None]  # (1, P)
     counts = jets.mask.sum(dim=1, keepdim=True)  # (N, 1)
@@ -62,32 +62,32 @@ def split(jets: Constituents, *, order: torch.Tensor, share: torch.Tensor, fract
 
 
 def smear(jets: Constituents, noise: torch.Tensor, resolution: float) -> Constituents:
-    """Scale momenta by exp(resolution * noise (N, P)): a relative resolution that keeps directions."""
+    """Scale momenta by exp(resolution * noise (N, P)), with a relative resolution; directions do not change."""
     scale = torch.exp(resolution * noise)
     return jets._replace(pt=jets.pt * scale, mass=jets.mass * scale)
 
 
 def drop(jets: Constituents, *, draw: torch.Tensor, probability: float, pt_max: float) -> Constituents:
-    """Remove particles below pt_max (GeV), but not the hardest, where draw (N, P) is below probability."""
+    """Remove particles below pt_max (GeV) for which draw (N, P) is below probability; the hardest particle stays."""
     pt = jets.pt * jets.mask
     lost = (pt < pt_max) & (draw < probability) & (pt < pt.amax(dim=1, keepdim=True))
     return jets._replace(mask=jets.mask & ~lost)
 
 
 def boost(jets: Constituents, rapidity: torch.Tensor) -> Constituents:
-    """Boost jets along the beam by rapidity (N, 1); all invariant masses stay as they are."""
+    """Boost jets along the beam by rapidity (N, 1); invariant masses do not change."""
     transverse_mass = torch.hypot(jets.pt, jets.mass)
     y = torch.asinh(jets.pt * torch.sinh(jets.eta) / transverse_mass)
     return jets._replace(eta=torch.asinh(transverse_mass * torch.sinh(y + rapidity) / jets.pt))
 
 
 def by_decreasing_pt(jets: Constituents) -> Constituents:
-    """Real particles first, hardest first, as the data configs have them."""
+    """Sort particles: real ones first, by decreasing pT, as in the data configs."""
     key = torch.where(jets.mask, -jets.pt, torch.inf)
     return jets.take(key.argsort(dim=1, stable=True))
 
 
 def refill(jets: Constituents) -> Constituents:
-    """Free slots repeat the real particles in turn, as weaver's padding mode `wrap` does."""
+    """Fill free slots with copies of the real particles in turn, like weaver's padding mode `wrap`."""
     slots = torch.arange(jets.pt.shape[1], device=jets.pt.device)[None]
     return jets.take(slots % jets.mask.sum(dim=1, keepdim=True).clamp(min=1))._replace(mask=jets.mask)

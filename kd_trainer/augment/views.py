@@ -1,4 +1,4 @@
-"""Random views of jets: each augmentation that is switched on, one after the other."""
+"""Random views of jets: apply all augmentations that are switched on, one after the other."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from kd_trainer.errors import InputError
 
 
 class Views:
-    """Makes randomly augmented views of a batch of inputs, on the device where they are.
+    """Makes randomly augmented views of a batch of inputs, on the same device.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class Views:
     def __call__(
         self, X: Mapping[str, torch.Tensor], number: int = 2, generator: torch.Generator | None = None
     ) -> list[dict[str, torch.Tensor]]:
-        """A list of augmented batches, each like X: dict of (N, C, P); InputError if there is nothing to drop."""
+        """A list of augmented batches, each like X: dict of (N, C, P); InputError if there is no particle to drop."""
         before = self.inputs.constituents(X)
         if not self.begun:
             self._check_dropping(before)
@@ -41,7 +41,7 @@ class Views:
             raise InputError(f"aug_dropping: no particle of the first batch is below aug_dropping_pt_max, {pt_max} GeV")
 
     def augmented(self, jets: Constituents, generator: torch.Generator | None = None) -> Constituents:
-        """Constituents with the augmentations of the options."""
+        """Constituents after the augmentations of the options."""
         o = self.options
 
         def uniform(shape: tuple[int, ...]) -> torch.Tensor:

@@ -1,1 +1,1 @@
-"""Soft targets on disk: computed once, verified, read by many trainings."""
+"""Soft targets on disk: computed once, verified, and read by many trainings."""

@@ -1,7 +1,7 @@
-"""python -m kd_trainer cache --blend: several caches of the same jets, and the weighted mean of their probabilities.
+"""python -m kd_trainer cache --blend: combine several caches of the same jets by the weighted mean of probabilities.
 
-At temperature 1, sum_k w_k KL(p_k || q) = KL(sum_k w_k p_k || q) + a constant: one cache stands for several teachers,
-each of which has inputs of its own.
+At temperature 1, sum_k w_k KL(p_k || q) = KL(sum_k w_k p_k || q) + a constant. So one cache can replace several
+teachers, and each teacher may have its own inputs.
 """
 
 import argparse
@@ -33,11 +33,11 @@ from kd_trainer.files import reading
 from kd_trainer.teacher.ensemble import mixture
 from kd_trainer.teacher.spec import ENSEMBLES
 
-JETS = 4 * ROW_GROUP  # that are blended together
+JETS = 4 * ROW_GROUP  # jets that are blended at once
 
 
 def main(args: argparse.Namespace) -> int:
-    """Write a blend, or look at one."""
+    """Write a blend, or check one."""
     check_arguments(args)
     weights = weights_of(args.blend)
     for folder in weights:
@@ -53,7 +53,8 @@ def main(args: argparse.Namespace) -> int:
     blend = Blend(str(args.output / BLEND), members)
     inputs = {bool(one.fingerprint["layout"].get("inputs")): one.folder for one in members}
     if len(inputs) > 1:
-        raise InputError(f"{inputs[True]} stores the student's inputs, {inputs[False]} branches: give --store to cache")
+        raise InputError(f"{inputs[True]} stores the student's inputs, but {inputs[False]} stores branches: run cache "
+                         "again with the same --store")  # fmt: skip
     layout = Layout(len(names_of(blend.options()["labels"])), dtype=args.dtype or "float16", inputs=True in inputs)
     origin = fingerprint.of_files(blend.made_of(), {"classes": layout.classes} if args.check else layout.described())
     if args.check and args.dtype:
@@ -79,7 +80,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    """Refuse what is for the computation of soft targets."""
+    """Raise InputError for arguments that are only for the computation of soft targets."""
     ensemble = args.ensemble != ENSEMBLES[0]
     given = {"files": args.files, "--paired": args.paired, "--network, --weights or -o": args.teachers,
              "--ensemble": ensemble, "--top": args.top is not None, "--precision": args.precision,
@@ -87,16 +88,16 @@ def check_arguments(args: argparse.Namespace) -> None:
              "--device": args.device, "--allow-nan": args.allow_nan}  # fmt: skip
     wrong = [name for name, value in given.items() if value]
     if wrong:
-        raise InputError(f"--blend takes caches that have been made: leave out {', '.join(wrong)}")
+        raise InputError(f"--blend combines existing caches: leave out {', '.join(wrong)}")
 
 
 def weights_of(words: Sequence[str]) -> dict[Path, float]:
-    """Weight by folder of `DIR=WEIGHT`; their sum is 1.
+    """{folder: weight} from `DIR=WEIGHT`, normalised to the sum 1.
 
     Raises
     ------
     InputError
-        If a weight is not a number above 0, or if there are fewer than two folders.
+        If a weight is not a number above 0, if a folder is named twice, or if there are fewer than two folders.
     """
     found: dict[Path, float] = {}
     for word in words:
@@ -111,13 +112,13 @@ def weights_of(words: Sequence[str]) -> dict[Path, float]:
             raise InputError(f"--blend names {folder} twice")
         found[Path(folder)] = weight
     if len(found) < 2:
-        raise InputError("--blend needs two caches at least, each as DIR=WEIGHT")
+        raise InputError("--blend needs at least two caches, each as DIR=WEIGHT")
     total = math.fsum(found.values())
     return {folder: weight / total for folder, weight in found.items()}
 
 
 def fingerprints_of(folder: Path) -> dict[str, dict[str, Any]]:
-    """Fingerprint by name, relative to the folder, of the files of a cache."""
+    """Fingerprints of the files of a cache, by file name relative to the folder."""
     paths = sorted(folder.glob("*/*.parquet"))
     if not paths:
         raise InputError(f"there is no cache in {folder}")
@@ -125,36 +126,36 @@ def fingerprints_of(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def common(folder: Path, files: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """What the fingerprints of a cache have in common, which is all but the input file.
+    """The common part of the fingerprints of a cache, which is everything but the input file.
 
     Raises
     ------
     InputError
-        If they differ otherwise, or if the files do not keep all logits.
+        If they differ in anything else, or if the files do not store all logits.
     """
     parts = {name: {key: value for key, value in one.items() if key != "input"} for name, one in files.items()}
     first, of_first = next(iter(parts.items()))
     for name, part in parts.items():
         texts = fingerprint.serious(of_first, part)
         if texts:
-            raise InputError(f"{folder / first} and {name} were made from different things: {'; '.join(texts)}")
+            raise InputError(f"{folder / first} and {name} have different origins: {'; '.join(texts)}")
     if of_first.get("layout", {}).get("top"):
-        raise InputError(f"{folder} keeps the largest logits only: run cache without --top for a blend")
+        raise InputError(f"{folder} stores only the largest logits: run cache without --top for a blend")
     return of_first
 
 
 def check_same_files(stored: dict[Path, dict[str, dict[str, Any]]]) -> None:
-    """Raise InputError unless the files of all caches have the same names and were made from the same input files."""
+    """Raise InputError unless the files of all caches have the same names and the same input files."""
     (first, files), *others = stored.items()
     for folder, theirs in others:
         for here, there, lacking in ((first, folder, files.keys() - theirs), (folder, first, theirs.keys() - files)):
             if lacking:
-                raise InputError(f"{there} lacks {len(lacking)} of the files in {here}, {min(lacking)} for one: "
-                                 "a blend is made of caches of the same files")  # fmt: skip
+                raise InputError(f"{there} lacks {len(lacking)} of the files in {here}, for example {min(lacking)}: "
+                                 "a blend needs caches of the same files")  # fmt: skip
         for name, one in files.items():
             texts = differences(one["input"], theirs[name]["input"]).values()
             if texts:
-                raise InputError(f"{name} in {first} and in {folder} was made from different files: "
+                raise InputError(f"{name} in {first} and in {folder} have different input files: "
                                  f"{'; '.join(texts)}")  # fmt: skip
     fingerprint.check_inputs(files.values())
 
@@ -165,12 +166,12 @@ def check_same_student(sources: Sequence[Source]) -> None:
     for source, other in zip(sources[1:], others):
         for key in first:
             if canonical(first[key]) != canonical(other[key]):
-                raise InputError(f"`{key}` of the student's data config in {source.paired} is not that in "
-                                 f"{sources[0].paired}: a blend teaches one student")  # fmt: skip
+                raise InputError(f"`{key}` of the student's data config in {source.paired} differs from "
+                                 f"{sources[0].paired}: a blend needs the same student in all caches")  # fmt: skip
 
 
 def targets_of(names: Sequence[str], folder: Path) -> dict[str, Target]:
-    """The file of the blend for each `SUBFOLDER/FILE`; several subfolders are groups of weaver's `--data-train`."""
+    """The blended file for each `SUBFOLDER/FILE`; several subfolders become groups of weaver's `--data-train`."""
     several = len({Path(name).parent for name in names}) > 1
     return {name: Target(str(Path(name).parent) if several else "", folder / name) for name in names}
 
@@ -178,27 +179,28 @@ def targets_of(names: Sequence[str], folder: Path) -> dict[str, Target]:
 def write(
     paths: Sequence[Path], weights: Sequence[float], output: Path, layout: Layout, origin: dict[str, Any]
 ) -> None:
-    """Write a file of a blend.
+    """Write one file of a blend.
 
     Parameters
     ----------
     paths : list of Path
         The file of each member.
     weights : list of float
-        Of the members, their sum 1.
+        Weights of the members, with sum 1.
     output : Path
     layout : Layout
     origin : dict
-        The whole fingerprint.
+        The complete fingerprint.
 
     Raises
     ------
     InputError
-        If a file cannot be read, or if they do not hold the same jets, with the same values, in the same order.
+        If a file cannot be read, or if the files do not contain the same jets with the same values in the same order.
     """
     rows = [pq.read_metadata(path).num_rows for path in paths]
     if len(set(rows)) > 1:
-        raise InputError(f"{paths[0]} has {rows[0]} jets, the same file of the others {rows[1:]}: run cache again")
+        raise InputError(f"{paths[0]} has {rows[0]} jets, but the files of the other caches have {rows[1:]}: "
+                         "run cache again")  # fmt: skip
     with whole_file(output) as file, Writer(file, origin) as writer:
         for batches in zip(*map(_batches, paths), strict=True):
             for path, batch in zip(paths[1:], batches[1:]):
@@ -222,13 +224,13 @@ def _logits(batch: pa.RecordBatch) -> torch.Tensor:
 
 
 def same_jets(one: pa.RecordBatch, other: pa.RecordBatch) -> bool:
-    """Whether all columns but the soft targets are equal."""
+    """Whether all columns except the soft targets are equal."""
     one, other = (batch.drop_columns([LOGITS]) for batch in (one, other))
     return one.schema.names == other.schema.names and all(map(_same, one.columns, other.columns))
 
 
 def _same(one: pa.Array, other: pa.Array) -> bool:
-    """Whether two columns are equal, NaN for NaN."""
+    """Whether two columns are equal, where NaN equals NaN."""
     if one.equals(other):
         return True
     if one.type != other.type or not pc.is_null(one).equals(pc.is_null(other)):

@@ -1,4 +1,4 @@
-"""Soft targets that come with the jets: verified before the first batch, then only unpacked."""
+"""Soft targets that are read together with the jets, and verified before the first batch."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,28 +18,28 @@ from kd_trainer.errors import InputError
 from kd_trainer.teacher.precision import PRECISIONS
 from kd_trainer.teacher.soft_targets import SoftTargets
 
-COMPARED = ("new_variables", "inputs", "preprocess", "labels", "weights")  # a selection may go on selecting
+COMPARED = ("new_variables", "inputs", "preprocess", "labels", "weights")  # not the selection: it may be stricter
 
 
 def reads_cache(data_config: DataConfig) -> bool:
-    """Whether a DataConfig reads soft targets from the files."""
+    """Whether a DataConfig reads soft targets from files."""
     return LOGITS in data_config.inputs or TOP_LOGITS in data_config.inputs
 
 
 class CachedTeacher:
-    """Soft targets (N, K) of a batch, from the columns that `cache` has written; called like a `Teacher`.
+    """Soft targets (N, K) of a batch from the columns of a cache; called like a `Teacher`.
 
     Parameters
     ----------
     folder : Path
-        Of the cache.
+        Folder of the cache.
     origin : Source, Blend or None
-        What the cache must have been made from; None takes what it says of itself.
+        The required origin of the cache; None accepts the origin that the cache records.
 
     Raises
     ------
     InputError
-        If the folder holds no cache, or if the teachers or the paired config are not what they were.
+        If the folder contains no cache, or if the teachers or the paired config have changed.
     """
 
     def __init__(self, folder: Path, origin: Source | Blend | None = None) -> None:
@@ -54,7 +54,7 @@ class CachedTeacher:
         self.layout: Layout | None = None
 
     def check(self, options: configs.Options, path: str) -> None:
-        """Raise InputError unless a data config, with inputs of a teacher or not, reads the jets as the cache does."""
+        """Raise InputError unless a data config, with or without teacher inputs, reads jets in the way of the cache."""
         complete = configs.complete(configs.defined(options))
         expected = DataConfig(print_info=False, **configs.cached(complete, self.groups))
         ours, theirs = configs.defined(self.config.options), expected.options
@@ -63,24 +63,24 @@ class CachedTeacher:
         for key in COMPARED:
             if fingerprint.canonical(theirs[key]) != fingerprint.canonical(ours[key]):
                 raise InputError(
-                    f"`{key}` of {path} is not that of {self.folder / CONFIG}: run cache again with data configs as "
-                    "they are now (complete files are kept)"
+                    f"`{key}` of {path} differs from {self.folder / CONFIG}: run cache again with the present data "
+                    "configs (complete files are kept)"
                 )
 
     def verify(self, paths: Sequence[str], inputs: Sequence[str] = ()) -> None:
-        """Look at the fingerprint of each file, and that its input file is what it was.
+        """Check the fingerprint of each file, and that its input file has not changed.
 
         Parameters
         ----------
         paths : list of str
             Files of the cache.
         inputs : list of str
-            Their input files; if there are none, those of the fingerprints, which may be gone.
+            Their input files; if empty, those of the fingerprints, which need not exist any more.
 
         Raises
         ------
         InputError
-            Naming what differs, and the first files that do.
+            Names the differences, and the first files that differ.
         """
         with ThreadPoolExecutor(8) as pool:
             stored = dict(zip(paths, pool.map(fingerprint.read, paths)))
@@ -93,17 +93,17 @@ class CachedTeacher:
         if bad:
             path, texts = next(iter(bad.items()))
             raise InputError(
-                f"{len(bad)} of {len(paths)} files of the cache were made from something else; "
+                f"{len(bad)} of {len(paths)} files of the cache have another origin; "
                 f"{path}: {'; '.join(texts)}; run cache again"
             )
         self.layout = columns = Layout(**layout)
         if columns.groups() != self.groups:
-            raise InputError("the data config reads other columns than the cache has: use its own cached.yaml")
+            raise InputError("the data config reads columns that the cache lacks: use the cached.yaml of the cache")
         moved = [{**one, "input": {**one["input"], "path": str(Path(path).absolute())}}
                  for one, path in zip(stored.values(), inputs)]  # fmt: skip
         gone = fingerprint.check_inputs(moved or list(stored.values()))
         if gone:
-            _logger.info("%d of %d input files of the cache are not here, so they cannot be compared with it",
+            _logger.info("%d of %d input files of the cache do not exist here, so they cannot be verified",
                          gone, len(stored))  # fmt: skip
         computed = [entry for one in stored.values() for entry in (one, *one.get("members", {}).values())]
         precisions = {entry.get("precision", PRECISIONS[0]) for entry in computed}
@@ -115,7 +115,7 @@ class CachedTeacher:
             f"{columns.dtype}{', '.join(['', *approximate])})"
         )
         if loose:
-            _logger.warning("The cache was written with another %s", "; ".join(sorted(loose)))
+            _logger.warning("The cache was written with other versions: %s", "; ".join(sorted(loose)))
 
     def __call__(self, X: Mapping[str, torch.Tensor], device: torch.device | str) -> SoftTargets:
         """Soft targets in fp32 for a batch X, on `device`."""

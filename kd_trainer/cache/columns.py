@@ -27,12 +27,12 @@ class Layout:
     classes : int
         K
     top : int
-        Number of largest logits that are kept, 0 for all. The probability of the other classes at temperature 1 is
-        kept as well; it is spread over them evenly, at every temperature.
+        Number of largest logits to store; 0: all. The total probability of the other classes at temperature 1 is stored
+        too; it is divided equally among them, at every temperature.
     dtype : str
-        Of the stored logits.
+        Data type of the stored logits.
     inputs : bool
-        Whether the files hold the variables of the student's inputs, instead of the branches that these are made of.
+        Whether the files contain the student's input variables, instead of the branches they are computed from.
     """
 
     classes: int
@@ -44,10 +44,11 @@ class Layout:
         if self.dtype not in DTYPES:
             raise InputError(f"soft targets are stored as {' or '.join(DTYPES)}, not {self.dtype}")
         if not 0 <= self.top < self.classes:
-            raise InputError(f"the {self.top} largest of {self.classes} logits: there must be fewer than classes")
+            raise InputError(f"the {self.top} largest of {self.classes} logits: the number must be below the number of "
+                             "classes")  # fmt: skip
 
     def described(self) -> dict[str, Any]:
-        """The entries of a fingerprint; files from before there was `inputs` have none."""
+        """The entries of a fingerprint; older files have no entry `inputs`."""
         return {name: value for name, value in vars(self).items() if value is not False}
 
     def columns(self, logits: torch.Tensor) -> dict[str, pa.Array]:
@@ -56,13 +57,13 @@ class Layout:
         Raises
         ------
         InputError
-            If a logit is not a finite number, or not one in this dtype.
+            If a logit is not finite, or outside the range of the data type.
         """
         if not torch.isfinite(logits).all():
-            raise InputError("the teacher gives logits that are not finite numbers: look for NaN in its inputs")
+            raise InputError("the teacher gives logits that are not finite: look for NaN in its inputs")
         if logits.shape[1] != self.classes:
             raise InputError(f"the teacher gives {logits.shape[1]} classes, the data config has {self.classes}")
-        logits = logits - logits.amax(dim=1, keepdim=True)  # no softmax feels it, and no dtype overflows upwards
+        logits = logits - logits.amax(dim=1, keepdim=True)  # softmax does not change, and no value overflows
         if not self.top:
             return {LOGITS: self._fixed(logits)}
         largest, classes = logits.topk(self.top, dim=1)
@@ -75,12 +76,12 @@ class Layout:
         }
 
     def groups(self) -> dict[str, Any]:
-        """The input groups of a weaver data config that read these columns, by name."""
+        """The input groups of a weaver data config for these columns, by name."""
         names = (TOP_LOGITS, TOP_CLASSES, REST) if self.top else (LOGITS,)
         return {name: {"length": None, "vars": [[name, None]]} for name in names}
 
     def logits(self, X: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Logits (N, K) in fp32 of a batch X with the groups above, each but for a constant of its jet."""
+        """Logits (N, K) in fp32 of a batch X with these groups, up to a constant for each jet."""
         if not self.top:
             return X[LOGITS].float()
         rest = X[REST].float().view(-1, 1).expand(-1, self.classes)

@@ -1,4 +1,4 @@
-"""python -m kd_trainer cache: the teacher's soft targets, computed once and kept beside the student's branches."""
+"""python -m kd_trainer cache: compute the teacher's soft targets once and store them with the student's branches."""
 
 import argparse
 import copy
@@ -31,47 +31,47 @@ from kd_trainer.teacher.precision import PRECISIONS, InBfloat16
 from kd_trainer.teacher.spec import ENSEMBLES, AddTeacher, check_complete
 
 STORES = ("inputs", "branches")
-LARGER = 1.5  # inputs than the branches, at most, to be stored unless something else is said
+LARGER = 1.5  # by default, inputs are stored if they are at most this factor larger than the branches
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Arguments, checked."""
+    """Parse and check the arguments."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer cache",
-        description="Run the teacher once over input files and write, for each of them, a parquet file with the "
-        "branches that the student reads and the teacher's soft targets, and DIR/cached.yaml that reads them.",
+        description="Run the teacher once over the input files. Write one parquet file for each, with the student's "
+        "branches and the teacher's soft targets, and DIR/cached.yaml, the data config that reads them.",
     )
-    computed = not any(word.partition("=")[0] == "--blend" for word in argv)  # and not blended
+    computed = not any(word.partition("=")[0] == "--blend" for word in argv)  # otherwise blended
     parser.add_argument("files", nargs="+" if computed else "*", metavar="FILE", help="as for weaver's --data-train: "
                         "[GROUP:]PATTERN")  # fmt: skip
-    parser.add_argument("--blend", nargs="+", metavar="DIR=WEIGHT", help="instead of files and teachers: caches of the "
-                        "same files, whose probabilities are averaged with these weights")  # fmt: skip
-    parser.add_argument("--paired", required=computed, metavar="CFG", help="paired.yaml, as `pair` has written it")
+    parser.add_argument("--blend", nargs="+", metavar="DIR=WEIGHT", help="instead of files and teachers: average the "
+                        "probabilities of caches of the same files, with these weights")  # fmt: skip
+    parser.add_argument("--paired", required=computed, metavar="CFG", help="paired.yaml, written by `pair`")
     teacher: Any = dict(action=AddTeacher, dest="teachers", required=computed)
-    parser.add_argument("--network", metavar="NET.py", **teacher, help="network file of the teacher; the three "
-                        "again for each member of an ensemble")  # fmt: skip
+    parser.add_argument("--network", metavar="NET.py", **teacher, help="network file of the teacher; for an ensemble, "
+                        "repeat --network, --weights and -o for each member")  # fmt: skip
     parser.add_argument("--weights", metavar="W.pt", **teacher, help="its checkpoint")
     parser.add_argument("-o", "--network-option", metavar=("KEY", "VALUE"), nargs=2, action=AddTeacher, dest="teachers",
                         help="option of its network")  # fmt: skip
-    parser.add_argument("--ensemble", default=ENSEMBLES[0], choices=ENSEMBLES, help="what of several teachers is "
-                        "averaged (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--ensemble", default=ENSEMBLES[0], choices=ENSEMBLES, help="how an ensemble is averaged "
+                        "(default: %(default)s)")  # fmt: skip
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder of the cache")
-    parser.add_argument("--top", type=int, metavar="K", help="keep the K largest logits of a jet and one "
-                        "value for the others; for temperatures near 1 (default: keep all)")  # fmt: skip
-    parser.add_argument("--store", choices=STORES, help="the student's inputs, which no training has to evaluate, "
-                        "or the branches that they are made of (default: inputs, unless much larger)")  # fmt: skip
-    parser.add_argument("--dtype", choices=DTYPES, help="of the soft targets (default: float16)")
-    parser.add_argument("--precision", choices=PRECISIONS, help="of the teacher's matrix products; bfloat16 is "
-                        "compared with float32 on the first jets (default: float32)")  # fmt: skip
+    parser.add_argument("--top", type=int, metavar="K", help="store the K largest logits of a jet and one "
+                        "value for the others; for temperatures near 1 (default: store all)")  # fmt: skip
+    parser.add_argument("--store", choices=STORES, help="what to store: the student's inputs, ready for training, or "
+                        "the branches they are computed from (default: inputs, unless much larger)")  # fmt: skip
+    parser.add_argument("--dtype", choices=DTYPES, help="data type of the soft targets (default: float16)")
+    parser.add_argument("--precision", choices=PRECISIONS, help="precision of the teacher's matrix products; bfloat16 "
+                        "is compared with float32 on the first jets (default: float32)")  # fmt: skip
     parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: cuda if there is one)")
-    parser.add_argument("--rank", type=int, help="number of this process (default: as torchrun or Slurm say)")
+    parser.add_argument("--rank", type=int, help="rank of this process (default: from torchrun or Slurm)")
     parser.add_argument("--world-size", type=int, help="number of processes that share the files")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that were made from something else")
-    parser.add_argument("--check", action="store_true", help="compute nothing: print the files of the cache as "
-                        "arguments of weaver if all are there and match, else fail (data are not read)")  # fmt: skip
-    parser.add_argument("--all", action="store_true", help="with --check: read every page, which has a checksum")
-    parser.add_argument("--allow-nan", action="store_true", help="compute soft targets of jets with NaN among the "
-                        "teacher's inputs as well, with 0 there (default: such a file is an error)")  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true", help="replace files that have another origin")
+    parser.add_argument("--check", action="store_true", help="compute nothing: if all files of the cache exist "
+                        "and match, print them as weaver arguments, else fail (data are not read)")  # fmt: skip
+    parser.add_argument("--all", action="store_true", help="with --check: read all data and verify the checksums")
+    parser.add_argument("--allow-nan", action="store_true", help="also accept jets with NaN in the teacher's inputs "
+                        "and replace it by 0 (default: such a file is an error)")  # fmt: skip
     args = parser.parse_args(argv)
     check_complete(args.teachers or [])
     if args.all and not args.check:
@@ -80,13 +80,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Write a cache, or look at one."""
+    """Write a cache, or check one."""
     args = parse(argv)
     if args.blend:
         return blend.main(args)
     paired = configs.load(args.paired)
     config = DataConfig(print_info=False, **copy.deepcopy(paired))
-    configs.teacher_view(config)  # which there must be
+    configs.teacher_view(config)  # raises InputError if there is none
     if not names_of(config.labels):
         raise InputError("the data config does not name its classes (`names` in `labels`), which a cache needs")
     asked = {key: value for key, value in (("top", args.top), ("dtype", args.dtype)) if value is not None}
@@ -123,9 +123,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def stores_inputs(args: argparse.Namespace, config: DataConfig, path: str) -> bool:
-    """Whether the student's inputs are kept, instead of the branches that they are made of.
+    """Whether to store the student's inputs instead of the branches they are computed from.
 
-    If it is not said, as in the folder so far; else if they are not much larger, which the first jets of a file show.
+    Without --store the existing files of the folder decide, or else the size of the inputs of the first jets.
     """
     if args.store:
         return args.store == STORES[0]
@@ -134,12 +134,12 @@ def stores_inputs(args: argparse.Namespace, config: DataConfig, path: str) -> bo
     try:
         inputs, branches = (next(Reader(config, which).read(path, ROW_GROUP)).table for which in (True, False))
     except (InputError, StopIteration):
-        return False  # what is wrong with the file comes later
+        return False  # a later check reports what is wrong with the file
     return inputs is not None and branches is not None and inputs.nbytes < LARGER * branches.nbytes
 
 
 def load(args: argparse.Namespace, config: DataConfig) -> Teacher | Ensemble | InBfloat16:
-    """The teacher or the ensemble, evaluated as asked for."""
+    """The teacher or the ensemble, with the requested precision."""
     ensemble = load_ensemble(args.teachers, config, args.ensemble)
     return ensemble if args.precision in (None, PRECISIONS[0]) else InBfloat16(ensemble)
 
@@ -147,7 +147,7 @@ def load(args: argparse.Namespace, config: DataConfig) -> Teacher | Ensemble | I
 def compute(
     work: Mapping[str, Path], config: DataConfig, args: argparse.Namespace, layout: Layout, origin: dict[str, Any]
 ) -> list[str]:
-    """Look at the input files, then write what can be written; what is wrong with the files left out.
+    """Check the input files, and write soft targets for all usable ones; returns the errors of the others.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def compute(
     config : DataConfig
         The paired one.
     args, layout, origin
-        Of the command line, and as in `Production`; the teacher is not loaded if there is nothing to do.
+        Arguments of the command line, and as in `Production`. The teacher is loaded only if there is work.
     """
     reader = Reader(config, layout.inputs)
     looks = dict(zip(work, inspect_all(list(work), reader.branches(), config.treename)))
@@ -171,7 +171,7 @@ def compute(
         jets, nan, more = production.write_all({path: work[path] for path in rows}, rows, bar)
     print(f"{jets} of {sum(rows.values())} jets were selected and written")
     if nan:
-        print(f"{nan} of them have NaN among the teacher's inputs: their soft targets are those of 0 in its place")
+        print(f"{nan} of them have NaN in the teacher's inputs: their soft targets are computed with 0 instead")
     return trouble + more
 
 

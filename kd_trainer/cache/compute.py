@@ -1,4 +1,4 @@
-"""From input files to files of soft targets."""
+"""Computation of files of soft targets from input files."""
 
 import dataclasses
 import sys
@@ -19,7 +19,7 @@ from kd_trainer.cache.writer import Writer, whole_file
 from kd_trainer.errors import InputError, StopError, one_line
 from kd_trainer.teacher.soft_targets import SoftTargets
 
-JETS = 4096  # that are read and sorted together
+JETS = 4096  # jets that are read and sorted together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,13 +30,13 @@ class Production:
     ----------
     reader : Reader
     teacher : callable of a batch (dict of (N, ...) tensors) and a device
-        Gives soft targets: a teacher, or an ensemble.
+        Computes soft targets: a teacher or an ensemble.
     layout : Layout
     origin : dict
-        The fingerprint, but for the input file.
+        The fingerprint without the entry of the input file.
     device : torch.device
     allow_nan : bool
-        Whether jets with NaN among the teacher's inputs get soft targets.
+        Whether jets with NaN in the teacher's inputs are allowed.
     """
 
     reader: Reader
@@ -57,18 +57,18 @@ class Production:
         output : Path
         rows : int
             Jets in the input file.
-        progress : callable of a number of jets
+        progress : callable, called with numbers of processed jets
 
         Returns
         -------
         int, int
-            Number of jets written, and how many of them have NaN among the teacher's inputs.
+            Number of jets written, and number of those with NaN in the teacher's inputs.
 
         Raises
         ------
         InputError
-            If the file cannot be read, has no jets that pass the selection, has jets with NaN that are not allowed, or
-            changes while it is read.
+            If the file cannot be read, has no jets that pass the selection, has jets with NaN although these are not
+            allowed, or changes while it is read.
         """
         before = fingerprint.of_input(path)
         read = selected = nan = 0
@@ -87,17 +87,18 @@ class Production:
             if fingerprint.of_input(path) != before:
                 raise InputError(f"{path} changed while it was read")
             if nan and not self.allow_nan:
-                raise InputError(f"{path}: {nan} of {read} jets have NaN among the teacher's inputs, where weaver "
-                                 "would put 0: repair the file, or give --allow-nan")  # fmt: skip
+                raise InputError(f"{path}: {nan} of {read} jets have NaN in the teacher's inputs, which weaver would "
+                                 "replace by 0: repair the file, or give --allow-nan")  # fmt: skip
             if not selected:
                 raise InputError(f"{path} has no jets that pass the selection ({read} read)")
             stored = pq.read_metadata(file.name).num_rows
             if read != rows or stored != selected:
-                raise InputError(f"{path}: {read} of {rows} jets were read, {stored} of {selected} selected written")
+                raise InputError(f"{path}: {read} of {rows} jets were read, and {stored} of {selected} selected jets "
+                                 "were written")  # fmt: skip
         return selected, nan
 
     def write_all(self, work: Mapping[str, Path], rows: Mapping[str, int], bar: tqdm) -> tuple[int, int, list[str]]:
-        """Write many files; those that cannot be written because of their input do not stop the others.
+        """Write many files; an error in an input file does not stop the others.
 
         Parameters
         ----------
@@ -108,8 +109,7 @@ class Production:
         Returns
         -------
         int, int, list of str
-            Number of jets written, how many of them have NaN among the teacher's inputs, and what is wrong with the
-            files left out.
+            Number of jets written, number of those with NaN in the teacher's inputs, and the errors of skipped files.
         """
         jets, nan, trouble = 0, 0, []
         for path, output in work.items():
@@ -124,19 +124,19 @@ class Production:
 
 
 def is_complete(output: Path, expected: dict[str, Any], *, overwrite: bool = False) -> bool:
-    """Whether a file of soft targets is there, with the fingerprint that it should have.
+    """Whether a file of soft targets exists with the expected fingerprint.
 
     Raises
     ------
     InputError
-        If they were made from something else, unless those are to be overwritten.
+        If it has another origin, unless `overwrite` is set.
     """
     if not output.exists():
         return False
     try:
         different = fingerprint.serious(fingerprint.read(output), expected)
         if different:
-            raise InputError(f"{output} was made from something else ({'; '.join(different)})")
+            raise InputError(f"{output} has another origin ({'; '.join(different)})")
     except InputError as error:
         if overwrite:
             return False
@@ -145,7 +145,7 @@ def is_complete(output: Path, expected: dict[str, Any], *, overwrite: bool = Fal
 
 
 def read_pages(path: Path) -> None:
-    """Read all of a file of soft targets; InputError if it is damaged."""
+    """Read a whole file of soft targets; InputError if it is damaged."""
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             rows = sum(len(batch) for batch in file.iter_batches(JETS))
@@ -158,16 +158,16 @@ def read_pages(path: Path) -> None:
 
 
 def check(targets: Mapping[str, Target], expected: Mapping[str, dict[str, Any]], *, read_all: bool = False) -> int:
-    """Print the files of a cache as arguments of weaver, if they all have the fingerprints that they should have.
+    """Print the files of a cache as arguments of weaver, if all have the expected fingerprints.
 
-    With `read_all` every page of them is read and compared with its checksum.
+    With `read_all` all pages are read and compared with their checksums.
     """
     for name, target in targets.items():
         if not is_complete(target.output, expected[name]):
             raise InputError(f"the cache is not complete: there is no {target.output}")
         if read_all:
             read_pages(target.output)
-    pages = "every page was read" if read_all else "their data were not read (--all reads them)"
+    pages = "all data were read" if read_all else "the data were not read (--all reads them)"
     print(f"the metadata of {len(targets)} files match; {pages}", file=sys.stderr)
     print("\n".join(as_arguments(targets)))
     return 0

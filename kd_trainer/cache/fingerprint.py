@@ -1,4 +1,4 @@
-"""What made a file of soft targets: stored in it, compared before it is used."""
+"""Fingerprints of files of soft targets: their origin, stored in each file and compared before use."""
 
 import hashlib
 import json
@@ -14,20 +14,20 @@ from kd_trainer.digests import canonical, differences, of_network, sha256
 from kd_trainer.errors import InputError
 from kd_trainer.teacher.spec import TeacherSpec
 
-KEY = "kd_trainer.cache"  # in the metadata
-FORMAT = 1  # to be raised when the same input gives other columns
+KEY = "kd_trainer.cache"  # key in the metadata
+FORMAT = 1  # increase it when the same input gives other columns
 PACKAGES = ("weaver-core", "torch", "weaver-kd")
-LOOSE = ("versions.torch", "versions.weaver-kd")  # a difference is logged: it moves logits by less than fp16 does
+LOOSE = ("versions.torch", "versions.weaver-kd")  # logged only: the effect is smaller than fp16 rounding
 
 
 def of_teachers(members: Iterable[TeacherSpec], ensemble: str) -> dict[str, Any]:
-    """What decides the soft targets of one teacher or of an ensemble, for what is in their own files: dict.
+    """The part of a fingerprint that describes the files of a teacher or an ensemble: dict.
 
     Parameters
     ----------
     members : list of spec.TeacherSpec
     ensemble : str
-        What of several teachers is averaged.
+        How several teachers are averaged.
     """
     teachers = [_of_teacher(*member) for member in members]
     if len(teachers) == 1:
@@ -44,17 +44,17 @@ def _of_teacher(network: str, weights: str, options: dict[str, Any]) -> dict[str
 
 
 def of_config(paired: Mapping[str, Any]) -> str:
-    """SHA-256 of what a paired config decides, however it is written; sampling weights decide no soft target."""
+    """SHA-256 of the content of a paired config, independent of its formatting and without sampling weights."""
     content = {key: value for key, value in paired.items() if value}
     content["inputs"] = list(paired["inputs"].items())  # in the order of the networks' arguments
-    derived = ("data_fraction",)  # of the files that weaver takes sampling weights from
+    derived = ("data_fraction",)  # fraction of the files from which weaver computes sampling weights
     content["preprocess"] = {k: v for k, v in (paired.get("preprocess") or {}).items() if k not in derived}
     content["weights"] = {k: v for k, v in (paired.get("weights") or {}).items() if k != "reweight_hists"}
     return hashlib.sha256(canonical(content).encode()).hexdigest()
 
 
 def of_input(path: str | Path) -> dict[str, Any]:
-    """The input file as it is now: dict."""
+    """The present state of an input file: dict."""
     try:
         status = Path(path).stat()
     except OSError as error:
@@ -63,12 +63,12 @@ def of_input(path: str | Path) -> dict[str, Any]:
 
 
 def check_inputs(stored: Collection[Mapping[str, Any]]) -> int:
-    """Number of input files, by the fingerprints of files of soft targets, that are gone.
+    """Number of input files, named in fingerprints of soft targets, that no longer exist.
 
     Raises
     ------
     InputError
-        If one has changed since.
+        If an input file has changed.
     """
     inputs = [one["input"] for one in stored]
     there = [one for one in inputs if Path(one["path"]).exists()]
@@ -82,13 +82,14 @@ def check_inputs(stored: Collection[Mapping[str, Any]]) -> int:
 
 
 def of_files(made_of: Mapping[str, Any], layout: Mapping[str, Any]) -> dict[str, Any]:
-    """What the files of a cache have in common: dict.
+    """The part of the fingerprint that all files of a cache have in common: dict.
 
     Parameters
     ----------
     made_of : dict
-        The entries of what the soft targets come from, see `origin`.
-    layout : dict of the columns, or what is known of it
+        The entries for the origin of the soft targets, see `origin`.
+    layout : dict
+        The entries for the columns, as far as they are known.
     """
     versions = {package: version(package) for package in PACKAGES}
     return json.loads(canonical({"format": FORMAT, **made_of, "layout": layout, "versions": versions}))
@@ -109,5 +110,5 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def serious(stored: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
-    """Descriptions of the differences that make soft targets others."""
+    """Descriptions of the differences that change soft targets."""
     return [text for name, text in differences(stored, expected).items() if not name.endswith(LOOSE)]

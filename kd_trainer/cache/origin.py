@@ -1,4 +1,4 @@
-"""Where the soft targets of a cache come from: the YAML files beside them, and what these say of their fingerprints."""
+"""Origin of the soft targets of a cache: YAML files in its folder, and the fingerprints that follow from them."""
 
 import contextlib
 import dataclasses
@@ -25,7 +25,7 @@ CONFIG, TEACHERS, BLEND = "cached.yaml", "teachers.yaml", "blend.yaml"
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What a cache is computed from, beside the jets.
+    """The origin of a cache: teachers and paired config.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Source:
         Path of the paired config.
     teachers : list of spec.TeacherSpec
     ensemble : str
-        What of several teachers is averaged.
+        How several teachers are averaged.
     """
 
     paired: str
@@ -41,7 +41,7 @@ class Source:
     ensemble: str = "probabilities"
 
     def made_of(self) -> dict[str, Any]:
-        """The part of a fingerprint that is theirs, from the files as they are now."""
+        """The entries of a fingerprint for this origin, from the present files."""
         teacher = fingerprint.of_teachers(self.teachers, self.ensemble)
         return {"teacher": teacher, "config": fingerprint.of_config(self.options())}
 
@@ -58,7 +58,7 @@ class Source:
         return " and ".join(f"{net}, weights {path} (SHA-256 {sha256(path)})" for net, path, _ in self.teachers)
 
     def stored(self) -> dict[str, Any]:
-        """As it is in a YAML file, with absolute paths."""
+        """The content of the YAML file, with absolute paths."""
         teachers = [
             {"network": os.path.abspath(network), "weights": os.path.abspath(weights), "options": options}
             for network, weights, options in self.teachers
@@ -72,7 +72,7 @@ class Source:
         teachers = [TeacherSpec(one["network"], one["weights"], dict(one["options"])) for one in stored["teachers"]]
         texts = [stored["paired"], stored["ensemble"], *(text for one in teachers for text in one[:2])]
         if not all(isinstance(text, str) for text in texts):
-            raise TypeError("a path has to be a text")
+            raise TypeError("a path must be a text")
         return cls(stored["paired"], teachers, stored["ensemble"])
 
 
@@ -84,10 +84,10 @@ class Member:
     ----------
     folder : str
     weight : float
-        Of its probabilities; those of all members add up to 1.
+        Weight of its probabilities; the weights of all members add up to 1.
     source : Source
     fingerprint : dict
-        What its files have in common.
+        The common part of the fingerprints of its files.
     """
 
     folder: str
@@ -96,31 +96,31 @@ class Member:
     fingerprint: dict[str, Any]
 
     def check(self) -> None:
-        """Raise InputError unless teachers and paired config are still those that the files were made from."""
+        """Raise InputError if the teachers or the paired config have changed since the files were written."""
         texts = fingerprint.serious(self.fingerprint, fingerprint.of_files(self.source.made_of(), {}))
         if texts:
             raise InputError(
-                f"the cache {self.folder} was made from something else than {self.source.description} and "
-                f"{self.source.paired} are now: {'; '.join(texts)}; run cache again, and cache --blend"
+                f"{self.source.description} or {self.source.paired} have changed since the cache {self.folder} was "
+                f"written: {'; '.join(texts)}; run cache again, and then cache --blend"
             )
 
 
 @dataclasses.dataclass(frozen=True)
 class Blend:
-    """What a blend is made from; used like a `Source`."""
+    """The origin of a blend; used like a `Source`."""
 
-    name: str  # path of its blend.yaml
+    name: str  # path of the blend.yaml
     members: Sequence[Member]
 
     def made_of(self) -> dict[str, Any]:
-        """The part of a fingerprint that is the members', which must be what they were."""
+        """The entries of a fingerprint for the members; InputError if a member has changed."""
         for member in self.members:
             member.check()
         numbered = enumerate(self.members, start=1)
         return {"members": {str(n): {"weight": one.weight, **one.fingerprint} for n, one in numbered}}
 
     def options(self) -> Options:
-        """Options of the first member's paired config, without what its labels say of a teacher's classes."""
+        """Options of the first member's paired config, without the labels of a teacher."""
         return student_side(self.members[0].source)
 
     @property
@@ -129,35 +129,35 @@ class Blend:
 
 
 def is_blend(folder: str | Path | None) -> bool:
-    """Whether a folder holds a blend of caches."""
+    """Whether a folder contains a blend of caches."""
     return folder is not None and Path(folder, BLEND).is_file()
 
 
 def read_origin(folder: Path) -> Source | Blend:
-    """What a cache or a blend was made from; InputError if the folder holds neither."""
+    """The origin of a cache or a blend; InputError if the folder contains neither."""
     return read_blend(str(folder / BLEND)) if is_blend(folder) else read_source(folder)
 
 
 def student_side(source: Source) -> Options:
-    """Options of a paired config in which labels say nothing of a teacher."""
+    """Options of a paired config without the labels of a teacher."""
     options = source.options()
     return {**options, "labels": of_student(options["labels"])}
 
 
 def read_source(folder: Path) -> Source:
-    """What a cache was computed from; InputError if the folder does not say so."""
+    """The origin of a cache; InputError if it is not recorded in the folder."""
     if (folder / BLEND).exists():
-        raise InputError(f"{folder} is a blend itself: name the caches that it was made from")
+        raise InputError(f"{folder} is itself a blend: name the caches that it combines")
     if not (folder / CONFIG).exists():
         raise InputError(f"there is no cache in {folder}")
     if not (folder / TEACHERS).exists():
-        raise InputError(f"{folder} has no {TEACHERS}: run cache again, which writes it (complete files are kept)")
+        raise InputError(f"{folder} has no {TEACHERS}: run cache again to write it (complete files are kept)")
     with _read(folder / TEACHERS) as content:
         return Source.of(content)
 
 
 def read_blend(path: str) -> Blend:
-    """What a blend was made from; InputError if the file is something else."""
+    """The origin of a blend; InputError if the file has another format."""
     with _read(Path(path)) as content:
         members = [
             Member(one["folder"], one["weight"], Source.of(one), dict(one["fingerprint"])) for one in content["members"]
@@ -175,9 +175,9 @@ def _read(path: Path) -> Iterator[Any]:
 
 
 def write_beside(folder: Path, paired: Options, layout: Layout, origin: Source | Blend) -> None:
-    """Write the data config that reads the cache, and where its soft targets come from.
+    """Write the data config that reads the cache, and the origin of its soft targets.
 
-    What weaver has derived from an older config goes, and what the folder said of other soft targets.
+    Outdated files are removed: those that weaver has derived from an older config, and the record of another origin.
     """
     if isinstance(origin, Blend):
         members = [
@@ -193,6 +193,6 @@ def write_beside(folder: Path, paired: Options, layout: Layout, origin: Source |
     options = configs.stored(options) if layout.inputs else options
     configs.write(options, folder / CONFIG, "reads the soft targets of a cache")
     text = yaml.safe_dump(content, sort_keys=False)
-    write_text(folder / name, f"# where the soft targets come from; made by kd_trainer, do not edit\n{text}")
+    write_text(folder / name, f"# origin of the soft targets; made by kd_trainer, do not edit\n{text}")
     for other in {TEACHERS, BLEND} - {name}:
         (folder / other).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Input files as weaver takes them, and where their soft targets go."""
+"""Input files in the format of weaver's arguments, and the paths of their soft targets."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,21 +9,21 @@ from kd_trainer.jet_files import named_files
 
 
 class Target(NamedTuple):
-    """A file of a cache, and the group of files that it belongs to ('' for none)."""
+    """A file of a cache, and its group of files ('' for none)."""
 
     group: str
     output: Path
 
 
 def targets_of(arguments: Iterable[str], folder: Path) -> dict[str, Target]:
-    """The files that arguments like weaver's `--data-train` name, and the file of the cache for each.
+    """{input file: file of the cache}, for arguments like weaver's `--data-train`.
 
     Parameters
     ----------
     arguments : list of str
         `PATTERN` or `GROUP:PATTERN`.
     folder : Path
-        Of the cache; files are in a subfolder of the name of the group, or else of the folder that they come from.
+        Folder of the cache; its subfolders have the name of the group, or else of the folder of the input files.
 
     Returns
     -------
@@ -32,7 +32,7 @@ def targets_of(arguments: Iterable[str], folder: Path) -> dict[str, Target]:
     Raises
     ------
     InputError
-        If an argument matches no file, or if two files would have one name.
+        If an argument matches no file, or if two files would get the same name.
     """
     found: dict[str, Target] = {}
     taken: dict[Path, str] = {}
@@ -40,13 +40,13 @@ def targets_of(arguments: Iterable[str], folder: Path) -> dict[str, Target]:
         output = output_of(path, group, folder)
         other = taken.setdefault(output, path)
         if other != path:
-            raise InputError(f"{other} and {path} would both become {output}: put them into groups of other names")
+            raise InputError(f"{other} and {path} would both become {output}: give them different group names")
         found[path] = Target(group, output)
     return found
 
 
 def output_of(path: str, group: str, folder: Path) -> Path:
-    """The file of a cache that is made of an input file."""
+    """The file of the cache for an input file."""
     return folder / (group or Path(path).absolute().parent.name) / f"{Path(path).stem}.parquet"
 
 

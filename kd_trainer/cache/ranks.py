@@ -1,4 +1,4 @@
-"""Which of several processes does what, with whatever launcher started them."""
+"""Distribution of files to several processes, for any launcher."""
 
 import os
 from collections.abc import Mapping
@@ -11,15 +11,15 @@ LAUNCHERS = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))
 def rank_and_size(
     rank: int | None = None, size: int | None = None, environment: Mapping[str, str] = os.environ
 ) -> tuple[int, int]:
-    """This process's number and how many there are: as given, else of torchrun, else of Slurm, else 0 of 1.
+    """Rank and number of processes: the given values, or those of torchrun, or of Slurm, or else 0 and 1.
 
     Raises
     ------
     InputError
-        If one is given without the other, or if the number is out of range.
+        If only one of them is given, or if the rank is out of range.
     """
     if (rank is None) != (size is None):
-        raise InputError("--rank and --world-size go together")
+        raise InputError("--rank and --world-size: give both, or neither")
     if rank is None or size is None:
         names = next((names for names in LAUNCHERS if all(name in environment for name in names)), None)
         rank, size = (int(environment[name]) for name in names) if names else (0, 1)
@@ -29,7 +29,7 @@ def rank_and_size(
 
 
 def share(sizes: Mapping[str, int], rank: int, world_size: int) -> list[str]:
-    """The files of one process: the largest first, each to the process that has least so far.
+    """The files of one process: files are distributed by decreasing size, each to the process with the least data.
 
     Parameters
     ----------

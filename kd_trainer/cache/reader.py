@@ -1,4 +1,4 @@
-"""Jets for a cache: read in chunks, and selected and preprocessed by weaver's own functions."""
+"""Reading of jets for a cache: in chunks, with weaver's own selection and preprocessing."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -19,19 +19,19 @@ from kd_trainer.jet_files import check_numbers, chunks, name_in_file
 
 
 class Chunk(NamedTuple):
-    """Jets that were read together.
+    """Jets that are read together.
 
     Attributes
     ----------
     rows : int
-        Jets in the file.
+        Number of jets before the selection.
     table : pyarrow.Table or None
-        The student's branches, or the variables of its inputs, of those that pass the selection; None if none does. The
-        types are those of the input file, down to what may be null: awkward cannot sort a list that may be.
+        The student's branches, or its input variables, for jets that pass the selection; None if none does. Types are
+        those of the input file, including whether values may be null, because awkward cannot sort nullable lists.
     X : dict of name -> (N, ...) tensor
-        The teacher's inputs of these.
+        The teacher's inputs of the selected jets.
     nan : int
-        How many of these have NaN among the variables of X, where weaver puts 0.
+        Number of selected jets with NaN in the variables of X, which weaver replaces by 0.
     """
 
     rows: int
@@ -48,7 +48,7 @@ class Reader:
     paired : DataConfig
         The paired config.
     inputs : bool
-        Whether the variables of the student's inputs are kept, instead of the branches that they are made of.
+        Whether to store the student's input variables instead of the branches they are computed from.
     """
 
     def __init__(self, paired: DataConfig, inputs: bool = False) -> None:
@@ -56,7 +56,7 @@ class Reader:
         self.config: DataConfig = teacher_inputs(paired)
         self.magic = paired.file_magic or {}
         made: set[str] = set(self.config.train_aux_branches)
-        self.groups: dict[str, list[str]] = {}  # variables of the student's inputs, where these are kept
+        self.groups: dict[str, list[str]] = {}  # the student's input variables, if these are stored
         self.narrowed: set[str] = set()
         kept, branches = student, self.config.train_load_branches | student.train_load_branches
         if inputs:
@@ -74,11 +74,11 @@ class Reader:
             self.names.pop(variable, None)
 
     def branches(self) -> set[str]:
-        """Names of the branches to read, as they are called in the files."""
+        """Names in the files of the branches to read."""
         return set(self.names.values())
 
     def read(self, path: str, rows: int) -> Iterator[Chunk]:
-        """Yield the jets of a file, `rows` at a time.
+        """Yield the jets of a file in chunks of `rows`.
 
         Raises
         ------
@@ -115,7 +115,7 @@ class Reader:
         return Chunk(rows, kept, X, nan)
 
     def _narrow(self, table: ak.Array) -> None:
-        """Make fp32 of the lists of which weaver makes fp32 before anything else, and which nothing else reads."""
+        """Convert lists to fp32 if weaver converts them to fp32 anyway before any other use."""
         others: set[str] = set()
         for names in self.groups.values():
             if not {*names} <= {*table.fields} or _fused_pad_and_stack(table, names, self.params) is None:
@@ -126,7 +126,7 @@ class Reader:
 
 
 def with_nan(columns: Sequence[ak.Array]) -> int:
-    """Number of jets with NaN in a column, which may hold lists."""
+    """Number of jets with NaN in any of the columns, which may contain lists."""
     found = np.zeros(len(columns[0]), dtype=bool)
     for column in columns:
         nan = np.isnan(column)
@@ -137,7 +137,7 @@ def with_nan(columns: Sequence[ak.Array]) -> int:
 
 
 def ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-    """Yield chunks while the next one is being read."""
+    """Yield chunks, and read the next one in the meantime."""
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(next, chunks, None)
         while (chunk := future.result()) is not None:

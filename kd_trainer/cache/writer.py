@@ -1,4 +1,4 @@
-"""Files of soft targets: whole under their name, or not there."""
+"""Atomic writing of files of soft targets: a file is complete, or it does not exist."""
 
 import contextlib
 import fcntl
@@ -16,15 +16,15 @@ from kd_trainer.cache.fingerprint import KEY
 from kd_trainer.errors import InputError
 from kd_trainer.files import writing
 
-ROW_GROUP = 1000  # jets; weaver reads files in ranges of row groups
-REPEATED = 10  # times that a value occurs on average in a column that gets a dictionary
+ROW_GROUP = 1000  # jets in a row group; weaver reads ranges of row groups
+REPEATED = 10  # a column gets a dictionary if its values repeat at least so often on average
 
 
 @contextlib.contextmanager
 def turn_in(folder: Path, *, alone: bool) -> Iterator[None]:
-    """Wait until no other process writes all files of a folder, which is made; `alone`: nor a share of them.
+    """Wait until no other process writes the whole folder, and create it; with `alone`, also wait for partial writers.
 
-    Where there is no such folder or no lock, it does not wait: what is written then says why it cannot be.
+    It does not wait if the folder cannot be created or locked; writing the files then gives the error.
     """
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
@@ -35,21 +35,21 @@ def turn_in(folder: Path, *, alone: bool) -> Iterator[None]:
             try:
                 fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             except BlockingIOError:
-                print(f"another process is writing {folder}: waiting for its end", flush=True)
+                print(f"another process is writing {folder}: waiting until it ends", flush=True)
                 fcntl.flock(descriptor, kind)
         yield
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Yield a file to write to that gets its name when the block ends well.
+    """Yield a temporary file that is renamed to `path` when the block ends without an error.
 
-    What a killed process leaves behind is overwritten by the next one. Two processes never write the same file.
+    The next process overwrites the temporary file of a killed one. Two processes never write the same file.
 
     Raises
     ------
     InputError
-        If another process is writing this file; StopError if it cannot be written.
+        If another process is writing this file. StopError if it cannot be written.
     """
     unfinished = path.with_name(f".{path.name}.part")
     with contextlib.ExitStack() as stack:
@@ -83,11 +83,10 @@ def _is_still_there(file: BinaryIO, path: Path) -> bool:
 
 
 def encodings(table: pa.Table) -> dict[str, Any]:
-    """Arguments of ParquetWriter, from the first jets: momenta hardly repeat, so that a dictionary of them makes a file
-    half as large again; charges and momenta on a grid do.
+    """Arguments of ParquetWriter, chosen from the first jets.
 
-    The bytes of what does not repeat are stored apart (all first bytes, all second bytes, ...), which leaves lz4
-    something to find.
+    Columns with repeated values (charges, momenta on a grid) get a dictionary. Other columns get byte stream split (all
+    first bytes, all second bytes, ...), so that lz4 can compress them; a dictionary would make files 1.5 times larger.
     """  # fmt: skip
     leaves = dict(_values_of(name, column.combine_chunks()) for name, column in zip(table.column_names, table.columns))
     floats = {path: values for path, values in leaves.items() if pa.types.is_floating(values.type)}
@@ -100,14 +99,14 @@ def encodings(table: pa.Table) -> dict[str, Any]:
 
 
 def _values_of(path: str, values: pa.Array) -> tuple[str, pa.Array]:
-    """Path of a column's values in a parquet file, and these."""
+    """Path of the values of a column in a parquet file, and the values."""
     while isinstance(values, pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):
         path, values = f"{path}.list.element", values.flatten()
     return path, values
 
 
 class Writer:
-    """Tables into a parquet file; the first one decides the columns.
+    """Writes tables to a parquet file; the first one determines the columns.
 
     Parameters
     ----------
@@ -138,7 +137,7 @@ class Writer:
         try:
             self.parquet.close()
         except OSError:
-            self.parquet.is_open = False  # it would try again when it is forgotten
+            self.parquet.is_open = False  # otherwise its destructor would try to write again
             if not failed:
                 raise
         self.file.flush()

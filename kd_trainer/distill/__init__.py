@@ -1,1 +1,1 @@
-"""Distillation: losses, the hook and the loader view, inside weaver's own loop."""
+"""Distillation inside weaver's own training loop: losses, hooks and loaders."""

@@ -1,8 +1,8 @@
-"""An exponential moving average of the student's weights: trained are the raw weights, validated and saved the average.
+"""Exponential moving average of the student's weights, for validation and checkpoints; training uses the raw weights.
 
-After each step of the optimiser: average = d average + (1 - d) weights, d = min(decay, (1 + n) / (10 + n)) after n
-steps, so that the first weights are soon forgotten. In the n-th step the average is about that of the last n/9 steps,
-until d has reached the decay. Statistics of batch norms are averaged as well, whole numbers are those of the last step.
+After each step of the optimiser: average = d average + (1 - d) weights, with d = min(decay, (1 + n) / (10 + n)) after n
+steps, so the average soon forgets the first weights. After n steps it covers about the last n/9 steps, until d reaches
+the decay. Statistics of batch norms are averaged too; integer buffers are those of the last step.
 """
 
 import itertools
@@ -18,11 +18,11 @@ from weaver.utils.nn.tools import unwrap_model
 
 from kd_trainer.weaver_hooks import training_of
 
-NAME = "raw weights"  # in what is kept of a training
+NAME = "raw weights"  # name in the saved state of a training
 
 
 class View(Protocol):
-    """A loader as weaver's loop sees it."""
+    """A loader as weaver's loop uses it."""
 
     dataset: Any
 
@@ -30,35 +30,35 @@ class View(Protocol):
 
 
 class Averaging:
-    """The average of a network's weights, and which of the two the network has.
+    """Raw and averaged weights of a network: the network holds one of them, this object the other.
 
     Parameters
     ----------
     model : nn.Module
-        As weaver has wrapped it. It has its raw weights.
+        As wrapped by weaver, with its raw weights.
     decay : float
-        0 to below 1.
+        At least 0 and below 1.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.model = unwrap_model(model)
         self.other = AveragedModel(self.model, multi_avg_fn=_with_warm_up(decay), use_buffers=True)
-        self.is_average = False  # what the network has; the other has the other
+        self.is_average = False  # whether the network holds the average; `other` holds the other weights
 
     def start_epoch(self) -> None:
-        """Give the network its raw weights."""
+        """Put the raw weights into the network."""
         if self.is_average:
             self._swap()
 
     def follow(self, batches: Iterable[Any]) -> Iterator[Any]:
-        """The batches of an epoch; asked for another one, weaver has made the step of the last."""
+        """Yield the batches of an epoch; when weaver asks for the next one, it has finished the step of the last."""
         for number, batch in enumerate(batches):
             if number > 0:
                 self.other.update_parameters(self.model)
             yield batch
 
     def end_epoch(self) -> None:
-        """After the last step: give the network the average."""
+        """After the last step: put the average into the network."""
         self.other.update_parameters(self.model)
         self._swap()
 
@@ -71,13 +71,13 @@ class Averaging:
         self.is_average = not self.is_average
 
     def state_dict(self) -> dict[str, Any]:
-        """Between two epochs: the raw weights and the number of steps; the average is kept as the network's."""
+        """Between two epochs: the raw weights and the number of steps; the average is saved with the network."""
         return {"raw": [tensor.detach() for tensor in _tensors(self.other.module)],
                 "steps": int(self.other.n_averaged)}  # fmt: skip
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take the raw weights of a network that has been given its average."""
+        """Take the raw weights; the network already holds the average."""
         for tensor, raw in zip(_tensors(self.other.module), state["raw"], strict=True):
             tensor.copy_(raw)
         self.other.n_averaged.fill_(state["steps"])
@@ -85,10 +85,10 @@ class Averaging:
 
 
 def averaging(train: Callable[..., None], decay: float) -> Callable[..., None]:
-    """Make a function that trains an epoch, such as weaver's, one that leaves the network with averaged weights.
+    """Wrap a function that trains an epoch, such as weaver's, so that it ends with the averaged weights in the network.
 
-    The raw weights are kept with a training that goes on. They are no part of a checkpoint: with --load-epoch by hand
-    raw weights and average begin with those of the checkpoint.
+    The raw weights are saved with the state of the training, but not in a checkpoint. With --load-epoch both raw and
+    averaged weights start from the checkpoint.
     """
     begun: list[Averaging] = []
 
@@ -122,21 +122,21 @@ def _begin(model: nn.Module, decay: float, epoch: int, extra_args: dict[str, Any
         training.keep(NAME, average)
     if epoch > 0 and not average.is_average:
         _logger.warning(
-            "The raw weights of epoch %d are not known: training goes on from the weights of its checkpoint, which are "
-            "averaged if that training had kd_ema, and a new average begins", epoch - 1,
+            "The raw weights of epoch %d are not known: training continues from its checkpoint (averaged weights if "
+            "that training used kd_ema) and starts a new average", epoch - 1,
         )  # fmt: skip
     return average
 
 
 def _tensors(model: nn.Module) -> Iterator[torch.Tensor]:
-    """Parameters and buffers, those included that a student leaves out of its state dict."""
+    """Parameters and buffers, including those that a student leaves out of its state dict."""
     return itertools.chain(model.parameters(), model.buffers())
 
 
 def _with_warm_up(decay: float) -> Callable[[Any, Any, torch.Tensor | int], None]:
     @torch.no_grad()
     def update(averages: Any, weights: Any, steps: torch.Tensor | int) -> None:
-        """Tensors of one type on one device."""
+        """Update averages of one data type on one device."""
         n = int(steps)
         if averages[0].is_floating_point():
             get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averages, weights, steps)

@@ -1,7 +1,7 @@
-"""Embeddings: what the output layer of a network sees of a jet, the student's brought close to the teacher's.
+"""Matching of embeddings, the inputs of the output layers of student and teacher.
 
-The student gets a learned linear projection to the teacher's width
-(as in FitNets, Romero et al., arXiv 1412.6550, sec. 2.2), which trains with it but is no part of its checkpoint.
+A learned linear projection maps the student's embedding to the teacher's width (as in FitNets, Romero et al.,
+arXiv 1412.6550, sec. 2.2). It is trained with the student, but it is not part of the checkpoint.
 """
 
 from typing import Any
@@ -16,14 +16,14 @@ NAME = "kd_matching"
 
 
 class Matching(nn.Module):
-    """The student's embedding, projected to the width of the teacher's.
+    """The student's embedding, projected to the width of the teacher's embedding.
 
     Parameters
     ----------
     layer : nn.Linear
         The student's output layer.
     width : int
-        D of the teacher.
+        Width D of the teacher's embedding.
     """
 
     def __init__(self, layer: nn.Linear, width: int) -> None:
@@ -37,15 +37,15 @@ class Matching(nn.Module):
             (self.seen,) = inputs
 
     def take(self) -> torch.Tensor:
-        """The embedding (N, D), projected, of the batch that the student has seen last, once."""
+        """The projected embedding (N, D) of the student's last batch; each batch can be taken once."""
         seen, self.seen = self.seen, None
         if seen is None:
-            raise RuntimeError("the student has not seen a batch since its embedding was taken")
+            raise RuntimeError("the student has processed no batch since its embedding was taken")
         return self.projection(seen.float())
 
 
 def attach(student: nn.Module, width: int) -> None:
-    """Give a student a `Matching`: its parameters are trained, its state dict stays what it was."""
+    """Add a `Matching` to a student: its parameters are trained, but they are not in the student's state dict."""
     _, layer = output_layer(student, "the student")
     setattr(student, NAME, Matching(layer, width))
     student.register_state_dict_post_hook(_leave_out)
@@ -63,12 +63,12 @@ def _do_not_miss(model: nn.Module, state: dict[str, Any], prefix: str, *args: An
 
 
 def matching_of(model: nn.Module) -> Matching | None:
-    """The `Matching` of a student as weaver has wrapped it, None if there is none.
+    """The `Matching` of a student, which weaver may have wrapped; None if there is none.
 
     Raises
     ------
     InputError
-        If the model is in a DataParallel, whose replicas would overwrite each other's embeddings.
+        If the model is in a DataParallel, where replicas would overwrite each other's embeddings.
     """
     found = [module for module in model.modules() if isinstance(module, Matching)]
     if found and any(isinstance(module, nn.DataParallel) for module in model.modules()):
@@ -77,7 +77,7 @@ def matching_of(model: nn.Module) -> Matching | None:
 
 
 def student_parameters(model: nn.Module) -> int:
-    """Number of the student's parameters, without those of a `Matching`."""
+    """Number of the student's parameters, without the projection of a `Matching`."""
     matching = matching_of(model)
     extra = sum(p.numel() for p in matching.parameters()) if matching else 0
     return sum(p.numel() for p in model.parameters()) - extra

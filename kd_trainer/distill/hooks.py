@@ -1,4 +1,4 @@
-"""What `networks/distill.py` hands to weaver."""
+"""The hooks of `networks/distill.py`."""
 
 import argparse
 import dataclasses
@@ -50,13 +50,13 @@ from kd_trainer.weaver_hooks import (
 def get_model(
     data_config: DataConfig, options: Options, student_options: dict[str, Any]
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """The student, as its own network file builds it from its own inputs."""
+    """The student, built by its own network file for its own inputs."""
     module = _student_module(options)
     seed_network(options.seed)
     student, model_info = module.get_model(student_view(data_config), **student_options)
     if options.pretrained is not None and "for_inference" not in student_options:
-        take_over(student, options.pretrained)  # a training that goes on loads its own weights after this
-        _logger.info("The student %s begins with the weights %s", options.student, options.pretrained)
+        take_over(student, options.pretrained)  # a resumed training loads its own weights later
+        _logger.info("The student %s starts from the weights %s", options.student, options.pretrained)
     if options.kd_embed_weight and "for_inference" not in student_options and has_teacher(data_config):
         if reads_cache(data_config):
             raise InputError(EMBEDDING_WITH_CACHE)
@@ -66,7 +66,7 @@ def get_model(
 
 @hook(Options)
 def get_loss(data_config: DataConfig, options: Options, student_options: dict[str, Any]) -> DistillationLoss:
-    """The distillation loss around the task loss of the student's network file, if it has one."""
+    """The distillation loss, with the task loss of the student's network file if it has one."""
     student = _student_module(options)
     task_loss = student.get_loss(student_view(data_config), **student_options) if hasattr(student, "get_loss") else None
     if options.taught:
@@ -88,13 +88,13 @@ def get_loss(data_config: DataConfig, options: Options, student_options: dict[st
 def get_train_fn(
     data_config: DataConfig, options: Options, student_options: dict[str, Any]
 ) -> Callable[..., None] | None:
-    """The training function; the teacher is built here, so that a wrong one stops the run before it starts."""
+    """The training function; it builds the teacher here, so that a wrong teacher stops the run before it starts."""
     if "for_inference" in student_options:
         return None  # ONNX export never trains
     try:
         _check_training(data_config, options)
     except InputError as error:
-        return loud(_refuse_to_train(error))  # a prediction needs neither teacher nor labels
+        return loud(_refuse_to_train(error))  # raised later, because a prediction needs neither teacher nor labels
     teacher = _soft_targets(data_config, options) if options.taught else None
     train = loop.train_fn(teacher, options.student, options.kd_ema)
     return trains(train, functools.partial(_check_setup, options), functools.partial(_feed, options, teacher))
@@ -120,7 +120,7 @@ init_opt = init_opt_of(Options)
 
 def _check_training(data_config: DataConfig, options: Options) -> None:
     if is_unlabelled(data_config.labels) and min(Schedule("kd_alpha", options.kd_alpha).values()) < 1:
-        raise InputError("the data config has no labels, so that all is learnt from a teacher: give -o kd_alpha 1.0")
+        raise InputError("the data config has no labels, so the teacher is the only source: give -o kd_alpha 1.0")
     if options.taught and not options.kd_cache:
         teacher_view(data_config)
 
@@ -130,23 +130,23 @@ def _check_setup(options: Options, train_loader: Loader | Mixture, extra_args: d
     config = extra_args["val_loader"].dataset.config
     if options.blended and is_unlabelled(config.labels) and not reads_cache(config):
         raise InputError(
-            "a blend has no teacher that could stand in for the labels of the validation: "
-            "give --data-config-val the student's data config with labels"
+            "a blend has no teacher that could replace the labels of the validation jets: "
+            "give the student's data config with labels as --data-config-val"
         )
 
 
 def _soft_targets(data_config: DataConfig, options: Options) -> SoftTargetSource:
-    """What gives the soft targets of a training: a cache, or teachers that are asked."""
+    """The source of the soft targets of a training: a cache, or the teachers themselves."""
     if options.kd_cache:
         return _cached(options)
     if reads_cache(data_config):
-        raise InputError("the data config reads the soft targets of a cache: name its folder with -o kd_cache")
+        raise InputError("the data config reads soft targets from a cache: name its folder with -o kd_cache")
     ensemble = _live(data_config, options)
     return RememberingTeacher(ensemble, options.kd_memory * 1e6) if options.kd_memory > 0 else ensemble
 
 
 def _live(data_config: DataConfig, options: Options) -> Ensemble:
-    """The teachers that are given, or else those of the cache."""
+    """The teachers of the options, or else those of the cache."""
     if options.teacher is None:
         source = read_source(Path(str(options.kd_cache)))
         return load_ensemble(source.teachers, data_config, source.ensemble)
@@ -154,7 +154,7 @@ def _live(data_config: DataConfig, options: Options) -> Ensemble:
 
 
 def _cached(options: Options, unlabelled: bool = False) -> CachedTeacher:
-    """The soft targets of a cache, from the teachers that are given, if there are some."""
+    """The soft targets of a cache, which must come from the teachers of the options, if these name any."""
     folder = Path(str(options.kd_unlabelled_cache if unlabelled else options.kd_cache))
     if options.teacher is None:
         return CachedTeacher(folder)
@@ -167,7 +167,7 @@ def _cached(options: Options, unlabelled: bool = False) -> CachedTeacher:
 def _feed(
     options: Options, teacher: SoftTargetSource | None, loader: Loader, validation: Loader, args: argparse.Namespace
 ) -> Loader | Mixture:
-    """What trains instead of weaver's loader: the files of the cache, and the jets without labels."""
+    """The loader that replaces weaver's for training: it reads the files of the cache, and the jets without labels."""
     if isinstance(teacher, CachedTeacher):
         loader = from_cache(loader, validation, args, teacher)
     if not options.kd_unlabelled:
@@ -187,11 +187,11 @@ def _width_of_teacher(data_config: DataConfig, options: Options) -> int:
 
 
 def _check_same_teachers(ours: CachedTeacher, theirs: CachedTeacher) -> None:
-    """Raise InputError unless the jets with labels and those without have the same teachers, with the same weights."""
+    """Raise InputError unless the jets with and without labels have the same teachers, with the same weights."""
     one, other = (_teachers_of(teacher.made_of) for teacher in (ours, theirs))
     if canonical(one) != canonical(other):
-        raise InputError(f"the soft targets in {ours.folder} and {theirs.folder} are of other teachers: "
-                         "give two caches of the same")  # fmt: skip
+        raise InputError(f"the soft targets in {ours.folder} and {theirs.folder} come from different teachers: "
+                         "give two caches of the same teacher")  # fmt: skip
 
 
 def _teachers_of(made_of: dict[str, Any]) -> list[Any]:
@@ -203,7 +203,7 @@ def _student_module(options: Options) -> ModuleType:
     module = load_network(options.student, "the student's ")
     own = [name for name in ("get_train_fn", "get_evaluate_fn", "init_opt") if hasattr(module, name)]
     if own:
-        raise InputError(f"the student {options.student} brings its own {', '.join(own)}: it cannot be distilled")
+        raise InputError(f"the student {options.student} defines its own {', '.join(own)}: it cannot be distilled")
     return module
 
 

@@ -1,4 +1,4 @@
-"""Loaders like weaver's own for training, of other files: those of a cache, those without labels."""
+"""Training loaders like weaver's for other files: those of a cache, and those without labels."""
 
 import argparse
 import os
@@ -21,22 +21,22 @@ Files = Mapping[str, list[str]]  # paths by group, "_" for none
 
 
 def from_cache(loader: Loader, validation: Loader, args: argparse.Namespace, teacher: CachedTeacher) -> Loader:
-    """The loader of a cache's files instead of weaver's, which has not begun; files and data config are verified.
+    """The loader of the cache's files that replaces weaver's; files and data config are verified.
 
     Parameters
     ----------
     loader : DataLoader
-        Of the files that the cache was made from. If its data config reads the cache, it stays.
+        Weaver's training loader, not started yet. It is returned unchanged if its data config reads the cache.
     validation : DataLoader
-        Without files of its own it takes its part of the cache's files: that of the others may be another, since a
-        cache has the jets that are selected.
-    args : of weaver
+        If it has no files of its own, it reads its part of the cache's files. The part of the original files may
+        contain other jets, because a cache holds only the selected jets.
+    args : weaver's arguments
     teacher : CachedTeacher
 
     Raises
     ------
     InputError
-        If the cache lacks files, was made from something else, or reads jets in another way than the data config.
+        If the cache lacks files, has another origin, or reads jets in another way than the data config.
     """
     if reads_cache(loader.dataset.config):
         teacher.check(loader.dataset.config.options, args.data_config)
@@ -45,14 +45,14 @@ def from_cache(loader: Loader, validation: Loader, args: argparse.Namespace, tea
     options = configs.load(args.data_config)
     teacher.check(options, args.data_config)
     given, made = (one.get("selection") or None for one in (options, teacher.config.options))
-    if given != made:  # the files hold what theirs selects, and only theirs would be applied
+    if given != made:  # the cache holds the jets of its own selection, and another one would have no effect
         raise InputError(f"the selection of {args.data_config} is {given}, that of the cache {teacher.folder} is "
-                         f"{made}: run cache again with this one, or give --extra-selection-train")  # fmt: skip
+                         f"{made}: run cache again with this config, or give --extra-selection-train")  # fmt: skip
     files, end = cached(loader.dataset._init_file_dict, teacher), 1.0
     if not args.data_val:
         if has_teacher(validation.dataset.config):
-            raise InputError("without --data-val a part of the cache is for the validation, which asks a teacher whose "
-                             "inputs a cache has not: give --data-val, or train without the cache")  # fmt: skip
+            raise InputError("without --data-val the validation uses a part of the cache, but it needs the teacher's "
+                             "inputs, which a cache lacks: give --data-val, or train without the cache")  # fmt: skip
         validation.dataset._init_file_dict, end = files, args.train_val_split
         theirs = {**teacher.config.options, "selection": validation.dataset.config.selection, "observers": []}
         validation.dataset._data_config = student_view(DataConfig(print_info=False, **theirs))
@@ -61,7 +61,7 @@ def from_cache(loader: Loader, validation: Loader, args: argparse.Namespace, tea
 
 
 def cached(files: Files, teacher: CachedTeacher) -> dict[str, list[str]]:
-    """The files of a cache that were made from these, verified; InputError if it lacks one."""
+    """The files of a cache for these input files, verified; InputError if one is missing."""
     made = {
         group: [str(output_of(path, "" if group == "_" else group, teacher.folder)) for path in paths]
         for group, paths in files.items()
@@ -69,19 +69,19 @@ def cached(files: Files, teacher: CachedTeacher) -> dict[str, list[str]]:
     inputs, outputs = ([path for paths in groups.values() for path in paths] for groups in (files, made))
     lacking = [path for path, output in zip(inputs, outputs) if not Path(output).is_file()]
     if lacking:
-        raise InputError(f"the cache {teacher.folder} has no soft targets of {len(lacking)} of {len(inputs)} files, "
-                         f"{lacking[0]} for one: run cache with all of them")  # fmt: skip
+        raise InputError(f"the cache {teacher.folder} has no soft targets for {len(lacking)} of {len(inputs)} files, "
+                         f"for example {lacking[0]}: run cache with all of them")  # fmt: skip
     teacher.verify(outputs, inputs)
     return made
 
 
 def groups_of(files: Sequence[str], local_rank: int | None) -> dict[str, list[str]]:
-    """{group: paths} of `[GROUP:]PATTERN`, each file once; of these the part of one process of DDP, as weaver does it.
+    """{group: paths} of `[GROUP:]PATTERN`, each file once; with DDP only the files of this process, as in weaver.
 
     Raises
     ------
     InputError
-        If a file is in two groups, or if a process has none of a group.
+        If a file is in two groups, or if a process gets no file of a group.
     """
     owners: dict[str, str] = {}
     for group, path in named_files(files):
@@ -100,9 +100,9 @@ def groups_of(files: Sequence[str], local_rank: int | None) -> dict[str, list[st
 def dataset_of(
     files: Files, config: str | Path, args: argparse.Namespace, name: str, end: float = 1.0
 ) -> SimpleIterDataset:
-    """Weaver's dataset of training files, each up to `end` of its jets, with the arguments of the training."""
+    """Weaver's dataset of training files, with the arguments of the training; `end`: fraction of each file to read."""
     if args.copy_inputs:
-        raise InputError("--copy-inputs does not go with kd_cache and kd_unlabelled: copy the files first")
+        raise InputError("--copy-inputs cannot be used with kd_cache or kd_unlabelled: copy the files beforehand")
     return SimpleIterDataset(
         dict(files),
         str(config),
@@ -120,9 +120,9 @@ def dataset_of(
 
 
 def loader_of(dataset: SimpleIterDataset, batch_size: int, like: Loader, args: argparse.Namespace) -> Loader:
-    """A loader of batches of a dataset, like one of weaver."""
+    """A loader of batches from a dataset, with the settings of a loader of weaver."""
     dataset._sampler_options["batch_size"] = batch_size
-    workers = min(args.num_workers, *map(len, dataset._init_file_dict.values()))  # each has a file of every group
+    workers = min(args.num_workers, *map(len, dataset._init_file_dict.values()))  # each needs a file of every group
     return DataLoader(
         dataset,
         batch_size=batch_size,

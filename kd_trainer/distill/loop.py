@@ -1,4 +1,4 @@
-"""Distillation inside weaver's own loop: the loader is wrapped, the loop is not.
+"""Distillation inside weaver's own training loop. Only the loader is wrapped; the loop does not change.
 
 weaver's loader --X{pf_*, teacher_pf_*}, y--> StudentView: teacher_* -> Teacher -> soft targets on the loss
                                                            X{pf_*}, y -> weaver's train_classification
@@ -32,21 +32,22 @@ TeacherFor = Callable[[Loader], SoftTargetSource]
 
 
 class StudentView:
-    """A weaver loader as the student sees it: without the teacher's inputs.
+    """A weaver loader without the teacher's inputs, for the student.
 
-    Jets without labels get the class that the teacher finds most likely: weaver's accuracy is the agreement with it.
-    Which jets of a batch have labels is laid down with its soft targets.
+    Jets without labels get the most likely class of the teacher as label, so weaver's accuracy is the agreement with
+    the teacher.
 
     Parameters
     ----------
     loader : DataLoader
-        Of a paired or of the student's own data config, or a `Mixture` of two.
+        With a paired data config or the student's own, or a `Mixture` of two loaders.
     teacher : callable (X, device) -> SoftTargets, or None
     device : torch.device
-    lay_down : callable of SoftTargets and a (N,) bool tensor
-        Gets those of each batch before the student gets its inputs, and which of its jets have labels.
+    deposit : callable of SoftTargets and a (N,) bool tensor
+        Called for each batch before the student gets it, with its soft targets and a mask of the jets with labels.
     steps : int or None
-        Batches of an epoch; None for all of the loader. Weaver gives 0 for fewer jets than a batch, and then takes one.
+        Batches of an epoch; None for all batches of the loader. Weaver gives 0 if there are fewer jets than a batch,
+        and then takes one batch.
     """
 
     def __init__(
@@ -54,13 +55,13 @@ class StudentView:
         loader: Loader,
         teacher: SoftTargetSource | None = None,
         device: torch.device | None = None,
-        lay_down: Callable[[SoftTargets, torch.Tensor], None] = lambda targets, labelled: None,
+        deposit: Callable[[SoftTargets, torch.Tensor], None] = lambda targets, labelled: None,
         steps: int | None = None,
     ) -> None:
         self.loader = loader
         self.teacher = teacher
         self.device = device or torch.device("cpu")
-        self.lay_down = lay_down
+        self.deposit = deposit
         self.steps = None if steps is None else max(1, steps)
         self.dataset = SimpleNamespace(config=student_view(loader.dataset.config))
 
@@ -72,7 +73,7 @@ class StudentView:
         unlabelled = is_unlabelled(self.dataset.config.labels)
         for (X, y, Z), targets in with_soft_targets(islice(self.loader, self.steps), self.teacher, self.device):
             labelled = y.pop(LABELLED, torch.full((len(targets.logits),), not unlabelled))
-            self.lay_down(targets, labelled)
+            self.deposit(targets, labelled)
             if not labelled.all():
                 guess, known = targets.logits.argmax(dim=1), labelled.to(targets.logits.device)
                 y = {name: torch.where(known, label.to(guess), guess) for name, label in y.items()}
@@ -89,18 +90,18 @@ def train_fn(teacher: SoftTargetSource | None, student_name: str, ema: float = 0
     Parameters
     ----------
     teacher : callable (X, device) -> SoftTargets, or None
-        None trains on labels alone, which the loss must have been told.
+        None trains on labels alone; the loss must have `needs_teacher` False.
     student_name : str
-        For the log.
+        Name for the log.
     ema : float
-        Decay of the moving average of the student's weights, see `averaging`; 0 for none.
+        Decay of the moving average of the student's weights, see `averaging`; 0 for no average.
     """
     train_epoch = averaging(train_classification, ema) if ema else train_classification
-    averaged = f"; weights are averaged with decay {ema}" if ema else ""
+    averaged = f"; the weights are averaged with decay {ema}" if ema else ""
     begun: list[bool] = []
 
     def train(model: nn.Module, loss_func: DistillationLoss, *args: Any, **kwargs: Any) -> None:
-        *weavers, loader, dev, epoch = args  # optimiser and scheduler before them
+        *weavers, loader, dev, epoch = args  # `weavers`: optimiser and scheduler
         if not begun:
             loss_func.matching = matching_of(model)
             loss_func.penalty = getattr(unwrap_model(model), "penalty", None)
@@ -108,11 +109,11 @@ def train_fn(teacher: SoftTargetSource | None, student_name: str, ema: float = 0
             keep_memory(kwargs["extra_args"], "training", teacher, dev)
             begun.append(True)
 
-        def lay_down(targets: SoftTargets, labelled: torch.Tensor) -> None:
+        def deposit(targets: SoftTargets, labelled: torch.Tensor) -> None:
             loss_func.soft_targets, loss_func.labelled = targets, labelled
 
         loss_func.start_epoch(epoch)
-        view = StudentView(loader, teacher, dev, lay_down, kwargs.get("steps_per_epoch"))
+        view = StudentView(loader, teacher, dev, deposit, kwargs.get("steps_per_epoch"))
         train_epoch(model, loss_func, *weavers, view, dev, epoch, **kwargs)
         report(loss_func, epoch, kwargs.get("tb_helper"))
 
@@ -120,8 +121,10 @@ def train_fn(teacher: SoftTargetSource | None, student_name: str, ema: float = 0
 
 
 def keep_memory(extra_args: dict[str, Any], use: str, teacher: SoftTargetSource | None, device: torch.device) -> None:
-    """On a CPU, keep what a teacher remembers with the training: a jet's soft targets depend on its batch, in the last
-    digit, so that a training that goes on would end with other weights.
+    """On a CPU, save the remembered soft targets of a teacher with the training.
+
+    The last digit of a jet's soft targets depends on its batch. Without the saved values a resumed training would end
+    with slightly different weights.
     """  # fmt: skip
     training = training_of(extra_args)
     if training is not None and device.type == "cpu" and isinstance(teacher, RememberingTeacher):
@@ -129,15 +132,15 @@ def keep_memory(extra_args: dict[str, Any], use: str, teacher: SoftTargetSource 
 
 
 def evaluate_fn(names: Sequence[str], teacher_for: TeacherFor) -> Callable[..., Any]:
-    """The evaluation function for weaver: its own, with the plain task loss and the student's inputs.
+    """The evaluation function: weaver's own, with the plain task loss and the student's inputs.
 
     Parameters
     ----------
-    names : the classes; for many of them a few rejections replace weaver's metrics.
+    names : the classes; if there are many, a few rejections replace weaver's metrics.
     teacher_for : callable loader -> callable (X, device) -> SoftTargets
-        The teacher that stands in for the labels of jets that have none, see `StudentView`.
+        Gives the teacher that replaces missing labels, see `StudentView`.
     """
-    # of the loaders, which weaver deletes
+    # by loader; weaver deletes loaders
     teachers: weakref.WeakKeyDictionary[Loader, SoftTargetSource | None] = weakref.WeakKeyDictionary()
 
     def evaluate(
@@ -157,17 +160,17 @@ def evaluate_fn(names: Sequence[str], teacher_for: TeacherFor) -> Callable[..., 
 
 
 def _instead_of_labels(loader: Loader, for_training: bool, teacher_for: TeacherFor) -> SoftTargetSource | None:
-    """The teacher for a loader without labels, None for others and for predictions, which need neither."""
+    """The teacher for a loader without labels; None for other loaders and for predictions, which need no labels."""
     if not is_unlabelled(loader.dataset.config.labels):
         return None
     if for_training:
         return teacher_for(loader)
-    _logger.warning("The data config has no labels: accuracy and metrics of this test mean nothing")
+    _logger.warning("The data config has no labels: accuracy and metrics of this test have no meaning")
     return None
 
 
 def check_setup(extra_args: dict[str, Any]) -> None:
-    """Look at everything that a training needs before its first batch; InputError says what is wrong."""
+    """Check everything that a training needs before its first batch; InputError says what is wrong."""
     if extra_args["args"].regression_mode:
         raise InputError("distillation is for classification: run weaver without --regression-mode")
     config = extra_args["val_loader"].dataset.config
@@ -181,7 +184,7 @@ def check_setup(extra_args: dict[str, Any]) -> None:
 def introduction(
     model: nn.Module, loss_func: DistillationLoss, teacher: SoftTargetSource | None, student_name: str
 ) -> str:
-    """The line of the log that says who teaches whom."""
+    """The line of the log that describes teacher, student and loss."""
     student = f"student {student_name} ({student_parameters(model):,} parameters)"
     if teacher is None:
         smoothing = f", smoothed by {loss_func.label_smoothing}" if loss_func.label_smoothing else ""
@@ -190,7 +193,7 @@ def introduction(
 
 
 def report(loss_func: DistillationLoss, epoch: int, tb_helper: Any) -> None:
-    """Log the means of an epoch, and the alpha and the temperature that it had."""
+    """Log the means of an epoch, and its alpha and temperature."""
     means = loss_func.means()
     settings = {"alpha": loss_func.alpha, "temperature": loss_func.temperature} if loss_func.needs_teacher else {}
     texts = [f"{name} {value:.5f}" for name, value in means.items()] + [f"{k} {v:g}" for k, v in settings.items()]

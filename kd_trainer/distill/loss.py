@@ -18,13 +18,14 @@ Part = tuple[str, torch.Tensor, int]  # name, mean, number of jets
 
 
 class DistillationLoss(nn.Module):
-    """(1 - alpha) task loss + alpha soft-target loss for a jet with a label, the soft-target loss for one without.
+    """The loss of a distillation, as weaver's loop calls it.
 
-    It is the mean over the jets of a batch; embed_weight times the embedding loss comes on top, and the student's own
-    `penalty` if it has one, as that of networks/firmware.py on the size of the firmware. In evaluation it is the
-    task loss alone. What the teacher says of a batch, and which jets have labels, is laid down in `soft_targets` and
-    `labelled` before weaver calls the loss, which uses it once: a training batch without soft targets is an error,
-    never a batch trained on labels alone.
+    For a jet with a label it is (1 - alpha) task loss + alpha soft-target loss, for a jet without a label the
+    soft-target loss; the mean over the jets of a batch is taken. embed_weight times the embedding loss is added, and
+    the student's `penalty` if it has one, such as the firmware size of networks/firmware.py. In evaluation it is the
+    task loss alone. Before weaver calls the loss, the loader stores the soft targets of the batch in `soft_targets` and
+    the mask of jets with labels in `labelled`. The loss uses them once: a training batch without soft targets is an
+    error, and is never trained on labels alone.
 
     Parameters
     ----------
@@ -35,13 +36,13 @@ class DistillationLoss(nn.Module):
         See `losses.soft_target_loss`.
     embed_weight : float
     embed_loss : str
-        Of `losses.EMBED_LOSSES`, see `embedding.Matching`.
+        A name in `losses.EMBED_LOSSES`, see `embedding.Matching`.
     task_loss : callable (logits (N, K), labels (N,)) -> scalar
-        The loss on labels; cross-entropy unless the student's network file defines another.
+        The loss on labels; cross-entropy unless the student's network file defines another loss.
     label_smoothing : float
-        Of the cross-entropy in training; the student's network file must not define another.
+        Label smoothing of the cross-entropy in training; not allowed with a loss of the student's network file.
     needs_teacher : bool
-        False for the baseline, trained on labels alone.
+        False for the baseline, which is trained on labels alone.
     """
 
     def __init__(
@@ -69,16 +70,16 @@ class DistillationLoss(nn.Module):
         self.training_loss = _smoothed(self.task_loss, label_smoothing) if label_smoothing else self.task_loss
         self.needs_teacher = needs_teacher
         self.matching: Matching | None = None
-        self.penalty: Callable[[], tuple[str, torch.Tensor]] | None = None  # of the student's network, by name
+        self.penalty: Callable[[], tuple[str, torch.Tensor]] | None = None  # (name, value) of the student's network
         self.soft_targets: SoftTargets | None = None
-        self.labelled: torch.Tensor | None = None  # (N,) bool, on the CPU: of the same batch; None: all have labels
+        self.labelled: torch.Tensor | None = None  # (N,) bool, on the CPU, for the same batch; None: all have labels
         self.start_epoch(0)
 
     def extra_repr(self) -> str:
         return f"alpha={self.alphas}, temperature={self.temperatures}, needs_teacher={self.needs_teacher}"
 
     def description(self) -> str:
-        """What is not the default, and alpha and temperature, for the log."""
+        """Alpha, temperature and all settings that are not the default, for the log."""
         text = f"alpha {self.alphas}, temperature {self.temperatures}"
         if self.kd_loss != "kl":
             text += f", loss {self.kd_loss}" + (f" {self.kd_loss_options}" if self.kd_loss_options else "")
@@ -89,7 +90,7 @@ class DistillationLoss(nn.Module):
         return text
 
     def start_epoch(self, epoch: int) -> None:
-        """Go into training mode, with the alpha and temperature of the epoch and without the sums of the last."""
+        """Go into training mode, set alpha and temperature of the epoch, and reset the sums."""
         self.train()
         self.alpha, self.temperature = self.alphas(epoch), self.temperatures(epoch)
         self.epoch, self.batch = epoch, 0
@@ -97,8 +98,8 @@ class DistillationLoss(nn.Module):
         self.jets: dict[str, int] = {}
 
     def means(self) -> dict[str, float]:
-        """Means over the jets of the epoch: task loss of those with labels, and with a teacher the others and the
-        agreement of the two.
+        """Means over the jets of the epoch: the task loss of jets with labels; with a teacher also the other losses and
+        the agreement of student and teacher.
         """  # fmt: skip
         return {name: total / self.jets[name] for name, total in self.sums.items()}
 
@@ -108,8 +109,8 @@ class DistillationLoss(nn.Module):
         Raises
         ------
         InputError
-            For a training batch without soft targets or with those of another number of classes, and for a loss
-            that is not a finite number.
+            For a training batch without soft targets or with another number of classes, and for a loss that is not
+            finite.
         """
         if not self.training:
             return self.task_loss(logits, labels)
@@ -152,11 +153,11 @@ class DistillationLoss(nn.Module):
         return loss, [*parts, ("agreement", agreement(logits, theirs), len(labels))]
 
     def _take_soft_targets(self, logits: torch.Tensor) -> tuple[SoftTargets, torch.Tensor]:
-        """What the teacher says of the batch, in fp32, and which of its jets have labels."""
+        """The soft targets of the batch, in fp32, and the mask of its jets with labels."""
         targets, self.soft_targets = self.soft_targets, None
         labelled, self.labelled = self.labelled, None
         if targets is None:
-            raise InputError("a training batch came without soft targets: use weaver's training, not --lr-finder")
+            raise InputError("a training batch has no soft targets: use weaver's training, not --lr-finder")
         if targets.logits.shape != logits.shape:
             jets, classes = targets.logits.shape
             raise InputError(
@@ -169,7 +170,7 @@ class DistillationLoss(nn.Module):
         return SoftTargets(targets.logits.float(), embedding), labelled
 
     def _add_up(self, loss: torch.Tensor, parts: Sequence[Part]) -> None:
-        """Add the parts of a batch to the sums; one transfer from the GPU also tells whether the loss is a number."""
+        """Add the parts of a batch to the sums; the same transfer from the GPU checks that the loss is finite."""
         value, *values = torch.stack([loss, *(part for _, part, _ in parts)]).detach().tolist()
         if not math.isfinite(value):
             raise InputError(
@@ -183,7 +184,7 @@ class DistillationLoss(nn.Module):
 
 
 def _kinds(labelled: torch.Tensor, device: torch.device) -> list[tuple[bool, Any]]:
-    """(Whether they have labels, their rows) for the kinds of jets that there are in a batch."""
+    """(has labels, rows) for the jets with labels and those without, as far as the batch has any."""
     if labelled.all() or not labelled.any():
         return [(bool(labelled[0]), slice(None))]
     return [(kind, (labelled == kind).nonzero()[:, 0].to(device, non_blocking=True)) for kind in (True, False)]

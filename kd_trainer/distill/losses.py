@@ -1,6 +1,7 @@
-"""Losses between a student and its teacher: pure functions of logits, and the choice of one by its name.
+"""Losses between student and teacher: pure functions of logits, and the choice of a loss by name.
 
-All are means over jets, do not feel a constant added to the logits of a jet, and fit the same weight `kd_alpha`.
+All are means over jets, do not change if a constant is added to the logits of a jet, and have a similar size, so that
+the same weight `kd_alpha` fits.
 """
 
 import functools
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 
 from kd_trainer.errors import InputError
 
-TINY = 1e-8  # below every spread that counts
+TINY = 1e-8  # smaller than every relevant spread
 
 
 def kd_loss(*, student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -45,8 +46,9 @@ def decoupled_loss(
 ) -> torch.Tensor:
     """T^2 (target TCKD + non_target NCKD), decoupled distillation (Zhao et al., arXiv 2203.08679, equation 7).
 
-    TCKD is KL(teacher || student) of the two probabilities target and not target, NCKD that of the other classes among
-    themselves. With target 1 and, for each jet, non_target 1 - p(target) of the teacher it is `kd_loss`.
+    TCKD is KL(teacher || student) of the probabilities of "target" and "not target"; NCKD is that of the distribution
+    among the other classes. With target = 1 and non_target = 1 - p(target) of the teacher for each jet, the loss equals
+    `kd_loss`.
 
     Parameters
     ----------
@@ -65,7 +67,7 @@ def decoupled_loss(
 
 
 def _target_and_others(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-probabilities (N, 2) of target and not target, and (N, K - 1) of the other classes among themselves."""
+    """Log-probabilities (N, 2) of target and not target, and (N, K - 1) of the distribution among the other classes."""
     places = torch.arange(logits.shape[1] - 1, device=logits.device)
     others = logits.gather(1, places + (places >= labels[:, None]))
     binary = torch.cat([logits.gather(1, labels[:, None]), others.logsumexp(dim=1, keepdim=True)], dim=1)
@@ -77,8 +79,8 @@ def standardised_loss(
 ) -> torch.Tensor:
     """`kd_loss` of logits standardised over the classes of a jet (Sun et al., arXiv 2403.01427, algorithm 1).
 
-    They get mean 0 and standard deviation 1. The student has to find the relations between the teacher's logits, not
-    their size.
+    The standardised logits have mean 0 and standard deviation 1. The student learns the relations between the teacher's
+    logits, not their size.
     """
     student, teacher = (_standardised(logits) for logits in (student_logits, teacher_logits))
     return kd_loss(student_logits=student, teacher_logits=teacher, temperature=temperature)
@@ -99,8 +101,8 @@ def correlation_loss(
 ) -> torch.Tensor:
     """T^2 (inter (1 - r) + intra (1 - r')) of probabilities at temperature T: DIST (Huang et al., arXiv 2205.10536).
 
-    r is Pearson's correlation of the teacher's and the student's probabilities over the classes of a jet, mean over
-    jets, r' that over the jets of the batch for one class, mean over classes.
+    r is Pearson's correlation of the teacher's and the student's probabilities over the classes of a jet, averaged over
+    jets; r' is the correlation over the jets of the batch for one class, averaged over classes.
 
     Parameters
     ----------
@@ -115,15 +117,15 @@ def correlation_loss(
 
 
 def _uncorrelated(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """1 - Pearson's correlation of the rows of two matrices, mean over rows; a row without spread has none."""
+    """1 - Pearson's correlation of the rows of two matrices, mean over rows; a row without spread has correlation 0."""
     return 1 - F.cosine_similarity(_centred(a), _centred(b), dim=1, eps=TINY).mean()
 
 
 def mse_loss(*, student_logits: torch.Tensor, teacher_logits: torch.Tensor) -> torch.Tensor:
-    """Half the mean square difference of logits, each less its mean over the classes (arXiv 1312.6184, equation 1).
+    """Half the mean square difference of the logits after subtraction of their means (arXiv 1312.6184, equation 1).
 
-    The limit of `kd_loss` at high temperature (arXiv 1503.02531, eq. 4), so that it fits the same weight; it has no
-    temperature.
+    The subtracted mean is over the classes of a jet. The loss is the limit of `kd_loss` at high temperature
+    (arXiv 1503.02531, eq. 4), so it fits the same weight. It has no temperature.
     """
     return (_centred(student_logits) - _centred(teacher_logits)).square().mean() / 2
 
@@ -133,7 +135,7 @@ def _centred(logits: torch.Tensor) -> torch.Tensor:
 
 
 def no_loss(*, student_logits: torch.Tensor) -> torch.Tensor:
-    """0: of the soft targets nothing is learnt, only of the teacher's embedding."""
+    """0: the student learns nothing from the soft targets, only from the teacher's embedding."""
     return student_logits.new_zeros(())
 
 
@@ -151,21 +153,21 @@ LOSSES: dict[str, Callable[..., torch.Tensor]] = {
     "none": no_loss,
 }
 NOT_FOR_TWO = {
-    "dkd": "the part of the classes that are not the target is identically zero",
-    "standardised": "of two standardised logits only the sign is left",
+    "dkd": "the part of the non-target classes is always zero",
+    "standardised": "two standardised logits keep only a sign",
     "dist": "a correlation over two classes is only a sign",
 }
 
 
 def soft_target_loss(name: str, options: Mapping[str, float] | None = None) -> Callable[..., torch.Tensor]:
-    """The loss of a name.
+    """The loss with this name.
 
     Parameters
     ----------
     name : str
-        Of `LOSSES`.
+        A name in `LOSSES`.
     options : dict
-        Its weights, by name.
+        The weights of the loss, by name.
 
     Returns
     -------
@@ -174,9 +176,9 @@ def soft_target_loss(name: str, options: Mapping[str, float] | None = None) -> C
     Raises
     ------
     InputError
-        For an unknown name or option, and for a weight that is not a number from 0 on.
+        For an unknown name or option, and for a weight that is not a number of at least 0.
     """
-    if name not in list(LOSSES):  # a list as name has no hash
+    if name not in list(LOSSES):  # `name in LOSSES` fails if the user gives a list
         raise InputError(f"kd_loss is {name!r}: valid are {', '.join(LOSSES)}")
     function = LOSSES[name]
     parameters = inspect.signature(function).parameters.values()
@@ -184,7 +186,7 @@ def soft_target_loss(name: str, options: Mapping[str, float] | None = None) -> C
     needs = [p.name for p in parameters if p.default is p.empty]
     for key, value in (options or {}).items():
         if key not in valid:
-            what = f"valid are {', '.join(valid)}" if valid else "it has none"
+            what = f"valid are {', '.join(valid)}" if valid else "it has no options"
             raise InputError(f"kd_loss_options: the loss {name} has no option {key!r}: {what}")
         if not isinstance(value, int | float) or not 0 <= value < math.inf:
             raise InputError(f"kd_loss_options: {key} is {value!r}: it must be a number, 0 or above")
@@ -193,14 +195,14 @@ def soft_target_loss(name: str, options: Mapping[str, float] | None = None) -> C
 
 
 def check_classes(name: str, classes: int) -> None:
-    """Refuse a loss that means nothing for two classes.
+    """Refuse a loss that has no meaning for two classes.
 
     Raises
     ------
     InputError
     """
     if classes == 2 and name in NOT_FOR_TWO:
-        raise InputError(f"kd_loss '{name}' is not for two classes: {NOT_FOR_TWO[name]}; take 'kl' or 'mse'")
+        raise InputError(f"kd_loss '{name}' is not for two classes: {NOT_FOR_TWO[name]}; use 'kl' or 'mse'")
 
 
 def cosine_distance(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,6 @@
-"""Jets with and without labels in one training: two loaders, a part of each batch from either.
+"""Jets with and without labels in one training: each batch has jets from two loaders.
 
-What is without labels is read with a data config that reads none, so that no jet of it can be taken for labelled.
+Jets without labels are read with a data config that reads no labels, so they cannot be mistaken for labelled jets.
 """
 
 import argparse
@@ -18,18 +18,18 @@ from kd_trainer.distill.loaders import dataset_of, loader_of
 from kd_trainer.errors import InputError
 from kd_trainer.weaver_hooks import Loader, is_number
 
-LABELLED = "kd_labelled"  # in y: (N,) bool
-COMPARED = ("new_variables", "inputs", "preprocess")  # of the two data configs
-UNLABELLED = "unlabelled"  # the use of the second loader
+LABELLED = "kd_labelled"  # key in y: (N,) bool
+COMPARED = ("new_variables", "inputs", "preprocess")  # these must be equal in the two data configs
+UNLABELLED = "unlabelled"  # name of the second loader
 
 
 class Mixture:
-    """A loader of batches in which jets with labels come first; the others have class 0 and False in `LABELLED`.
+    """A loader of batches with labelled jets first; the others have class 0 and False in `LABELLED`.
 
     Parameters
     ----------
     labelled, unlabelled : DataLoader
-        Both without end, with the number of jets of a batch that each gives.
+        Endless loaders; the batch size of each is its number of jets in a combined batch.
     """
 
     def __init__(self, labelled: Loader, unlabelled: Loader) -> None:
@@ -46,17 +46,18 @@ class Mixture:
 
 
 def split(batch_size: int, fraction: float) -> tuple[int, int]:
-    """Jets of a batch with labels, and those without; InputError if there would be none of either."""
+    """Numbers of jets with and without labels in a batch; InputError if one of them is zero."""
     without = round(batch_size * fraction)
     if not 0 < without < batch_size:
         raise InputError(
-            f"kd_unlabelled_fraction {fraction} of a batch of {batch_size} jets is {without}: both kinds are needed"
+            f"kd_unlabelled_fraction {fraction} of a batch of {batch_size} jets is {without}: a batch needs jets with "
+            "and without labels"
         )
     return batch_size - without, without
 
 
 def check_fraction(fraction: Any) -> None:
-    """Raise InputError for what is no fraction of a batch."""
+    """Raise InputError unless the value is a fraction between 0 and 1."""
     if not is_number(fraction) or not 0 < fraction < 1:
         raise InputError(f"kd_unlabelled_fraction is {fraction!r}: it must lie between 0 and 1")
 
@@ -64,27 +65,27 @@ def check_fraction(fraction: Any) -> None:
 def mixed(
     loader: Loader, args: argparse.Namespace, *, files: Mapping[str, list[str]], config: str, fraction: float
 ) -> Mixture:
-    """Weaver's training loader, and one like it of files without labels, with their parts of its batches.
+    """A mixture of weaver's training loader and a similar loader of files without labels.
 
     Parameters
     ----------
     loader : DataLoader
-        Not begun yet; it is replaced.
-    args : of weaver
+        Weaver's training loader, not started yet.
+    args : weaver's arguments
     files : dict of group -> list of str
         Paths of the files without labels, see `loaders.groups_of`.
     config : str
-        Their data config, which has no labels and the inputs of the loader's.
+        Their data config, without labels and with the same inputs as the loader's.
     fraction : float
-        Of a batch that is without labels.
+        Fraction of a batch without labels.
 
     Raises
     ------
     InputError
-        If a file or the data config is missing or does not fit, or if an epoch has no number of steps.
+        If a file or the data config is missing or does not fit, or if the number of steps of an epoch is not set.
     """
     if args.steps_per_epoch is None:
-        raise InputError("with jets without labels an epoch has no natural end: give --samples-per-epoch")
+        raise InputError("a training with unlabelled jets has no natural length of an epoch: give --samples-per-epoch")
     sizes = split(args.batch_size, fraction)
     without = dataset_of(files, config, args, name="train_unlabelled")
     check_configs(loader.dataset.config, without.config, config)
@@ -96,14 +97,15 @@ def mixed(
 
 
 def check_configs(labelled: DataConfig, unlabelled: DataConfig, path: str) -> None:
-    """Raise InputError unless one has labels, the other (of this path) none, and both the same inputs and classes."""
+    """Raise InputError unless only the first config has labels and both have the same inputs and classes."""
     if is_unlabelled(labelled.labels):
-        raise InputError("the data config of the training has no labels: give its files alone, without kd_unlabelled")
+        raise InputError("the data config of the training has no labels: give all files as training files, without "
+                         "kd_unlabelled")  # fmt: skip
     if not is_unlabelled(unlabelled.labels):
-        raise InputError(f"{path} reads labels: kd_unlabelled_config is one that `kd_trainer pair --unlabelled` writes")
+        raise InputError(f"{path} reads labels: give a kd_unlabelled_config that `kd_trainer pair --unlabelled` wrote")
     for key in COMPARED:
         if canonical(defined(labelled.options)[key]) != canonical(defined(unlabelled.options)[key]):
-            raise InputError(f"`{key}` of {path} is not that of the data config of the training: write both again")
+            raise InputError(f"`{key}` of {path} differs from the data config of the training: write both again")
     ours, theirs = (names_of(config.labels) for config in (labelled, unlabelled))
     if ours != theirs:
-        raise InputError(f"the classes of {path} are not those of the data config of the training: write both again")
+        raise InputError(f"the classes of {path} differ from those of the training's data config: write both again")

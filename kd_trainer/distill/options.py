@@ -1,4 +1,4 @@
-"""The options of a distillation, as given to weaver with `-o name value`."""
+"""The options of a distillation, given to weaver with `-o name value`."""
 
 import dataclasses
 from typing import Any, ClassVar
@@ -12,59 +12,59 @@ from kd_trainer.teacher.spec import ENSEMBLES, TeacherSpec, members
 from kd_trainer.weaver_hooks import HookOptions, check_numbers
 
 EMBEDDING_WITH_CACHE = (
-    "a cache holds no embeddings: train without it (train_kd.sh with CACHE=none, else without kd_cache), "
+    "a cache has no embeddings: train without it (CACHE=none in train_kd.sh, or leave out kd_cache), "
     "or set kd_embed_weight to 0"
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(HookOptions):
-    """What `networks/distill.py` understands; everything else goes to the student's network.
+    """The options of `networks/distill.py`; all others go to the student's network.
 
     Attributes
     ----------
     student : str
         Network file of the student.
     pretrained : str or None
-        Checkpoint from which the student takes all but its output layer; None for random weights.
+        Checkpoint for all layers of the student but its output layer; None for random weights.
     teacher : str, list of str or None
-        Network file of the teacher; may be left out only with `kd_alpha` 0, training on labels alone.
+        Network file of the teacher; optional only with `kd_alpha` 0, which trains on labels alone.
     teacher_weights : str, list of str or None
-        The teacher's checkpoint, a state dict as weaver writes it; several are an ensemble.
+        The teacher's checkpoint, a state dict as weaver writes it; several form an ensemble.
     teacher_options : dict or list of dict
         Options of the teacher's network.
     kd_alpha : number or [(epoch, value), ...]
-        Weight of the soft targets in the loss, 0 to 1; the labels have 1 - kd_alpha.
+        Weight of the soft targets in the loss, 0 to 1; the weight of the labels is 1 - kd_alpha.
     kd_temperature : number or [(epoch, value), ...]
         Temperature of both softmax functions, above 0.
     kd_loss : str
         The loss between student and teacher, see `losses`.
     kd_loss_options : dict
-        Its weights.
+        The weights of this loss.
     kd_label_smoothing : float
-        Of the cross-entropy with the labels, 0 to below 1.
+        Label smoothing of the cross-entropy, at least 0 and below 1.
     kd_ensemble : str
-        What of several teachers is averaged, see `ensemble`.
+        How several teachers are averaged: their probabilities or their logits, see `ensemble`.
     kd_embed_weight : float
         Weight of the loss between the embeddings of student and teacher, 0 or above.
     kd_embed_loss : str
         That loss: cosine, smooth_l1.
     kd_ema : float
-        Decay of the moving average of the student's weights, 0 to below 1; 0 for none.
+        Decay of the moving average of the student's weights, at least 0 and below 1; 0 for no average.
     kd_memory : float
-        Megabytes of soft targets to keep, 0 or above, so that the teacher is asked once for each jet; 0 asks it every
-        time.
+        Memory in megabytes for soft targets, 0 or above, so that the teacher is evaluated once for each jet; with 0 it
+        is evaluated every time.
     kd_cache : str or None
-        Folder of a cache of the training files, or of a blend: the soft targets are read from there. It names its
-        teachers; if `teacher` is given, too, it must be theirs.
+        Folder of a cache of the training files, or of a blend, to read the soft targets from. It names its teachers; if
+        `teacher` is given too, it must be the same.
     kd_unlabelled : str or list of str, or None
-        `[GROUP:]PATTERN` of files whose jets teach without labels, see `mixture`.
+        `[GROUP:]PATTERN` of files with unlabelled jets, see `mixture`.
     kd_unlabelled_config : str or None
-        Their data config, as `kd_trainer pair --unlabelled` writes it; with a cache its own.
+        Their data config, as `kd_trainer pair --unlabelled` writes it; not needed with kd_unlabelled_cache.
     kd_unlabelled_fraction : float
-        Of each batch that is of these jets, above 0 and below 1.
+        Fraction of each batch with unlabelled jets, above 0 and below 1.
     kd_unlabelled_cache : str or None
-        As kd_cache, for these jets.
+        The cache of these jets, like kd_cache.
     """
 
     student: str
@@ -107,7 +107,7 @@ class Options(HookOptions):
         if not 0 <= self.kd_label_smoothing < 1:
             raise InputError(f"kd_label_smoothing is {self.kd_label_smoothing}: it must be 0 or above, and below 1")
         if not 0 <= self.kd_ema < 1:
-            raise InputError(f"kd_ema is {self.kd_ema}: it must be 0 or above, and below 1, as 0.999")
+            raise InputError(f"kd_ema is {self.kd_ema}: it must be 0 or above, and below 1, for example 0.999")
         for name in ("kd_embed_weight", "kd_memory"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be 0 or above")
@@ -124,19 +124,19 @@ class Options(HookOptions):
         check_fraction(self.kd_unlabelled_fraction)
         if not self.kd_unlabelled:
             if self.kd_unlabelled_config or self.kd_unlabelled_cache:
-                raise InputError("kd_unlabelled_config and kd_unlabelled_cache go with kd_unlabelled, the files")
+                raise InputError("kd_unlabelled_config and kd_unlabelled_cache need kd_unlabelled, the files")
             return
         if not self.taught:
-            raise InputError("kd_unlabelled: without a teacher nothing is learnt from jets without labels")
+            raise InputError("kd_unlabelled: a student needs a teacher to learn from jets without labels")
         if not self.kd_unlabelled_config and not self.kd_unlabelled_cache:
             raise InputError("kd_unlabelled: name the data config of these files with -o kd_unlabelled_config "
                              "(python -m kd_trainer pair --unlabelled writes one)")  # fmt: skip
         if bool(self.kd_cache) != bool(self.kd_unlabelled_cache):
-            raise InputError("kd_cache and kd_unlabelled_cache: give both or none, so that one teacher teaches all")
+            raise InputError("kd_cache and kd_unlabelled_cache: give both or none, so that all jets have one teacher")
 
     @property
     def blended(self) -> bool:
-        """Whether the soft targets are those of a blend."""
+        """Whether the soft targets come from a blend."""
         return is_blend(self.kd_cache)
 
     @property
@@ -153,17 +153,17 @@ class Options(HookOptions):
 
     def _check_with_teacher(self) -> None:
         if self.blended and self.teacher is not None:
-            raise InputError(f"-o kd_cache {self.kd_cache} is a blend, which names its teachers: leave out teacher")
+            raise InputError(f"-o kd_cache {self.kd_cache} is a blend, which has its own teachers: leave out teacher")
         if self.teacher is None and (self.teacher_weights or self.teacher_options or self.kd_ensemble != ENSEMBLES[0]):
-            raise InputError("teacher_weights, teacher_options and kd_ensemble go with teacher, the network file")
+            raise InputError("teacher_weights, teacher_options and kd_ensemble need teacher, the network file")
         if self.teacher is not None and self.teacher_weights is None:
             raise InputError("the teacher has no weights: name its checkpoint with -o teacher_weights \"'model.pt'\"")
         if self.kd_loss == "none" and not self.kd_embed_weight:
-            raise InputError("with kd_loss 'none' nothing is learnt from the teacher: give a kd_embed_weight")
+            raise InputError("with kd_loss 'none' the student learns nothing from the teacher: give a kd_embed_weight")
         if self.kd_embed_weight and self.kd_cache:
             raise InputError(EMBEDDING_WITH_CACHE)
         if self.teacher is not None and len(self.teachers()) > 1 and self.kd_embed_weight:
-            raise InputError("an ensemble has no embedding of its own: give one teacher, or set kd_embed_weight to 0")
+            raise InputError("an ensemble has no embedding: give one teacher, or set kd_embed_weight to 0")
 
     def teachers(self) -> list[TeacherSpec]:
         """The teachers: list of `spec.TeacherSpec`."""

@@ -11,19 +11,19 @@ Value = float | Sequence[tuple[int, float]]  # a number, or pairs of an epoch an
 
 
 class Schedule:
-    """A constant, or values at epochs, linear between them and constant before the first and after the last.
+    """A constant, or values at given epochs: linear between them, constant before the first and after the last.
 
     Parameters
     ----------
     name : str
-        For messages.
+        Name for messages.
     value : number or sequence of (epoch, value)
         Epochs are counted from 0 and increase.
 
     Raises
     ------
     InputError
-        For anything else.
+        For any other value.
     """
 
     def __init__(self, name: str, value: Value) -> None:
@@ -40,7 +40,7 @@ class Schedule:
             raise InputError(f"{name} is {value!r}: its epochs must increase, from 0 or later")
 
     def values(self) -> list[float]:
-        """The values at the points: no other is below the least or above the greatest of them."""
+        """The values at the given epochs; all other values lie between the smallest and the largest of them."""
         return [value for _, value in self.points]
 
     def __call__(self, epoch: int) -> float:

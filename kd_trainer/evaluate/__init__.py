@@ -1,1 +1,1 @@
-"""Figures of merit, reports and complexity of taggers."""
+"""Figures of merit, reports, and complexity of taggers."""

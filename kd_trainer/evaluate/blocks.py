@@ -1,11 +1,11 @@
-"""The parts of a report: its content is described once with them, and written as Markdown and as HTML."""
+"""The parts of a report, which describe its content independently of the format (Markdown or HTML)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 
 class Number(str):
-    """A number as it is printed, with the value by which a table is sorted."""
+    """A printed number, with its value for the sorting of a table."""
 
     value: float
 
@@ -16,14 +16,14 @@ class Number(str):
 
 
 class Table(NamedTuple):
-    """Rows of cells below a header; a cell that is a number is a `Number` or an int."""
+    """Rows of cells below a header; numeric cells are a `Number` or an int."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str | int]]
 
 
 class Figure(NamedTuple):
-    """A figure by the name of its files, without the suffix."""
+    """A figure, by the name of its files without suffix."""
 
     name: str
     caption: str
@@ -33,7 +33,7 @@ Block = str | list[str] | Table | Figure  # a paragraph, a list of items, a tabl
 
 
 class Section(NamedTuple):
-    """Blocks below a heading; a folded section is for those who look for details."""
+    """Blocks below a heading; a folded section contains details."""
 
     heading: str
     blocks: Sequence[Block]
@@ -41,7 +41,7 @@ class Section(NamedTuple):
 
 
 class Report(NamedTuple):
-    """A report; its findings, a sentence each, come before all sections."""
+    """A report; its findings, one sentence each, come before all sections."""
 
     title: str
     findings: Sequence[str]

@@ -1,7 +1,7 @@
-"""Paired bootstrap over the test jets: figures of merit of all models, recomputed on the same resampled jets.
+"""Paired bootstrap over the test jets: figures of merit of all models are recomputed on the same resampled jets.
 
-A *statistic* is a function from jet weights (R, N) to replicas (R,) of one figure. The closures made here sort the jets
-once; a replica is then a cumulative sum of weights in that order.
+A *statistic* is a function from jet weights (R, N) to replicas (R,) of one figure of merit. The functions made here
+sort the jets once; a replica is then a cumulative sum of the weights in this order.
 """
 
 from collections.abc import Callable, Hashable, Mapping
@@ -16,7 +16,7 @@ WEIGHTS_AT_ONCE = 20_000_000  # R x N kept in memory, one byte each
 
 
 def accuracy_statistic(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> Statistic:
-    """Fraction of jets whose highest score (N, K) is that of their true class (N,); jets count alike by default."""
+    """Fraction of jets whose highest score (N, K) is that of their true class (N,); by default with equal weights."""
     weights = np.ones(len(labels)) if weights is None else weights
     correct = weights * (np.argmax(scores, axis=1) == labels)
     return lambda replicas: (replicas @ correct) / (replicas @ weights)
@@ -31,7 +31,7 @@ def auc_statistic(auc: float, influence: np.ndarray) -> Statistic:
 def rejection_statistic(
     signal_jets: np.ndarray, background_jets: np.ndarray, signal: np.ndarray, background: np.ndarray, efficiency: float
 ) -> Statistic:
-    """Background rejection at a signal efficiency, with the threshold following the resampled signal jets.
+    """Background rejection at a signal efficiency; the resampled signal jets determine the threshold.
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ def rejection_statistic(
     signal, background : (S,), (B,) their discriminants.
     efficiency : signal efficiency of the working point.
     """
-    # The threshold of a replica is the score of one of the first `reach` signal jets: its rank varies like a binomial
-    # number, six standard deviations are allowed. Only background jets above the last of these can ever pass.
+    # The threshold of a replica is the score of one of the first `reach` signal jets: its rank has a binomial
+    # distribution, and `reach` includes six standard deviations. Only background jets above the last of these can pass.
     spread = np.sqrt(efficiency * (1 - efficiency) * len(signal))
     reach = int(np.clip(efficiency * len(signal) + 6 * spread + 1, 1, len(signal)))
     best_signal = np.argsort(-signal, kind="stable")[:reach]
@@ -55,7 +55,7 @@ def rejection_statistic(
         passing = np.cumsum(weights.take(best_background, axis=1), axis=1, dtype=np.int32)  # (R, n_above[-1])
         passed = np.pad(passing, ((0, 0), (1, 0)))[np.arange(len(weights)), n_above[last_kept]]
         total = weights.take(background_jets, axis=1).sum(axis=1)
-        # A replica that draws none of the few jets left is taken to have half a jet, not an infinite rejection.
+        # A replica without background jets counts as half a jet, to avoid an infinite rejection.
         return np.maximum(total, 1) / np.maximum(passed, 0.5)
 
     return statistic
@@ -64,9 +64,9 @@ def rejection_statistic(
 def bootstrap(
     statistics: Mapping[Key, Statistic], n_jets: int, *, replicas: int = 200, seed: int = 1
 ) -> dict[Key, np.ndarray]:
-    """Replicas of several statistics on common weights, so that ratios and differences between models are paired.
+    """Replicas of several statistics with common weights, so that ratios and differences between models are paired.
 
-    Each jet gets an independent Poisson weight of mean 1: a jet drawn k times in a resampled test sample.
+    Each jet gets an independent Poisson weight k of mean 1, as if it were drawn k times in a resampled test sample.
 
     Parameters
     ----------

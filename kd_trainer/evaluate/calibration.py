@@ -1,14 +1,14 @@
-"""Calibration of a tagger: whether jets with a score of 0.8 are right in 80 of 100 cases."""
+"""Calibration of a tagger: whether a class with a score of 0.8 is correct for 80 % of the jets."""
 
 import numpy as np
 
 from kd_trainer.evaluate.bootstrap import Statistic
 
-BINS = 15  # of the confidence, as in arXiv 1706.04599
+BINS = 15  # number of bins of the confidence, as in arXiv 1706.04599
 
 
 def balanced_weights(labels: np.ndarray) -> np.ndarray:
-    """Weights (N,) of jets with which all classes present count alike, as in training; they add up to 1."""
+    """Weights (N,) of jets that give all present classes equal weight, as in training; their sum is 1."""
     classes, index, jets = np.unique(labels, return_inverse=True, return_counts=True)
     return 1 / (len(classes) * jets[index])
 
@@ -16,14 +16,14 @@ def balanced_weights(labels: np.ndarray) -> np.ndarray:
 def ece_statistic(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray, bins: int = BINS) -> Statistic:
     """Expected calibration error, as a function from bootstrap weights (R, N) to replicas (R,).
 
-    Mean over bins of the largest score of |fraction that is right - mean score|, each bin with the weight of its jets
-    (Guo et al., arXiv 1706.04599, eq. 3).
+    Weighted mean of |fraction of correct jets - mean score| over bins of the largest score; the weight of a bin is that
+    of its jets (Guo et al., arXiv 1706.04599, eq. 3).
 
     Parameters
     ----------
     labels : (N,) true classes.
     scores : (N, K) probabilities.
-    weights : (N,) of the jets.
+    weights : (N,) weights of the jets.
     bins : number of bins of equal width from 0 to 1.
     """
     confidence = scores.max(axis=1).astype(float)

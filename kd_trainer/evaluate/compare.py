@@ -1,7 +1,7 @@
-"""Figures of several models on the same test jets and the ratios between models, with their uncertainties.
+"""Figures of merit of several models on the same test jets, and ratios between models, with uncertainties.
 
-A *sample* is one figure of one model: its values (S,) for S seeds, and replicas (S, R) on R resampled test samples that
-all models share. What is made of it is a dict of plain numbers for report.json; entries that cannot be known are None:
+A *sample* is one figure of merit of one model: values (S,) for S seeds, and replicas (S, R) on R resampled test samples
+that all models share. The results are dicts of plain numbers for report.json; unknown entries are None:
 
     value         mean over the seeds
     statistical   uncertainty from the finite number of test jets
@@ -23,7 +23,7 @@ from kd_trainer.evaluate.uncertainties import figure, in_quadrature, relative, s
 
 
 class Sample(NamedTuple):
-    """One figure of one model."""
+    """One figure of merit of one model."""
 
     values: np.ndarray  # (S,)
     replicas: np.ndarray  # (S, R)
@@ -31,7 +31,7 @@ class Sample(NamedTuple):
 
 Figure = dict[str, Any]  # see above
 Samples = Mapping[str, Sample]  # by figure of merit
-Rejections = Mapping[str, Sequence[metrics.Rejection]]  # by working point, one a seed
+Rejections = Mapping[str, Sequence[metrics.Rejection]]  # by working point, one for each seed
 
 
 def _spread(values: Sequence[float]) -> float | None:
@@ -40,7 +40,7 @@ def _spread(values: Sequence[float]) -> float | None:
 
 
 def mean(sample: Sample, *, positive: bool = False) -> Figure:
-    """A figure of one model. `positive` is for numbers that vary by factors, like a mean rejection."""
+    """A figure of one model. `positive` is for quantities that vary by factors, such as a mean rejection."""
     value, replicas = sample.values.mean(), sample.replicas.mean(axis=0)
     statistical = value * relative(replicas) if positive else np.std(replicas, ddof=1)
     error, values = standard_error(sample.values), sample.values.tolist()
@@ -48,14 +48,14 @@ def mean(sample: Sample, *, positive: bool = False) -> Figure:
 
 
 def difference(first: Sample, second: Sample) -> Figure:
-    """First minus second model, on the same jets; seeds are independent trainings."""
+    """First minus second model on the same jets; seeds are independent trainings."""
     value = first.values.mean() - second.values.mean()
     statistical = np.std(first.replicas.mean(axis=0) - second.replicas.mean(axis=0), ddof=1)
     return figure(value, statistical, in_quadrature([standard_error(sample.values) for sample in (first, second)]))
 
 
 def ratio(first: Sample, second: Sample) -> Figure:
-    """First over second model, of a positive figure on the same jets; seeds are independent trainings."""
+    """First over second model for a positive figure on the same jets; seeds are independent trainings."""
     value = first.values.mean() / second.values.mean()
     statistical = value * relative(first.replicas.mean(axis=0) / second.replicas.mean(axis=0))
     errors = [standard_error(sample.values / sample.values.mean()) for sample in (first, second)]
@@ -64,10 +64,10 @@ def ratio(first: Sample, second: Sample) -> Figure:
 
 
 def mean_rejection(seeds: Sequence[metrics.Rejection]) -> Figure:
-    """Mean over the seeds of a rejection at one working point (`metrics.Rejection` a seed).
+    """Mean over the seeds of a rejection at one working point (one `metrics.Rejection` for each seed).
 
-    The seeds share their test jets, so averaging them does not shrink the binomial uncertainty. `few` marks fewer than
-    `metrics.FEW_JETS` background jets left in a seed; when one has none, there is only the lower limit.
+    The seeds share their test jets, so averaging does not reduce the binomial uncertainty. `few` is set if a seed
+    leaves fewer than `metrics.FEW_JETS` background jets; if a seed leaves none, there is only the lower limit.
     """
     counts = {
         "lower_limit_95": min(seed.lower_limit for seed in seeds),
@@ -84,13 +84,13 @@ def mean_rejection(seeds: Sequence[metrics.Rejection]) -> Figure:
 
 
 def well_measured(*rejections: Rejections) -> list[str]:
-    """Working points at which every seed of these models, {working point: [metrics.Rejection]}, leaves enough jets."""
+    """Working points at which every seed of these models, {working point: [metrics.Rejection]}, keeps enough jets."""
     points = rejections[0]
     return [k for k in points if all(r.passed >= metrics.FEW_JETS for of in rejections for r in of[k])]
 
 
 def mean_over_points(samples: Samples, points: Sequence[str]) -> Sample | None:
-    """Sample of the geometric mean over working points of one model; None without points."""
+    """Sample of the geometric mean over working points of one model; None if there are no points."""
     if not points:
         return None
     values, replicas = zip(*(samples[key] for key in points))
@@ -100,18 +100,18 @@ def mean_over_points(samples: Samples, points: Sequence[str]) -> Sample | None:
 def collect(
     task: Task, models: Mapping[str, Sequence[Prediction]], replicas: int
 ) -> tuple[dict[str, Samples], dict[str, Rejections]]:
-    """Measure all models and resample the test jets once for all of them.
+    """Measure all models, and resample the test jets once for all of them.
 
     Parameters
     ----------
     task : task.Task
-    models : {name: [predictions.Prediction, one a seed]}
+    models : {name: [predictions.Prediction, one for each seed]}
     replicas : number of bootstrap replicas R.
 
     Returns
     -------
     samples : {name: {figure: Sample}}, without the working points at which a seed leaves no background jet.
-    rejections : {name: {working point: [metrics.Rejection, one a seed]}}
+    rejections : {name: {working point: [metrics.Rejection, one for each seed]}}
     """
     measured = {name: [measure(task, p.scores) for p in predictions] for name, predictions in models.items()}
     statistics = {
@@ -135,9 +135,9 @@ def collect(
 
 
 def summarise(samples: Samples, rejections: Rejections, points: Sequence[str]) -> dict[str, Any]:
-    """{figure: numbers} of one model; None for what cannot be known.
+    """{figure: numbers} of one model; None for unknown numbers.
 
-    accuracy, auc, `rejection` (geometric mean over `points`) and `rejections`, one a working point.
+    accuracy, auc, `rejection` (geometric mean over `points`) and `rejections`, one for each working point.
     """
     overall = mean_over_points(samples, points)
     return {
@@ -148,7 +148,7 @@ def summarise(samples: Samples, rejections: Rejections, points: Sequence[str]) -
 
 
 def compare(first: Samples, second: Samples, points: Sequence[str], averaged: Sequence[str]) -> dict[str, Any]:
-    """{figure: numbers} of one model against another, from samples {figure: Sample}; None for what cannot be known.
+    """{figure: numbers} of one model against another, from samples {figure: Sample}; None for unknown numbers.
 
     Differences of accuracy and auc, `rejection_ratio` (geometric mean over the working points `averaged`) and
     `rejection_ratios`, one for each of `points`.

@@ -1,9 +1,10 @@
-"""python -m kd_trainer complexity: parameters and FLOPs a jet of a weaver network, printed and kept beside predictions.
+"""python -m kd_trainer complexity: count parameters and FLOPs of a weaver network, and write them beside predictions.
 
-FLOPs are multiply-adds, as in the published tables and in weaver's own counter: half of what torch's FlopCounterMode
-returns, which counts multiplications and additions. Counted are matrix products and convolutions, those inside the
-attention included; not biases, normalisations and activations, a few per cent that weaver's counter adds. ParT (2.14M
-parameters) with 128 particles has 335M here and 340M in arXiv:2202.03772, ParticleNet 533M and 540M.
+FLOPs are multiply-adds for one jet, as in the published tables and in weaver's own counter. This is half of the result
+of torch's FlopCounterMode, which counts multiplications and additions. The count includes matrix products and
+convolutions, also inside attention. It leaves out biases, normalisations and activations, which weaver's counter
+includes (a few per cent). ParT (2.14M parameters) with 128 particles has 335M here and 340M in arXiv:2202.03772,
+ParticleNet 533M and 540M.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def load_data_config(path: str | Path, particles: int | None = None) -> DataConfig:
-    """DataConfig of weaver; `particles` replaces the length of the per-particle inputs, which are the longest ones."""
+    """DataConfig of weaver; `particles` replaces the length of the particle inputs, which are the longest inputs."""
     from weaver.utils.dataset import DataConfig
 
     from kd_trainer import configs
@@ -37,14 +38,14 @@ def load_data_config(path: str | Path, particles: int | None = None) -> DataConf
         for spec in options["inputs"].values():
             if spec["length"] == longest:
                 spec["length"] = particles
-        options.get("preprocess", {}).pop("params", None)  # of an *.auto.yaml; they repeat the lengths
+        options.get("preprocess", {}).pop("params", None)  # in an *.auto.yaml they repeat the lengths
     return DataConfig(print_info=False, **options)
 
 
 def load_network(
     path: str | Path, data_config: DataConfig, options: Mapping[str, Any]
 ) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """(model, model_info) of a network file of weaver."""
+    """(model, model_info) from a network file of weaver."""
     from kd_trainer.weaver_hooks.hook import load_network as load_module
 
     if not Path(path).is_file():
@@ -56,13 +57,13 @@ def load_network(
 
 
 def count_parameters(model: torch.nn.Module) -> int:
-    """Number of parameters, frozen ones included."""
+    """Number of parameters, including frozen ones."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 @contextlib.contextmanager
 def _plain_operators() -> Iterator[None]:
-    """Attention as matrix products: FlopCounterMode does not know the fused kernels that torch takes on a CPU."""
+    """Compute attention with matrix products, because FlopCounterMode does not know torch's fused CPU kernels."""
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -76,18 +77,18 @@ def _plain_operators() -> Iterator[None]:
 
 
 def count_flops(model: torch.nn.Module, model_info: Mapping[str, Any]) -> int:
-    """Multiply-adds for one jet in which every particle is present.
+    """Multiply-adds for one jet with all particle slots filled.
 
     Parameters
     ----------
-    model : torch.nn.Module; a copy of it is run, in evaluation mode.
-    model_info : dict with `input_names` and `input_shapes`, (1, C, P) each. Inputs named `*_mask` are all ones, so that
+    model : torch.nn.Module; the function runs a copy of it in evaluation mode.
+    model_info : dict with `input_names` and `input_shapes`, (1, C, P) each. Inputs named `*_mask` are all ones, so
         nothing is trimmed.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    # Without gradients by requires_grad, not by no_grad: FlopCounterMode hooks into a graph that models may ask for.
+    # requires_grad is off instead of no_grad, because FlopCounterMode needs the autograd graph that a model may build.
     model = copy.deepcopy(model).eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(0)
     shapes = {name: (1, *model_info["input_shapes"][name][1:]) for name in model_info["input_names"]}
@@ -114,17 +115,17 @@ def complexity(
     ----------
     network, data_config : paths of the two files, as given to weaver.
     options : options of the network, as `-o key value` gives them to weaver.
-    name : name of the model; the stem of the network file if not given.
-    particles : number of particles to count for; as in the data config if not given.
+    name : name of the model (default: stem of the network file).
+    particles : number of particles of the jet (default: as in the data config).
 
     Returns
     -------
-    dict with name, network, options, data_config, classes, parameters, flops, particles; classes without names are None
+    dict with name, network, options, data_config, classes (None without names), parameters, flops, particles
 
     Raises
     ------
     InputError
-        When a file is not what it should be, or the network does not run on these inputs.
+        If a file is invalid, or if the network does not run on these inputs.
     """
     config = load_data_config(data_config, particles)
     try:
@@ -148,17 +149,17 @@ def complexity(
 
 
 def main(argv: Sequence[str]) -> None:
-    """Count, print one line and, with --output, write the file that `report` looks for beside the predictions."""
+    """Count, print one line and, with --output, write the file that `report` reads beside predictions."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer complexity",
-        description="Parameters and FLOPs (multiply-adds) for one jet of a weaver network.",
+        description="Count the parameters of a weaver network and its FLOPs (multiply-adds) for one jet.",
     )
     parser.add_argument("--network", required=True, metavar="NET.py", help="as in weaver's --network-config")
     parser.add_argument("--data-config", required=True, metavar="CFG.yaml", help="data config of that network")
     parser.add_argument("-o", "--network-option", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"))
-    parser.add_argument("--name", help="name of the model (default: that of the network file)")
+    parser.add_argument("--name", help="name of the model (default: name of the network file)")
     parser.add_argument("--particles", type=int, metavar="P", help="number of particles (default: of the data config)")
-    parser.add_argument("--output", metavar="PRED.model.json", help="write it for `report`, beside PRED.root")
+    parser.add_argument("--output", metavar="PRED.model.json", help="file to write for `report`, beside PRED.root")
     args = parser.parse_args(argv)
     if args.particles is not None and args.particles < 1:
         raise InputError(f"--particles {args.particles}: a jet has at least one particle")

@@ -1,4 +1,4 @@
-"""What a report says: sentences, tables and figures in their order, from the numbers of report.json."""
+"""The content of a report: sentences, tables and figures in order, from the numbers of report.json."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ NO_COMPARISON = "No ratio of two models was asked for: --compare A=B."
 
 
 def _seeds(names: Sequence[str], counts: Sequence[int]) -> str:
-    """'3 seeds'; '1 seed each, ...' and the like say which seed-to-seed part the uncertainty lacks."""
+    """'3 seeds'; '1 seed each, ...' if the uncertainty lacks a seed-to-seed part."""
     if min(counts) > 1:
         return f"{counts[0]} seeds" if counts[0] == counts[1] else f"{counts[0]} and {counts[1]} seeds"
     if max(counts) == 1:
@@ -23,7 +23,7 @@ def _seeds(names: Sequence[str], counts: Sequence[int]) -> str:
 
 
 def conclusion(results: Mapping[str, Any], comparison: Mapping[str, Any]) -> str:
-    """One sentence on the geometric-mean ratio of a comparison, which says so when there is nothing to see."""
+    """One sentence on the geometric-mean ratio of a comparison, which also says if no difference is seen."""
     first, second = names = comparison["numerator"], comparison["denominator"]
     ratio, jets = comparison["rejection_ratio"], results["n_jets"]
     if ratio is None:
@@ -43,13 +43,13 @@ def conclusion(results: Mapping[str, Any], comparison: Mapping[str, Any]) -> str
 
 
 def findings(results: Mapping[str, Any]) -> list[str]:
-    """The conclusions of all comparisons, and whether all was on the same jets if that could not be seen."""
+    """The conclusions of all comparisons, and a warning if equal test jets could not be verified."""
     sentences = [c["conclusion"] for c in results["comparisons"]] or [NO_COMPARISON]
     return [*sentences, results["caveat"]] if results["caveat"] else sentences
 
 
 def _of_the_way(comparison: Mapping[str, Any]) -> str:
-    """A sentence on the fraction of the way to the ceiling, '' without one or if that is not better than the twin."""
+    """A sentence on the recovered fraction of the gap to the ceiling; '' without a ceiling above the twin."""
     way = comparison.get("recovered", {})
     labels = {"auc": "(AUC)", "log_rejection": "(logarithm of the rejection)"}
     texts = [f"{plus_minus(way[key])} {label}" for key, label in labels.items() if way.get(key)]
@@ -57,29 +57,29 @@ def _of_the_way(comparison: Mapping[str, Any]) -> str:
 
 
 def explain_uncertainties(results: Mapping[str, Any]) -> str:
-    """How the uncertainties of this report were computed, in sentences."""
+    """Sentences on the computation of the uncertainties of this report."""
     models = results["models"].values()
     sentences = [
         "Every ± is one standard deviation.",
         "A single rejection has the binomial uncertainty of the number of background jets left.",
         f"All others are the standard deviation over {results['bootstrap_replicas']} bootstrap replicas of the test "
-        "sample, the same for all models, so what the models have in common cancels in ratios and differences; "
+        "sample, the same for all models, so common fluctuations cancel in ratios and differences; "
         "for geometric means and ratios it is taken from logarithms.",
     ]
     if any(len(model["files"]) > 1 for model in models):
         sentences += [
-            "With several seeds the value is their mean, and the standard error of that mean, from the spread over the "
+            "With several seeds the value is their mean, and the standard error of this mean, from the spread over the "
             "seeds, is added in quadrature (relative errors of both models for a ratio; seeds of two models are "
-            "independent). The seeds share the test jets, so averaging does not reduce the statistical part; what test "
-            "jets and training have in common is counted in both parts, which errs on the safe side. A spread "
-            "over n seeds is itself uncertain by a fraction 1 / sqrt(2 (n - 1))."
+            "independent). The seeds share the test jets, so averaging does not reduce the statistical part. Effects "
+            "that depend on both test jets and training are counted in both parts, so the total is conservative. A "
+            "spread over n seeds has itself a relative uncertainty of 1 / sqrt(2 (n - 1))."
         ]
     if any(len(model["files"]) == 1 for model in models):
-        sentences.append("Models with one seed have the statistical uncertainty only: their spread is not known.")
+        sentences.append("Models with one seed have only the statistical uncertainty: their spread is not known.")
     if any(rejection["few"] for model in models for rejection in model["rejections"].values()):
         sentences.append(
-            f"† marks a rejection where a seed leaves fewer than {FEW_JETS} background jets, > is a lower limit at "
-            "95 % confidence level where a seed leaves none. Such a working point enters no geometric mean."
+            f"† marks a rejection for which a seed leaves fewer than {FEW_JETS} background jets; > marks a lower limit "
+            "at 95 % confidence level for which a seed leaves none. Geometric means exclude these working points."
         )
         means = {"the models": results["averaged"], **{tables.title(c): c["averaged"] for c in results["comparisons"]}}
         sentences.append(
@@ -112,7 +112,7 @@ def explain_rejections(results: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def explain_sample(results: Mapping[str, Any]) -> str:
-    """How many test jets there are, of the background and, when they can be listed, of the classes."""
+    """Numbers of test jets in total, of the background and, if there are few classes, of each class."""
     background, jets = results["background"], results["jets_per_class"]
     n_background = sum(jets[name] for name in background["classes"])
     counted = list(jets)
@@ -123,33 +123,33 @@ def explain_sample(results: Mapping[str, Any]) -> str:
 
 
 def explain_latency(results: Mapping[str, Any]) -> list[str]:
-    """What the latencies are, where there are any."""
+    """Sentences on the measured latencies, if there are any."""
     measured = results.get("latency")
     if not measured:
         return []
     return [
         f"Latency is the median time for {measured['conditions']} (for each model the fastest engine), in single "
-        f"precision, on {measured['processor']}; models of one network have the same. It depends on the machine and on "
-        "what else runs there: quote ratios."
+        f"precision, on {measured['processor']}; models of one network have the same latency. It depends on the "
+        "machine and its load: quote ratios."
     ]
 
 
 def families(results: Mapping[str, Any], drawn: Collection[str]) -> list[Section]:
-    """The figures of families of classes with what they show, where there are any."""
+    """The confusion figures of families of classes with an explanation, if there are any."""
     if "families" not in results:
         return []
     text = (
-        f"{len(results['jets_per_class'])} classes are too many to read one by one: the figures show "
-        f"{len(results['families'])} families of them, a figure for each model. A jet is put into the family whose "
-        "classes have the largest sum of scores; the numbers are percent of the test jets of the true family, the mean "
-        "over seeds, those below 0.5 left out."
+        f"{len(results['jets_per_class'])} classes are too many for one figure: the figures show "
+        f"{len(results['families'])} families of classes, one figure for each model. A jet is assigned to the family "
+        "with the largest sum of scores. The numbers are percentages of the test jets of the true family, averaged "
+        "over seeds; numbers below 0.5 are not printed."
     )
     captions = {f"confusion_{i}": f"Confusion of families: {name}." for i, name in enumerate(results["models"], 1)}
     return [Section("Confusion of families", [text, *_figures(drawn, captions)])]
 
 
 def _figures(drawn: Collection[str], captions: Mapping[str, str]) -> list[Block]:
-    """The figures of {name: caption} that are drawn."""
+    """The drawn figures among {name: caption}."""
     return [Figure(name, caption) for name, caption in captions.items() if name in drawn]
 
 
@@ -159,11 +159,11 @@ RATIO = "Ratio of the rejections at each working point, and of their geometric m
 
 
 def models(results: Mapping[str, Any], drawn: Collection[str]) -> Section:
-    """The main table, and what the models cost."""
+    """The main table, and the figures of performance against cost."""
     n_classes = len(results["jets_per_class"])
     auc = f"AUC is the area under the ROC curve{', macro average one-vs-one' if n_classes > 2 else ''}."
     if n_classes > MANY_CLASSES:
-        auc = f"No AUC: of {n_classes} classes it would be the mean over {n_classes * (n_classes - 1) // 2} pairs."
+        auc = f"There is no AUC: for {n_classes} classes it would need {n_classes * (n_classes - 1) // 2} pairs."
     costs = {"rejection_vs_latency": AGAINST.format("latency"), "rejection_vs_flops": AGAINST.format("FLOPs")}
     return Section("Models", [
         tables.main_table(results),
@@ -175,13 +175,13 @@ def models(results: Mapping[str, Any], drawn: Collection[str]) -> Section:
 
 
 def settings(results: Mapping[str, Any]) -> Section:
-    """How the models were trained, as far as it is recorded beside their predictions."""
+    """The training settings of the models, as far as they are recorded beside the predictions."""
     recorded = any(training for model in results["models"].values() for training in model["trainings"])
     text = (
         "net_record.json beside a prediction holds the settings of its training, named as the options of weaver, and "
         "the versions of the packages. The values of several seeds stand side by side, separated by semicolons."
         if recorded
-        else "There is no net_record.json beside the predictions: the settings of the trainings are not known."
+        else "The training settings are not known, because there is no net_record.json beside the predictions."
     )
     made = ", ".join(f"{package} {version}" for package, version in results["versions"].items())
     predictions = [f"{name}: {', '.join(model['files'])}" for name, model in results["models"].items()]

@@ -1,4 +1,4 @@
-"""Size and latency of firmware, as `kd_trainer firmware` has found them, for a report."""
+"""Size and latency of firmware from `kd_trainer firmware`, for a report."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,12 +8,12 @@ from kd_trainer.files import from_json
 
 
 def sentences(arguments: Iterable[str]) -> list[str]:
-    """A line for each NAME=firmware.json.
+    """One sentence for each NAME=firmware.json.
 
     Raises
     ------
     InputError
-        If an argument is not of that form, or if a file is not there or not that file.
+        If an argument has another form, or if a file is missing or has another format.
     """
     lines = []
     for argument in arguments:

@@ -1,4 +1,4 @@
-"""Latencies that `kd_trainer bench latency` has measured, for the models of a report."""
+"""Latencies of the models of a report, measured with `kd_trainer bench latency`."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,9 +8,9 @@ from typing import Any
 from kd_trainer.errors import InputError
 from kd_trainer.files import from_json
 
-Row = dict[str, Any]  # of latency.json
+Row = dict[str, Any]  # a row of latency.json
 
-MACHINE: dict[str, Any] = {"processor": str}  # what has to be there, of which type
+MACHINE: dict[str, Any] = {"processor": str}  # required entries and their types
 ROW: dict[str, Any] = {
     "model": str, "engine": str, "precision": str, "threads": int, "batch": int, "p50_ms": int | float
 }  # fmt: skip
@@ -18,12 +18,12 @@ SAME_NETWORK = ("network", "options", "particles")
 
 
 def read(path: Path) -> dict[str, Any]:
-    """latency.json: dict with `machine` and `rows`.
+    """The content of latency.json: dict with `machine` and `rows`.
 
     Raises
     ------
     InputError
-        If it is not there or not that file.
+        If the file is missing or has another format.
     """
     if not path.is_file():
         raise InputError(f"--latency {path} is not there")
@@ -39,20 +39,20 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def fastest(rows: Iterable[Row], name: str) -> Row | None:
-    """The quickest single-thread row of a model in single precision, for the smallest batch: that of a trigger."""
+    """The fastest row of a model on one thread, in single precision and with the smallest batch, as in a trigger."""
     found = [r for r in rows if r["model"] == name and r["precision"] == "fp32"]
     smallest = min(((r["threads"], r["batch"]) for r in found), default=None)
     return min((r for r in found if (r["threads"], r["batch"]) == smallest), key=lambda r: r["p50_ms"], default=None)
 
 
 def of_models(rows: Sequence[Row], models: Mapping[str, Mapping[str, Any]]) -> dict[str, Row | None]:
-    """{name: row or None}: `fastest` of each model, or of another one with the same network.
+    """{name: row or None}: `fastest` for each model, or for another model with the same network.
 
     Parameters
     ----------
-    rows : of latency.json.
-    models : {name: dict with `network`, `options`, `particles`}, as in report.json; what training gave the weights does
-        not change the time, so a student trained on labels alone is as fast as the distilled one.
+    rows : rows of latency.json.
+    models : {name: dict with `network`, `options`, `particles`}, as in report.json. The time does not depend on the
+        weights, so a student trained on labels alone is as fast as the distilled one.
     """
     measured = {name: fastest(rows, name) for name in models}
     networks: dict[str, Row] = {}
@@ -67,7 +67,7 @@ def _network(model: Mapping[str, Any]) -> str:
 
 
 def conditions(rows: Sequence[Row]) -> str:
-    """'a batch of 1 on one thread, in onnxruntime': what the rows of a table have been measured with."""
+    """The conditions of the measured rows, in words: 'a batch of 1 on one thread, in onnxruntime'."""
     batches, threads, engines = (sorted({row[key] for row in rows}) for key in ("batch", "threads", "engine"))
     of_batch = "/".join(map(str, batches))
     on = "one thread" if threads == [1] else f"{'/'.join(map(str, threads))} threads"

@@ -8,12 +8,12 @@ from kd_trainer.evaluate.blocks import Block, Figure, Report, Table
 
 
 def escaped(text: str) -> str:
-    """Text in which nothing is a tag of HTML or the edge of a cell."""
+    """Text with escaped HTML tags and cell borders."""
     return re.sub(r"[<|]", r"\\\g<0>", text)
 
 
 def table(content: Table, tablefmt: str = "github") -> str:
-    """A table in a format of tabulate."""
+    """A table in one of the formats of tabulate."""
     return tabulate(content.rows, content.header, tablefmt=tablefmt, disable_numparse=True)
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import betaincinv
 
-# With fewer background jets left than this, a rejection is flagged, and it enters no mean and no curve.
+# A rejection with fewer background jets left is flagged, and means and curves exclude it.
 FEW_JETS = 5
 
 
@@ -31,17 +31,17 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def discriminant(scores: np.ndarray, signal: int, background: Sequence[int]) -> np.ndarray:
-    """p_S / (p_S + p_B), from 0 (background-like) to 1 (signal-like).
+    """The discriminant p_S / (p_S + p_B), from 0 (background-like) to 1 (signal-like).
 
     Parameters
     ----------
     scores : (N, K) probabilities.
     signal : column of the signal class.
-    background : columns of the background class, or classes, whose probabilities are added.
+    background : columns of the background classes, whose probabilities are added.
 
     Returns
     -------
-    (N,) in double precision, which keeps scores apart that single precision rounds to 1; 0 where both vanish.
+    (N,) in double precision, which distinguishes scores that single precision rounds to 1; 0 if both vanish.
     """
     p_signal = scores[:, signal].astype(float)
     total = p_signal + scores[:, background].astype(float).sum(axis=1)
@@ -51,15 +51,15 @@ def discriminant(scores: np.ndarray, signal: int, background: Sequence[int]) -> 
 def background_passing(
     signal: np.ndarray, background: np.ndarray, efficiency: float | Sequence[float] | np.ndarray
 ) -> np.ndarray:
-    """Number of background jets left when at least a fraction `efficiency` of the signal jets is kept (the ROC curve).
+    """Number of background jets left if at least a fraction `efficiency` of the signal jets is kept (the ROC curve).
 
     Parameters
     ----------
-    signal, background : (S,), (B,) discriminants. Jets at the threshold itself are kept in both.
+    signal, background : (S,), (B,) discriminants. Jets exactly at the threshold are kept.
     efficiency : number or array, in (0, 1].
     """
     signal = np.sort(signal)
-    kept = np.ceil(np.asarray(efficiency) * len(signal) - 1e-9).astype(int)  # 1e-9: 0.7 * 10 is a little more than 7
+    kept = np.ceil(np.asarray(efficiency) * len(signal) - 1e-9).astype(int)  # 1e-9: 0.7 * 10 is slightly above 7
     threshold = signal[len(signal) - np.maximum(kept, 1)]
     return len(background) - np.searchsorted(np.sort(background), threshold, side="left")
 
@@ -72,8 +72,8 @@ def rejection_limit(passed: int, total: int, level: float = 0.95) -> float:
 def rejection(signal: np.ndarray, background: np.ndarray, efficiency: float) -> Rejection:
     """Background rejection 1 / (false-positive rate) at the true-positive rate `efficiency`.
 
-    The uncertainty is binomial in the number of background jets left; that of the threshold, which the signal jets fix,
-    is small beside it. See `background_passing` for the parameters.
+    The uncertainty is binomial in the number of background jets left. The uncertainty of the threshold, from the signal
+    jets, is much smaller and neglected. See `background_passing` for the parameters.
 
     Returns
     -------
@@ -88,22 +88,23 @@ def rejection(signal: np.ndarray, background: np.ndarray, efficiency: float) -> 
 
 
 def geometric_mean(values: Sequence[Any] | np.ndarray, axis: int = 0) -> np.ndarray:
-    """Geometric mean of positive numbers along an axis: each rejection weighs the same, whatever its size."""
+    """Geometric mean of positive numbers along an axis: large and small rejections have the same weight."""
     return np.exp(np.mean(np.log(values), axis=axis))
 
 
 def _fraction_below(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Fraction of the sorted `reference` below each of `values`; equal ones count half."""
+    """Fraction of the sorted `reference` below each of `values`; equal values count half."""
     below = np.searchsorted(reference, values, side="left")
     return (below + np.searchsorted(reference, values, side="right")) / (2 * len(reference))
 
 
 def auc_influence(labels: np.ndarray, scores: np.ndarray) -> tuple[float, np.ndarray]:
-    """Area under the ROC curve, and how much each test jet pulls on it.
+    """Area under the ROC curve, and the influence of each test jet.
 
-    For more than two classes the mean over all pairs of classes present, each in both directions (macro, one-vs-one:
-    Hand and Till 2001, eq. 7). The influences are the centred placement values of DeLong et al. 1988: their squares add
-    up to the variance of the area, those of the difference of two taggers on the same jets to that of the difference.
+    For more than two classes it is the mean over all pairs of present classes, each in both directions (macro,
+    one-vs-one: Hand and Till 2001, eq. 7). The influences are the centred placement values of DeLong et al. 1988. The
+    sum of their squares is the variance of the area. For two taggers on the same jets, the sum of the squared
+    differences of their influences is the variance of the difference.
 
     Parameters
     ----------

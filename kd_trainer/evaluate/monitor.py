@@ -1,4 +1,4 @@
-"""What is looked at after each epoch when the classes are many: a few rejections instead of all pairs of classes."""
+"""Metrics after each epoch for many classes: a few rejections instead of the AUCs of all pairs of classes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,14 +15,14 @@ Curves = dict[tuple[str, str], tuple[np.ndarray, np.ndarray, dict[float, float]]
 
 
 def epoch_metrics(names: Sequence[str], *, for_training: bool, epoch: int, tb_helper: Any = None) -> dict[str, Any]:
-    """Metrics for weaver's `evaluate_classification`: its own for few classes, `rejections` for many.
+    """Metrics for weaver's `evaluate_classification`: weaver's own for few classes, `rejections` for many.
 
     Weaver's pairwise AUCs take half a minute for 188 classes. The rejections go to the log and, with the ROC curves,
     to TensorBoard.
 
     Parameters
     ----------
-    names : the classes, in order.
+    names : names of the classes, in order.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def epoch_metrics(names: Sequence[str], *, for_training: bool, epoch: int, tb_he
 
 
 def measure(names: Sequence[str], labels: np.ndarray, scores: np.ndarray) -> Curves:
-    """{(signal, background): (signal efficiency, background efficiency, {working point: rejection})}, of what is there.
+    """{(signal, background): (signal efficiency, background efficiency, {working point: rejection})} with jets.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def measure(names: Sequence[str], labels: np.ndarray, scores: np.ndarray) -> Cur
     curves: Curves = {}
     try:
         points = working_points(names, default_background(names), present)
-    except InputError as error:  # classes of which none is called QCD
+    except InputError as error:  # for example no class with QCD in its name
         _logger.warning("No rejections: %s", error)
         return curves
     for point in points:
@@ -80,7 +80,7 @@ def measure(names: Sequence[str], labels: np.ndarray, scores: np.ndarray) -> Cur
 
 
 def draw(curves: Curves, writer: Any, tag: str, epoch: int) -> None:
-    """Background efficiency against signal efficiency, as a figure in TensorBoard; nothing without matplotlib."""
+    """Draw background efficiency against signal efficiency in TensorBoard; does nothing without matplotlib."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

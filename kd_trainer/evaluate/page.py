@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else: its figures, its JSON and its few lines of style and script."""
+"""A report as one self-contained HTML page, with figures, JSON, style and script."""
 
 import base64
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ TEMPLATE = Path(__file__).with_name("page.html")
 
 
 def _value(cell: str | int) -> float | None:
-    """The value by which a cell is sorted, None for a text."""
+    """The value of a cell for sorting; None for a text."""
     return cell.value if isinstance(cell, Number) else cell if isinstance(cell, int) else None
 
 
@@ -23,7 +23,7 @@ def _cell(cell: str | int, look: str) -> str:
 
 
 def _table(table: Table) -> str:
-    """A table; the first cell of a row says what the row is."""
+    """A table; the first cell of a row is its header."""
     numeric = [any(_value(cell) is not None for cell in column) for column in zip(*table.rows)]
     looks = [' class="number"' if is_numeric else "" for is_numeric in numeric]
     heads = [escape(text).replace(" %", "&nbsp;%") for text in table.header]
@@ -53,8 +53,8 @@ def document(report: Report, drawn: Mapping[str, str], data: str) -> str:
     Parameters
     ----------
     report : blocks.Report
-    drawn : {name: SVG} of the figures, whose ids differ between them.
-    data : the text of report.json, which the page offers as a download.
+    drawn : {name: SVG} of the figures, without common ids.
+    data : text of report.json, which the page offers for download.
     """
     sections = []
     for number, section in enumerate(report.sections, 1):

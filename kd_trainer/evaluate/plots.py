@@ -21,19 +21,19 @@ from kd_trainer.files import replacing, si
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_POINTS = 20  # plots a working point are drawn up to this number
+MOST_POINTS = 20  # largest number of working points for plots with one entry for each
 MARKERS = "os^Dv"
 REJECTION = "Rejection (geometric mean)"
 
 
 def _tick(point: Mapping[str, Any]) -> str:
-    """Signal, background where the report has several, and efficiency of a working point, a line each."""
+    """Signal, background (if the report has several) and efficiency of a working point, in one line each."""
     label = point["label"].replace(" vs ", "\nvs ")
     return f"{label}\n{100 * point['efficiency']:g} %"
 
 
 def draw_ratio(plt: ModuleType, results: Mapping[str, Any], names: Iterable[str]) -> Figure:
-    """Ratio of rejections of each comparison, a column a working point and one for the geometric mean."""
+    """Ratio of rejections of each comparison: one column for each working point, and one for the geometric mean."""
     points, comparisons = results["working_points"], results["comparisons"]
     labels = [*map(_tick, points), "geom.\nmean"]
     figure, ax = plt.subplots(figsize=(max(8, 1.15 * len(labels)), 6), layout="constrained")
@@ -62,7 +62,7 @@ def draw_ratio(plt: ModuleType, results: Mapping[str, Any], names: Iterable[str]
 
 
 def draw_confusion(plt: ModuleType, results: Mapping[str, Any], name: str) -> Figure:
-    """Where a model puts the jets of each family of classes, in percent of the family."""
+    """The confusion matrix of a model for families of classes, in percent of the true family."""
     families, model = results["families"], results["models"][name]
     values = 100 * np.array(model["confusion"], dtype=float)  # None is NaN
     size = 3.5 + 0.5 * len(families)
@@ -97,7 +97,7 @@ def draw_against(
     title: str,
     every: Iterable[str],
 ) -> Figure:
-    """A figure of merit of models against what they cost.
+    """A figure of merit of models against their cost.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def draw_against(
     ax.margins(x=0.15, y=0.25)
     if ylabel == REJECTION:
         ax.set_yscale("log")
-        # Rejections rarely span decades here: label 2 and 5 as well, as plain numbers.
+        # Rejections rarely span decades here, so 2 and 5 are labelled too, as plain numbers.
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.yaxis.set_major_formatter("{x:g}")
         ax.yaxis.set_minor_formatter(NullFormatter())
@@ -126,7 +126,7 @@ def draw_against(
 
 
 def draw_rejection_against_flops(plt: ModuleType, results: Mapping[str, Any]) -> Figure:
-    """Geometric-mean rejection of the models whose FLOPs are known."""
+    """Geometric-mean rejection against FLOPs, for models with known FLOPs."""
     points = {
         name: (m["flops"], m["rejection"]["value"], m["rejection"]["total"],
                f"{name} ({si(m['parameters'])} parameters)")
@@ -138,7 +138,7 @@ def draw_rejection_against_flops(plt: ModuleType, results: Mapping[str, Any]) ->
 
 
 def draw_rejection_against_latency(plt: ModuleType, results: Mapping[str, Any]) -> Figure:
-    """Geometric-mean rejection of the models whose latency is known."""
+    """Geometric-mean rejection against latency, for models with known latency."""
     points = {
         name: (1e3 * m["latency"]["p50_ms"], m["rejection"]["value"], m["rejection"]["total"],
                f"{name} ({m['latency']['engine']})")
@@ -159,7 +159,7 @@ def latency_label(rows: Collection[Mapping[str, Any]]) -> str:
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write a figure as PNG and PDF; returns their paths."""
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # the layout found stays, to be computed once for all kinds
+    figure.set_layout_engine("none")  # keep the layout, so that it is computed once for all formats
     for path in paths(folder, name):
         with replacing(path) as temporary:
             figure.savefig(temporary, format=path.suffix[1:], dpi=150)
@@ -172,9 +172,9 @@ def paths(folder: Path, name: str) -> list[Path]:
 
 
 def as_svg(plt: ModuleType, figure: Figure, name: str) -> str:
-    """A figure as an SVG element for an HTML page: all ids begin with `name`, as they have to differ in the page."""
+    """A figure as an SVG element for an HTML page: all ids begin with `name`, so that they are unique in the page."""
     written = io.StringIO()
-    with plt.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):  # the ids are the same at each call
+    with plt.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):  # makes the ids reproducible
         figure.savefig(written, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = re.sub("<!--.*?-->", "", written.getvalue(), flags=re.DOTALL)
     text = re.sub(r' xmlns(:xlink)?="[^"]*"', "", text[text.index("<svg") :])  # HTML knows these namespaces
@@ -188,13 +188,13 @@ def draw_all(
     folder: Path,
     published: Mapping[str, Any] | None = None,
 ) -> dict[str, str]:
-    """Draw what the report allows, as PNG and PDF; `published` as for `roc.draw_roc`.
+    """Draw all figures for which there are results, as PNG and PDF; `published` as in `roc.draw_roc`.
 
     Returns
     -------
     dict
-        {name: SVG} of roc, ratio (when there is one), rejection_vs_flops and rejection_vs_latency (when those are
-        known), confusion_1 and so on, a model each (of many classes in families).
+        {name: SVG} of roc, ratio (if there is a comparison), rejection_vs_flops and rejection_vs_latency (if these are
+        known), and confusion_1, confusion_2, ..., one for each model (for many classes in families).
     """
     plt, style = load_style()
     drawn = {}

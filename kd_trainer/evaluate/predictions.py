@@ -1,4 +1,4 @@
-"""Reading of weaver's prediction files (ROOT or parquet), and the check that they hold the same jets."""
+"""Reading of weaver's prediction files (ROOT or parquet), and the check that they contain the same jets."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,14 +17,14 @@ NUMERIC = "iufb"  # kinds of dtypes of observers that are compared
 
 
 class Prediction(NamedTuple):
-    """One prediction file. `names` is None when neither the file nor its sidecar holds the names of the classes."""
+    """One prediction file. `names` is None if neither the file nor its sidecar contains the names of the classes."""
 
     path: str
     names: list[str] | None
     scores: np.ndarray  # (N, K) probabilities
     labels: np.ndarray  # (N,)
     label_name: str
-    observers: Mapping[str, np.ndarray]  # {name: (N,)}: every other number that the file holds for each jet
+    observers: Mapping[str, np.ndarray]  # {name: (N,)}: all other numbers of each jet in the file
 
 
 # names of the classes, scores, labels, name of the label, observers
@@ -32,7 +32,7 @@ Columns = tuple[list[str] | None, np.ndarray, np.ndarray, str, dict[str, np.ndar
 
 
 def _columns_of_root(path: str | Path) -> Columns:
-    """Branches that `save_root` writes: scores a class for simple labels, an array `output` for custom ones."""
+    """Columns written by `save_root`: one score branch for each class with simple labels, else an array `output`."""
     import uproot
 
     with uproot.open(path) as file:
@@ -62,13 +62,13 @@ def _columns_of_root(path: str | Path) -> Columns:
 
 
 def _is_number(interpretation: Any) -> bool:
-    """Whether a branch, by uproot's interpretation of it, has one number a jet."""
-    dtype = getattr(interpretation, "to_dtype", None)  # no strings, lists and objects
+    """Whether a branch has one number for each jet, from uproot's interpretation."""
+    dtype = getattr(interpretation, "to_dtype", None)  # None for strings, lists and objects
     return dtype is not None and not dtype.shape and dtype.kind in NUMERIC
 
 
 def _columns_of_parquet(path: str | Path) -> Columns:
-    """Columns that `save_parquet` writes: `scores` without class names."""
+    """Columns written by `save_parquet`: `scores` without class names."""
     import awkward as ak
     import pyarrow.parquet
     from pyarrow.types import is_boolean, is_floating, is_integer
@@ -83,13 +83,13 @@ def _columns_of_parquet(path: str | Path) -> Columns:
     try:
         columns = {name: ak.to_numpy(array[name]) for name in array.fields}
     except ValueError:
-        raise InputError(f"{path}: the scores are not one list of K numbers a jet") from None
+        raise InputError(f"{path}: the scores are not one list of K numbers for each jet") from None
     observers = {key: columns[key] for key in numbers if key != label_name}
     return None, columns["scores"], columns[label_name], label_name, observers
 
 
 def _label_after(path: str | Path, fields: Sequence[str], scores: str) -> str:
-    """Name of the true class: weaver writes the labels right after the scores, then the observers."""
+    """Name of the label column: weaver writes the labels directly after the scores, then the observers."""
     following = fields[fields.index(scores) + 1 :]
     if not following:
         raise InputError(f"{path} has no label after '{scores}': not a prediction file of weaver")
@@ -106,7 +106,7 @@ def read(path: str | Path) -> Prediction:
     Raises
     ------
     InputError
-        When the file is not there, not written by weaver, or its scores are not probabilities.
+        If the file is missing or not written by weaver, or if its scores are not probabilities.
     """
     readers = {".root": _columns_of_root, ".parquet": _columns_of_parquet}
     if Path(path).suffix not in readers:
@@ -118,12 +118,12 @@ def read(path: str | Path) -> Prediction:
     if len(labels) == 0:
         raise InputError(f"{path} holds no jets")
     if not {scores.dtype.kind, labels.dtype.kind} <= set("fiub"):
-        raise InputError(f"{path}: scores and labels ({label_name}) have to be numbers, as many for each jet")
+        raise InputError(f"{path}: scores and labels ({label_name}) must be numbers, equally many for each jet")
     if scores.ndim != 2 or scores.shape[1] < 2:
         raise InputError(f"{path}: expected scores (N, K) of a classifier, got {scores.shape}")
     if labels.ndim != 1 or (labels != labels.astype(int)).any():
-        raise InputError(f"{path}: the label {label_name} is not one class number a jet")
-    labels = labels.astype(int)  # weaver keeps the type in the input files, a float in some
+        raise InputError(f"{path}: the label {label_name} is not one class number for each jet")
+    labels = labels.astype(int)  # weaver keeps the type of the input files, which may be float
     if not np.isfinite(scores).all() or scores.min() < 0:
         raise InputError(f"{path}: the scores are not probabilities (NaN, infinite or negative ones among them)")
     if labels.min() < 0 or labels.max() >= scores.shape[1]:
@@ -133,31 +133,31 @@ def read(path: str | Path) -> Prediction:
 
 
 def _differ(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(N,) where two columns differ: integers exactly, others by more than what their precision may do."""
+    """(N,) mask of jets for which two columns differ: integers exactly, others by more than their precision."""
     if "f" not in first.dtype.kind + second.dtype.kind:
         return first != second
     return ~np.isclose(first, second, rtol=1e-5, atol=0, equal_nan=True)
 
 
 def _tells_apart(values: np.ndarray, labels: np.ndarray) -> bool:
-    """Whether most jets have another value (N,) than one jet of their class: constants and labels show no identity."""
+    """Whether most values (N,) differ from that of another jet of the same class, unlike constants and labels."""
     of_class = np.zeros(labels.max() + 1, values.dtype)
     of_class[labels] = values
     return bool(_differ(values, of_class[labels]).mean() > 0.5)
 
 
 def check_same_jets(first: Prediction, second: Prediction) -> bool:
-    """Compare the labels and all observers that two predictions share, jet by jet.
+    """Compare the labels and all common observers of two predictions, jet by jet.
 
     Returns
     -------
     bool
-        Whether one of the observers tells the jets of a class apart. If not, these may be other jets with equal labels.
+        Whether an observer distinguishes the jets of a class. If not, the files may have other jets with equal labels.
 
     Raises
     ------
     InputError
-        If they hold other jets, the same in another order, or other classes.
+        If the files have different jets, the same jets in another order, or different classes.
     """
     advice = "predict with all models on the same test files, in one order (same --data-test and --num-workers)"
     both = f"{first.path} and {second.path}"
@@ -176,23 +176,23 @@ def check_same_jets(first: Prediction, second: Prediction) -> bool:
 
 
 def check_all_same_jets(predictions: Sequence[Prediction]) -> str:
-    """`check_same_jets` of all with the one with most observers; a sentence on what could not be compared, or ''."""
+    """`check_same_jets` of all with the one with most observers; a sentence on unverified files, or ''."""
     reference = max(predictions, key=lambda prediction: len(prediction.observers))
     unknown = [p.path for p in predictions if not check_same_jets(reference, p) and p is not reference]
     if not unknown:
         return ""
     return (
-        f"Caution: that {', '.join(unknown)} hold the same jets as {reference.path} is known from number and labels "
-        "alone, and ratios and their uncertainties need the same jets. Name `observers` (jet_pt) in the data configs: "
-        "they are compared jet by jet."
+        f"Caution: only the number and the labels of the jets in {', '.join(unknown)} could be compared with "
+        f"{reference.path}. Ratios and their uncertainties need the same jets. Name `observers` (jet_pt) in the data "
+        "configs: they are compared jet by jet."
     )
 
 
 def class_names(predictions: Sequence[Prediction], data_config: str | Path | None = None) -> list[str]:
-    """Names of the K classes as shown, from the data config or from the first file that holds them."""
+    """Names of the K classes as shown, from the data config or from the first file that contains them."""
     found = {p.path: p.names for p in predictions if p.names}
     if data_config:
-        from kd_trainer import configs  # imports torch, which most reports do without
+        from kd_trainer import configs  # imports torch, which most reports do not need
 
         names = names_of(configs.load(data_config)["labels"])
         found = {f"--data-config {data_config}": names, **found} if names else found
@@ -209,7 +209,7 @@ def class_names(predictions: Sequence[Prediction], data_config: str | Path | Non
 
 
 def _beside(path: str | Path) -> dict[str, Any]:
-    """What `complexity` wrote beside a prediction file (`pred.root` -> `pred.model.json`), or {}."""
+    """The output of `complexity` beside a prediction file (`pred.root` -> `pred.model.json`), or {}."""
     beside = Path(path).with_suffix(".model.json")
     if not beside.is_file():
         return {}
@@ -227,12 +227,12 @@ def _beside(path: str | Path) -> dict[str, Any]:
 
 
 def sidecar(paths: Iterable[str | Path]) -> dict[str, Any]:
-    """What stands beside the prediction files of the seeds of a model, or {}."""
+    """The output of `complexity` for a model, from the files beside the predictions of its seeds, or {}."""
     found: dict[str, Any] = {}
     for path in paths:
         content = _beside(path)
         if found and content and content["parameters"] != found["parameters"]:
             beside = Path(path).with_suffix(".model.json")
-            raise InputError(f"{beside} has another number of parameters than its fellows: not seeds of one model")
+            raise InputError(f"{beside} has another number of parameters than the other seeds: give seeds of one model")
         found = content or found
     return found

@@ -1,4 +1,4 @@
-"""Published results on public benchmarks (published.yaml), set beside ours for orientation and marked as not ours."""
+"""Published results on public benchmarks (published.yaml), shown for orientation and marked as published."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,13 +19,13 @@ def load() -> dict[str, Any]:
 
 
 def _figure(number: Any) -> dict[str, Any]:
-    """{'value', 'total'} of '[value, uncertainty]' or of a bare value, whose uncertainty was not published."""
+    """{'value', 'total'} from '[value, uncertainty]', or from a value alone if no uncertainty was published."""
     value, total = number if isinstance(number, list) else (number, None)
     return {"value": value, "total": total}
 
 
 def _row(row: Mapping[str, Any], points: Iterable[str]) -> dict[str, Any]:
-    """A row with its rejections as {key of a working point: figure}."""
+    """A row whose rejections are {key of a working point: figure}."""
     rejections = {key: _figure(found) for key, found in zip(points, row.get("rejections", ())) if found is not None}
     return {**row, "rejections": rejections}
 
@@ -35,14 +35,14 @@ def select(wanted: str, names: Iterable[str]) -> dict[str, Any] | None:
 
     Parameters
     ----------
-    wanted : name of a benchmark, 'none', or 'auto' for the benchmark with just these classes.
+    wanted : name of a benchmark, 'none', or 'auto' for the benchmark with exactly these classes.
     names : (K,) classes as shown, in any order.
 
     Returns
     -------
-    dict, or None when there is no such benchmark
-        benchmark, inputs, working_points, sources {paper: what}, rows: a dict each with model, source, rejections and,
-        where published, jets (training sample), parameters, flops, luts, latency (ns), accuracy, auc.
+    dict, or None if there is no such benchmark
+        benchmark, inputs, working_points, sources {paper: description}, rows: dicts with model, source, rejections and,
+        if published, jets (training sample), parameters, flops, luts, latency (ns), accuracy, auc.
     """
     known = load()
     if wanted == "auto":
@@ -61,12 +61,12 @@ def _decimals(number: float) -> int:
 
 
 def at_least(number: float | None, decimals: int) -> str:
-    """A number as published: YAML drops the trailing zeros of 0.930."""
+    """A number with at least the published number of decimals: YAML drops the trailing zero of 0.930."""
     return ABSENT if number is None else Number(f"{number:.{max(decimals, _decimals(number))}f}", number)
 
 
 def published_cell(figure: Mapping[str, Any] | None) -> str:
-    """'2195 ± 173', both with the decimals of the uncertainty; '500' without one; a dash when not published."""
+    """'2195 ± 173', both with the decimals of the uncertainty; '500' without uncertainty; a dash if not published."""
     if figure is None:
         return ABSENT
     if figure["total"] is None:
@@ -76,7 +76,7 @@ def published_cell(figure: Mapping[str, Any] | None) -> str:
 
 
 def published_table(published: Mapping[str, Any]) -> Table:
-    """A row a published model."""
+    """One row for each published model."""
     titles = {"jets": "training jets", "parameters": "parameters", "flops": "FLOPs"}
     titles |= {"luts": "LUTs", "latency": "latency on the FPGA (ns)"}
     sizes = [key for key in titles if any(key in row for row in published["rows"])]
@@ -100,10 +100,10 @@ def section(published: Mapping[str, Any]) -> Section:
     """The section of a report."""
     benchmark = published["benchmark"]
     return Section(f"Published results on {benchmark}, not ours", [
-        f"Copied from the papers named, for orientation. They hold for the public {benchmark} test set, and are "
-        "comparable with the figures above only if these predictions were made on that test set: simulated jets of "
-        f"other origin carry the same class names. Inputs: {published['inputs']}. Rejections are 1 / (false-positive "
-        "rate) at the signal efficiency named; an uncertainty is that of its paper.",
+        f"Numbers from the papers named, for orientation. They are for the public {benchmark} test set, and comparable "
+        "with the figures above only if these predictions were made on that test set; simulated jets of another "
+        f"origin may have the same class names. Inputs: {published['inputs']}. Rejections are 1 / (false-positive "
+        "rate) at the given signal efficiency; uncertainties are those of the papers.",
         published_table(published),
         [f"{source}: {what}." for source, what in published["sources"].items()],
     ])  # fmt: skip

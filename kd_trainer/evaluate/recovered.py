@@ -1,30 +1,30 @@
-"""How much of the way to a larger model distillation goes: (distilled - twin) / (ceiling - twin)."""
+"""The fraction of the gap to a larger model that distillation closes: (distilled - twin) / (ceiling - twin)."""
 
 import numpy as np
 
 from kd_trainer.evaluate.compare import Figure, Sample
 from kd_trainer.evaluate.uncertainties import figure, in_quadrature, standard_error
 
-MEASURED = 2.0  # standard deviations that the ceiling has to be above the student, for a fraction of the way to exist
+MEASURED = 2.0  # the fraction is defined if the ceiling is this many standard deviations above the twin
 
 
 def logarithm(sample: Sample) -> Sample:
-    """The sample of the logarithm of a figure, as of a rejection."""
+    """The sample of the logarithm of a figure, for example of a rejection."""
     return Sample(np.log(sample.values), np.log(sample.replicas))
 
 
 def recovered(distilled: Sample, twin: Sample, ceiling: Sample) -> Figure | None:
-    """The fraction of the way from the student trained on labels alone to a ceiling.
+    """The fraction of the gap between the student trained on labels alone (twin) and a ceiling.
 
     Parameters
     ----------
     distilled, twin : Sample
-        Those with the same number of seeds are taken for pairs: trainings with the same seeds.
+        With equal numbers of seeds they are paired: trainings with the same seeds.
     ceiling : Sample
 
     Returns
     -------
-    dict, or None when the ceiling is not above the twin by two standard deviations
+    dict, or None if the ceiling is less than two standard deviations above the twin
 
     Uncertainties are propagated to first order.
     """

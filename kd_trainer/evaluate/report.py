@@ -1,4 +1,4 @@
-"""python -m kd_trainer report: compare taggers from weaver's prediction files, in tables, plots and a sentence."""
+"""python -m kd_trainer report: compare taggers from weaver's prediction files, in tables, plots and sentences."""
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,14 +19,15 @@ from kd_trainer.evaluate.working_points import MANY_CLASSES
 from kd_trainer.files import json_text, write_text
 from kd_trainer.jet_files import files_of
 
-PACKAGES = ("weaver-kd", "numpy", "matplotlib")  # the versions in a report
-DISTILLED, BASELINE = "distilled", "baseline"  # in names of models: what is compared by default
+PACKAGES = ("weaver-kd", "numpy", "matplotlib")  # packages whose versions a report contains
+DISTILLED, BASELINE = "distilled", "baseline"  # parts of model names that are compared by default
 
 
 def read_models(arguments: Iterable[str]) -> tuple[dict[str, list[Prediction]], str]:
-    """{name: [Prediction, one a seed]} of the arguments NAME=PRED[,PRED...], all checked to hold the same jets.
+    """{name: [Prediction, one for each seed]} of the arguments NAME=PRED[,PRED...], checked for equal jets.
 
-    With them what `check_all_same_jets` says. The observers are not kept: they may need as much memory as the scores.
+    It is returned with the sentence of `check_all_same_jets`. Observers are dropped, because they may need as much
+    memory as the scores.
     """
     models: dict[str, list[Prediction]] = {}
     for argument in arguments:
@@ -42,9 +43,9 @@ def read_models(arguments: Iterable[str]) -> tuple[dict[str, list[Prediction]], 
 
 
 def pairs_to_compare(wanted: Iterable[str] | None, names: Sequence[str]) -> list[tuple[str, str]]:
-    """(numerator, denominator) of each `--compare A=B`; by default each distilled model over its baseline.
+    """(numerator, denominator) of each `--compare A=B`; by default each distilled model and its baseline.
 
-    The baseline of 'PFN distilled' is the model whose name has 'baseline' in that place.
+    The baseline of 'PFN distilled' is 'PFN baseline'.
     """
     if wanted is None:
         pairs = [(name, name.replace(DISTILLED, BASELINE)) for name in names if DISTILLED in name]
@@ -69,9 +70,9 @@ def evaluate(
     reference: Mapping[str, Any] | None = None,
     ceiling: str | None = None,
 ) -> dict[str, Any]:
-    """Everything that report.json holds, as nested dicts of plain numbers; `reference` from `published.select`.
+    """The content of report.json, as nested dicts of plain numbers; `reference` comes from `published.select`.
 
-    `ceiling` is the model to which a gain is compared.
+    `ceiling` is the larger model for the recovered fractions.
     """
     samples, rejections = compare.collect(task, models, replicas)
     averaged = compare.well_measured(*rejections.values())
@@ -120,14 +121,14 @@ def evaluate(
 
 
 def nested(values: np.ndarray) -> list[list[float | None]]:
-    """A matrix as lists, with None for what is not a number."""
+    """A matrix as nested lists, with None for NaN."""
     return [[None if np.isnan(value) else float(value) for value in row] for row in values]
 
 
 def of_the_way(models: Sequence[compare.Samples], points: Sequence[str], ceiling: str) -> dict[str, Any]:
-    """Fractions of the way to a ceiling, of the samples of student, twin and ceiling; None for what is not known.
+    """Recovered fractions of the gap to a ceiling, from the samples of student, twin and ceiling; None if unknown.
 
-    For the AUC, and for the logarithm of the rejection (geometric mean over working points).
+    They are computed for the AUC, and for the logarithm of the rejection (geometric mean over working points).
     """
     aucs = [samples["auc"] for samples in models if "auc" in samples]
     means = [compare.mean_over_points(samples, points) for samples in models]
@@ -140,7 +141,7 @@ def of_the_way(models: Sequence[compare.Samples], points: Sequence[str], ceiling
 
 
 def add_latencies(results: dict[str, Any], path: Path) -> None:
-    """Put the latencies of latency.json into the results: of the models, and where they come from."""
+    """Add the latencies of latency.json to the results: for each model, and the conditions of the measurement."""
     measured = latency.read(path)
     found = latency.of_models(measured["rows"], results["models"])
     rows = [row for row in found.values() if row]
@@ -157,53 +158,53 @@ def add_latencies(results: dict[str, Any], path: Path) -> None:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Read, compare, write DIR/report.html, .md, .json and the plots; print the main table and the conclusions."""
+    """Read and compare, write DIR/report.html, .md, .json and the plots, and print main table and conclusions."""
     parser = argparse.ArgumentParser(
         prog="kd_trainer report", description="Compare taggers from weaver's prediction files of one test sample."
     )
     parser.add_argument("models", nargs="+", metavar="NAME=PRED[,PRED...]", help="a model and the files of its seeds")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR")
-    parser.add_argument("--data-config", metavar="CFG", help="for the class names, where no ROOT file holds them")
+    parser.add_argument("--data-config", metavar="CFG", help="for the class names, if no ROOT file has them")
     parser.add_argument(
-        "--background", help="class to reject, or part of the names of several (default: QCD; else the second of two)"
+        "--background", help="class to reject, or a common part of several names (default: QCD, or the second of two)"
     )
     parser.add_argument(
         "--signals",
         nargs="+",
         action="extend",
         metavar="S[/B]",
-        help="rejections to quote: of the background by S, or of the class B (default: all signal classes; "
-        "X_bb X_cc X_cc/X_bb of the 188 of JetClass-II)",
+        help="rejections to quote: S for signal S against the background, S/B against the class B (default: all signal "
+        "classes; X_bb X_cc X_cc/X_bb for the 188 classes of JetClass-II)",
     )
     parser.add_argument(
         "--compare", nargs="+", action="extend", metavar="A=B", help="ratios of A over B (default: distilled=baseline)"
     )
     parser.add_argument(
-        "--ceiling", metavar="NAME", help="a larger model: quote what part of the way to it each comparison goes"
+        "--ceiling", metavar="NAME", help="a larger model: quote the fraction of the gap that a comparison closes"
     )
     parser.add_argument(
         "--published",
         default="auto",
         choices=["auto", "none", *published.load()],
-        help="published results to print beside ours (default: by the names of the classes); a benchmark named here "
-        "is the one the predictions are for, so its results are drawn beside the ROC curves, too",
+        help="published results to print (default: chosen by the class names); name the benchmark if the predictions "
+        "are for its test set, to draw its results in the ROC plot too",
     )
     parser.add_argument(
-        "--latency", type=Path, metavar="latency.json", help="of kd_trainer bench latency with the same names: a column"
+        "--latency", type=Path, metavar="latency.json", help="from kd_trainer bench latency, same names: a column"
     )
     parser.add_argument(
         "--firmware", nargs="+", action="extend", default=[], metavar="NAME=firmware.json",
-        help="of kd_trainer firmware: a line each",
+        help="from kd_trainer firmware: one line each",
     )  # fmt: skip
     parser.add_argument("--title", default="", help="title of the report and of the plots")
     parser.add_argument("--replicas", type=int, default=200, help="bootstrap replicas (default: 200)")
     args = parser.parse_args(argv)
     if args.replicas < 2:
-        raise InputError("--replicas: at least 2 are needed for an uncertainty")
+        raise InputError("--replicas: an uncertainty needs at least 2")
     if args.output.exists() and not args.output.is_dir():
         raise InputError(f"--output {args.output} is a file; give a folder")
     of_firmware = firmware.sentences(args.firmware)
-    style.load_style()  # the missing package is named before the work, not after it
+    style.load_style()  # a missing package is reported before the work, not after it
     models, caveat = read_models(args.models)
     predictions = [p for seeds in models.values() for p in seeds]
     task = make_task(predictions, class_names(predictions, args.data_config), args.background, args.signals)

@@ -1,4 +1,4 @@
-"""ROC curves: background rejection against signal efficiency, a panel a signal and background."""
+"""ROC curves: background rejection against signal efficiency, one panel for each signal and background."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def rejection_curve(
     Parameters
     ----------
     predictions : the seeds of one model.
-    point : working_points.WorkingPoint, for its signal and background.
+    point : working_points.WorkingPoint, which gives signal and background.
     efficiencies : (E,)
 
     Returns
     -------
-    rejection, uncertainty : (E,) each, NaN where a seed leaves fewer than `metrics.FEW_JETS` background jets. The
-        uncertainty is binomial, and with several seeds has the standard error of their mean added in quadrature.
+    rejection, uncertainty : (E,) each, NaN if a seed leaves fewer than `metrics.FEW_JETS` background jets. The
+        uncertainty is binomial; for several seeds the standard error of their mean is added in quadrature.
     """
     passing = []
     for prediction in predictions:
@@ -49,7 +49,7 @@ def rejection_curve(
 
 
 def efficiency_range(efficiencies: Iterable[float]) -> tuple[float, float]:
-    """Signal efficiencies to draw: from 10 %, or from ten times the inefficiency of a working point near 1."""
+    """Range of signal efficiencies: from 10 %, or from ten times the inefficiency of a working point near 1."""
     lowest = min(efficiencies)
     return (0.1, 1.0) if lowest < 0.9 else (1 - 10 * (1 - lowest), 1.0)
 
@@ -57,7 +57,7 @@ def efficiency_range(efficiencies: Iterable[float]) -> tuple[float, float]:
 def _draw_models(
     ax: Axes, task: Task, models: Mapping[str, Sequence[Prediction]], points: Sequence[WorkingPoint]
 ) -> None:
-    """Curves with bands of one standard deviation, and a marker at each working point of this panel."""
+    """Draw curves with bands of one standard deviation, and a marker at each working point of this panel."""
     efficiencies = [point.efficiency for point in points]
     low, high = efficiency_range(efficiencies)
     grid = np.union1d(np.linspace(low, high, 181), efficiencies)
@@ -75,7 +75,7 @@ def _draw_models(
 
 
 def _draw_published(ax: Axes, published: Mapping[str, Any], points: Sequence[WorkingPoint]) -> None:
-    """Open markers for the published rejections, told apart in the table of the report only."""
+    """Draw open markers for the published rejections; only the table of the report says which is which."""
     drawn = [
         (point.efficiency, row["rejections"][point.key]["value"])
         for point in points
@@ -94,9 +94,9 @@ def draw_roc(
     models: Mapping[str, Sequence[Prediction]],
     published: Mapping[str, Any] | None = None,
 ) -> Figure:
-    """The figure: a panel for each pair of signal and background among the working points.
+    """The figure, with one panel for each pair of signal and background among the working points.
 
-    `published` (`published.select`) adds the published rejections.
+    `published` (from `published.select`) adds the published rejections.
     """
     panels: dict[tuple[str, str], list[WorkingPoint]] = {}
     for point in task.points:
@@ -111,7 +111,7 @@ def draw_roc(
         _draw_models(ax, task, models, points)
         if published:
             _draw_published(ax, published, points)
-        ax.set_ylim(1, max(10, 4 * ax.get_ylim()[1]))  # room for the names of the classes
+        ax.set_ylim(1, max(10, 4 * ax.get_ylim()[1]))  # space for the class names
         text = ax.text(0.95, 0.93, f"{signal} against {background}", transform=ax.transAxes, ha="right", va="top")
         text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 2})
     backgrounds = {background for _, background in panels}

@@ -1,4 +1,4 @@
-"""How the plots of a report look: style sheet, colours of the models, title and legend."""
+"""Style of the plots of a report: style sheet, colours of the models, title and legend."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SOURCE = "weaver-kd, simulated jets"
-# The palette for ten lines of arXiv:2107.02270, told apart by all eyes; its grey is left to teachers.
+# The colour-blind safe palette for ten lines of arXiv:2107.02270; its grey is for teachers.
 COLOURS = ("#3f90da", "#e76300", "#832db6", "#bd1f01", "#ffa90e", "#a96b59", "#b9ac70", "#92dadd")
 TEACHERS = ("#000000", "#717581")
 
@@ -25,7 +25,7 @@ def load_style() -> tuple[ModuleType, list[Any]]:
     Raises
     ------
     InputError
-        When they are not installed.
+        If they are not installed.
     """
     try:
         import matplotlib
@@ -35,14 +35,14 @@ def load_style() -> tuple[ModuleType, list[Any]]:
         import mplhep
     except ImportError as error:
         raise InputError(f"plots need {error.name}: pip install 'weaver-kd[plot]'") from error
-    # Text sizes of the style are for a canvas of 10 x 10 inches with a single pad.
+    # The text sizes of the style are for a single pad of 10 x 10 inches.
     sizes = dict.fromkeys(("font.size", "axes.labelsize", "legend.fontsize"), 16)
     ticks = dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), 14)
     return plt, [mplhep.style.CMS, {**sizes, **ticks, "legend.frameon": False, "savefig.bbox": None}]
 
 
 def colours(names: Iterable[str]) -> dict[str, str]:
-    """{model: colour}, the same in all plots: teachers in black and grey, the others from a palette for all eyes."""
+    """{model: colour}, the same in all plots: teachers in black and grey, the others from the palette."""
     teachers = [name for name in names if "teacher" in name.lower()]
     others = [name for name in names if name not in teachers]
     chosen = {name: TEACHERS[i % len(TEACHERS)] for i, name in enumerate(teachers)}
@@ -50,7 +50,7 @@ def colours(names: Iterable[str]) -> dict[str, str]:
 
 
 def legend(figure: Figure, ax: Axes, results: Mapping[str, Any], columns: int) -> None:
-    """The title and one legend for all panels, above them."""
+    """Draw the title and one legend for all panels, above them."""
     handles, labels = ax.get_legend_handles_labels()
     text = f"{results['title']} ({SOURCE})" if results["title"] else SOURCE
     columns = min(columns, len(labels))

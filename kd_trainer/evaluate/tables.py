@@ -11,11 +11,11 @@ from kd_trainer.evaluate.blocks import Number, Table
 from kd_trainer.files import si
 
 ABSENT = "–"
-MOST_COLUMNS = 20  # wider tables of rejections are turned: a row a working point
+MOST_COLUMNS = 20  # wider tables of rejections are transposed: one row for each working point
 
 
 def plus_minus(figure: Mapping[str, Any] | None) -> str:
-    """'0.8612 ± 0.0017': the total uncertainty with two digits, the value with as many decimals."""
+    """'0.8612 ± 0.0017': the total uncertainty with two digits, the value with the same number of decimals."""
     if not figure or figure["value"] is None:
         return ABSENT
     value, total = figure["value"], figure["total"]
@@ -26,7 +26,7 @@ def plus_minus(figure: Mapping[str, Any] | None) -> str:
 
 
 def _number(value: float | None, form: Callable[[float], str]) -> str:
-    """A number in a form of printing, a dash for what is not known."""
+    """A number, printed by `form`; a dash if it is not known."""
     return ABSENT if value is None else Number(form(value), value)
 
 
@@ -35,21 +35,21 @@ def _two_digits(value: float) -> str:
 
 
 def rejection_cell(figure: Mapping[str, Any]) -> str:
-    """A rejection, its lower limit when no background jet is left, with a dagger when few are."""
+    """A rejection, with a dagger if few background jets are left; a lower limit if none is left."""
     if figure["value"] is None:
         return Number(f"> {figure['lower_limit_95']:.0f}", figure["lower_limit_95"])
     return Number(plus_minus(figure) + (" †" if figure["few"] else ""), figure["value"])
 
 
 def inputs_of(model: Mapping[str, Any]) -> str:
-    """'JetClass_l1, 16 particles': data config and number of particles of a model with a sidecar."""
+    """'JetClass_l1, 16 particles': data config and number of particles, for a model with a sidecar."""
     if model["data_config"] is None:
         return ABSENT
     return f"{Path(model['data_config']).stem}, {model['particles']} particles"
 
 
 def main_table(results: Mapping[str, Any]) -> Table:
-    """A row a model: size, accuracy, AUC, geometric mean of the rejections; latency where it has been measured."""
+    """One row for each model: size, accuracy, AUC, geometric mean of the rejections, and measured latency."""
     header = ["model", "seeds", "inputs", "parameters", "FLOPs", "accuracy", "AUC", "rejection (geometric mean)"]
     timed = bool(results.get("latency"))
     if timed:
@@ -69,12 +69,12 @@ def main_table(results: Mapping[str, Any]) -> Table:
 
 
 def _microseconds(row: Mapping[str, Any] | None) -> str:
-    """The median of a row of latency.json."""
+    """The median latency of a row of latency.json."""
     return ABSENT if row is None else _number(1e3 * row["p50_ms"], lambda t: f"{t:{'.3g' if t < 100 else '.0f'}}")
 
 
 def _by_point(results: Mapping[str, Any], first: str, rows: Iterable[Sequence[str]]) -> Table:
-    """A table with a column a working point, turned when there are many."""
+    """A table with one column for each working point, transposed if there are many."""
     table = [[first, *(f"{p['label']} ({100 * p['efficiency']:g} %)" for p in results["working_points"])], *rows]
     if len(table[0]) > MOST_COLUMNS:
         table = [list(column) for column in zip(*table)]
@@ -82,19 +82,19 @@ def _by_point(results: Mapping[str, Any], first: str, rows: Iterable[Sequence[st
 
 
 def rejection_table(results: Mapping[str, Any]) -> Table:
-    """A row a model: the background rejection at each working point."""
+    """One row for each model: the background rejection at each working point."""
     rows = [[name, *map(rejection_cell, model["rejections"].values())] for name, model in results["models"].items()]
     return _by_point(results, "model", rows)
 
 
 def ratio_table(results: Mapping[str, Any]) -> Table:
-    """A row a comparison: the ratio of rejections at each working point."""
+    """One row for each comparison: the ratio of rejections at each working point."""
     rows = [[title(c), *map(plus_minus, c["rejection_ratios"].values())] for c in results["comparisons"]]
     return _by_point(results, "ratio", rows)
 
 
 def difference_table(results: Mapping[str, Any]) -> Table:
-    """A row a comparison: geometric-mean ratio with the parts of its uncertainty, differences of accuracy and AUC."""
+    """One row for each comparison: geometric-mean ratio with its uncertainties, differences of accuracy and AUC."""
     header = ["ratio", "geometric mean", "statistical part", "seed part", "accuracy difference", "AUC difference"]
     rows = []
     for c in results["comparisons"]:
@@ -106,7 +106,7 @@ def difference_table(results: Mapping[str, Any]) -> Table:
 
 
 def spread_table(results: Mapping[str, Any]) -> Table:
-    """A row a model of several seeds: standard deviations over the seeds; no rows without one."""
+    """One row for each model with several seeds: standard deviations over the seeds."""
     header = ["model", "seeds", "accuracy", "AUC", "rejection (geometric mean)"]
     rows = []
     for name, model in results["models"].items():
@@ -117,7 +117,7 @@ def spread_table(results: Mapping[str, Any]) -> Table:
 
 
 def settings_tables(results: Mapping[str, Any]) -> list[Table]:
-    """The settings that differ between the models, a row each, and those that are common to all."""
+    """A table of the settings that differ between the models, and a table of the common settings."""
     columns = [_settings_of(model) for model in results["models"].values()]
     rows = [[name, *(column.get(name, ABSENT) for column in columns)] for name in dict.fromkeys(chain(*columns))]
     common = [row[:2] for row in rows if len(set(row[1:])) == 1]
@@ -126,7 +126,7 @@ def settings_tables(results: Mapping[str, Any]) -> list[Table]:
 
 
 def _settings_of(model: Mapping[str, Any]) -> dict[str, str]:
-    """{setting: value as text} of a model, its values for several seeds side by side; without what is None."""
+    """{setting: value as text} of a model, with the values of several seeds side by side; without None."""
     seeds: dict[str, list[str]] = {}
     for training in filter(None, model["trainings"]):
         of_training = {key: training[key] for key in ("seed", "epochs", "best_epoch")} | training["recipe"]

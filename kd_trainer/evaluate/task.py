@@ -1,4 +1,4 @@
-"""What taggers are compared on: classes, background, working points; and what one prediction yields there."""
+"""The task for the comparison of taggers: classes, background, working points; and the figures of one prediction."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from kd_trainer.evaluate.working_points import (
 
 
 class Task(NamedTuple):
-    """The common part of all predictions; K classes, N jets."""
+    """The common part of all predictions, for K classes and N jets."""
 
     names: list[str]  # (K,) as shown
     labels: np.ndarray  # (N,)
@@ -41,19 +41,19 @@ def make_task(
     background: str | None = None,
     signals: Sequence[str] | None = None,
 ) -> Task:
-    """The comparison that these predictions, already known to hold the same jets, allow.
+    """The task for these predictions, which are already known to contain the same jets.
 
     Parameters
     ----------
-    predictions : all of them.
-    names : (K,) classes as shown.
-    background : class to reject, or part of the names of several; see `working_points.default_background`.
+    predictions : all predictions.
+    names : (K,) names of the classes as shown.
+    background : class to reject, or a common part of several names; see `working_points.default_background`.
     signals : 'S' or 'S/B' each; see `working_points.working_points`.
 
     Raises
     ------
     InputError
-        When a class has no test jets; for custom labels, when the background or all signals have none.
+        If a class has no test jets; for custom labels, if the background or all signals have none.
     """
     first = predictions[0]
     background = background or default_background(names)
@@ -63,7 +63,7 @@ def make_task(
         missing = ", ".join(names[i] for i in np.flatnonzero(jets == 0).tolist())
         raise InputError(
             f"{first.path} has no test jets of class {missing}; "
-            "weaver writes a file for each named test group: merge them, or predict on all files in one group"
+            "weaver writes one file for each named test group: merge them, or predict all files in one group"
         )
     if not jets[columns].any():
         raise InputError(f"{first.path} has no test jets of {background}")

@@ -1,4 +1,4 @@
-"""What a training with kd_trainer has recorded beside its prediction: settings, epochs and versions."""
+"""The record of a training beside its prediction: settings, epochs and versions."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ KEYS = {"recipe": dict, "seed": int, "epochs": int, "best_epoch": int | None, "v
 
 
 def recorded(prediction: str | Path) -> dict[str, Any] | None:
-    """The training in the folder of a prediction file, None where none is recorded.
+    """The record of the training in the folder of a prediction file; None if there is none.
 
     Returns
     -------
@@ -21,7 +21,7 @@ def recorded(prediction: str | Path) -> dict[str, Any] | None:
     Raises
     ------
     InputError
-        When the file is not such a record.
+        If the file is not such a record.
     """
     path = Path(prediction).with_name(RECORD)
     if not path.is_file():
@@ -32,5 +32,5 @@ def recorded(prediction: str | Path) -> dict[str, Any] | None:
             if not isinstance(content[key], kind):
                 raise TypeError(f"{key} is {content[key]!r}")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is not the record of a training ({error!r}): move it away") from error
+        raise InputError(f"{path} is not the record of a training ({error!r}): move it to another folder") from error
     return {key: content[key] for key in KEYS}

@@ -1,4 +1,4 @@
-"""Figures of merit with their uncertainties, as plain numbers: of test jets, of seeds, and both in quadrature."""
+"""Figures of merit with uncertainties, as plain numbers: from test jets, from seeds, and both in quadrature."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 def figure(
     value: float | np.floating, statistical: float | np.floating, seed_error: float | None, **more: Any
 ) -> dict[str, Any]:
-    """A dict of value, statistical, seed_error (None for one seed), total, and more entries."""
+    """A dict with value, statistical, seed_error (None for one seed), total, and further entries."""
     total = float(np.hypot(statistical, seed_error or 0.0))
     return {"value": float(value), "statistical": float(statistical), "seed_error": seed_error, "total": total, **more}
 
@@ -20,11 +20,11 @@ def standard_error(values: Sequence[float] | np.ndarray) -> float | None:
 
 
 def in_quadrature(errors: Sequence[float | None]) -> float | None:
-    """The errors that are known, added in quadrature; None if there are none."""
+    """The known errors, added in quadrature; None if there are none."""
     known = [error for error in errors if error is not None]
     return float(np.hypot.reduce(known)) if known else None
 
 
 def relative(replicas: np.ndarray) -> float:
-    """Relative uncertainty from replicas (R,) of a positive number, by logarithms: those of a rejection are skewed."""
+    """Relative uncertainty from replicas (R,) of a positive number, from logarithms because replicas may be skewed."""
     return float(np.std(np.log(replicas), ddof=1))

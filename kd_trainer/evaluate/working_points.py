@@ -8,24 +8,24 @@ import numpy as np
 from kd_trainer.classes import shown
 from kd_trainer.errors import InputError
 
-# Signal efficiencies at which rejections are quoted: those of JetClass (arXiv:2202.03772, Table 1), where the classes
-# with a lepton are so distinct that 50 % would leave no background; those of the top-tagging benchmark for two classes,
-# and for the few discriminants chosen among very many classes.
+# Signal efficiencies at which rejections are quoted. JetClass (arXiv:2202.03772, Table 1): the classes with a lepton
+# are so distinct that 50 % would leave no background. Two classes, or a few discriminants of very many classes: the
+# efficiencies of the top-tagging benchmark.
 EFFICIENCY = 0.5
 EFFICIENCY_OF_CLASS = {"Hqql": 0.99, "Tbl": 0.995}
 EFFICIENCIES = (0.3, 0.5)
 
-MANY_CLASSES = 20  # more than these: no AUC, as the number of pairs grows with the square, and only these discriminants
-DISCRIMINANTS = ("X_bb", "X_cc", "X_cc/X_bb")  # of the 188 classes of JetClass-II
+MANY_CLASSES = 20  # with more classes there is no AUC (too many pairs), and only these discriminants are used:
+DISCRIMINANTS = ("X_bb", "X_cc", "X_cc/X_bb")  # for the 188 classes of JetClass-II
 
 
 class WorkingPoint(NamedTuple):
     """One background rejection to quote."""
 
     signal: str
-    background: str  # a class, or what the names of several have in common
+    background: str  # a class, or the common part of several names
     efficiency: float
-    label: str  # the signal, with its background where a report has several
+    label: str  # the signal, with its background if a report has several
 
     @property
     def key(self) -> str:
@@ -34,14 +34,14 @@ class WorkingPoint(NamedTuple):
 
 
 def background_columns(names: Sequence[str], wanted: str) -> list[int]:
-    """Columns of the class called `wanted`, or of all classes whose name contains it (the QCD_* of JetClass-II).
+    """Columns of the class with the name `wanted`, or of all classes whose names contain it (QCD_* of JetClass-II).
 
     Raises
     ------
     InputError
-        When that is none of the classes, or all.
+        If there is no such class, or if it is every class.
     """
-    wanted = shown(wanted)  # it may be called as in the data config
+    wanted = shown(wanted)  # the user may give the name in the data config
     columns = [i for i, name in enumerate(names) if name == wanted]
     columns = columns or [i for i, name in enumerate(names) if wanted in name]
     if not columns or len(columns) == len(names):
@@ -52,12 +52,12 @@ def background_columns(names: Sequence[str], wanted: str) -> list[int]:
 
 
 def default_background(names: Sequence[str]) -> str:
-    """QCD; where neither of two classes is called so, the second: the gluons of QuarkGluon."""
+    """QCD; or the second of two classes if none has this name, such as the gluons of QuarkGluon."""
     return names[1] if len(names) == 2 and not any("QCD" in name for name in names) else "QCD"
 
 
 def split_pair(text: str, background: str) -> tuple[str, str]:
-    """(signal, background) of 'X_cc/X_bb', or of 'X_cc' alone against the background of the report."""
+    """(signal, background) of 'X_cc/X_bb'; 'X_cc' alone is against the background of the report."""
     signal, slash, other = text.partition("/")
     return signal, other if slash else background
 
@@ -69,15 +69,15 @@ def _has_jets(names: Sequence[str], present: Sequence[bool] | np.ndarray, signal
 def check_chosen(
     names: Sequence[str], background: str, present: Sequence[bool] | np.ndarray, chosen: Sequence[str]
 ) -> None:
-    """Raise InputError unless each of `chosen` is a class and a background that it is no part of, both with jets."""
+    """Raise InputError unless each of `chosen` is a class and a background without this class, both with test jets."""
     for text in chosen:
         pair = split_pair(text, background)
         if pair[0] not in names:
-            raise InputError(f"--signals {text}: no class is called '{pair[0]}'")
+            raise InputError(f"--signals {text}: there is no class '{pair[0]}'")
         if names.index(pair[0]) in background_columns(names, pair[1]):
             raise InputError(f"--signals {text}: {pair[0]} is part of the background {pair[1]}")
         if not _has_jets(names, present, *pair):
-            raise InputError(f"--signals {text}: the predictions have no test jets of one of the two")
+            raise InputError(f"--signals {text}: the signal or the background has no test jets")
 
 
 def working_points(
@@ -85,13 +85,13 @@ def working_points(
 ) -> list[WorkingPoint]:
     """The background rejections to quote.
 
-    By default those of every signal class that has test jets; of more than `MANY_CLASSES` classes, `DISCRIMINANTS`
-    when they are among them.
+    By default there is one for every signal class with test jets; for more than `MANY_CLASSES` classes, `DISCRIMINANTS`
+    if they are among the classes.
 
     Parameters
     ----------
-    names : (K,) classes as shown.
-    background : class, or part of the names of several, that signals are told from.
+    names : (K,) names of the classes as shown.
+    background : class to reject, or a common part of several names.
     present : (K,) whether a class has test jets.
     chosen : 'S' or 'S/B' each, instead of the default.
 

@@ -1,7 +1,7 @@
 """Contrastive learning as classification over the batch (NT-Xent, arXiv 2002.05709).
 
-The 2N views of N jets are the classes: the logits of a view are its cosine similarities with all views over tau, its
-own excluded, and its label is the place of its partner, the other view of its jet. Cross-entropy is NT-Xent.
+The 2N views of N jets are the classes. The logits of a view are its cosine similarities with all other views, divided
+by tau; its label is the index of its partner, the other view of the same jet. The cross-entropy is then NT-Xent.
 """
 
 from collections.abc import Sequence
@@ -16,20 +16,20 @@ from kd_trainer.weaver_hooks import CONTRAST, output_layer
 
 
 def similarities(views: torch.Tensor, everyone: torch.Tensor, *, first: int, temperature: float) -> torch.Tensor:
-    """Logits of the task.
+    """Logits of the contrastive task.
 
     Parameters
     ----------
     views : (M, D)
-        Embeddings of length 1.
+        Embeddings, normalised to length 1.
     everyone : (L, D)
-        Those among which a view looks for its partner; `views` are the rows from `first` on.
+        The candidates for the partner of each view; `views` are its rows starting at `first`.
     temperature : float
         tau
 
     Returns
     -------
-    (M, L), -inf where a view meets itself
+    (M, L), -inf for a view with itself
     """
     logits = views @ everyone.T / temperature
     own = first + torch.arange(len(views), device=views.device)
@@ -37,23 +37,23 @@ def similarities(views: torch.Tensor, everyone: torch.Tensor, *, first: int, tem
 
 
 def partners(jets: int, *, first: int = 0, device: torch.device | str | None = None) -> torch.Tensor:
-    """Places (2 jets,) of the partners of two views that stand one after the other, in rows from `first` on."""
+    """Indices (2 * jets,) of the partners, if the first and then the second views of all jets start at row `first`."""
     return first + (torch.arange(2 * jets, device=device) + jets) % (2 * jets)
 
 
 def first_row(views: int) -> int:
-    """The place of this process's views among those of all processes, each of which has as many."""
+    """The index of the first view of this process among the views of all processes, which have equal numbers."""
     return views * distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
 
 
 class Contrast(nn.Module):
-    """Projection of embeddings (M, D), and the logits of the task; in training, among the views of all processes.
+    """Projection of embeddings (M, D) and logits of the task; in training, views of all processes are candidates.
 
     Parameters
     ----------
     embedding_dim : int
     dims : sequence of int
-        Widths of the projection, ReLU between its layers.
+        Widths of the layers of the projection, with ReLU between them.
     temperature : float
     """
 
@@ -66,7 +66,7 @@ class Contrast(nn.Module):
         self.temperature = temperature
 
     def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(embeddings.device.type, enabled=False):  # bf16 would round logits of 10 to 1/16
+        with torch.autocast(embeddings.device.type, enabled=False):  # bf16 would round logits near 10 to 1/16
             views = F.normalize(self.layers(embeddings.float()), dim=1)
             if not self.training:
                 return similarities(views, views, first=0, temperature=self.temperature)
@@ -75,19 +75,19 @@ class Contrast(nn.Module):
 
 
 def nt_xent(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of the logits with the partners."""
+    """Cross-entropy of the logits, with the indices of the partners as labels."""
     return F.cross_entropy(logits.float(), labels)
 
 
 def as_contrastive(model: nn.Module, *, projection: Sequence[int], temperature: float) -> nn.Module:
-    """Turn a tagger into an encoder with a projection: without its output layer, and with the logits of the task.
+    """Turn a tagger into an encoder: replace its output layer by a projection and the logits of the contrastive task.
 
-    Weights keep their names, so that a checkpoint loads into the tagger, with nothing but the output layer missing.
+    Weights keep their names, so a checkpoint loads into the tagger; only the output layer is missing.
 
     Parameters
     ----------
     model : torch.nn.Module
-        A network file's, with an `output_layer`.
+        The model of a network file, with an `output_layer`.
     projection : sequence of int
     temperature : float
     """

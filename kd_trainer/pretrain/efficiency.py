@@ -1,4 +1,4 @@
-"""Data efficiency: how good taggers are that were trained on few labels, from several starts, in a table and a plot."""
+"""Data efficiency: performance of taggers against the number of labelled jets, for several starting weights."""
 
 import argparse
 import json
@@ -23,7 +23,7 @@ GAINS = {"accuracy_difference": "gain in accuracy", "auc_difference": "in AUC", 
 
 
 def point_of(name: str) -> tuple[str, int]:
-    """(start, number of labelled jets) of 'START:LABELS'."""
+    """(start, number of labelled jets) from 'START:LABELS'."""
     start, colon, labels = name.rpartition(":")
     if not (colon and start and labels.isdecimal() and int(labels)):
         raise InputError(f"'{name}' is not START:LABELS, with the number of labelled jets")
@@ -31,9 +31,9 @@ def point_of(name: str) -> tuple[str, int]:
 
 
 def with_numbers(name: str) -> str:
-    """'START:LABELS' of 'START:FILE' or 'START:FILE:FILE', with the JSON files of `kd_trainer subset`.
+    """Replace the JSON files of `kd_trainer subset` in 'START:FILE' or 'START:FILE:FILE' by numbers: 'START:LABELS'.
 
-    The first of two is that of the jets without labels: 'finetune:unlabelled_1.json:labelled_0.1.json' is
+    The first of two files is that of the unlabelled jets: 'finetune:unlabelled_1.json:labelled_0.1.json' becomes
     'finetune, 1000 unlabelled:100'.
     """
     start, *files = (part if not part.endswith(".json") else _jets(part) for part in name.split(":"))
@@ -52,16 +52,16 @@ def _jets(path: str) -> str:
 def evaluate(
     task: Task, models: Mapping[str, Sequence[Prediction]], *, reference: str, replicas: int, title: str
 ) -> dict[str, Any]:
-    """Everything that efficiency.json holds, as nested dicts of plain numbers.
+    """The content of efficiency.json, as nested dicts of plain numbers.
 
     Parameters
     ----------
     task : evaluate.task.Task
     models : {'START:LABELS': [Prediction, one a seed]}
     reference : str
-        The start that the others are compared with, at the same number of labels.
+        The start with which the others are compared, at the same number of labels.
     replicas : int
-        Of the test sample, for its uncertainty.
+        Number of bootstrap replicas of the test sample, for its uncertainty.
     title : str
     """
     samples, rejections = compare.collect(task, models, replicas)
@@ -88,7 +88,7 @@ def evaluate(
 
 
 def table(results: Mapping[str, Any], tablefmt: str = "github") -> str:
-    """A row a number of labels and start: mean and uncertainty, and what is gained over the reference."""
+    """One row for each number of labels and start: mean, uncertainty, and gain over the reference."""
     header = ["labelled jets", "start", "seeds", *FIGURES.values()]
     header += [f"{text} over {results['reference']}" for text in GAINS.values()]
     rows = []
@@ -106,9 +106,9 @@ def document(results: Mapping[str, Any]) -> str:
         "",
         table(results),
         "",
-        f"{results['n_jets']} test jets. Mean over the seeds; uncertainties: test jets and seeds in quadrature. The "
-        "starts are compared on the same test jets. The rejection is the geometric mean of the "
-        f"{len(results['averaged'])} working points that leave enough background jets everywhere.",
+        f"{results['n_jets']} test jets. Values are means over the seeds; uncertainties are those of test jets and "
+        "seeds, added in quadrature. The starts are compared on the same test jets. The rejection is the geometric "
+        f"mean over the {len(results['averaged'])} working points at which every model leaves enough background jets.",
         "",
         *([results["caveat"], ""] if results["caveat"] else []),
         "![efficiency](efficiency.png)",
@@ -121,18 +121,18 @@ def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="kd_trainer efficiency", description=__doc__)
     add = parser.add_argument
     add("models", nargs="+", metavar="START[:FILE]:LABELS=PRED[,PRED...]",
-        help="a start, the number of labelled jets or the NAME_F.json of `kd_trainer subset`, and weaver's prediction "
-        "files of the seeds; FILE is the NAME_F.json of the jets without labels")  # fmt: skip
+        help="name of the start; number of labelled jets, or the NAME_F.json of `kd_trainer subset`; weaver's "
+        "prediction files, one for each seed. FILE is the NAME_F.json of the unlabelled jets")  # fmt: skip
     add("-o", "--output", required=True, type=Path, metavar="DIR")
-    add("--reference", default="scratch", metavar="START", help="what the others are compared with (%(default)s)")
-    add("--data-config", metavar="CFG", help="for the class names, where no ROOT file holds them")
-    add("--background", help="class to reject (default: QCD; else the second of two)")
+    add("--reference", default="scratch", metavar="START", help="start to compare the others with (%(default)s)")
+    add("--data-config", metavar="CFG", help="data config for the class names, if no ROOT file contains them")
+    add("--background", help="class to reject (default: QCD, or the second of two classes)")
     add("--title", default="", help="title of the table and of the plot")
     add("--replicas", type=int, default=200, help="bootstrap replicas (default: %(default)s)")
     args = parser.parse_args(argv)
     if args.replicas < 2:
-        raise InputError("--replicas: at least 2 are needed for an uncertainty")
-    load_style()  # the missing package is named before the work, not after it
+        raise InputError("--replicas: an uncertainty needs at least 2")
+    load_style()  # a missing package is reported before the work, not after it
     named = []
     for argument in args.models:
         name, equals, files = argument.partition("=")

@@ -1,4 +1,4 @@
-"""The plot of data efficiency: figures of merit against the number of labelled jets, a line a start."""
+"""The plot of data efficiency: figures of merit against the number of labelled jets, one line for each start."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,11 +10,11 @@ from kd_trainer.files import replacing
 PANELS = {"accuracy": "Accuracy", "auc": "AUC", "rejection": "Rejection (geometric mean)"}
 MOST_PANELS = 2
 MARKERS = "os^Dv"
-APART = 1.03  # factor between the lines along x, so that their bars do not hide each other
+APART = 1.03  # factor between the lines along x, so that error bars do not overlap
 
 
 def error_of(figure: Mapping[str, Any]) -> float:
-    """What the bars show: the error of the mean over seeds, which is not common to the lines; else of the test jets."""
+    """The error for the bars: of the mean over seeds, which is independent between lines; or else of the test jets."""
     return figure["statistical"] if figure["seed_error"] is None else figure["seed_error"]
 
 
@@ -24,7 +24,7 @@ def draw(results: Mapping[str, Any], folder: Path) -> list[Path]:
     Parameters
     ----------
     results : dict
-        As of `efficiency.evaluate`.
+        The output of `efficiency.evaluate`.
     folder : Path
     """
     plt, style = load_style()

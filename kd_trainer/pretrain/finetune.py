@@ -1,4 +1,4 @@
-"""What `networks/finetune.py` hands to weaver: training on labels that starts from a pre-trained encoder."""
+"""The hooks of `networks/finetune.py`: training on labels that starts from a pre-trained encoder."""
 
 import dataclasses
 from collections.abc import Callable
@@ -24,16 +24,16 @@ from kd_trainer.weaver_hooks import (
 
 @dataclasses.dataclass(frozen=True)
 class Options(HookOptions):
-    """What `networks/finetune.py` understands; everything else goes to the encoder's network.
+    """The options of `networks/finetune.py`; all others go to the encoder's network.
 
     Attributes
     ----------
     encoder : str
         Network file of the tagger.
     pretrained : str or None
-        Checkpoint that it starts from; None for random weights.
+        Checkpoint to start from; None for random weights.
     frozen : bool
-        Whether the output layer alone is trained: a linear probe.
+        Whether only the output layer is trained (linear probe).
     """
 
     encoder: str
@@ -53,7 +53,7 @@ class Options(HookOptions):
 def get_model(
     data_config: DataConfig, options: Options, encoder_options: dict[str, Any]
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """The tagger, as its own network file builds it, with the encoder's weights."""
+    """The tagger, built by its own network file, with the weights of the encoder."""
     module = load_network(options.encoder, "the encoder's ")
     seed_network(options.seed)
     model, model_info = module.get_model(data_config, **encoder_options)
@@ -66,7 +66,7 @@ def get_model(
 
 @hook(Options)
 def get_loss(data_config: DataConfig, options: Options, encoder_options: dict[str, Any]) -> nn.Module:
-    """The loss of the encoder's network file, else cross-entropy; one that is not a number stops the training."""
+    """The loss of the encoder's network file, or else cross-entropy; a loss that is not finite stops the training."""
     return loss_of(load_network(options.encoder, "the encoder's "), data_config, encoder_options)
 
 
@@ -78,7 +78,7 @@ def get_train_fn(data_config: DataConfig, options: Options, encoder_options: dic
 
 @hook(Options)
 def get_evaluate_fn(data_config: DataConfig, options: Options, encoder_options: dict[str, Any]) -> Callable[..., Any]:
-    """The evaluation function: weaver's own, with few figures for many classes."""
+    """The evaluation function: weaver's own, with fewer metrics for many classes."""
     return evaluates(evaluate_fn(data_config))
 
 
@@ -86,7 +86,7 @@ init_opt = init_opt_of(Options)
 
 
 def freeze(model: nn.Module) -> None:
-    """Leave nothing to be trained but the output layer; the encoder stays in evaluation mode, whatever weaver sets."""
+    """Freeze all layers but the output layer; the encoder stays in evaluation mode when weaver starts training mode."""
     _, head = output_layer(model)
     model.requires_grad_(False)
     head.requires_grad_(True)
@@ -94,11 +94,11 @@ def freeze(model: nn.Module) -> None:
 
 
 def _evaluate(model: nn.Module, inputs: Any) -> None:
-    model.eval()  # dropout, and the running means of BatchNorm
+    model.eval()  # switches off dropout and the updates of BatchNorm
 
 
 def introduction(model: nn.Module, options: Options) -> str:
-    """The line of the log that says what is trained from where."""
+    """The line of the log that says which parameters are trained, and the starting weights."""
     free, total = (sum(p.numel() for p in model.parameters() if p.requires_grad or every) for every in (False, True))
     start = f"the weights {options.pretrained}" if options.pretrained else "random weights"
     return f"Training {free:,} of the {total:,} parameters of {options.encoder} on labels, from {start}"

@@ -1,4 +1,4 @@
-"""What `networks/contrastive.py` hands to weaver."""
+"""The hooks of `networks/contrastive.py`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,19 +20,19 @@ from kd_trainer.weaver_hooks import evaluates, hook, init_opt_of, load_network, 
 def get_model(
     data_config: DataConfig, options: Options, encoder_options: dict[str, Any]
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """The encoder, as its own network file builds it, without its output layer and with a projection."""
+    """The encoder, built by its own network file, with a projection in place of the output layer."""
     if "for_inference" in encoder_options:
         raise InputError("a pre-trained encoder has no output layer yet: fine-tune it, then export")
     network = load_network(options.encoder, "the encoder's ")
     seed_network(options.seed)
-    # the output layer is made for as many classes as it takes to make one, then replaced
+    # the network file needs at least two classes to build the output layer, which is then replaced
     model, model_info = network.get_model(data_config, **{"num_classes": 2, **encoder_options})
     return as_contrastive(model, projection=options.cl_projection, temperature=options.cl_temperature), model_info
 
 
 @hook(Options)
 def get_loss(data_config: DataConfig, options: Options, encoder_options: dict[str, Any]) -> nn.Module:
-    """NT-Xent."""
+    """The NT-Xent loss."""
     return FiniteLoss(nt_xent)
 
 

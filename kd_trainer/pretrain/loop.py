@@ -1,4 +1,4 @@
-"""Pre-training inside weaver's own loop: the loader is wrapped, the loop is not.
+"""Pre-training inside weaver's own training loop. Only the loader is wrapped; the loop does not change.
 
 weaver's loader --X, y--> TwoViews: two augmented views of X, their partners --> weaver's train_classification
 """
@@ -28,16 +28,16 @@ VALIDATION_SEED = 2108
 
 
 class TwoViews:
-    """A weaver loader as the encoder sees it: two views of each jet, and the place of each view's partner.
+    """A weaver loader that gives two views of each jet, and the index of each view's partner as label.
 
     Parameters
     ----------
     loader : DataLoader
-        Its labels are not looked at.
+        Its labels are not used.
     views : views.Views
     device : torch.device
     first : bool
-        Whether the loader has not given any batch yet: the first one shows how often it repeats jets.
+        Whether the loader has not given a batch yet; the first batch is checked for repeated jets.
     """
 
     def __init__(self, loader: Loader, views: Views, device: torch.device, *, first: bool = False) -> None:
@@ -53,7 +53,7 @@ class TwoViews:
         for X, _, _ in self.loader:
             X = {name: values.to(self.device, non_blocking=True) for name, values in X.items()}
             if len(X["pf_mask"]) < 2:
-                raise InputError("a batch of one jet has nothing to compare it with: give a larger --batch-size")
+                raise InputError("a batch of one jet has no other jets for comparison: give a larger --batch-size")
             yield X
 
     def __iter__(self) -> Iterator[Batch]:
@@ -65,16 +65,16 @@ class TwoViews:
 
 
 class FixedViews(TwoViews):
-    """The views of validation: the same in every epoch, and always as many to choose from.
+    """The views of the validation: the same in every epoch, with a fixed number of candidates.
 
-    Weaver keeps all scores of a validation, so that there must be as many in each row, and not too many.
+    Weaver stores all scores of a validation in one array, so their number must be the same for all views, and small.
 
     Parameters
     ----------
     jets : int
-        Jets among which a view looks for its partner.
+        Number of jets among which a view must find its partner.
     batches : int or None
-        Batches of the loader in an epoch, which may be endless; for 0 one, as in weaver.
+        Number of batches in an epoch, for an endless loader; 0 means one batch, as in weaver.
     """
 
     def __init__(
@@ -96,32 +96,32 @@ class FixedViews(TwoViews):
 
 
 def check_repetitions(X: dict[str, torch.Tensor]) -> None:
-    """Raise InputError if a quarter of the jets of a batch, or more, are there again: weaver's loader goes round."""
+    """Raise InputError if a quarter or more of the jets in a batch are repetitions: weaver's loader starts again."""
     vectors = X["pf_vectors"].flatten(1)
     if 4 * (len(vectors) - len(torch.unique(vectors, dim=0))) >= len(vectors):
         raise InputError(
-            "the sample has fewer jets than a batch, so that jets would be contrasted with themselves: "
+            "the sample has fewer jets than a batch, so jets would be contrasted with themselves: "
             "give a smaller --batch-size or a larger sample"
         )
 
 
 def join(views: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """One batch (2N, C, P) of two views (N, C, P), one after the other."""
+    """Concatenate two views (N, C, P) to one batch (2N, C, P)."""
     return {name: torch.cat([view[name] for view in views]) for name in views[0]}
 
 
 def check(train_loader: Loader, extra_args: dict[str, Any]) -> None:
-    """Refuse what contrastive learning cannot do; InputError says what."""
+    """Raise InputError for settings that contrastive learning does not support."""
     if extra_args["args"].regression_mode:
-        raise InputError("contrastive pre-training is classification: run weaver without --regression-mode")
+        raise InputError("contrastive pre-training is a classification: run weaver without --regression-mode")
 
 
 def train_fn(views: Views, encoder_name: str) -> Callable[..., None]:
-    """The function that trains an epoch: weaver's own, on two views of each jet."""
+    """The function that trains an epoch: weaver's own, with two views of each jet."""
     begun: list[bool] = []
 
     def train(model: nn.Module, *args: Any, **kwargs: Any) -> None:
-        *weavers, loader, dev, epoch = args  # loss, optimiser, scheduler before them
+        *weavers, loader, dev, epoch = args  # `weavers`: loss, optimiser, scheduler
         first = not begun
         if first:
             total = sum(p.numel() for p in model.parameters())
@@ -138,10 +138,10 @@ def train_fn(views: Views, encoder_name: str) -> Callable[..., None]:
 
 
 def evaluate_fn(views: Views, jets: int) -> Callable[..., float]:
-    """The evaluation function for weaver: contrastive accuracy and loss on views that stay the same.
+    """The evaluation function for weaver: contrastive accuracy and loss on fixed views.
 
-    It returns exp(-loss), the mean probability (geometric) that a view gives its partner, by which weaver chooses the
-    best epoch: the accuracy is close to 1 long before training is finished.
+    It returns exp(-loss), the geometric mean of the probability that a view gives to its partner. Weaver chooses the
+    best epoch by this number, because the accuracy is close to 1 long before the end of a training.
     """
 
     def evaluate(
@@ -167,7 +167,7 @@ def evaluate_fn(views: Views, jets: int) -> Callable[..., float]:
 
 @contextlib.contextmanager
 def without_class_counts() -> Iterator[None]:
-    """Keep weaver's list of jets per class out of the log: here, every place in the batch is a class."""
+    """Remove weaver's list of jets per class from the log, because here every index in the batch is a class."""
 
     def keep(record: logging.LogRecord) -> bool:
         return "class distribution" not in str(record.msg)

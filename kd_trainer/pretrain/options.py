@@ -1,4 +1,4 @@
-"""The options of a contrastive pre-training, as given to weaver with `-o name value`."""
+"""The options of a contrastive pre-training, given to weaver with `-o name value`."""
 
 import dataclasses
 import math
@@ -11,21 +11,21 @@ from kd_trainer.weaver_hooks import check_numbers
 
 @dataclasses.dataclass(frozen=True)
 class Options(Augmentations):
-    """What `networks/contrastive.py` understands; everything else goes to the encoder's network.
+    """The options of `networks/contrastive.py`; all others go to the encoder's network.
 
     The temperature and the four augmentations that are on by default are those of JetCLR (arXiv 2108.04253 and its
-    program); 0 switches an augmentation off.
+    code). 0 switches an augmentation off.
 
     Attributes
     ----------
     encoder : str
         Network file of the encoder.
     cl_temperature : float
-        Divides the cosine similarities, above 0.
+        Temperature that divides the cosine similarities, above 0.
     cl_projection : sequence of int
-        Widths of the projection that the loss looks through; empty for none.
+        Widths of the projection before the loss; empty for no projection.
     cl_val_jets : int
-        Jets among which a view looks for its partner in validation; fewer if a batch has fewer.
+        Number of jets among which a view must find its partner in validation; limited by the batch size.
     """
 
     encoder: str
@@ -46,8 +46,8 @@ class Options(Augmentations):
         check_numbers(self, ("cl_temperature", "cl_val_jets"))
         widths = self.cl_projection
         if not isinstance(widths, tuple | list) or not all(isinstance(w, int) and w > 0 for w in widths):
-            raise InputError(f"cl_projection is {widths!r}: it must be widths like (128, 128), () for none")
+            raise InputError(f"cl_projection is {widths!r}: it must be widths like (128, 128), or () for no projection")
         if not self.cl_temperature > 0:
             raise InputError(f"cl_temperature is {self.cl_temperature}: it must be above 0")
         if not self.cl_val_jets >= 2:
-            raise InputError(f"cl_val_jets is {self.cl_val_jets}: it takes two jets to tell them apart")
+            raise InputError(f"cl_val_jets is {self.cl_val_jets}: it must be at least 2")

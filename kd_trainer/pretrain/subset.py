@@ -1,7 +1,7 @@
-"""Subsets of the training jets: fixed, and nested in one another, by a hash of the number of each jet.
+"""Fixed and nested subsets of the training jets, chosen by a hash of the number of each jet.
 
 Weaver's `--data-fraction` draws other jets in each epoch. Here a jet is in the subset of a fraction f if the hash of
-its number, evenly spread over [0, 1), is below f: whatever its place, its file and the epoch.
+its number, uniform in [0, 1), is below f. The choice does not depend on the file, the order of the jets or the epoch.
 """
 
 import argparse
@@ -21,17 +21,17 @@ from kd_trainer.files import write_json
 from kd_trainer.jet_files import chunks, files_of, inspect_all
 
 NUMBER = "event_number"
-HASH = "kd_subset"  # variable in the data config
-ROWS = 1_000_000  # of numbers that are read at once
+HASH = "kd_subset"  # name of the variable in the data config
+ROWS = 1_000_000  # number of rows that are read at once
 
 
 def hash_expression(number: str) -> str:
     """Weaver's expression for the hash of an integer n, in [0, 1): output n of SplitMix64 (Steele, Lea, Flood 2014).
 
-    All in one, for weaver's selection takes a variable of the config, but none that rests on another.
+    It is one expression, because weaver's selection can use a variable only if that does not use another variable.
     """
 
-    def folded(value: str, shift: int) -> str:  # x ^ (x >> shift), with x in the expression once
+    def folded(value: str, shift: int) -> str:  # x ^ (x >> shift), written such that x appears only once
         return f"np.bitwise_xor.reduce(np.right_shift({value}, np.uint64([[0], [{shift}]])))"
 
     value = f"(np.asarray({number}).astype('uint64') + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)"
@@ -41,15 +41,15 @@ def hash_expression(number: str) -> str:
 
 
 def subset(options: dict[str, Any], fraction: float, number: str = NUMBER) -> dict[str, Any]:
-    """Options of a data config that trains on a fraction of the jets; all of them, and no numbers needed, for 1.
+    """Options of a data config that trains on a fraction of the jets; 1 selects all jets and needs no numbers.
 
     Parameters
     ----------
     options : dict
     fraction : float
-        0 < fraction <= 1; the jets of a fraction are among those of every larger one.
+        0 < fraction <= 1; the subset of a fraction is contained in that of every larger fraction.
     number : str
-        Branch with an integer that tells jets apart. Jets of several files may share it: they then stay together.
+        Branch with an integer that identifies jets. Jets of several files may share a number: all are chosen, or none.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def subset(options: dict[str, Any], fraction: float, number: str = NUMBER) -> di
         If the fraction is out of range.
     """
     if not 0 < fraction <= 1:
-        raise InputError(f"a fraction is {fraction}: it must be above 0, and 1 at most")
+        raise InputError(f"the fraction is {fraction}: it must be above 0 and at most 1")
     result = copy.deepcopy(options)
     if fraction < 1:
         result["new_variables"] = {**(result.get("new_variables") or {}), HASH: hash_expression(number)}
@@ -68,14 +68,14 @@ def subset(options: dict[str, Any], fraction: float, number: str = NUMBER) -> di
 
 
 def count(options: dict[str, Any], paths: Sequence[str]) -> tuple[int, int]:
-    """Jets in files, and those that the selection of a data config keeps: (int, int).
+    """Numbers of jets in files, and of jets that pass the selection of a data config: (int, int).
 
     Raises
     ------
     InputError
         If a file cannot be read, or lacks a branch of the selection.
     """
-    config = DataConfig(print_info=False, **copy.deepcopy(options))  # it makes arrays of the histograms of weights
+    config = DataConfig(print_info=False, **copy.deepcopy(options))  # DataConfig changes the histograms of weights
     branches = _branches_of_selection(config)
     results = inspect_all(paths, branches, config.treename)
     for path, (_, trouble) in zip(paths, results):
@@ -107,7 +107,7 @@ def _check_numbers(paths: Sequence[str], number: str, treename: str | None) -> N
     missing = [path for path, (_, trouble) in zip(paths, results) if trouble.startswith("lacks")]
     if missing:
         raise InputError(
-            f"{missing[0]} (of {len(missing)}) has no {number} to choose jets by: `kd_trainer convert` adds it to "
+            f"{missing[0]} (of {len(missing)}) has no {number} for the choice of jets: `kd_trainer convert` adds it to "
             "public files, `kd_trainer simulate --overwrite` to jets of an earlier version; --by names another branch"
         )
 
@@ -116,19 +116,19 @@ def main(argv: Sequence[str]) -> None:
     """python -m kd_trainer subset"""
     parser = argparse.ArgumentParser(
         prog="kd_trainer subset",
-        description="Write data configs that train on fixed fractions of the jets of CFG, the same in each epoch; the "
-        "jets of a smaller fraction are among those of a larger one. Validate and test with CFG itself.",
+        description="Write data configs that train on fixed fractions of the jets of CFG, the same in each epoch. A "
+        "smaller fraction is a subset of a larger one. Validate and test with CFG itself.",
     )
     add = parser.add_argument
     add("--data-config", required=True, metavar="CFG")
-    add("--fraction", required=True, nargs="+", metavar="F", help="above 0, and 1 at most")
+    add("--fraction", required=True, nargs="+", metavar="F", help="fractions, above 0 and at most 1")
     either = parser.add_mutually_exclusive_group()
-    either.add_argument("--unlabelled", action="store_true", help="without labels, as `kd_trainer unlabelled`")
+    either.add_argument("--unlabelled", action="store_true", help="without labels, like `kd_trainer unlabelled`")
     either.add_argument("--weights", metavar="CFG", help="*.auto.yaml to take the sampling weights from")
-    add("--by", default=NUMBER, metavar="BRANCH", help="integer that tells jets apart (default: %(default)s)")
+    add("--by", default=NUMBER, metavar="BRANCH", help="integer that identifies jets (default: %(default)s)")
     add("-o", "--output", required=True, metavar="NAME", help="the data configs are NAME_F.yaml")
-    add("--files", required=True, nargs="+", help="training files, as for weaver; how many of their jets are "
-        "chosen is printed, and is in NAME_F.json")  # fmt: skip
+    add("--files", required=True, nargs="+", help="training files, as for weaver; the number of chosen jets "
+        "is printed and written to NAME_F.json")  # fmt: skip
     args = parser.parse_args(argv)
     options = load(args.data_config)
     sources = [load(args.weights)] if args.weights else []
@@ -140,7 +140,7 @@ def main(argv: Sequence[str]) -> None:
             _check_numbers(paths, args.by, options.get("treename"))
         total, kept = count(chosen, paths)
         if not kept:
-            raise InputError(f"a fraction of {fraction} of {total} jets leaves none: take a larger one")
+            raise InputError(f"a fraction of {fraction} of {total} jets leaves none: give a larger one")
         output = f"{args.output}_{fraction}.yaml"
         write(chosen, output, f"{args.data_config}, {kept} of {total} jets (fraction {fraction}) to train on")
         write_json(f"{args.output}_{fraction}.json", {"jets": kept, "of": total})
@@ -151,4 +151,4 @@ def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise InputError(f"a fraction is {text!r}: it must be a number") from None
+        raise InputError(f"the fraction is {text!r}: it must be a number") from None

@@ -1,4 +1,4 @@
-"""The data config of a pre-training: the inputs of another, without its labels, sampling weights and observers."""
+"""The data config of a pre-training: the inputs of another config, without labels, sampling weights and observers."""
 
 import argparse
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from kd_trainer.errors import InputError
 def check_same_inputs(options: dict, other: dict, *, names: tuple[str, str]) -> None:
     """Raise InputError unless a network that is trained with one data config fits the other.
 
-    It has to have the same input groups, each with as many variables. Their names may differ, as those of datasets do.
+    Both must have the same input groups with the same numbers of variables. Names of variables may differ.
 
     Parameters
     ----------
     options, other : dict
-        Of two data configs.
+        Options of two data configs.
     names : (str, str)
-        What the message calls them.
+        Their names for the message.
     """
     first, second = ({name: _variables(group) for name, group in o["inputs"].items()} for o in (options, other))
     for group in sorted({*first, *second}):
@@ -45,8 +45,8 @@ def main(argv: Sequence[str]) -> None:
     )
     add = parser.add_argument
     add("--data-config", required=True, metavar="CFG")
-    add("--same-inputs-as", metavar="CFG", help="check first that the network will fit this one, for fine-tuning")
-    add("-o", "--output", metavar="FILE", help="may be left out with --same-inputs-as")
+    add("--same-inputs-as", metavar="CFG", help="check that the network will fit this config, for fine-tuning")
+    add("-o", "--output", metavar="FILE", help="file to write; optional with --same-inputs-as")
     args = parser.parse_args(argv)
     if not (args.output or args.same_inputs_as):
         parser.error("give -o FILE, --same-inputs-as CFG or both")

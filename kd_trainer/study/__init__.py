@@ -1,1 +1,1 @@
-"""Studies: many trainings from one YAML, and what they say when compared with each other."""
+"""Studies: many trainings from one YAML file, and their comparison."""

@@ -1,4 +1,4 @@
-"""Steps that make soft targets: one cache for a teacher and a tier, of the jets of all students that take it."""
+"""Steps that compute soft targets: one cache for each teacher and tier, with the jets of all its students."""
 
 from collections.abc import Callable, Iterable
 
@@ -7,11 +7,11 @@ from kd_trainer.study.plan import Cell, Plan, Teacher, slug
 from kd_trainer.study.runs import members, run_name, settled, teacher_name, trained
 from kd_trainer.study.step import CACHED, CHECKPOINT, Step, description
 
-Files = Callable[[Iterable[str]], list[str]]  # those behind patterns
+Files = Callable[[Iterable[str]], list[str]]  # patterns -> files
 
 
 def teaching(plan: Plan, run: Cell) -> dict[str, str]:
-    """Settings that name the teacher of a student, or its blend of several, and the soft targets."""
+    """Settings that name the teacher (or the blend) of a student, and the soft targets."""
     weights = plan.teachers[str(run.teacher)].blend
     if weights:
         parts = zip(_of_members(plan, run), weights)
@@ -28,19 +28,19 @@ def teaching(plan: Plan, run: Cell) -> dict[str, str]:
 
 
 def is_live(run: Cell) -> bool:
-    """Whether the teacher is asked in the training: a cache holds no embeddings."""
+    """Whether the teacher is evaluated in the training, because a cache contains no embeddings."""
     return bool(run.options.get("kd_embed_weight"))
 
 
 def made_from(plan: Plan, run: Cell) -> list[str]:
-    """The files that decide what the teacher of a student says: checkpoints, networks, data configs."""
+    """The files that determine the soft targets of a student: checkpoints, networks, data configs."""
     return [path for member in _of_members(plan, run) for path in _teacher_files(plan, settled(plan, member))]
 
 
 def cache_of(plan: Plan, run: Cell) -> str:
     """Folder of the soft targets for a student."""
     if "kd_ensemble" in run.options:
-        raise InputError(f"arm {run.arm}: the cache has to know it, too: give it as settings: {{KD_ENSEMBLE: ...}}")
+        raise InputError(f"arm {run.arm}: the cache needs kd_ensemble too: give it as settings: {{KD_ENSEMBLE: ...}}")
     more = ["" if run.labelled else "nolabels", run.settings.get("KD_ENSEMBLE", "")]
     name = str(run.teacher)
     if plan.teachers[name].blend:
@@ -53,7 +53,7 @@ def cache_of(plan: Plan, run: Cell) -> str:
 
 
 def caches_for(plan: Plan, run: Cell, files: Files) -> list[Step]:
-    """The steps that make the soft targets for a student, none if its teacher is asked."""
+    """The steps that compute the soft targets for a student; none if the training evaluates its teacher."""
     if is_live(run):
         return []
     steps = [_cache(plan, member, files) for member in _of_members(plan, run)]
@@ -64,12 +64,12 @@ def caches_for(plan: Plan, run: Cell, files: Files) -> list[Step]:
 
 
 def on_test(plan: Plan, run: Cell) -> str:
-    """The folder with what the teacher of a student says of the test jets."""
+    """The folder with the soft targets of a student's teacher for the test jets."""
     return f"cache/{teacher_name(plan, settled(plan, run))}_{slug(run.tier)}_test"
 
 
 def of_test(plan: Plan, run: Cell, files: Files) -> Step:
-    """The step that makes it."""
+    """The step that computes the soft targets for the test jets."""
     sample = {"TRAIN_FILES": " ".join(plan.dataset.test)}
     run = run._replace(labelled=True, options={})
     jets = [*files(plan.dataset.test), plan.dataset.path, plan.config(run.tier), *made_from(plan, run)]
@@ -77,18 +77,18 @@ def of_test(plan: Plan, run: Cell, files: Files) -> Step:
 
 
 def training_files(plan: Plan, patterns: Iterable[str]) -> dict[str, str]:
-    """TRAIN_FILES, where a study does not take the dataset's."""
-    return {} if plan.own_samples else {"TRAIN_FILES": " ".join(patterns)}
+    """The setting TRAIN_FILES, if a study has its own samples."""
+    return {} if plan.dataset_samples else {"TRAIN_FILES": " ".join(patterns)}
 
 
 def without_labels(plan: Plan, samples: Iterable[str]) -> dict[str, str]:
-    """UNLABELLED, the files of samples that are learnt from without labels."""
+    """The setting UNLABELLED, with the files of unlabelled samples."""
     patterns = dict.fromkeys(pattern for name in samples if name for pattern in plan.samples[name])
     return {"UNLABELLED": " ".join(patterns)} if patterns else {}
 
 
 def labels(run: Cell) -> dict[str, str]:
-    """LABELS, where none are read."""
+    """The setting LABELS, if a training reads no labels."""
     return {} if run.labelled else {"LABELS": "no"}
 
 
@@ -106,7 +106,7 @@ def _teacher_files(plan: Plan, of: Teacher) -> list[str]:
 
 
 def _samples(plan: Plan, cache: str) -> dict[str, str]:
-    """The training files of all students that take a cache or another one of its blend: they have the same files."""
+    """The training files of all students that use a cache or a blend with it, since a blend needs equal files."""
     taught = [cell for cell in plan.cells if cell.teacher]
     taken = [(cell, {cache_of(plan, each) for each in (cell, *_of_members(plan, cell))}) for cell in taught]
     linked, before = {cache}, set[str]()
@@ -119,7 +119,7 @@ def _samples(plan: Plan, cache: str) -> dict[str, str]:
 
 
 def _cache(plan: Plan, run: Cell, files: Files) -> Step:
-    """The soft targets of one teacher for a student."""
+    """The step for the soft targets of one teacher for a student."""
     cache = cache_of(plan, run)
     sample = _samples(plan, cache)
     used = [sample.get("TRAIN_FILES", " ".join(plan.dataset.train)), sample.get("UNLABELLED", "")]

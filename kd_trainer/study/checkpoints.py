@@ -1,4 +1,4 @@
-"""Teachers that are existing checkpoints: their predictions, from the soft targets for the test jets."""
+"""Predictions of teachers that are existing checkpoints, from their soft targets for the test jets."""
 
 from pathlib import Path
 
@@ -15,14 +15,14 @@ from kd_trainer.evaluate.predictions import NUMERIC, Prediction
 
 
 def prediction(folder: Path, patterns: list[str]) -> Prediction:
-    """What a teacher says of the test jets, in the classes of its students.
+    """The prediction of a teacher for the test jets, in the classes of its students.
 
     Parameters
     ----------
     folder : Path
-        Of a cache.
+        Folder of a cache.
     patterns : list of str
-        Its input files, as for `cache`.
+        Input files of the cache, as for `cache`.
 
     Returns
     -------
@@ -34,7 +34,7 @@ def prediction(folder: Path, patterns: list[str]) -> Prediction:
     table, _ = _load_next(config, files, None, options)
     layout = Layout(**fingerprint.read(files[0])["layout"])
     logits = layout.logits({name: torch.from_numpy(table["_" + name]) for name in layout.groups()})
-    label = config.label_names[0]  # "_label_" unless the config has labels of its own, as JetClass-II's
+    label = config.label_names[0]  # "_label_", or the name of a custom label as in JetClass-II
     values = {name: table[name] for name in config.observer_names if isinstance(table[name], np.ndarray)}
     observers = {name: array for name, array in values.items() if array.ndim == 1 and array.dtype.kind in NUMERIC}
     scores = logits.double().softmax(dim=1).numpy()

@@ -1,4 +1,4 @@
-"""Tables of studies in a Markdown file, made from stored results; the text around them is left alone."""
+"""Tables of studies in a Markdown file, made from stored results; other text of the file does not change."""
 
 import json
 import os
@@ -24,8 +24,8 @@ RECOVERED |= {f"log_{name}": f"log {NAMES[name]}" for name in REJECTIONS}
 def write_document(paths: list[Path], output: Path) -> int:
     """Write the blocks of results into a Markdown file, and their figures beside the results.
 
-    A block stands between `<!-- begin NAME -->` and `<!-- end NAME -->`, NAME being that of the results; what is
-    outside stays. A file that does not exist is made of the blocks alone.
+    A block lies between `<!-- begin NAME -->` and `<!-- end NAME -->`, where NAME is the name of the results. Text
+    outside the blocks does not change. If the file does not exist, it is created with the blocks alone.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def write_document(paths: list[Path], output: Path) -> int:
         if not output.is_file():
             text += f"{begin}\n{end}\n"
         if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
-            raise InputError(f"{output} has no place for the results of {path}: write '{begin}' and '{end}' into it")
+            raise InputError(f"{output} has no place for the results of {path}: add the lines '{begin}' and '{end}'")
         drawn = plots.draw_all(results, path.parent, path.stem)
         links = [os.path.relpath(figure, output.parent) for figure in drawn if figure.suffix == ".png"]
         block = f"{begin}\n\n{tables(results, links)}\n\n{end}"
@@ -57,7 +57,7 @@ def load(path: Path) -> dict:
     Raises
     ------
     InputError
-        When the file is not one.
+        If the file does not contain results.
     """
     try:
         results = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -120,7 +120,7 @@ def _header(results: dict) -> list[str]:
 
 
 def merit_table(results: dict) -> str:
-    """A row a cell: size and figures of merit."""
+    """One row for each cell: size and figures of merit."""
     names = {name: label for name, label in NAMES.items() if any(name in cell for cell in results["cells"])}
     rows = [
         [*_who(results, cell), len(cell["seeds"]) or ABSENT, si(cell["parameters"]), si(cell["flops"]),
@@ -132,7 +132,7 @@ def merit_table(results: dict) -> str:
 
 
 def gain_table(results: dict) -> str:
-    """A row a distilled cell: ratios, differences, calibration before and after, recovered fractions."""
+    """One row for each distilled cell: ratios, differences, calibration before and after, recovered fractions."""
     twins = {
         (cell["student"], cell["tier"], cell["sample"]): cell
         for cell in results["cells"]
@@ -157,4 +157,4 @@ def gain_table(results: dict) -> str:
     names = [*(f"{NAMES[name]} ratio" for name in ratios), "accuracy", "AUC", "ECE"]
     names += [f"recovered ({label})" for label in ways.values()]
     table = tabulate(rows, [*_header(results), "seeds", *names], tablefmt="github", disable_numparse=True)
-    return table if rows else f"({ABSENT} no arm besides {results['baseline']} is trained yet)"
+    return table if rows else f"({ABSENT} no arm except {results['baseline']} is trained yet)"

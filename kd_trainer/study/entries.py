@@ -1,4 +1,4 @@
-"""Entries of the YAML of a study: each read as what it has to be, or refused with its name."""
+"""Entries in the YAML file of a study, read with a check of their types."""
 
 import math
 import shlex
@@ -22,19 +22,19 @@ def words(value: Any, where: str) -> tuple[str, ...]:
 
 def mapping(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise InputError(f"{where} has to be a mapping from names")
+        raise InputError(f"{where} must be a mapping from names")
     return {str(name): {} if entry is None else entry for name, entry in value.items()}
 
 
 def settings(value: Any, where: str) -> dict[str, str]:
-    """Settings of train_kd.sh; one that is a variable without a value is none."""
+    """Settings of train_kd.sh, without those whose variable has no value."""
     return {name: str(text) for name, text in mapping(value, where).items() if str(text)}
 
 
 def several(value: Any, where: str) -> list:
-    values = value.split() if isinstance(value, str) else value  # as a variable gives them
+    values = value.split() if isinstance(value, str) else value  # the value of a variable is a string
     if not isinstance(values, list) or not values or len(set(map(str, values))) < len(values):
-        raise InputError(f"{where} has to be a list, not empty and without repetitions")
+        raise InputError(f"{where} must be a list, not empty and without repetitions")
     return values
 
 
@@ -45,7 +45,7 @@ def names(value: Any, where: str) -> list[str]:
 def seeds(value: Any, where: str) -> tuple[int, ...]:
     seeds = names(value, where)
     if not all(map(str.isdecimal, seeds)):
-        raise InputError(f"{where} are whole numbers")
+        raise InputError(f"{where} must be whole numbers")
     return tuple(map(int, seeds))
 
 
@@ -58,7 +58,7 @@ def true_or_false(value: Any, where: str) -> bool:
 def weights(value: Any, where: str) -> tuple[tuple[str, float], ...]:
     found = tuple(mapping(value, where).items())
     if len(found) < 2 or not all(isinstance(x, int | float) and 0 < x < math.inf for _, x in found):
-        raise InputError(f"{where} has to name at least two teachers, each with a weight above 0")
+        raise InputError(f"{where} must name at least two teachers, each with a weight above 0")
     return found
 
 
@@ -84,10 +84,10 @@ READERS: dict[str, dict[str, Callable[[Any, str], Any]]] = {
 
 
 def read(kind: str, where: str, entry: Any) -> dict[str, Any]:
-    """A mapping of the YAML, each entry read as READERS say, and no others."""
+    """A mapping of the YAML file, each entry read with its function in READERS; other entries are errors."""
     known = READERS[kind]
     if not isinstance(entry, dict):
-        raise InputError(f"{where} has to be a mapping with {', '.join(known)}")
+        raise InputError(f"{where} must be a mapping with {', '.join(known)}")
     for key in entry:
         if key not in known:
             raise InputError(f"{where}: unknown entry '{key}'; valid are: {', '.join(known)}")
@@ -95,7 +95,7 @@ def read(kind: str, where: str, entry: Any) -> dict[str, Any]:
 
 
 class Loader(files.Loader):
-    """YAML in which a name that is given twice is an error; it would otherwise hide the first."""
+    """YAML loader that refuses repeated names, because the second entry would replace the first."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict:
         names = [self.construct_object(key, deep=True) for key, _ in node.value]

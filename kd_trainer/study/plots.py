@@ -1,6 +1,6 @@
-"""Figures of a study from its results: the gain on labels alone against size, training jets, temperature and alpha.
+"""Figures of a study from its results: the gain over the baseline against size, training jets, temperature and alpha.
 
-And the rejection against the number of jets without labels, for studies that have such jets.
+Studies with unlabelled jets get a figure of the rejection against their number.
 """
 
 import textwrap
@@ -23,12 +23,12 @@ AXES = {
 
 
 def series(results: dict, axis: str) -> dict[str, list]:
-    """{label: [(x, cell), ...]} of the cells that differ in one thing only, where there are at least two of them.
+    """{label: [(x, cell), ...]}: lines of at least two cells that differ only in the quantity x.
 
     Parameters
     ----------
     results : dict of results.json
-    axis : of AXES
+    axis : a name in AXES
     """
     found: dict[str, dict] = {}
     for cell in results["cells"]:
@@ -79,7 +79,7 @@ _POSITIONS = {
 
 
 def draw(plt: Any, results: dict, axis: str, lines: dict) -> Any:
-    """Ratio of the rejections at 50 % and difference of the accuracies, against one thing."""
+    """Ratio of the rejections at 50 % and difference of the accuracies, against the quantity of an axis."""
     quantities = [("ratio", "rej50", "Ratio of Rej 50 %", 1), ("difference", "accuracy", "Accuracy difference", 0)]
     rows = -(-len(lines) // 2)
     figure, panels = plt.subplots(2, 1, sharex=True, figsize=(8, 8 + 0.35 * rows), layout="constrained")
@@ -101,12 +101,12 @@ def draw(plt: Any, results: dict, axis: str, lines: dict) -> Any:
 
 
 def apart(x: np.ndarray, steps: float, scale: str) -> np.ndarray:
-    """Positions (P,) moved a little, so that the error bars of several lines can be told apart."""
+    """Positions (P,), shifted slightly so that error bars of several lines do not overlap."""
     return x * 1.02**steps if scale == "log" else x + 0.006 * steps * np.ptp(x)
 
 
 def unlabelled_lines(results: dict, student: str, tier: str) -> dict[str, list[tuple[int, dict]]]:
-    """{teacher: [(jets without labels, cell), ...]} of a student on the first sample; of two cells the first."""
+    """{teacher: [(unlabelled jets, cell), ...]} of a student on the first sample; the first cell for each number."""
     found: dict[str, dict[int, dict]] = {}
     own = [cell for cell in results["cells"] if (cell["student"], cell["tier"]) == (student, tier)]
     taught = [cell for cell in own if cell.get("ratio") and cell["teacher"] and not cell.get("pretrained")]
@@ -120,7 +120,7 @@ def unlabelled_lines(results: dict, student: str, tier: str) -> dict[str, list[t
 
 
 def levels(results: dict, lines: dict[str, list[tuple[int, dict]]]) -> dict[str, dict]:
-    """The cells that a student's lines are drawn between: its twin on labels alone, and the ceiling."""
+    """The reference cells for the lines of a student: its twin on labels alone, and the ceiling."""
     cell = next(iter(lines.values()))[0][1]
     keys = {"labels alone": ["student", cell["student"], cell["tier"], cell["sample"], results["baseline"]]}
     keys |= {"large model on labels": cell["ceiling"]} if "ceiling" in cell else {}
@@ -130,7 +130,7 @@ def levels(results: dict, lines: dict[str, list[tuple[int, dict]]]) -> dict[str,
 
 
 def draw_unlabelled(plt: Any, results: dict) -> Any:
-    """Rejection against the number of jets without labels: a panel a student; twin and ceiling as bands."""
+    """Rejection against the number of unlabelled jets: one panel for each student; twin and ceiling as bands."""
     students = dict.fromkeys((cell["student"], cell["tier"]) for cell in results["cells"])
     lines = {student: unlabelled_lines(results, *student) for student in students}
     lines = {student: found for student, found in lines.items() if any(len(points) > 1 for points in found.values())}
@@ -169,9 +169,9 @@ def _most_labels(panels: Any) -> Any:
 
 
 def draw_all(results: dict, folder: Path, stem: str) -> list[Path]:
-    """Draw what the results allow: paths of `<stem>_<axis>.png` and `.pdf`.
+    """Draw all figures for which there are results; returns the paths of `<stem>_<axis>.png` and `.pdf`.
 
-    With jets without labels that is the figure against their number alone.
+    A study with unlabelled jets gets only the figure against their number.
     """
     plt, style = load_style()
     written = []
@@ -182,7 +182,7 @@ def draw_all(results: dict, folder: Path, stem: str) -> list[Path]:
             drawn = {axis: draw(plt, results, axis, lines) for axis, lines in found.items() if lines}
         for axis, figure in drawn.items():
             figure.draw_without_rendering()
-            figure.set_layout_engine("none")  # the layout found stays, to be computed once for both kinds
+            figure.set_layout_engine("none")  # keep the layout, so that it is computed once for both formats
             for kind in ("png", "pdf"):
                 path = folder / f"{stem}_{axis}.{kind}"
                 with replacing(path) as temporary:

@@ -1,4 +1,4 @@
-"""Why snakemake runs a step, in a line that can be read."""
+"""Readable reasons for the steps in snakemake's log."""
 
 import logging
 import re
@@ -9,7 +9,7 @@ PARAMS = re.compile(r"Union of exclusive params before and now across all output
 
 
 class Shorter(logging.Filter):
-    """Shortens the reason of a job in snakemake's log, which names all jets and has whole commands in it."""
+    """Shortens the reason of a job in snakemake's log, which contains all file names and whole commands."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Keep the record, with its reason shortened."""
@@ -20,13 +20,13 @@ class Shorter(logging.Filter):
 
 
 def shortened(reason: str) -> str:
-    """The reason, with the words that two commands do not share in place of the commands."""
+    """The reason, in which the differences of two commands replace the commands."""
     reason = PARAMS.sub(lambda match: "was {}; is {}".format(*_differences(match[1], match[2])), reason)
     return reason if len(reason) <= LONGEST else f"{reason[:LONGEST]} ..."
 
 
 def _differences(*commands: str) -> Iterator[str]:
-    """What only one of two commands has: each word, and the option before it."""
+    """The words that only one of two commands has, each with the option before it."""
     first, second = (command.replace('"', "").strip(" '").split() for command in commands)
     for words, others in ((first, second), (second, first)):
         only = [f"{before} {word}".strip() for before, word in zip(["", *words], words) if word not in others]

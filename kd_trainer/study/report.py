@@ -1,4 +1,4 @@
-"""From the predictions of a study to results.json: every cell with its figures, and what distillation changed."""
+"""results.json from the predictions of a study: the figures of merit of every cell, and the gain by distillation."""
 
 import csv
 import glob
@@ -22,18 +22,18 @@ from kd_trainer.study.plan import Cell, Plan
 from kd_trainer.study.step import CACHED, PREDICTION, TRAININGS, Step
 
 RESULTS = "results.json"
-WORK = (*TRAININGS, "cache")  # what is counted and timed
+WORK = (*TRAININGS, "cache")  # kinds of steps that are counted and timed
 
 
 def write_report(plan: Plan, folder: Path, *, replicas: int) -> int:
-    """Write results.json, results.md and the figures of what is trained so far.
+    """Write results.json, results.md and the figures for all cells that are trained so far.
 
     Raises
     ------
     InputError
-        When nothing is.
+        If no cell is trained.
     """
-    style.load_style()  # the missing package is named before the work, not after it
+    style.load_style()  # a missing package is reported before the work, not after it
     results = {"name": plan.name, **evaluate(plan, replicas)}
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / RESULTS, results)
@@ -43,16 +43,16 @@ def write_report(plan: Plan, folder: Path, *, replicas: int) -> int:
 
 
 def evaluate(plan: Plan, replicas: int) -> dict:
-    """Everything that results.json holds.
+    """The content of results.json.
 
     Parameters
     ----------
     plan : plan.Plan
-    replicas : of the bootstrap
+    replicas : number of bootstrap replicas
     """
     cells = finished(plan)
     if not any(found for _, found in cells.values()):
-        raise InputError("nothing of this study is trained and tested yet: train_scripts/study.sh run")
+        raise InputError("no tagger of this study is trained and tested yet: run train_scripts/study.sh run")
     predictions = {key: [read(predicted(plan, run)) for run in found] for key, (_, found) in cells.items() if found}
     together = ensembles(plan)
     cells |= {key: (cell, cell.runs) for key, (cell, _) in together.items()}
@@ -84,7 +84,7 @@ def evaluate(plan: Plan, replicas: int) -> dict:
 
 
 def seconds(step: Step) -> float:
-    """How long a step took, as snakemake's benchmark says; 0 for one that was made by hand."""
+    """Duration of a step from snakemake's benchmark file; 0 for a step that was run by hand."""
     path = Path("logs", step.run, f"{step.kind}.tsv")
     if not path.is_file():
         return 0.0
@@ -93,14 +93,14 @@ def seconds(step: Step) -> float:
 
 
 def predicted(plan: Plan, run: Cell) -> Path:
-    """The file with what a training says of the test jets."""
+    """The file with the prediction of a training for the test jets."""
     return Path("training", runs.run_name(plan, run), PREDICTION)
 
 
 def finished(plan: Plan) -> dict:
-    """All cells with their finished trainings: {(role, model, tier, sample, arm): (Cell, [Run])}, teachers first.
+    """All cells with finished trainings: {(role, model, tier, sample, arm): (Cell, [Run])}, teachers first.
 
-    Teachers that are arms of the baseline themselves, as in self-distillation, are there once, as students.
+    A teacher that is also a student of the baseline, as in self-distillation, appears once, as student.
     """
     found: dict[tuple, Cell] = {}
     students = {cell[:3] for cell in plan.cells}
@@ -116,7 +116,7 @@ def finished(plan: Plan) -> dict:
 
 
 def ensembles(plan: Plan) -> dict:
-    """The mean of the scores of each teacher with several members: {key as of `finished`: (Cell, Prediction)}."""
+    """The mean scores of each teacher with several members: {key as in `finished`: (Cell, Prediction)}."""
     found = {}
     for name, cells in runs.teacher_cells(plan).items():
         for cell in cells:
@@ -129,7 +129,7 @@ def ensembles(plan: Plan) -> dict:
 
 
 def existing(plan: Plan) -> dict:
-    """What existing checkpoints say of the test jets, as `ensembles`."""
+    """The predictions of existing checkpoints for the test jets, as in `ensembles`."""
     found = {}
     for run in runs.taught_by_checkpoints(plan):
         of, folder = runs.settled(plan, run), Path(caches.on_test(plan, run))
@@ -142,7 +142,7 @@ def existing(plan: Plan) -> dict:
 
 
 def describe(plan: Plan, key: tuple, cells: dict, samples: dict) -> dict:
-    """One cell of results.json."""
+    """The entry of a cell in results.json."""
     (role, *_), (cell, found) = key, cells[key]
     entry = {
         "role": role,
@@ -165,7 +165,7 @@ def describe(plan: Plan, key: tuple, cells: dict, samples: dict) -> dict:
 
 
 def gains(plan: Plan, key: tuple, cells: dict, samples: dict) -> dict:
-    """What an arm gains on its twin trained on labels alone, over the seeds that both have."""
+    """The gain of an arm over its twin, which is trained on labels alone, from the seeds that both have."""
     cell, found = cells[key]
     twin_key = ("student", *cell[:3], plan.baseline)
     of_twin = [run.seed for run in cells[twin_key][1]]
@@ -191,7 +191,7 @@ def gains(plan: Plan, key: tuple, cells: dict, samples: dict) -> dict:
 
 
 def ceiling_of(plan: Plan, cell: Cell, samples: dict) -> tuple | None:
-    """The key of the large model with the inputs of a student, if it is trained."""
+    """The key of the ceiling with the inputs of a student, if it is trained."""
     if plan.ceiling is None:
         return None
     of = runs.settled(plan, cell, plan.ceiling)
@@ -200,7 +200,7 @@ def ceiling_of(plan: Plan, cell: Cell, samples: dict) -> tuple | None:
 
 
 def options_of(plan: Plan, cell: Cell) -> dict:
-    """The options of networks/distill.py that an arm is trained with, those of the model's file among them."""
+    """The options of networks/distill.py of an arm, including those of the model's file."""
     if cell.teacher is None:
         return cell.options
     settings = plan.settings | plan.models[cell.student].settings | cell.settings
@@ -209,12 +209,12 @@ def options_of(plan: Plan, cell: Cell) -> dict:
 
 
 def size_of(plan: Plan, cell: Cell, found: list[Cell]) -> dict:
-    """Parameters, FLOPs and particles of a cell, as its prediction says; counted here for an existing checkpoint."""
+    """Parameters, FLOPs and particles of a cell, from the file beside its prediction; counted here for a checkpoint."""
     if found:
         path = predicted(plan, found[0])
         size = sidecar([path])
         if not size:
-            raise InputError(f"there is no pred.model.json beside {path}: remove that and test again")
+            raise InputError(f"there is no pred.model.json beside {path}: remove {path} and test again")
     else:
         script = plan.models[cell.student].script
         config = plan.teachers[cell.arm].config or plan.config(cell.tier)
@@ -223,6 +223,6 @@ def size_of(plan: Plan, cell: Cell, found: list[Cell]) -> dict:
 
 
 def count_jets(patterns: list[str]) -> int:
-    """Number of jets in files."""
+    """Number of jets in all files of the patterns."""
     paths = {path for pattern in patterns for path in glob.glob(pattern.rpartition(":")[2])}
     return sum(contents(path)[1] for path in paths)

@@ -1,4 +1,4 @@
-"""The trainings of a study, which are cells with one seed, and which of them teach which."""
+"""The trainings of a study (cells with one seed), and the teachers of each."""
 
 from pathlib import Path
 
@@ -7,12 +7,12 @@ from kd_trainer.study.plan import SAME, Cell, Plan, Teacher, slug
 
 
 def run_name(plan: Plan, run: Cell) -> str:
-    """Name of a training: its files are in training/<name>."""
+    """Name of a training, whose files are in training/<name>."""
     return f"{plan.names}{_parts(plan, *run[:4])}_seed{run.seed}{plan.comment}"
 
 
 def teacher_name(plan: Plan, of: Teacher) -> str:
-    """Name of a teacher; one of several seeds has them all in it."""
+    """Name of a teacher; for several seeds it contains all of them."""
     if of.weights:
         return plan.names + "_".join(map(slug, [of.model, Path(of.config).stem, of.weights])) + plan.comment
     return f"{plan.names}{_parts(plan, *of[:3], of.arm)}_seed{'+'.join(map(str, of.seeds))}{plan.comment}"
@@ -24,19 +24,19 @@ def _parts(plan: Plan, model: str, tier: str, sample: str, arm: str = "") -> str
 
 
 def pretraining_seed(plan: Plan, run: Cell) -> int:
-    """Seed of the pre-training that a training begins from: its own if there is one, else the first."""
+    """Seed of the pre-training from which a training starts: its own seed if possible, else the first."""
     seeds = plan.pretrainings[run.pretrained].seeds
     return run.seed if run.seed in seeds else seeds[0]
 
 
 def pretraining_name(plan: Plan, run: Cell) -> str:
-    """Name of that pre-training."""
+    """Name of the pre-training from which a training starts."""
     parts = slug(f"{run.student}_{run.tier}_pretraining_{run.pretrained}")
     return f"{plan.names}{parts}_seed{pretraining_seed(plan, run)}{plan.comment}"
 
 
 def settled(plan: Plan, cell: Cell, name: str | None = None) -> Teacher:
-    """The teacher of a student, or the one of that name; what the plan leaves open is the student's."""
+    """The teacher of a student, or the teacher `name`; empty fields are filled from the student."""
     of = plan.teachers[name or str(cell.teacher)]
     tier, sample = of.tier or cell.tier, of.sample or (next(iter(plan.samples)) if of.model else SAME)
     sample = cell.sample if sample == SAME else sample
@@ -45,9 +45,9 @@ def settled(plan: Plan, cell: Cell, name: str | None = None) -> Teacher:
 
 
 def trained(plan: Plan, of: Teacher) -> list[Cell]:
-    """The trainings behind a settled teacher, none for an existing checkpoint.
+    """The trainings of a settled teacher; none for an existing checkpoint.
 
-    One that is a student of the baseline as well is the same training.
+    If the teacher is also a student of the baseline, this is the same training.
     """
     if of.weights:
         return []
@@ -57,7 +57,7 @@ def trained(plan: Plan, of: Teacher) -> list[Cell]:
     twins = [cell for cell in plan.cells if cell.arm == plan.baseline and cell[:3] == of[:3]]
     if twins and (of.weaver or of.settings):
         what = f"{of.model} on {of.tier} inputs, sample {of.sample}"
-        raise InputError(f"a teacher is {what} of the arm {plan.baseline}: give weaver and settings there, not to it")
+        raise InputError(f"the teacher {what} is also trained in the arm {plan.baseline}: give its settings there")
     return [*twins, own][0]._replace(seeds=of.seeds).runs
 
 
@@ -66,16 +66,16 @@ def _of_arm(plan: Plan, of: Teacher) -> list[Cell]:
         if cell[:4] == (*of[:3], of.arm) and set(of.seeds) <= set(cell.seeds):
             return cell._replace(seeds=of.seeds).runs
     what = f"{of.model} on {of.tier} inputs, sample {of.sample}"
-    raise InputError(f"the arm {of.arm} does not train {what}, with the seeds {of.seeds} of a teacher")
+    raise InputError(f"the arm {of.arm} does not train {what}, with the seeds {of.seeds} of the teacher")
 
 
 def members(plan: Plan, name: str) -> list[str]:
-    """The teachers of a blend, or the one of that name."""
+    """The names of the teachers of a blend, or of the single teacher `name`."""
     return [member for member, _ in plan.teachers[name].blend] or [name]
 
 
 def teacher_cells(plan: Plan) -> dict[str, list[Cell]]:
-    """The teachers as cells, the ceiling of each tier among them: {name of the teacher: [Cell]}."""
+    """The teachers as cells, including the ceiling of each tier: {name of the teacher: [Cell]}."""
     found: dict[str, list[Cell]] = {name: [] for name in plan.teachers}
     for cell in plan.cells:
         taught = members(plan, cell.teacher) if cell.teacher else []
@@ -90,7 +90,7 @@ def teacher_cells(plan: Plan) -> dict[str, list[Cell]]:
 
 
 def taught_by_checkpoints(plan: Plan) -> list[Cell]:
-    """A training for each existing checkpoint that teaches and each tier of its students."""
+    """One training of a student for each checkpoint that is a teacher and each tier of its students."""
     found: dict[tuple, Cell] = {}
     for cell in plan.cells:
         if cell.teacher and (of := settled(plan, cell)).weights:
@@ -99,7 +99,7 @@ def taught_by_checkpoints(plan: Plan) -> list[Cell]:
 
 
 def stages(plan: Plan) -> tuple[list[Cell], list[Cell]]:
-    """All trainings: teachers that are no students, then students, each once."""
+    """All trainings, each once: first teachers that are not students, then students."""
     students = [run for cell in plan.cells for run in cell.runs]
     teachers: list[Cell] = []
     for run in (run for cells in teacher_cells(plan).values() for cell in cells for run in cell.runs):

@@ -1,6 +1,6 @@
-"""The scan of train_ssl.sh as steps: pre-trainings, trainings with labels from there or from scratch, comparison.
+"""The steps of a scan of train_ssl.sh: pre-trainings, trainings on labels, comparison.
 
-Pure, like `steps`. The rules of train_scripts/Snakefile are pretrain, labelled and report.
+Pure functions, as in `steps`. The rules of train_scripts/Snakefile are pretrain, labelled and report.
 """
 
 import glob
@@ -14,7 +14,7 @@ PROGRAM = "train_scripts/train_ssl.sh"
 SHARED = ("FILES", "MODEL", "TIER", "COMMENT", "DDP_NGPUS")
 LABELLED = ("DATASET", "DATADIR", "WEIGHTS")
 UNLABELLED = ("PRETRAIN_DATASET", "PRETRAIN_DATADIR")
-# of train_ssl.sh, what a step says itself
+# settings of train_ssl.sh that each step sets itself
 SETTINGS = (
     *SHARED, *LABELLED, *UNLABELLED, "FRACTION", "PRETRAIN_FRACTION", "PRETRAINED", "SEED", "PRETRAIN_SEED",
     "HEAD_RATE", "MODES", "PRETRAIN_ARGS", "RUN", "RESTART",
@@ -29,15 +29,15 @@ def of_settings(
     Parameters
     ----------
     settings : dict
-        Those of train_ssl.sh that are not empty; FRACTION, PRETRAIN_FRACTION, SEED and MODES may name several. With
-        JOBS of 1 each step takes all cores.
-    arguments : of weaver, for every training
-    find : function from a pattern to the files of that name which exist
+        Settings of train_ssl.sh that are not empty; FRACTION, PRETRAIN_FRACTION, SEED and MODES may have several
+        values. With JOBS=1 each step uses all cores.
+    arguments : arguments of weaver for every training
+    find : function from a pattern to the existing files that match
 
     Raises
     ------
     InputError
-        If a pattern of the data files has no file.
+        If a pattern of data files matches no file.
     """
     scan = _Scan(settings, arguments, find)
     seeds = settings["SEED"].split()
@@ -51,7 +51,7 @@ def of_settings(
                 after = [scan.training(start, mode=mode, size=size, fraction=fraction, seed=seed)
                          for start, seed in zip(starts, seeds)]  # fmt: skip
                 steps |= {step.run: step for step in (*before, *after)}
-                jets = [f"training/{step.run}/unlabelled_{size}.json" for step in before[:1]]  # numbers, of `subset`
+                jets = [f"training/{step.run}/unlabelled_{size}.json" for step in before[:1]]  # from `subset`
                 jets.append(f"training/{after[0].run}/labelled_{fraction}.json")
                 points[":".join([mode, *jets])] = [f"training/{step.run}/{PREDICTION}" for step in after]
     return [*steps.values(), scan.report(points)]
@@ -68,7 +68,7 @@ class _Scan:
         return mode != "scratch" and "PRETRAINED" not in self.settings
 
     def chosen(self, names: Iterable[str], **more: str) -> dict[str, str]:
-        """Those of the settings that are given; the folder of a dataset is not, where it is the usual one."""
+        """The given settings among `names`; without the folder of a dataset if it is the default."""
         usual = {f"{side}DATADIR": f"datasets/{self.settings[f'{side}DATASET']}" for side in ("", "PRETRAIN_")}
         given = {name: self.settings[name] for name in names if name in self.settings}
         return {name: value for name, value in given.items() if value != usual.get(name)} | more
@@ -79,7 +79,7 @@ class _Scan:
         return found, f"{found.config}_{self.settings['TIER']}.yaml"
 
     def paths(self, *lists: Sequence[str]) -> list[str]:
-        """The files of some lists; with FILES=found of those that are there."""
+        """The files of some lists of patterns; with FILES=found only the existing ones."""
         if self.settings.get("FILES"):
             lists = tuple(those_there(patterns)[0] for patterns in lists)
         return self.files([pattern for patterns in lists for pattern in patterns])
@@ -118,7 +118,7 @@ class _Scan:
         return Step(kind, run, settings, self.arguments, read, outputs, alone, f"{PROGRAM} {mode}")
 
     def report(self, points: Mapping[str, list[str]]) -> Step:
-        """The table and the plot of {START[:FILE]:FILE: [prediction of each seed]}."""
+        """The step for table and plot, from {START[:FILE]:FILE: [prediction of each seed]}."""
         data, config = self.dataset()
         name = f"{data.name}_{self.names}_scan{self.comment}"
         inputs = tuple(path for paths in points.values() for path in paths)

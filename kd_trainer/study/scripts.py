@@ -1,4 +1,4 @@
-"""What the files of train_scripts/models and train_scripts/datasets say, for a study that names them."""
+"""Reading of the scripts in train_scripts/models and train_scripts/datasets."""
 
 import functools
 import subprocess
@@ -22,7 +22,7 @@ for name in data_config network kd_alpha kd_temperature; do printf '%s\\0%s\\0' 
 
 
 class Script(NamedTuple):
-    """A model: its network file, options as (name, text) and its distillation unless a study says otherwise."""
+    """A model: network file, options as (name, text), and default alpha and temperature of its distillation."""
 
     path: str
     network: str
@@ -31,7 +31,7 @@ class Script(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """Where the files of a dataset are: patterns as weaver takes them, and the data configs."""
+    """A dataset: file patterns as arguments of weaver, and the data configs."""
 
     name: str
     path: str
@@ -47,7 +47,7 @@ def model(name: str) -> Script:
     Raises
     ------
     InputError
-        If there is none of that name, or if its network file is missing.
+        If there is no model of this name, or if its network file is missing.
     """
     path = _path("models", name)
     found = _source(path)
@@ -60,7 +60,7 @@ def model(name: str) -> Script:
 
 
 def dataset(name: str, variables: dict) -> Dataset:
-    """The description of a dataset in train_scripts/datasets, where DATADIR and the like are `variables`."""
+    """The description of a dataset in train_scripts/datasets; `variables` set DATADIR and others."""
     path = _path("datasets", name)
     found = _source(path, tuple(sorted(variables.items())))
     files = (tuple(found[f"data_{split}"]) for split in ("train", "val", "test"))
@@ -77,7 +77,7 @@ def _path(kind: str, name: str) -> Path:
 
 @functools.cache
 def _source(path: Path, variables: tuple = ()) -> dict[str, Any]:
-    """What bash knows after it has read a file: {name: text or list}."""
+    """The variables after bash has sourced a file: {name: text or list}."""
     command = ["bash", "-euo", "pipefail", "-c", PRINT, "bash", str(path)]
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", **dict(variables)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)

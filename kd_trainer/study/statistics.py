@@ -1,8 +1,8 @@
-"""Figures of merit of a study, and what distillation changes in them: seed by seed, on the same test jets.
+"""Figures of merit of a study and their changes by distillation: paired by seed, on the same test jets.
 
-A `compare.Sample` holds the values (S,) of S seeds and replicas (S, R) on R resampled test samples that all taggers
-share. Numbers are dicts with value, statistical (test jets), seed_error (standard error of the mean over seeds; None
-for one seed) and total, both in quadrature.
+A `compare.Sample` contains the values (S,) of S seeds and replicas (S, R) on R resampled test samples, which are the
+same for all taggers. Numbers are dicts with value, statistical (from the test jets), seed_error (standard error of the
+mean over seeds; None for one seed) and total (both in quadrature).
 """
 
 from typing import Any
@@ -18,16 +18,16 @@ from kd_trainer.evaluate.uncertainties import figure, standard_error
 from kd_trainer.evaluate.working_points import WorkingPoint
 
 EFFICIENCIES = {"rej30": 0.3, "rej50": 0.5}
-REJECTIONS = ("rejection", *EFFICIENCIES)  # the first at the working points of the benchmark, as `report` has it
+REJECTIONS = ("rejection", *EFFICIENCIES)  # the first at the working points of the benchmark, as in `report`
 FIGURES = ("accuracy", "auc", *REJECTIONS, "ece")
 
 
 def study_task(
     predictions: list[Prediction], names: list[str], background: str | None = None
 ) -> tuple[Task, dict[str, list[WorkingPoint]]]:
-    """The task of `evaluate.task`, with the rejections at 30 and 50 % for every signal besides its own.
+    """The task of `evaluate.task` with additional rejections at 30 and 50 % for every signal.
 
-    And the working points that each of REJECTIONS is the mean over.
+    It is returned with the working points that are averaged for each of REJECTIONS.
     """
     task = make_task(predictions, names, background)
     signals = list(dict.fromkeys((point.signal, point.background, point.label) for point in task.points))
@@ -41,19 +41,19 @@ def study_task(
 def collect(
     task: Task, means: dict[str, list[WorkingPoint]], cells: dict, replicas: int
 ) -> tuple[dict, dict]:
-    """Measure all taggers and resample the test jets once for all.
+    """Measure all taggers, and resample the test jets once for all of them.
 
     Parameters
     ----------
-    task, means : of `study_task`
-    cells : {key: [predictions.Prediction, one a seed]}
+    task, means : from `study_task`
+    cells : {key: [predictions.Prediction, one for each seed]}
     replicas : number of bootstrap replicas
 
     Returns
     -------
-    samples : {key: {figure: compare.Sample}}; accuracy and ece with classes weighted alike, rejections as geometric
+    samples : {key: {figure: compare.Sample}}; accuracy and ece have equal weights of classes, rejections are geometric
         means over the signals.
-    averaged : {one of REJECTIONS: the working points in the mean, those at which every tagger leaves enough jets}
+    averaged : {one of REJECTIONS: working points in the mean}; at these points every tagger leaves enough jets.
     """
     weights = balanced_weights(task.labels)
     measured = {(key, seed): measure(task, p.scores) for key, found in cells.items() for seed, p in enumerate(found)}
@@ -93,7 +93,7 @@ def collect(
 
 
 def restrict(sample: compare.Sample, seeds: list[int]) -> compare.Sample:
-    """A sample with the seeds at some positions only."""
+    """The sample of the seeds at these positions."""
     return compare.Sample(sample.values[seeds], sample.replicas[seeds])
 
 

@@ -1,4 +1,4 @@
-"""A step of a workflow: one command, with the files that it reads and leaves."""
+"""A step of a workflow: one command, with its input and output files."""
 
 import fnmatch
 import re
@@ -12,8 +12,8 @@ from kd_trainer.study.scripts import Dataset, Script
 
 TRAININGS = ("teacher", "pretrain", "finetune", "baseline", "train")
 CHECKPOINT, RECORD, PREDICTION = "net_best_epoch_state.pt", "net_record.json", "pred.root"
-TAKEN = "net_record.taken.json"  # a copy of the record, made when a step has ended
-# of train_kd.sh, what a step says itself: one that the caller has set besides must not change it
+TAKEN = "net_record.taken.json"  # a copy of the record, made at the end of a step
+# settings of train_kd.sh that each step sets itself; the environment of the caller must not change them
 SETTINGS = (
     "DATASET", "DATADIR", "TRAIN_FILES", "TEACHER", "TEACHER_TIER", "TEACHER_SEED", "TEACHER_WEIGHTS", "TEACHER_CONFIG",
     "CLASSES", "PRETRAINED", "HEAD_RATE", "STUDENT", "SEED", "TIER", "CACHE", "UNLABELLED", "UNLABELLED_FRACTION",
@@ -27,11 +27,11 @@ class Step(NamedTuple):
     """One command.
 
     kind : rule of the Snakefile that runs it
-    run : what tells it from others of its kind: name of the training, folder of the cache or of the jets
-    settings : of train_kd.sh, {name: value}
-    arguments : of its mode, or several lists of `kd_trainer simulate`
+    run : unique among steps of this kind: name of the training, folder of the cache or of the jets
+    settings : {name: value} for train_kd.sh
+    arguments : arguments of its mode, or several argument lists of `kd_trainer simulate`
     inputs, outputs : files
-    alone : whether it is the only one of its kind, and takes all cores
+    alone : whether it is the only step of its kind, and uses all cores
     """
 
     kind: str
@@ -41,11 +41,11 @@ class Step(NamedTuple):
     inputs: tuple
     outputs: tuple
     alone: bool = False
-    program: str = ""  # a mode of train_kd.sh if not given
+    program: str = ""  # empty: a mode of train_kd.sh
 
     @property
     def command(self) -> str:
-        """The step as a line of bash, from the root of the repository."""
+        """The step as a line of bash for the root of the repository."""
         if self.kind == "simulate":
             make = 'python -m kd_trainer simulate --workers "${OMP_NUM_THREADS:-1}"'
             return " && ".join(f"{make} {shlex.join(words)}" for words in self.arguments)
@@ -54,25 +54,25 @@ class Step(NamedTuple):
 
 
 def refuse_foreign(steps: Iterable[Step]) -> None:
-    """Raise InputError for a training that was done anew by other means since a step has left it."""
+    """Raise InputError for a training that was repeated outside the workflow after its step."""
     for step in steps:
         for path in (Path(output) for output in step.outputs if output.endswith(RECORD)):
             taken = path.with_name(TAKEN)
             if path.is_file() and taken.is_file() and path.read_bytes() != taken.read_bytes():
                 raise InputError(
-                    f"{path.parent} was trained again, but not by this study: remove {taken} and the study trains it "
-                    "as it should be, or give the study names of its own with COMMENT"
+                    f"{path.parent} was trained again, but not by this study: remove {taken} to let the study train it "
+                    "again, or give the study other names with COMMENT"
                 )
 
 
 def settle(steps: Iterable[Step]) -> list[Step]:
-    """Each step once, its inputs once, and whether it is the only one of its kind."""
+    """Remove repeated steps and inputs, and set `alone`."""
     found: dict[tuple[str, str], Step] = {}
     for step in steps:
         if found.setdefault((step.kind, step.run), step) != step:
-            raise InputError(f"two different {step.kind} steps would be called {step.run}: give one another name")
+            raise InputError(f"two different {step.kind} steps would have the name {step.run}: rename one of them")
     kinds = [kind for kind, _ in found]
-    whole = ("simulate", "latency")  # several processes of its own; nothing else may run beside it
+    whole = ("simulate", "latency")  # simulate has its own processes; nothing may run in parallel to latency
     return [
         step._replace(
             inputs=tuple(dict.fromkeys(step.inputs)),
@@ -83,7 +83,7 @@ def settle(steps: Iterable[Step]) -> list[Step]:
 
 
 class Files:
-    """The files behind patterns: those that the study simulates, or those that are there."""
+    """The files of patterns: files that the study simulates, or existing files."""
 
     def __init__(self, simulated: list[str], find: Callable[[str], Iterable[str]]) -> None:
         self.simulated, self.find = simulated, find
@@ -100,7 +100,7 @@ class Files:
 
 
 def network_files(path: str) -> list[str]:
-    """A network file, and those in its folder that are named in it, as ParT.py in Sophon.py."""
+    """A network file, and the files in its folder that it names, as Sophon.py names ParT.py."""
     names = re.findall(r"[\"']([\w-]+\.py)[\"']", Path(path).read_text(encoding="utf-8"))
     others = [Path(path).with_name(name) for name in sorted(set(names)) if Path(path).with_name(name).is_file()]
     return list(dict.fromkeys([path, *map(str, others)]))
@@ -112,5 +112,5 @@ def description(dataset: Dataset, model: Script, *configs: str) -> list[str]:
 
 
 def predicted(name: str) -> tuple[str, str]:
-    """The files that the mode test leaves of a training."""
+    """The files that the mode test writes for a training."""
     return f"training/{name}/{PREDICTION}", f"training/{name}/pred.model.json"

@@ -1,4 +1,4 @@
-"""What a study does, as steps: each one command, with the files that it reads and leaves.
+"""The steps of a study: each is one command, with its input and output files.
 
 The rules of train_scripts/Snakefile have the names of the kinds: simulate, teacher, pretrain, finetune, baseline,
 cache, train, test, latency, report.
@@ -14,17 +14,17 @@ from kd_trainer.study.step import CACHED, CHECKPOINT, RECORD, Files, Step, descr
 
 
 def of_plan(plan: Plan, find: Callable[[str], Iterable[str]] = glob.glob) -> list[Step]:
-    """All steps of a study; a training that several arms use is one.
+    """All steps of a study; a training that several arms use is one step.
 
     Parameters
     ----------
     plan : plan.Plan
-    find : function from a pattern to the files of that name which exist
+    find : function from a pattern to the existing files that match
 
     Raises
     ------
     InputError
-        If a pattern has no file, and the study does not simulate it, or if two different trainings have one name.
+        If a pattern matches neither existing nor simulated files, or if two different trainings have the same name.
     """
     simulated = [_simulate(plan, folder, commands) for folder, commands in plan.simulate.items()]
     files = Files([output for step in simulated for output in step.outputs], find)
@@ -59,14 +59,14 @@ def _settings(plan: Plan, model: str, more: Mapping[str, str]) -> dict[str, str]
 
 
 def kind_of(run: Cell) -> str:
-    """The mode of train_kd.sh that trains it."""
+    """The mode of train_kd.sh for a training."""
     if run.teacher:
         return "train"
     return "finetune" if run.pretrained else "baseline" if run.arm else "teacher"
 
 
 def _whose(plan: Plan, run: Cell) -> dict[str, str]:
-    """Settings that say which model is meant: the teacher, or a student."""
+    """Settings that name the model: the teacher or the student."""
     name = plan.models[run.student].name
     if kind_of(run) in ("teacher", "finetune"):
         return _as_teacher(plan, run, run.seed)
@@ -79,7 +79,7 @@ def _as_teacher(plan: Plan, run: Cell, seed: int) -> dict[str, str]:
 
 
 def _pretraining(plan: Plan, run: Cell, files: Files) -> Step:
-    """The pre-training that a training begins from."""
+    """The step for the pre-training from which a training starts."""
     name, of, model = pretraining_name(plan, run), plan.pretrainings[run.pretrained], plan.models[run.student]
     patterns = plan.samples[of.sample]
     settings = _as_teacher(plan, run, pretraining_seed(plan, run)) | caches.training_files(plan, patterns) | of.settings
@@ -89,7 +89,7 @@ def _pretraining(plan: Plan, run: Cell, files: Files) -> Step:
 
 
 def _left(name: str) -> tuple[str, str]:
-    """The files that a training leaves."""
+    """The files that a training writes."""
     return f"training/{name}/{CHECKPOINT}", f"training/{name}/{RECORD}"
 
 
@@ -128,12 +128,12 @@ def _described(plan: Plan, run: Cell) -> list[str]:
 
 
 def study_folder(plan: Plan) -> str:
-    """Where the results of a study are, and its trainings unless `names` says otherwise."""
+    """The folder of the results of a study, and of its trainings unless `names` is set."""
     return f"training/study_{plan.name}{plan.variables.get('COMMENT', '')}"
 
 
 def _study_report(plan: Plan, steps: list[Step]) -> Step:
-    """The tables of `kd_trainer study`, which reads the YAML with the same variables."""
+    """The step for the tables of `kd_trainer study`, which reads the YAML file with the same variables."""
     wanted = [path for step in steps for path in step.outputs if path.endswith(("pred.model.json", f"_test/{CACHED}"))]
     folder = study_folder(plan)
     arguments = (plan.path, "--report", "-o", folder)

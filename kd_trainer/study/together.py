@@ -1,4 +1,4 @@
-"""Steps that train_kd.sh does with all runs of a small study at once: latency and report."""
+"""Steps of a small study that train_kd.sh runs for all trainings at once: latency and report."""
 
 from kd_trainer.errors import InputError
 from kd_trainer.study.plan import Plan
@@ -7,12 +7,12 @@ from kd_trainer.study.step import Files, Step, network_files, predicted
 
 
 def settings_of(plan: Plan) -> dict[str, str]:
-    """Settings with which train_kd.sh finds the trainings of a study by their names.
+    """Settings for train_kd.sh to find the trainings of a study by their names.
 
     Raises
     ------
     InputError
-        If it cannot, because the study has more than the script compares.
+        If the study has more trainings than the script can compare.
     """
     students = list(dict.fromkeys(cell.student for cell in plan.cells))
     seeds = list(dict.fromkeys(seed for cell in plan.cells for seed in cell.seeds))
@@ -46,7 +46,7 @@ def report(plan: Plan, settings: dict[str, str], steps: list[Step]) -> Step:
 
 
 def test_given(plan: Plan, settings: dict[str, str], files: Files) -> Step:
-    """The prediction of a teacher that is an existing checkpoint, under the name that train_kd.sh gives it."""
+    """The step for the prediction of a teacher that is an existing checkpoint, named as by train_kd.sh."""
     model = next(model for name, model in plan.models.items() if model.name == settings["TEACHER"])
     name = f"{plan.names}{settings['TEACHER']}_{settings['TEACHER_TIER']}_seed{settings['TEACHER_SEED']}{plan.comment}"
     inputs = [settings["TEACHER_WEIGHTS"], *files(plan.dataset.test), *network_files(model.script.network)]

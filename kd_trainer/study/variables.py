@@ -1,4 +1,4 @@
-"""Variables in the YAML of a study: `$JETS`, and `${JETS*4}` or `${JETS/3}` of whole numbers."""
+"""Variables in the YAML file of a study: `$JETS`, and `${JETS*4}` or `${JETS/3}` for whole numbers."""
 
 import re
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ PATTERN = re.compile(r"\$(?:(\w+)|\{(\w+)(?:([*/])([1-9]\d*))?\})")
 
 
 def expand(entry: Any, variables: Mapping[str, str]) -> Any:
-    """An entry of the YAML, however deep, with the values of its variables.
+    """An entry of the YAML file, nested or not, with the values of its variables.
 
     Raises
     ------
     InputError
-        For a variable without a value, or an arithmetic of one that is no whole number.
+        For a variable without a value, or arithmetic with a value that is not a whole number.
     """
     if isinstance(entry, dict):
         return {key: expand(value, variables) for key, value in entry.items()}
@@ -30,7 +30,7 @@ def _value(match: re.Match[str], variables: Mapping[str, str]) -> str:
     plain, name, sign, number = match.groups()
     name = plain or name
     if name not in variables:
-        raise InputError(f"{match[0]}: set that variable in the environment")
+        raise InputError(f"{match[0]}: set this variable in the environment")
     value = variables[name]
     if sign is None:
         return value

@@ -1,1 +1,1 @@
-"""Frozen teachers: from a network file and a checkpoint to the soft targets of a batch."""
+"""Frozen teachers: a network file and a checkpoint give the soft targets of a batch."""

@@ -1,6 +1,6 @@
-"""Batches in which a teacher wastes nothing: jets of like multiplicity, padded to the longest of them only.
+"""Batches for teachers: jets of similar multiplicity, padded only to the longest jet of the batch.
 
-Attention and pair features cost P^2, so that a batch is filled up to a number of pairs, not of jets.
+Attention and pair features cost P^2, so batches are limited by the number of pairs, not of jets.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,17 +9,17 @@ import torch
 
 from kd_trainer.teacher.soft_targets import Inputs
 
-PAIRS = {"cpu": 2**16, "cuda": 2**22}  # of particles in a batch; on a CPU much of it stays within the cache
-JETS = 128  # in a batch of inputs that have no mask to be trimmed by
-LENGTHS = (1, 32)  # to which a jet may be trimmed; neighbours of a graph network have to be there, empty or not
+PAIRS = {"cpu": 2**16, "cuda": 2**22}  # pairs of particles in a batch; on a CPU most data then fit into the cache
+JETS = 128  # jets in a batch of inputs without a mask, which cannot be trimmed
+LENGTHS = (1, 32)  # shortest lengths to try; a graph network needs enough slots for its neighbours, even empty ones
 
 
 def masks_of(inputs: Inputs) -> dict[str, str]:
-    """The mask that each input has, by its name: {'pf_features': 'pf_mask', 'pf_mask': 'pf_mask', ...}.
+    """The mask of each input: {'pf_features': 'pf_mask', 'pf_mask': 'pf_mask', ...}.
 
     Parameters
     ----------
-    inputs : dict of name -> tensor; (N, C, P) of particles, anything else is left out
+    inputs : dict of name -> tensor; inputs that are not (N, C, P) are left out
     """
     found = {}
     for name, x in inputs.items():
@@ -30,13 +30,13 @@ def masks_of(inputs: Inputs) -> dict[str, str]:
 
 
 def lengths_of(mask: torch.Tensor) -> torch.Tensor:
-    """(N, 1, P) -> (N,): slots up to the last real particle."""
+    """(N, 1, P) -> (N,): number of slots up to the last real particle."""
     slots = torch.arange(1, mask.shape[2] + 1, device=mask.device)
     return ((mask[:, 0] != 0) * slots).amax(dim=1)
 
 
 def batch_sizes(lengths: Iterable[int], pairs: int) -> list[int]:
-    """Numbers of jets in batches of at most `pairs` pairs, for sorted lengths; a single jet may have more."""
+    """Numbers of jets in batches of at most `pairs` pairs, for sorted lengths; a batch of one jet may have more."""
     sizes = [0]
     for length in lengths:
         if sizes[-1] and (sizes[-1] + 1) * length**2 > pairs:
@@ -46,13 +46,13 @@ def batch_sizes(lengths: Iterable[int], pairs: int) -> list[int]:
 
 
 def batches(inputs: Inputs, shortest: int | None) -> tuple[torch.Tensor, list[dict[str, torch.Tensor]]]:
-    """Cut jets into batches.
+    """Divide jets into batches.
 
     Parameters
     ----------
     inputs : dict of name -> (N, ...) tensor
     shortest : int or None
-        Length below which no jet is trimmed; None trims none.
+        Smallest length after trimming; None: no trimming.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def batches(inputs: Inputs, shortest: int | None) -> tuple[torch.Tensor, list[di
 
 
 def trial_jets(shapes: Mapping[str, Sequence[int]]) -> dict[str, torch.Tensor]:
-    """Inputs of six random jets of several multiplicities, with rubbish in the padding as weaver's `wrap` leaves it.
+    """Inputs of six random jets of several multiplicities, with arbitrary values in padded slots as in weaver's `wrap`.
 
     Parameters
     ----------
@@ -91,15 +91,15 @@ def trial_jets(shapes: Mapping[str, Sequence[int]]) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def shortest_length(model: Callable[..., torch.Tensor], inputs: Inputs) -> int | None:
-    """The length to which jets may be trimmed with the outputs staying as they are, None if to none at all.
+    """The smallest length to which jets may be trimmed without a change of the outputs; None if trimming changes them.
 
-    A network that looks beyond its mask, or that needs more neighbours than there are particles, is not trimmed.
+    Trimming changes the outputs of a network that ignores its mask, or that needs more neighbours than particles.
 
     Parameters
     ----------
     model : callable of the inputs
     inputs : dict of name -> (N, ...) tensor
-        To try it with, see `trial_jets`.
+        Inputs for the test, see `trial_jets`.
     """
     if not masks_of(inputs):
         return None

@@ -14,14 +14,14 @@ from kd_trainer.teacher.spec import TeacherSpec
 
 
 def combined(logits: Sequence[torch.Tensor], what: str) -> torch.Tensor:
-    """One set of logits (N, K) of several.
+    """Combine the logits of several teachers to one set (N, K).
 
     Parameters
     ----------
     logits : list of (N, K) tensors
     what : str
-        "probabilities": log of the mean of the probabilities at temperature 1, whatever the temperature of the loss,
-        so that soft targets do not depend on it. "logits": mean of the logits, each less its mean over the classes.
+        "probabilities": log of the mean of the probabilities at temperature 1. The temperature of the loss is not used,
+        so soft targets do not depend on it. "logits": mean of the logits after subtraction of their mean over classes.
     """
     if what == "logits":
         return torch.stack([z - z.mean(dim=1, keepdim=True) for z in logits]).mean(dim=0)
@@ -31,13 +31,14 @@ def combined(logits: Sequence[torch.Tensor], what: str) -> torch.Tensor:
 def mixture(logits: Sequence[torch.Tensor], weights: Sequence[float]) -> torch.Tensor:
     """Log of the weighted mean of the probabilities at temperature 1: log sum_k w_k softmax(z_k), (N, K).
 
-    The gradient of KL(mixture || student) is the weighted sum of those of KL(teacher k || student), at temperature 1.
+    At temperature 1, the gradient of KL(mixture || student) is the weighted sum of the gradients of
+    KL(teacher k || student).
 
     Parameters
     ----------
     logits : list of (N, K) tensors
     weights : list of float
-        Above 0, their sum 1.
+        Above 0, with sum 1.
     """
     return torch.stack([z.log_softmax(dim=1) + math.log(w) for z, w in zip(logits, weights, strict=True)]).logsumexp(
         dim=0
@@ -45,7 +46,7 @@ def mixture(logits: Sequence[torch.Tensor], weights: Sequence[float]) -> torch.T
 
 
 def grouped(logits: torch.Tensor, groups: Sequence[Sequence[int]]) -> torch.Tensor:
-    """Log-probabilities (N, K) of groups of classes, in fp32, normalised over the classes that are in a group.
+    """Log-probabilities (N, K) of groups of classes, in fp32, normalised over all classes in the groups.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def grouped(logits: torch.Tensor, groups: Sequence[Sequence[int]]) -> torch.Tens
 
 
 class Ensemble:
-    """Teachers that see the same inputs, and say together what they think of the student's classes.
+    """Teachers with the same inputs, whose combined output is a distribution over the student's classes.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ class Ensemble:
     what : str
         See `combined`.
     groups : list of lists of int, or None
-        See `grouped`: columns of the teachers' logits for each class of the student; None if the classes are the same.
+        Columns of the teachers' logits for each class of the student, see `grouped`; None if the classes are the same.
     """
 
     def __init__(self, teachers: Sequence[Teacher], what: str, groups: Sequence[Sequence[int]] | None) -> None:
@@ -81,7 +82,7 @@ class Ensemble:
             self.description += f"; {sum(map(len, groups))} of {teachers[0].classes} classes in {len(groups)} groups"
 
     def __call__(self, X: Inputs, device: torch.device | str) -> SoftTargets:
-        """Soft targets in fp32 for a batch X of a paired loader; the embedding is that of the only teacher."""
+        """Soft targets in fp32 for a batch X of a paired loader; a single teacher also gives its embedding."""
         X = {PREFIX + name: X[PREFIX + name].to(device, non_blocking=True) for name in self.input_names}
         outputs = [self._of_one(teacher, X, device) for teacher in self.teachers]
         return outputs[0] if len(outputs) == 1 else SoftTargets(combined([z for z, _ in outputs], self.what))
@@ -101,7 +102,7 @@ def load_ensemble(members: Iterable[TeacherSpec], paired: DataConfig, what: str,
     what : str
         See `combined`.
     embedding : bool
-        Whether the embedding of the teacher is wanted, of which there is one then.
+        Whether the embedding is needed; only for a single teacher.
     """
     view = teacher_view(paired)
     teachers = [load_teacher(*member[:2], view, member.options, embedding) for member in members]

@@ -1,7 +1,7 @@
-"""A frozen network with less to do: batch normalisations folded into the convolutions beside them.
+"""Faster frozen networks: batch normalisations are folded into neighbouring convolutions.
 
-In eval mode a `BatchNorm1d` is a linear map of the channels at each position, and so is a `Conv1d` of kernel size 1:
-those between two activations are one matrix product. The embedding of pairs in ParT is made of nothing else.
+In eval mode, `BatchNorm1d` and `Conv1d` with kernel size 1 are linear maps of the channels at each position. All such
+layers between two activations are one matrix product. The pair embedding of ParT consists of these layers alone.
 """
 
 import copy
@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 ACTIVATIONS = (nn.GELU, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.Sigmoid, nn.Tanh)
-WITHOUT_EFFECT = (nn.Identity, nn.Dropout)  # in eval mode
+WITHOUT_EFFECT = (nn.Identity, nn.Dropout)  # layers without effect in eval mode
 
 
 class PointwiseLayers(nn.Sequential):
-    """Layers that act on the last dimension, for channels in the middle: (N, C, L) -> (N, D, L), a view."""
+    """Layers that act on the last dimension, applied to the middle dimension: (N, C, L) -> (N, D, L), a view."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
@@ -27,14 +27,14 @@ class PointwiseLayers(nn.Sequential):
 def folded(model: nn.Module, inputs: Sequence[torch.Tensor]) -> nn.Module:
     """A copy of a network in eval mode that gives the same outputs with fewer operations.
 
-    Every `nn.Sequential` of pointwise layers becomes linear layers and activations. The network itself is returned if
-    it has none, or if it does something with them that then fails or gives other outputs for `inputs`.
+    Each `nn.Sequential` of pointwise layers becomes linear layers and activations. The original network is returned if
+    it has no such layers, or if the new network fails or gives other outputs for `inputs`.
 
     Parameters
     ----------
     model : torch.nn.Module
     inputs : list of tensors
-        Of a few jets, in the order of `model.forward`.
+        Inputs of a few jets, in the order of `model.forward`.
     """
     found: dict[str, list[nn.Module]] = {}
     for name, module in model.named_modules():
@@ -49,19 +49,19 @@ def folded(model: nn.Module, inputs: Sequence[torch.Tensor]) -> nn.Module:
         for name, layers in found.items():
             candidate.set_submodule(name, PointwiseLayers(*layers).requires_grad_(False).eval())
         agree = torch.allclose(candidate(*inputs), model(*inputs), rtol=1e-4, atol=1e-5)
-    except Exception:  # it cannot be copied, or reaches for its layers in some way of its own
+    except Exception:  # the network cannot be copied, or accesses its layers in an unusual way
         agree = False
     return candidate if agree else model
 
 
 @torch.no_grad()
 def pointwise_layers(sequence: nn.Sequential) -> list[nn.Module] | None:
-    """Linear layers and activations on (..., C) that do what an `nn.Sequential` in eval mode does to (N, C, L).
+    """Linear layers and activations on (..., C) that replace an `nn.Sequential` on (N, C, L) in eval mode.
 
     Returns
     -------
     list of torch.nn.Module or None
-        None if there are hooks, layers that are not known to be pointwise, or no convolutions to fold into.
+        None if there are hooks, layers that may not be pointwise, or no convolutions.
     """
     modules = [module for _, module in sequence.named_modules(remove_duplicate=False)]
     leaves = [module for module in modules if type(module) not in (nn.Sequential, *WITHOUT_EFFECT)]
@@ -84,12 +84,12 @@ def _is_pointwise(layer: Any) -> bool:
 
 
 def _product(group: Sequence[nn.Module]) -> nn.Linear:
-    """One linear layer for convolutions and batch normalisations that follow each other."""
+    """One linear layer that replaces consecutive convolutions and batch normalisations."""
     weight, bias = _map_of(group[0])
     for layer in group[1:]:
         matrix, shift = _map_of(layer)
         weight, bias = matrix @ weight, matrix @ bias + shift
-    linear = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])  # takes no random numbers
+    linear = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])  # uses no random numbers
     linear.weight.copy_(weight)
     linear.bias.copy_(bias)
     return linear

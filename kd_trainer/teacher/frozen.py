@@ -1,4 +1,4 @@
-"""A frozen teacher: a tagger built from its own network file and checkpoint, giving soft targets."""
+"""A frozen teacher: a tagger, built from its own network file and checkpoint, that computes soft targets."""
 
 import copy
 import threading
@@ -23,27 +23,27 @@ from kd_trainer.weaver_hooks import load_network, output_layer
 
 
 class Teacher:
-    """A model in eval mode without gradients, fed from the teacher's input groups of a paired batch.
+    """A model in eval mode without gradients, which reads the teacher's input groups of a paired batch.
 
-    Jets are evaluated in batches of like multiplicity (see `batching`). On a CPU each core works on a batch of its
-    own: cores that share the small operations of one batch mostly wait for each other.
+    Jets are evaluated in batches of similar multiplicity (see `batching`). On a CPU each core evaluates its own batch,
+    because cores that share the small operations of one batch mostly wait for each other.
 
     Parameters
     ----------
     model : torch.nn.Module
     input_names : sequence of str
-        Input groups in the order of `model.forward`, without prefix.
+        Names of the input groups without prefix, in the order of `model.forward`.
     description : str
         One line for the log.
     shortest : int or None
-        Length to which jets may be trimmed, see `batching.shortest_length`.
+        Smallest length after trimming, see `batching.shortest_length`.
 
     Attributes
     ----------
     classes : int or None
         Number of logits, if known.
     bfloat16 : bool
-        Whether matrix products are made in bfloat16, see `precision`.
+        Whether matrix products are computed in bfloat16, see `precision`.
     """
 
     def __init__(
@@ -55,15 +55,15 @@ class Teacher:
         self.shortest = shortest
         self.classes: int | None = None
         self.bfloat16 = False
-        self.before_embedding: int | None = None  # logits in front of the embedding in what the model gives, if so
+        self.before_embedding: int | None = None  # number of logits before the embedding in the output
         self.local = threading.local()
         self.pool: ThreadPoolExecutor | None = None
         for module in model.modules():
-            if isinstance(module, SequenceTrimmer):  # to the longest jet, even if a graph network then lacks neighbours
+            if isinstance(module, SequenceTrimmer):  # it trims even if a graph network then lacks neighbours
                 module.enabled = False
 
     def give_embedding(self) -> None:
-        """Give the embedding, too, from now on."""
+        """Return the embedding too, from now on."""
         layer = output_layer(self.model, "the teacher")[1]
         layer.register_forward_hook(_append_inputs)
         self.before_embedding = self.classes = layer.out_features
@@ -95,7 +95,7 @@ class Teacher:
 
     @torch.no_grad()
     def _alone(self, batch: Inputs) -> torch.Tensor:
-        """In a thread: a copy of the model for each, since nothing keeps a model from leaving things in itself."""
+        """Evaluate a batch in a thread; each thread has its own copy of the model, since a model may have state."""
         if not hasattr(self.local, "model"):
             self.local.model = copy.deepcopy(self.model)
         return self._evaluate(self.local.model, batch)
@@ -106,7 +106,7 @@ class Teacher:
 
 
 def _append_inputs(layer: nn.Module, inputs: tuple[torch.Tensor, ...], logits: torch.Tensor) -> torch.Tensor:
-    """A network then gives (N, K + D): its logits, and what its output layer sees."""
+    """Forward hook that extends the output of a network to (N, K + D): its logits and the input of its output layer."""
     return torch.cat([logits, inputs[0]], dim=1)
 
 
@@ -124,13 +124,13 @@ def load_teacher(
     options : dict
         Options of the network.
     embedding : bool
-        Whether its embedding is wanted, too.
+        Whether the embedding is needed too.
 
     Raises
     ------
     InputError
-        If a file is missing or unreadable, if the weights are of another architecture (naming the keys), or if
-        the number of classes is not that of the data config.
+        If a file is missing or unreadable, if the weights belong to another architecture (the message names the keys),
+        or if the number of classes differs from the data config.
     """
     model, model_info = build_teacher(network, data_config, options)
     state = read_weights(weights, "the teacher's weights")
@@ -152,14 +152,14 @@ def load_teacher(
     teacher.model = folded(model, list(inputs.values()))
     teacher.shortest = shortest_length(teacher.model, inputs)
     if teacher.shortest is None:
-        teacher.description += "; its padding is evaluated too, since its output depends on it or it has no mask"
+        teacher.description += "; padded slots are evaluated too: the output depends on them or there is no mask"
     return teacher
 
 
 def build_teacher(
     network: str, data_config: DataConfig, options: Mapping[str, Any]
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """The teacher's network without its weights, as its network file builds it: (model, model_info)."""
+    """The teacher's network without its weights, built by its network file: (model, model_info)."""
     module = load_network(network, "the teacher's ")
     with torch.random.fork_rng():  # a teacher must not change the student's random numbers
         return module.get_model(data_config, **options)
@@ -173,7 +173,7 @@ def describe_inputs(data_config: DataConfig) -> str:
 
 
 def _check_classes(teacher: Teacher, data_config: DataConfig) -> int:
-    """The number of classes."""
+    """The number of classes; InputError if it differs from the data config."""
     known = names_of(data_config.labels)
     shapes = {k: (2, *data_config.input_shapes[k][1:]) for k in teacher.input_names}
     logits = teacher({PREFIX + k: torch.ones(shape) for k, shape in shapes.items()}, "cpu").logits

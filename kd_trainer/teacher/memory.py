@@ -1,7 +1,7 @@
-"""A teacher that is asked once for each jet.
+"""A teacher that is evaluated only once for each jet.
 
-Selection and preprocessing give a jet the same inputs in every epoch, so its soft targets are kept under a hash of
-those inputs. Nothing can go stale: other inputs are another jet.
+Selection and preprocessing give a jet the same inputs in every epoch, so its soft targets are stored under a hash of
+these inputs. The stored values are always valid, because a jet with other inputs has another hash.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,24 +15,24 @@ from kd_trainer.configs import PREFIX
 from kd_trainer.teacher.ensemble import Ensemble
 from kd_trainer.teacher.soft_targets import Inputs, SoftTargets
 
-ENTRY = 250  # bytes that a jet takes in a dict beside its soft targets: key, arrays, slot
+ENTRY = 250  # bytes for each jet in the dict in addition to its soft targets: key, arrays, slot
 
 
 class RememberingTeacher:
-    """Soft targets of a batch, from memory for the jets seen before.
+    """Soft targets of a batch; those of jets seen before come from memory.
 
     Parameters
     ----------
     teacher : Teacher
     max_bytes : int
-        To take for soft targets; jets beyond it are given to the teacher every time.
+        Memory for soft targets; further jets are evaluated every time.
     """
 
     def __init__(self, teacher: Ensemble, max_bytes: float) -> None:
         self.teacher = teacher
         self.max_bytes = max_bytes
         self.description = teacher.description
-        self.known: dict[bytes, Sequence[np.ndarray]] = {}  # of a jet: rows of the tensors in its soft targets
+        self.known: dict[bytes, Sequence[np.ndarray]] = {}  # by jet: rows of the tensors of its soft targets
         self.fresh: tuple[list[bytes], SoftTargets] | None = None
 
     def __call__(self, X: Inputs, device: torch.device | str) -> SoftTargets:
@@ -55,7 +55,7 @@ class RememberingTeacher:
         ))  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:
-        """What is remembered, as tensors: keys (M, 16) of jets, and the parts (M, ...) of their soft targets."""
+        """The stored soft targets as tensors: keys (M, 16) of M jets, and the parts (M, ...) of their soft targets."""
         self._remember()
         if not self.known:
             return {}
@@ -64,12 +64,12 @@ class RememberingTeacher:
         return {"keys": torch.from_numpy(keys), "parts": parts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Remember this."""
+        """Restore stored soft targets."""
         keys = [key.tobytes() for key in state["keys"].numpy()] if state else []
         self.known = dict(zip(keys, zip(*(part.numpy() for part in state["parts"])))) if state else {}
 
     def _remember(self) -> None:
-        """Keep what the teacher has said of the last batch: on a GPU, to fetch it at once would be to wait for it."""
+        """Store the soft targets of the last batch, one batch later: on a GPU an immediate copy would have to wait."""
         if self.fresh is None:
             return
         keys, parts = self.fresh[0], [part.numpy(force=True) for part in _parts(self.fresh[1])]
@@ -99,6 +99,6 @@ def _merged(
 
 
 def _hash_jets(arrays: Iterable[np.ndarray]) -> list[bytes]:
-    """A 128-bit hash of the inputs of each jet; arrays are (N, C, P)."""
+    """128-bit hashes of the inputs of each jet; arrays are (N, C, P)."""
     rows = [np.ascontiguousarray(array).reshape(len(array), -1) for array in arrays]
     return [xxhash.xxh3_128_digest(b"".join(row[i].tobytes() for row in rows)) for i in range(len(rows[0]))]

@@ -1,4 +1,4 @@
-"""A faster way to evaluate a teacher, in bfloat16, with what that does to its soft targets."""
+"""Faster evaluation of teachers in bfloat16, with a comparison of the soft targets."""
 
 import torch
 from tqdm import tqdm
@@ -11,7 +11,7 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 class InBfloat16:
-    """An ensemble with matrix products in bfloat16; the first jets are evaluated in float32, too, and compared.
+    """An ensemble with matrix products in bfloat16; the first jets are evaluated in float32 too and compared.
 
     Parameters
     ----------
@@ -24,17 +24,17 @@ class InBfloat16:
         self.compared = False
 
     def __call__(self, X: Inputs, device: torch.device | str) -> SoftTargets:
-        """Soft targets in fp32 for a batch X, computed in this way, on `device`.
+        """Soft targets in fp32 for a batch X, with matrix products in bfloat16, on `device`.
 
         Raises
         ------
         StopError
-            If the GPU has no bfloat16.
+            If the GPU does not support bfloat16.
         """
         if self.compared:
             return self.ensemble(X, device)
         if not has_bfloat16(torch.device(device)):
-            raise StopError("this GPU has no bfloat16: run cache with --precision float32")
+            raise StopError("this GPU does not support bfloat16: run cache with --precision float32")
         exact = self.ensemble(X, device)
         for teacher in self.ensemble.teachers:
             teacher.bfloat16 = True
@@ -45,7 +45,7 @@ class InBfloat16:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device computes in bfloat16 itself; a CPU may do so slowly."""
+    """Whether a device supports bfloat16; on a CPU it may be slow."""
     if device.type != "cuda":
         return True
     with torch.cuda.device(device):
@@ -53,11 +53,11 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def comparison(exact: torch.Tensor, approximate: torch.Tensor, name: str) -> str:
-    """A line that says how far logits (N, K) are from the plain ones, and what that is in a soft target."""
+    """A line with the differences between exact and approximate soft targets, from logits (N, K)."""
     p, q = (logits.log_softmax(dim=1) for logits in (exact, approximate))
     difference = (p - q).abs()
     divergence = (p.exp() * (p - q)).sum(dim=1).mean()
     return (
-        f"{name} against float32 on {len(p)} jets: log-probabilities differ by {difference.max():.2g} at most and "
+        f"{name} against float32 on {len(p)} jets: log-probabilities differ by at most {difference.max():.2g} and "
         f"{difference.mean():.2g} on average; KL divergence {divergence:.2g}"
     )

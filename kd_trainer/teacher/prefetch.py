@@ -1,4 +1,4 @@
-"""The teacher beside the student: on a GPU, the next batch's soft targets are computed while the student trains."""
+"""Teacher and student in parallel: a GPU computes the soft targets of the next batch while the student trains."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
@@ -15,10 +15,10 @@ B = TypeVar("B")
 def with_soft_targets(
     batches: Iterable[Batch], teacher: SoftTargetSource, device: torch.device
 ) -> Iterator[tuple[Batch, SoftTargets]]:
-    """Yield each batch of a loader with what the teacher says of it.
+    """Yield each batch of a loader with the teacher's soft targets.
 
-    On a CPU the teacher is asked when the batch is due. On a GPU it is asked for the next batch before this one is
-    handed out, on a stream of its own: its kernels run beside those of the student's step.
+    On a CPU the teacher is evaluated when the batch is needed. On a GPU the next batch is started before the current
+    one is yielded, in a separate stream, so its kernels run in parallel to the student's step.
 
     Parameters
     ----------
@@ -46,12 +46,12 @@ def with_soft_targets(
         student.wait_event(done)
         for tensor in targets:
             if tensor is not None:
-                tensor.record_stream(student)  # its memory is not free before the student has used it
+                tensor.record_stream(student)  # its memory is not reused before the student has read it
         yield batch, targets
 
 
 def one_ahead(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
-    """Yield function(item) for each item, calling it for the next item before the result of this one is yielded."""
+    """Yield function(item) for each item; the function is called for the next item before the result is yielded."""
     waiting = []
     for item in items:
         waiting.append(function(item))

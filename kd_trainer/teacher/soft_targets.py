@@ -1,4 +1,4 @@
-"""What a teacher says of a batch: the same from a live teacher, from memory and from a cache."""
+"""Soft targets of a batch, in the same form from a teacher, from memory and from a cache."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
@@ -15,7 +15,7 @@ class SoftTargets(NamedTuple):
     ----------
     logits : (N, K) tensor
     embedding : (N, D) tensor or None
-        What the teacher's output layer sees, if it is asked for.
+        Input of the teacher's output layer, if it is requested.
     """
 
     logits: torch.Tensor
@@ -23,7 +23,7 @@ class SoftTargets(NamedTuple):
 
 
 class SoftTargetSource(Protocol):
-    """What gives soft targets: a teacher, an ensemble, one that remembers, a cache."""
+    """A source of soft targets: a teacher, an ensemble, a `RememberingTeacher` or a cache."""
 
     description: str
 

@@ -1,4 +1,4 @@
-"""The teachers of a distillation, as options name them: one, or the members of an ensemble."""
+"""The teachers that options name: one, or the members of an ensemble."""
 
 import argparse
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ class TeacherSpec(NamedTuple):
 
 
 def members(network: Any, weights: Any, options: Any) -> list[TeacherSpec]:
-    """The teachers that options name, each of which may be a list; what is given once is that of all.
+    """The teachers of these options. Each option may be a list; a single value holds for all teachers.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def members(network: Any, weights: Any, options: Any) -> list[TeacherSpec]:
     Raises
     ------
     InputError
-        If lists have different lengths, or something else in them.
+        If lists have different lengths, or entries of a wrong type.
     """
     given = {"teacher": (network, str), "teacher_weights": (weights, str), "teacher_options": (options, dict)}
     size = max(len(value) if isinstance(value, list | tuple) else 1 for value, _ in given.values())
@@ -50,7 +50,7 @@ def members(network: Any, weights: Any, options: Any) -> list[TeacherSpec]:
 
 
 class AddTeacher(argparse.Action):
-    """--network opens a teacher, --weights and -o that follow are its own: list of TeacherSpec."""
+    """Collect a list of TeacherSpec: --network starts a teacher, the following --weights and -o belong to it."""
 
     def __call__(
         self,
@@ -66,7 +66,7 @@ class AddTeacher(argparse.Action):
         if option_string == "--network":
             teachers[-1] = last._replace(network=value)
         elif option_string == "--weights" and last.weights:
-            raise InputError(f"--weights {value} needs a --network of its own before it")
+            raise InputError(f"--weights {value} needs its own --network before it")
         elif option_string == "--weights":
             teachers[-1] = last._replace(weights=value)
         else:
@@ -75,7 +75,7 @@ class AddTeacher(argparse.Action):
 
 
 def check_complete(teachers: Iterable[TeacherSpec]) -> None:
-    """Refuse teachers of a command line without network file or weights; InputError says which."""
+    """Raise InputError for a teacher of a command line without weights."""
     for teacher in teachers:
         if not teacher.weights:
             raise InputError(f"--network {teacher.network} has no --weights after it")

@@ -1,4 +1,4 @@
-"""What all hook files of weaver (`networks/distill.py`, ...) share: options, networks, inputs, trainings that go on."""
+"""Shared parts of all hook files (`networks/distill.py`, ...): options, networks, inputs, resumed trainings."""
 
 from kd_trainer.weaver_hooks.going_on import evaluates, init_opt_of, look_at, reads_whole, training_of, trains
 from kd_trainer.weaver_hooks.hook import (

@@ -1,4 +1,4 @@
-"""What an earlier training has left beside a model prefix, and what becomes of it."""
+"""Files of an earlier training with the same model prefix: resume it, replace it or refuse."""
 
 import fcntl
 import glob
@@ -22,18 +22,18 @@ FROM_SCRATCH = "-o restart \"'yes'\" (RESTART=yes)"
 
 
 class Found(NamedTuple):
-    """What there is to go on from."""
+    """The result of the search for an earlier training."""
 
-    kind: str  # "new": nothing that is wanted; "go on": a state; "done"; "by hand": weaver reads the checkpoint
-    epoch: int | None = None  # the last one that is complete
-    state: dict[str, Any] | None = None  # as `Training` has saved it
+    kind: str  # "new": start from scratch; "go on": a saved state; "done"; "by hand": weaver reads the checkpoint
+    epoch: int | None = None  # the last complete epoch
+    state: dict[str, Any] | None = None  # as saved by `Training`
     metrics: dict[int, float] = {}  # by epoch
     best_epoch: int | None = None
     best: bytes | None = None  # the checkpoint of that epoch
 
 
 class Earlier:
-    """The files of a training with weaver's `prefix`, and what is wanted: its recipe, restart, --load-epoch by hand."""
+    """The files of an earlier training with weaver's `prefix`, compared with the recipe, restart and --load-epoch."""
 
     def __init__(
         self, prefix: str, recipe: dict[str, Any], *, restart: str, load_epoch: int | None, regression: bool
@@ -44,15 +44,15 @@ class Earlier:
         self.best = f"{prefix}_best_epoch_state.pt"
 
     def find(self) -> Found:
-        """What there is, asked by the first process, which has the files to itself from then on.
+        """Look for an earlier training; called by the first process, which then locks the files.
 
-        It is an InputError if it is another training and nothing says what to do with it.
+        InputError if the earlier training has another recipe and `restart` does not say what to do.
         """
         self._lock()
         self._sweep()
         if self.restart == "yes":
             if self.load_epoch is not None:
-                raise InputError("restart 'yes' begins from scratch, --load-epoch does not: give one of them")
+                raise InputError("restart 'yes' and --load-epoch exclude each other: give one of them")
             return Found("new")
         record, saved = self._read_record(), self._read_state()
         there = {path: found for path, found in ((self.resume, saved), (self.record, record)) if found}
@@ -64,34 +64,34 @@ class Earlier:
             best = None if saved["best"] is None else saved["best"].numpy().tobytes()
             return Found("go on", saved["epoch"], saved, saved["metrics"], saved["best_epoch"], best)
         if complete:
-            _logger.warning("%s is gone: training from scratch", self.best)
+            _logger.warning("%s is missing: training from scratch", self.best)
             return Found("new")
         if self.load_epoch is not None:
             return self._by_hand(self.load_epoch, record, saved)
         if self.restart == "changed":
             for path, text in other.items():
-                _logger.info("Training from scratch: %s is of other settings (%s)", path, text)
+                _logger.info("Training from scratch: %s has other settings (%s)", path, text)
             return Found("new")
         for path, found in there.items():
             is_state = path == self.resume
             what = f"epoch {found['epoch']} of a training" if is_state else f"the result of {found['epochs']} epochs"
             raise InputError(
                 f"{path} holds {what} with other settings ({other[path]}): give {FROM_SCRATCH} "
-                "to train from scratch, go back to those settings, or take another --model-prefix"
+                "to train from scratch, restore those settings, or choose another --model-prefix"
             )
         if os.path.exists(self.best):
             raise InputError(
-                f"{self.best} is there without {self.record}: it was trained in another way; "
-                f"give {FROM_SCRATCH} to replace it, or another --model-prefix"
+                f"{self.best} exists without {self.record}: another program trained it; "
+                f"give {FROM_SCRATCH} to replace it, or choose another --model-prefix"
             )
         return Found("new")
 
     def _complete(self, record: dict[str, Any]) -> Found | None:
-        """The training of a record, if its best checkpoint is there."""
+        """The complete training of a record, if its best checkpoint exists."""
         best = self._best_of(record)
         if self.restart == "no" and record["sha256"] and content_of(self.best) not in (None, best):
             raise InputError(
-                f"{self.best} is not the checkpoint that {self.record} names: put that back, "
+                f"{self.best} is not the checkpoint recorded in {self.record}: restore the recorded file, "
                 f"or give {FROM_SCRATCH} to train from scratch"
             )
         if record["sha256"] and best is None:
@@ -99,20 +99,20 @@ class Earlier:
         return Found("done", record["epochs"] - 1, best_epoch=record["best_epoch"], best=best)
 
     def _best_of(self, record: dict[str, Any]) -> bytes | None:
-        """The best checkpoint that a record names, if only as that of its epoch."""
+        """The best checkpoint of a record; it may exist only under the name of its epoch."""
         for path in (self.best, self._checkpoint(record["best_epoch"])):
             if os.path.exists(path) and sha256(path) == record["sha256"]:
                 return content_of(path)
         return None
 
     def _by_hand(self, last: int, record: dict[str, Any] | None, saved: dict[str, Any] | None) -> Found:
-        """The epoch of --load-epoch, with the best one up to it."""
+        """The epoch of --load-epoch, with the best epoch up to it."""
         if not os.path.exists(self._checkpoint(last)):
             raise InputError(f"--load-epoch {last}: there is no {self._checkpoint(last)}")
         known = (saved or record or {"metrics": {}})["metrics"]
         metrics = {int(epoch): float(value) for epoch, value in known.items() if int(epoch) <= last}
         if not metrics:
-            _logger.warning("Nothing is known of the metrics up to epoch %d: the best epoch will be one after it",
+            _logger.warning("The metrics up to epoch %d are not known: the best epoch will be a later one",
                             last)  # fmt: skip
             return Found("by hand", last, saved)
         best_epoch = next(iter(metrics))
@@ -127,12 +127,12 @@ class Earlier:
         if best is None:
             raise InputError(
                 f"--load-epoch {last}: the best epoch up to it is {best_epoch}, "
-                f"but {self._checkpoint(best_epoch)} is gone"
+                f"but {self._checkpoint(best_epoch)} is missing"
             )
         return Found("by hand", last, saved, metrics, best_epoch, best)
 
     def remove(self) -> None:
-        """Remove all that another training has left; the record last, so that a kill leaves nothing that looks new."""
+        """Remove all files of the earlier training; the record last, so that after a kill the rest is recognised."""
         for path in (self.best, f"{self.prefix}_best_epoch_optimizer.pt"):
             Path(path).unlink(missing_ok=True)
         self.remove_after(-1)
@@ -140,7 +140,7 @@ class Earlier:
             Path(path).unlink(missing_ok=True)
 
     def remove_after(self, last: int) -> None:
-        """Remove the checkpoints of later epochs: those of a longer training would pass as this one's."""
+        """Remove checkpoints of later epochs: those of a longer training could be mistaken for this one's."""
         start = f"{self.prefix}_epoch-"
         for path in glob.glob(f"{glob.escape(start)}[0-9]*_*.pt"):
             if int(path.removeprefix(start).split("_")[0]) > last:
@@ -163,21 +163,21 @@ class Earlier:
             return _with(SAVED, torch.load(self.resume, map_location="cpu", weights_only=True))
         except Exception:  # torch's text advises to load the file unsafely
             raise InputError(
-                f"{self.resume} cannot be read (truncated, or of another program): give {FROM_SCRATCH} to train from "
-                "scratch"
+                f"{self.resume} cannot be read (truncated, or written by another program): give {FROM_SCRATCH} to "
+                "train from scratch"
             ) from None
 
     def _sweep(self) -> None:
-        """Remove what a kill has left of files that were being written."""
+        """Remove temporary files that a killed training has left."""
         folder, name = os.path.split(glob.escape(self.prefix))
         for file in ("resume.pt", "record.json", "best_epoch_*.pt", "epoch-*_*.pt"):
             for path in glob.glob(os.path.join(folder, f".{name}_{file}.*")):
                 os.remove(path)
 
     def _lock(self) -> None:
-        """Refuse to write what another process is writing. The kernel frees the lock of a process that was killed.
+        """Lock the files; InputError if another process is training. The kernel frees the lock of a killed process.
 
-        A lock of `lockf` is not handed down to workers, which outlive a killed training for some seconds.
+        Loader workers may outlive a killed training for some seconds; they do not inherit a lock of `lockf`.
         """
         folder, name = os.path.split(self.prefix)
         make_directory(folder or ".")
@@ -191,14 +191,14 @@ class Earlier:
 
 
 def _with(keys: Collection[str], content: Any) -> dict[str, Any]:
-    """The content of a file if it has these keys, among them the recipe; else ValueError."""
+    """The content of a file; ValueError unless it has these keys, with a recipe."""
     if not isinstance(content, dict) or set(keys) - content.keys() or not isinstance(content["recipe"], dict):
         raise ValueError
     return content
 
 
 def better(metric: float, best: float, regression: bool) -> bool:
-    """Whether a metric is better than the best so far; what is not a number is never better than one that is."""
+    """Whether a metric is better than the best so far; NaN is never better than a number."""
     if best != best:
         return metric == metric
     return metric < best if regression else metric > best

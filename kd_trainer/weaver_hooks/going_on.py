@@ -1,4 +1,4 @@
-"""Hooks of a training that goes on: weaver's `init_opt`, and train and evaluate functions that keep each epoch."""
+"""Hooks of resumable trainings: weaver's `init_opt`, and train and evaluate functions that save each epoch."""
 
 import argparse
 import functools
@@ -19,22 +19,22 @@ from kd_trainer.weaver_hooks.reading import in_workers, read_whole
 from kd_trainer.weaver_hooks.training import Training
 from kd_trainer.weaver_hooks.whole import write_whole
 
-ATTRIBUTE = "kd_training"  # of weaver's arguments, which all hooks see
+ATTRIBUTE = "kd_training"  # attribute of weaver's arguments, which all hooks can read
 
 
 def training_of(extra_args: dict[str, Any]) -> Training | None:
-    """The `Training` that weaver's arguments hold; None if weaver was not given our `init_opt`."""
+    """The `Training` in weaver's arguments; None if weaver does not use our `init_opt`."""
     return getattr(extra_args["args"], ATTRIBUTE, None)
 
 
 def init_opt_of(
     kind: type[HookOptions], own: Callable[[Any], Callable[..., Any] | None] = lambda options: None
 ) -> Callable[..., Any]:
-    """The hook `init_opt`: weaver's optimiser and scheduler, and the network, as an earlier training has left them.
+    """The hook `init_opt`: creates weaver's optimiser and scheduler and restores the state of an earlier training.
 
-    `own` gives the `init_opt` of the network file for the hook's options, None if it has none.
+    `own` gives the `init_opt` of the network file for the hook's options, or None if the file has none.
     """
-    check_arguments(kind)  # weaver has just imported the network file
+    check_arguments(kind)  # at this moment weaver imports the network file
 
     @loud
     def init_opt(args: argparse.Namespace, model: nn.Module, **optimizer_options: Any) -> tuple[Any, Any]:
@@ -54,7 +54,7 @@ def init_opt_of(
                 raise
             raise InputError(
                 f"--load-epoch {args.load_epoch}: {args.model_prefix}_epoch-{args.load_epoch}_*.pt cannot be loaded: "
-                "truncated, or of another network or optimizer"
+                "it is truncated, or belongs to another network or optimizer"
             ) from None
         training.take(model, opt, scheduler)
         args.load_epoch = training.found.epoch
@@ -71,11 +71,11 @@ def trains(
     *,
     labelled: bool = True,
 ) -> Callable[..., None]:
-    """Make the training function that weaver gets of one that trains an epoch.
+    """Make the training function for weaver from a function that trains one epoch.
 
-    `check` looks at what the training needs, before anything of an earlier one is removed. `feed` makes of weaver's
-    loaders of training and validation, which have not begun, the one to train with; `loaders_of` says of which it is
-    made. `labelled` says whether it learns from labels, of which there then have to be all.
+    `check` checks the requirements of the training before files of an earlier one are removed. `feed` makes the loader
+    to train with from weaver's training and validation loaders, before these start; `loaders_of` gives its parts.
+    `labelled` says whether the training learns from labels; then every class must have jets.
     """
     fed: list[Loader] = []
 
@@ -105,7 +105,7 @@ def trains(
 
 
 def reads_whole(train: Callable[..., None]) -> Callable[..., None]:
-    """Make a training function that has nothing else of ours read whole files."""
+    """Make a training function of weaver read whole files, or stop."""
 
     @functools.wraps(train)
     def wrapped(
@@ -118,9 +118,9 @@ def reads_whole(train: Callable[..., None]) -> Callable[..., None]:
 
 
 def evaluates(evaluate: Callable[..., Any]) -> Callable[..., Any]:
-    """Make the evaluation function that weaver gets of one that returns the metric of an epoch.
+    """Make the evaluation function for weaver from a function that returns the metric of an epoch.
 
-    That of a network file, as of Sophon.py, may have been made so already.
+    The function of a network file, such as Sophon.py, may be wrapped already.
     """
     if hasattr(evaluate, "goes_on"):
         return evaluate
@@ -139,11 +139,11 @@ def evaluates(evaluate: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def look_at(loader: Loader, use: str) -> None:
-    """Before the first batch, look into the files and let the loader read them whole and gather its batches at once."""
+    """Before the first batch: check the files, and make the loader read whole files and collate batches in one step."""
     if not isinstance(loader.collate_fn, Gather):
         rows = check_files(loader, use)
         read_whole(rows)
         loader.worker_init_fn = in_workers(rows)
         if isinstance(loader.dataset, SimpleIterDataset):
             loader.dataset.__class__ = Whole
-        loader.collate_fn = Gather(loader.dataset.config)  # its workers take these over when they start
+        loader.collate_fn = Gather(loader.dataset.config)  # workers copy these settings when they start

@@ -1,4 +1,4 @@
-"""The loader of a training: its files, looked at before the first batch, and jets put together into batches."""
+"""The loader of a training: check of its files before the first batch, and collation of jets into batches."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ Loader = Any  # a DataLoader as weaver makes it
 
 
 def loaders_of(loader: Loader) -> dict[str, Loader]:
-    """The loaders of a training, by their use: "train" alone, or those that a mixture puts together."""
+    """The loaders of a training by use: "train" alone, or the loaders of a mixture."""
     return getattr(loader, "loaders", {"train": loader})
 
 
@@ -25,7 +25,7 @@ def files_of(loader: Loader) -> list[str]:
 
 
 def check_files(loader: Loader, use: str) -> dict[str, int]:
-    """Look into every input file of a loader: weaver would skip one that it cannot read.
+    """Check every input file of a loader, because weaver skips files that it cannot read.
 
     Returns
     -------
@@ -34,7 +34,7 @@ def check_files(loader: Loader, use: str) -> dict[str, int]:
     Raises
     ------
     InputError
-        Naming the first files that cannot be used, or a group of fewer files than processes that share them.
+        Names the first unusable files, or a group with fewer files than processes that share them.
     """
     for group, files in loader.dataset._init_file_dict.items():
         if len(files) < loader.num_workers:
@@ -51,18 +51,18 @@ def check_files(loader: Loader, use: str) -> dict[str, int]:
     return {path: rows for path, (rows, _) in zip(paths, results)}
 
 
-Table = Mapping[str, Any]  # columns of the jets that were read together, as weaver's `_load_next` gives them
+Table = Mapping[str, Any]  # columns of the jets that are read together, from weaver's `_load_next`
 
 
 class Jets(_SimpleIter):
-    """Weaver's jets, each as (table, number of its row): `Gather` makes a batch of them."""
+    """Weaver's iterator of jets that gives (table, row number) for each jet; `Gather` collates them."""
 
     def get_data(self, i: int) -> tuple[Table, int]:
         return self.table, i
 
 
 class Whole(SimpleIterDataset):
-    """Weaver's dataset with `Jets`."""
+    """Weaver's dataset with the iterator `Jets`."""
 
     def __iter__(self) -> _SimpleIter:
         iterator = super().__iter__()
@@ -71,9 +71,9 @@ class Whole(SimpleIterDataset):
 
 
 class Gather:
-    """Batches X, y, Z of {name: (N, ...)} as those of `default_collate`, copied at once, not jet by jet.
+    """Collate batches X, y, Z of {name: (N, ...)} like `default_collate`, but without a copy for each jet.
 
-    Called with a sequence of `Jets`; `config` is the DataConfig that says what of a table belongs to what.
+    Called with a sequence of items of `Jets`; the DataConfig `config` says which columns belong to X, y and Z.
     """
 
     def __init__(self, config: Any) -> None:

@@ -1,4 +1,4 @@
-"""A class without jets, which a training would not notice: looked for before the first batch."""
+"""Check for classes without jets before the first batch; a training itself would not notice them."""
 
 import numpy as np
 from weaver.utils.dataset import DataConfig
@@ -9,26 +9,26 @@ from kd_trainer.classes import is_unlabelled, names_of, shown
 from kd_trainer.errors import InputError
 from kd_trainer.weaver_hooks.inputs import Loader, files_of
 
-BY_CHANCE = 10  # with fewer jets a class than this, on average, one may have none by chance
+BY_CHANCE = 10  # with fewer jets per class on average, a class may have none by chance
 
 
 def check_classes(loader: Loader, *, allowed: bool) -> None:
-    """Look for jets of every class in the files of a training, in the part of them that it reads.
+    """Check that every class has jets in the part of the files that a training reads.
 
-    Label branches are read file by file until there is a jet of each class, so that little is read if all is well.
+    Label branches are read file by file until each class has a jet, so usually little is read.
 
     Parameters
     ----------
     loader : DataLoader
-        Of a classification.
+        The loader of a classification.
     allowed : bool
-        Whether classes without jets are no error.
+        Whether classes without jets are allowed.
 
     Raises
     ------
     InputError
-        If there are classes without jets, unless the files have so few jets that this may be chance. If there are
-        classes without sampling weights, of which no jet would be drawn.
+        If a class has no jets, unless the files have so few jets that this may be chance; or if a class has no sampling
+        weights, so that none of its jets would be drawn.
     """
     dataset, config = loader.dataset, loader.dataset.config
     names = names_of(config.labels)
@@ -44,18 +44,18 @@ def check_classes(loader: Loader, *, allowed: bool) -> None:
         _logger.warning("The training files have %s", text)
         return
     raise InputError(
-        f"the training files have {text}: look for them with python -m kd_trainer check, or give "
+        f"the training files have {text}: inspect them with python -m kd_trainer check, or give "
         "-o allow_missing_classes True"
     )
 
 
 def check_weights(config: DataConfig, *, allowed: bool) -> None:
-    """Look for classes of the sampling weights that have none: those were made of files without jets of theirs.
+    """Check that all classes have sampling weights; make_weight gives none to a class without jets in its files.
 
     Raises
     ------
     InputError
-        If there are some, unless classes without jets are `allowed`; then the log names them.
+        If a class has no weights, unless this is `allowed`; then the log names it.
     """
     hists = None if config.weight_name is None or config.use_precomputed_weights else config.reweight_hists
     without = [] if hists is None else [name for name in config.reweight_classes if name not in hists]
@@ -68,7 +68,7 @@ def check_weights(config: DataConfig, *, allowed: bool) -> None:
 
 
 def missing(names: list[str], found: np.ndarray) -> str:
-    """What classes have no jets, '' if all have some."""
+    """A text that names the classes without jets; '' if there are none."""
     without = [shown(name) for name, count in zip(names, found) if not count]
     if not without:
         return ""

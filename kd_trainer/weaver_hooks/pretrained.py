@@ -1,4 +1,4 @@
-"""Weights of a pre-training, from which a training begins."""
+"""Weights of a pre-training as the start of a training."""
 
 from torch import nn
 
@@ -6,16 +6,16 @@ from kd_trainer.checkpoints import read_weights
 from kd_trainer.errors import InputError, one_line
 from kd_trainer.weaver_hooks.hook import output_layer
 
-CONTRAST = "contrast"  # name of the projection in an encoder, and of its weights in a checkpoint
+CONTRAST = "contrast"  # name of the projection in an encoder, and prefix of its weights in a checkpoint
 
 
 def take_over(model: nn.Module, path: str) -> None:
-    """Give a tagger the weights of a checkpoint, but for the output layer; a projection in it is left out.
+    """Load the weights of a checkpoint into a tagger, except the output layer and a projection.
 
     Raises
     ------
     InputError
-        If the checkpoint cannot be read, or is of another network.
+        If the checkpoint cannot be read, or belongs to another network.
     """
     head, _ = output_layer(model)
     weights = read_weights(path, "the pre-trained weights")
@@ -30,6 +30,6 @@ def take_over(model: nn.Module, path: str) -> None:
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise InputError(
-                f"the pre-trained weights {path} {what} {', '.join(names[:3])}{more}: they are of another network, "
-                "or of the same with other options (-o)"
+                f"the pre-trained weights {path} {what} {', '.join(names[:3])}{more}: they belong to another network, "
+                "or to the same network with other options (-o)"
             )

@@ -1,8 +1,8 @@
-"""Files that are read whole: weaver logs a file that it cannot read and goes on without it; here that ends the run.
+"""Reading of whole files: weaver logs a file that it cannot read and continues; here such a file ends the run.
 
-weaver's `_read_files` -> its reader of a format  fails, or gives fewer jets than the metadata promise --> `Unread`
+weaver's `_read_files` -> its reader of a format  fails, or gives fewer jets than the metadata say --> `Unread`
                       <- InputError, one line that names the file
-weaver's `_preprocess` of jets that all fail the selection, `_finalize_inputs` of unfit branches <- InputError
+weaver's `_preprocess` if all jets fail the selection, `_finalize_inputs` if branches do not fit <- InputError
 """
 
 import functools
@@ -19,29 +19,29 @@ from kd_trainer.errors import InputError, one_line
 from kd_trainer.jet_files import contents, within
 from kd_trainer.weaver_hooks.hook import loud
 
-READERS = ("_read_hdf5", "_read_parquet", "_read_root")  # of weaver; arguments: path, branches, ...
-AT_ONCE = "_read_hdf5"  # reads all, and what else is in such a file may have another length
-ROWS: dict[str, int] = {}  # jets of files, by the path; what is known of them in this process
+READERS = ("_read_hdf5", "_read_parquet", "_read_root")  # readers of weaver; arguments: path, branches, ...
+AT_ONCE = "_read_hdf5"  # reads whole arrays; other arrays in the file may have other lengths
+ROWS: dict[str, int] = {}  # number of jets by path, as far as known in this process
 
 
 class Unread(BaseException):
-    """Why a file was not read whole; it passes the `except Exception` in which weaver goes on to the next file."""
+    """A file was not read completely. A BaseException, because weaver catches Exception and skips the file."""
 
 
 class Verified(pyarrow.parquet.ParquetFile):
-    """A parquet file of which pages that have a checksum are compared with it."""
+    """A parquet file whose pages are verified by their checksums, if they have any."""
 
     def __init__(self, source: Any, *args: Any, page_checksum_verification: bool = True, **kwargs: Any) -> None:
         super().__init__(source, *args, page_checksum_verification=page_checksum_verification, **kwargs)
 
 
 def read_whole(rows: Mapping[str, int] | None = None) -> None:
-    """Let weaver read whole files or raise InputError, in this process.
+    """Make weaver read whole files or raise InputError, in this process.
 
     Parameters
     ----------
     rows : dict of path -> number of jets, or None
-        Files that have been looked at; the metadata of others are read when it comes to them.
+        Files that are already checked; the metadata of other files are read when needed.
     """
     ROWS.update(rows or {})
     if hasattr(fileio._read_files, "whole"):
@@ -50,7 +50,7 @@ def read_whole(rows: Mapping[str, int] | None = None) -> None:
         setattr(fileio, name, _counting(getattr(fileio, name)))
     whole = _naming(fileio._read_files)
     fileio._read_files = dataset._read_files = whole
-    preprocess._read_files = loud(whole)  # called before any hook is
+    preprocess._read_files = loud(whole)  # weaver calls it before any hook
     dataset._finalize_inputs = _explaining(dataset._finalize_inputs)
     dataset._preprocess = _selecting(dataset._preprocess)
     pyarrow.parquet.ParquetFile = Verified
@@ -72,10 +72,10 @@ def _counting(read: Callable[..., Any]) -> Callable[..., Any]:
             table = within(read(path, branches, load_range=load_range, **kwargs))
             expected = len(table) if read.__name__ == AT_ONCE else promised(_rows_of(path, **kwargs), load_range)
         except Exception as error:
-            raise Unread(f"{path} cannot be read whole: {one_line(error)}") from None
+            raise Unread(f"{path} cannot be read completely: {one_line(error)}") from None
         if len(table) != expected:
-            raise Unread(f"{path} cannot be read whole: it gave {len(table)} of {expected} jets")
-        return ak.to_packed(table)  # weaver fails at lists of a part of a file, if no expression makes new ones
+            raise Unread(f"{path} cannot be read completely: it gave {len(table)} of {expected} jets")
+        return ak.to_packed(table)  # weaver fails for sliced lists that no expression has copied
 
     return counting
 
@@ -112,8 +112,8 @@ def _selecting(preprocess: Callable[..., Any]) -> Callable[..., Any]:
         jets, found = len(table), preprocess(table, config, options)
         if not len(found):
             raise InputError(
-                f"none of the {jets} jets that are read at a time passes the selection: read more at a time "
-                "(--data-split-num 1 --fetch-step 1), or look at the files with kd_trainer check"
+                f"none of the {jets} jets that are read at once passes the selection: read more at once "
+                "(--data-split-num 1 --fetch-step 1), or inspect the files with kd_trainer check"
             )
         return found
 
@@ -127,7 +127,7 @@ def _rows_of(path: str, treename: str | None = None, **_: Any) -> int:
 
 
 def promised(rows: int, load_range: tuple[float, float] | None) -> int:
-    """Jets that weaver reads of a file with so many for a range (begin, end) from 0 to 1; None is all."""
+    """Number of jets that weaver reads from a file with `rows` jets for a range (begin, end) in [0, 1]; None: all."""
     if load_range is None:
         return rows
     start, stop = (math.trunc(edge * rows) for edge in load_range)

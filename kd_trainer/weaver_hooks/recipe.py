@@ -1,4 +1,4 @@
-"""What decides the result of a training: compared before it goes on, and kept with its result."""
+"""The recipe of a training: everything that decides its result. Compared before resuming, saved with the result."""
 
 import argparse
 import glob
@@ -17,22 +17,22 @@ from kd_trainer.weaver_hooks import seeds
 from kd_trainer.weaver_hooks.hook import as_list
 
 LEFT_OUT = {
-    # arguments of weaver that decide nothing of the checkpoint
+    # arguments of weaver without effect on the checkpoint
     "log", "print", "profile", "io_test", "lr_finder", "tensorboard", "tensorboard_custom_fn", "model_prefix",
     "gpus", "predict_gpus", "backend", "local_rank", "prefetch_factor", "copy_inputs", "auto_clean", "compiler_option",
     "predict", "predict_output", "export_onnx", "onnx_opset", "cross_validation", "_auto_model_name",
     "data_test", "data_config_test", "extra_selection_test", "batch_size_test",
-    # those of which the content counts
+    # arguments that name files whose content counts
     "data_config", "data_config_val", "data_train", "data_val", "network_config", "network_option", "run_mode",
     "load_model_weights", "custom_functions",
 }  # fmt: skip
-NO_PART = ("restart", "allow_missing_classes")  # options that decide nothing of the checkpoint
+NO_PART = ("restart", "allow_missing_classes")  # options without effect on the checkpoint
 
 
 def recipe_of(args: argparse.Namespace, options: dict[str, Any], patterns: Mapping[str, str]) -> dict[str, Any]:
-    """What decides a training, by name: weaver's arguments, the options of the network file, the files they name.
+    """The recipe by name: weaver's arguments, the options of the network file, and the files that they name.
 
-    `patterns` are the options that name data files: name -> what makes a pattern of their values.
+    `patterns` are the options that name data files: {name: suffix that makes a file pattern}.
     """
     of_files = {
         f"-o {name}": [f"{value}{end}" for value in as_list(options[name])]
@@ -58,7 +58,7 @@ def recipe_of(args: argparse.Namespace, options: dict[str, Any], patterns: Mappi
 
 
 def _files_in(value: object) -> list[str]:
-    """The files that are named somewhere in options."""
+    """All files that options name."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list | tuple):
@@ -67,7 +67,7 @@ def _files_in(value: object) -> list[str]:
 
 
 def _of_data_config(path: str) -> str:
-    """SHA-256 of what a data config says, with what weaver has derived for it."""
+    """SHA-256 of the content of a data config, with the values that weaver has computed for it."""
     derived = path.replace(".yaml", f".{_md5(path)}.auto.yaml")
     found = derived if ".auto.yaml" not in path and os.path.exists(derived) else path
     content = yaml.safe_load(Path(found).read_text(encoding="utf-8"))
@@ -82,6 +82,6 @@ def _of_files(patterns: list[str]) -> str:
 
 
 def changes(found: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """What differs between two recipes in a few words, '' if nothing does: 'start_lr was 0.005, now 0.01'."""
+    """The differences between two recipes in a few words, '' if there are none: 'start_lr was 0.005, now 0.01'."""
     texts = list(differences(found, {**dict.fromkeys(found), **wanted}, now="now").values())
     return "; ".join(texts[:3]) + (f" (and {len(texts) - 3} more)" if len(texts) > 3 else "")

@@ -1,4 +1,4 @@
-"""Sampling weights of the classes that have jets: for one without, weaver's `make_weights` ends in a numpy error."""
+"""Sampling weights if some classes have no jets, for which weaver's `make_weights` fails with a numpy error."""
 
 import functools
 from collections.abc import Callable
@@ -14,10 +14,9 @@ from kd_trainer.weaver_hooks.hook import loud
 
 
 def weigh_present_classes() -> None:
-    """Let weaver derive sampling weights for the classes of `reweight_classes` that have jets, in this process.
+    """Make weaver compute sampling weights only for the `reweight_classes` that have jets, in this process.
 
-    The others have no histogram then, and a training that meets jets of theirs does not draw them and says so. The
-    log names them.
+    The other classes get no histogram, and the log names them. A training never draws their jets, and says so.
     """
     WeightMaker.make_weights = loud(_present(WeightMaker.make_weights))
 
@@ -30,13 +29,13 @@ def _present(make: Callable[[WeightMaker, ak.Array], dict[str, np.ndarray]]) -> 
         there = [has_jets(table, config, name) for name in every]
         absent = [name for name, has in zip(every, there) if not has]
         if not any(there):
-            raise InputError("no jets of the files are in any of the classes of the sampling weights")
+            raise InputError("the files have no jets of any class of the sampling weights")
         if not there[0] and config.reweight_method == "ref":
-            raise InputError(f"no jets of {every[0]}, to which all others are weighted: add files that have some")
+            raise InputError(f"no jets of {every[0]}, the reference class of all weights: add files with such jets")
         if absent:
             _logger.warning(
-                "Without jets, and so without sampling weights: %s. A training draws none of theirs: run make_weight "
-                "again when you have more files.", ", ".join(absent)
+                "Classes without jets, and therefore without sampling weights: %s. A training draws no jets of these "
+                "classes: run make_weight again when you have more files.", ", ".join(absent)
             )  # fmt: skip
         config.reweight_classes = tuple(name for name, has in zip(every, there) if has)
         config.class_weights = [weight for weight, has in zip(weights, there) if has]
@@ -49,7 +48,7 @@ def _present(make: Callable[[WeightMaker, ak.Array], dict[str, np.ndarray]]) -> 
 
 
 def has_jets(table: ak.Array, config: Any, name: str) -> bool:
-    """Whether jets of a class fall into the histogram of sampling weights of a DataConfig."""
+    """Whether any jets of a class fall into the histogram of sampling weights of a DataConfig."""
     chosen = table[name] == 1
     x, y = (ak.to_numpy(table[branch][chosen]) for branch in config.reweight_branches)
     if not config.reweight_discard_under_overflow:

@@ -1,4 +1,4 @@
-"""Random numbers of a training: functions of its seed, the epoch and the process, never of what happened before."""
+"""Random numbers of a training, which depend only on its seed, the epoch and the process."""
 
 import random
 import secrets
@@ -10,21 +10,21 @@ import torch
 from torch import distributed
 
 T = TypeVar("T")
-DRAWING = threading.Lock()  # numpy's random numbers belong to the process, weaver draws them in threads
+DRAWING = threading.Lock()  # numpy's global generator belongs to the process, and weaver uses it in threads
 
 
 def rank() -> int:
-    """The number of this process among those of a training with DDP."""
+    """The rank of this process in a training with DDP."""
     return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
 
 
 def world_size() -> int:
-    """How many processes train together."""
+    """Number of processes that train together."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 def from_first(value: T) -> T:
-    """What the first process has, in all of them."""
+    """The value of the first process, in all processes."""
     box = [value]
     if world_size() > 1:
         distributed.broadcast_object_list(box)
@@ -32,7 +32,7 @@ def from_first(value: T) -> T:
 
 
 def from_all(value: T) -> list[T]:
-    """What every process has, by its number."""
+    """The values of all processes, by rank."""
     values = [value] * world_size()
     if world_size() > 1:
         distributed.all_gather_object(values, value)
@@ -48,15 +48,15 @@ def set_seed(seed: int) -> None:
 
 
 def seed_network(seed: int | None) -> None:
-    """Before a network is built: each process of DDP differs; without a seed one is drawn."""
+    """Set the seed before a network is built, different in each DDP process; without a seed a random one is drawn."""
     set_seed((from_first(secrets.randbelow(2**31)) if seed is None else seed) + rank())
 
 
 def seed_in_use() -> int:
-    """The seed of `seed_network`."""
+    """The seed that `seed_network` has set."""
     return from_first((torch.initial_seed() - rank()) % 2**32)
 
 
 def seed_epoch(seed: int, epoch: int) -> None:
-    """Before an epoch: dropout and augmentations begin anew."""
+    """Set the seed before an epoch, for dropout and augmentations."""
     set_seed(int(np.random.SeedSequence((seed, rank(), epoch)).generate_state(1, np.uint64)[0]) >> 1)

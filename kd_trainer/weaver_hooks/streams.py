@@ -1,9 +1,9 @@
-"""Jets in an order that only the seed decides, and from which a training can go on.
+"""Reproducible order of jets, in which a training can be resumed.
 
-Weaver's loader goes through the sample in passes; with steps per epoch, an epoch begins where the last one ended. Here
-every pass and every chunk of a pass (what is read from the files at once) is drawn with random numbers of its own, so
-that a place (pass, chunk, jet of the chunk) says what follows. Each worker of a loader keeps its place where the
-training can read it.
+Weaver's loader reads the sample in passes. With a fixed number of steps per epoch, an epoch starts where the previous
+one ended. Here each pass, and each chunk of a pass (the jets that are read at once), has its own random numbers, so a
+place (pass, chunk, jet of the chunk) determines all following jets. Each worker stores its place in shared memory,
+where the training can read it.
 """
 
 import copy
@@ -19,31 +19,31 @@ import torch
 from kd_trainer.weaver_hooks.inputs import Jets, Loader, Whole
 from kd_trainer.weaver_hooks.seeds import DRAWING
 
-PLACE = "kd_place"  # in the table of a chunk
+PLACE = "kd_place"  # column in the table of a chunk
 
 
 class Place(NamedTuple):
-    """Where a worker is in its jets; chunk and jet of the next one that it gives."""
+    """The place of a worker in its stream: chunk and jet are those of the next jet."""
 
-    number: int = 0  # of the pass
+    number: int = 0  # number of the pass
     chunk: int = 0
     jet: int = 0
 
 
 class Stream(Jets):
-    """The jets of one worker, from a place on.
+    """The jets of one worker, starting at a place.
 
-    `key` decides its random numbers: seed and what distinguishes it from others. `shared` are four integers for other
-    processes to read: number of jets given, and place of the next.
+    `key` determines the random numbers: the seed and numbers that distinguish streams. `shared` are four integers in
+    shared memory: the number of jets given, and the place of the next jet.
     """
 
     def __init__(self, *, key: tuple[int, ...], start: Place, shared: memoryview, **weaver_arguments: Any) -> None:
         self.key, self.shared = key, shared
-        self.start: Place | None = start  # until the first jet is given
+        self.start: Place | None = start  # None after the first jet
         self.in_memory = weaver_arguments["_in_memory"]
-        self.number = (0 if self.in_memory else start.number) - 1  # of the pass that is being read
-        self.turn = 0  # of the jets in memory
-        self.executor: Any  # these three are of weaver
+        self.number = (0 if self.in_memory else start.number) - 1  # number of the current pass
+        self.turn = 0  # number of the current pass over jets in memory
+        self.executor: Any  # these three attributes are weaver's
         self.indices: np.ndarray
         self.load_filelist_and_ranges: list[Any]
         super().__init__(**weaver_arguments)
@@ -62,12 +62,12 @@ class Stream(Jets):
             if self.start and self.number == self.start.number and not self.in_memory:
                 self.ipos = self.start.chunk
         if self.in_memory and len(self.indices):
-            self.prefetch = None  # weaver would read a second chunk and never use it
+            self.prefetch = None  # weaver would read a second chunk without using it
             return
         super()._try_get_next(init)
 
     def _in_order(self) -> None:
-        """Files of a chunk in the order of the shuffled list; weaver has them in that of a set, by chance."""
+        """Sort the files of a chunk as in the shuffled list; weaver has them in the arbitrary order of a set."""
         order = {file: i for i, file in enumerate(self.filelist)}
         self.load_filelist_and_ranges = [
             tuple(zip(*sorted(zip(files, ranges), key=lambda pair: (order[pair[0]], pair[1]))))
@@ -97,7 +97,7 @@ class Stream(Jets):
 
 
 class _Seeded(ThreadPoolExecutor):
-    """The thread that reads a stream's chunks, each with random numbers of its own."""
+    """The thread that reads the chunks of a stream, each with its own random numbers."""
 
     def __init__(self, stream: Stream) -> None:
         super().__init__(max_workers=1)
@@ -116,12 +116,12 @@ class _Seeded(ThreadPoolExecutor):
 
 
 class Reproducible(Whole):
-    """Weaver's dataset with `Stream`s; what it is comes from `follow`."""
+    """Weaver's dataset with a `Stream` for each worker, set up by `Follower`."""
 
     def __iter__(self) -> Stream:
         info = torch.utils.data.get_worker_info()
         worker = info.id if info else 0
-        if self._iters is None:  # an epoch is a pass
+        if self._iters is None:  # each epoch is a pass
             self.kd_passes += 1
             return self._stream(worker, Place(self.kd_passes))
         if worker not in self._iters:
@@ -135,9 +135,9 @@ class Reproducible(Whole):
 
 
 class Follower:
-    """A loader of weaver, not begun yet, whose jets come as the seed says.
+    """Makes a weaver loader, not started yet, reproducible: the seed determines the order of its jets.
 
-    `epoch` is the first that is to come, `places` (one a worker) where the workers were at its beginning.
+    `epoch` is the first epoch, `places` the place of each worker at its start.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class Follower:
     ) -> None:
         self.loader = loader
         self.workers = max(1, loader.num_workers)
-        self.tasks = [0] * self.workers  # batches that each has been asked for
+        self.tasks = [0] * self.workers  # number of batches requested from each worker
         dataset = loader.dataset
         dataset._init_file_dict = {group: sorted(files) for group, files in dataset._init_file_dict.items()}
         dataset.kd_key = key
@@ -153,12 +153,12 @@ class Follower:
         dataset.kd_starts = [Place(*place) for place in places] if places else [Place(epoch)] * self.workers
         dataset.kd_shared = multiprocessing.RawArray("q", 4 * self.workers)
         dataset.__class__ = Reproducible
-        loader.generator = torch.Generator().manual_seed(key[0])  # the workers' seed: else drawn from the dropout's
+        loader.generator = torch.Generator().manual_seed(key[0])  # the workers' seed
 
     def places(self) -> list[list[int]] | None:
-        """Where each worker will be at the beginning of the next epoch: called once at the end of an epoch.
+        """The place of each worker at the start of the next epoch; called once at the end of an epoch.
 
-        Workers go on with the batches that they have been asked for, which the loader then throws away.
+        Workers finish the batches that are already requested, and the loader discards these.
         """
         if self.loader.dataset._iters is None:
             return None

@@ -1,8 +1,8 @@
-"""A training that goes on where it was stopped: what is kept of it, and what is found of it.
+"""A resumable training: saving and restoring its state.
 
-init_opt  --> `Training`, `take`: is there an earlier one of the same recipe? network, optimiser, scheduler from there
-train     --> `start_epoch`: jets and random numbers of this epoch
-evaluate  --> `end_epoch`: metric, best epoch; <prefix>_resume.pt, after the last epoch <prefix>_record.json
+init_opt  --> `Training`, `take`: restore network, optimiser and scheduler of an earlier training with the same recipe
+train     --> `start_epoch`: set jets and random numbers of this epoch
+evaluate  --> `end_epoch`: metric, best epoch; write <prefix>_resume.pt, after the last epoch <prefix>_record.json
 """
 
 import argparse
@@ -28,14 +28,14 @@ from kd_trainer.weaver_hooks.inputs import Loader
 from kd_trainer.weaver_hooks.recipe import recipe_of
 from kd_trainer.weaver_hooks.streams import Follower
 
-USES = ("train", "val", "unlabelled")  # of loaders; their place is a part of their seed
-PACKAGES = ("weaver-core", "torch", "numpy", "weaver-kd")  # the versions in a record
+USES = ("train", "val", "unlabelled")  # uses of loaders; the index is a part of the loader's seed
+PACKAGES = ("weaver-core", "torch", "numpy", "weaver-kd")  # packages whose versions are recorded
 
 
 class Metric(float):
-    """The metric of an epoch for weaver, whose question whether it is better than the best gets our answer.
+    """The metric of an epoch, whose comparison with weaver's best metric gives our own answer.
 
-    Weaver forgets the best metric of what came before an interruption. Only weaver may compare it.
+    After an interruption weaver does not know the best metric so far. Only weaver may compare this object.
     """
 
     is_best: bool
@@ -52,11 +52,11 @@ class Metric(float):
 
 
 class Training:
-    """One training, of weaver's arguments, and its files; weaver is to begin after `found.epoch`."""
+    """A training with weaver's arguments, and its files; weaver starts after epoch `found.epoch`."""
 
     def __init__(self, args: argparse.Namespace, options: HookOptions, given: dict[str, Any]) -> None:
         self.args = args
-        self.seed: Any = options.seed  # a number from `take` on
+        self.seed: Any = options.seed  # a number after `take`
         self.recipe = recipe_of(args, given, options.PATTERNS)
         self.earlier = Earlier(
             args.model_prefix, self.recipe, restart=options.restart, load_epoch=args.load_epoch,
@@ -64,11 +64,11 @@ class Training:
         )  # fmt: skip
         self.found = seeds.from_first(self.earlier.find() if seeds.rank() == 0 else Found("new"))
         self.metrics, self.best_epoch, self.best = dict(self.found.metrics), self.found.best_epoch, self.found.best
-        self.followers: dict[str, Follower] = {}  # of the loaders, from the first epoch on
-        self.kept: dict[str, Any] = {}  # what hooks want kept, by name
+        self.followers: dict[str, Follower] = {}  # of the loaders, after the start of the first epoch
+        self.kept: dict[str, Any] = {}  # objects of hooks that are saved with the training, by name
 
     def take(self, model: nn.Module, opt: Any, scheduler: Any) -> None:
-        """Network, optimiser and scheduler of weaver, which go on from what was found."""
+        """Restore the state of an earlier training in weaver's network, optimiser and scheduler."""
         self.model, self.opt, self.scheduler = model, opt, scheduler
         found, saved = self.found, self.found.state or {}
         if self.seed is None:
@@ -79,7 +79,7 @@ class Training:
         elif found.kind == "by hand" and dict(model.named_parameters()).keys() - model.state_dict().keys():
             raise InputError(
                 f"--load-epoch {found.epoch}: the checkpoint of this epoch lacks the projection to the teacher's "
-                "embedding: go on from the last epoch, without --load-epoch, or train from scratch"
+                "embedding: continue from the last epoch, without --load-epoch, or train from scratch"
             )
         if found.kind == "go on":
             _put_into_optimizer(opt, saved["optimizer"])
@@ -87,21 +87,21 @@ class Training:
                 scheduler.load_state_dict(saved["scheduler"])
             self.kept = saved["kept"]
             best = "" if self.best_epoch is None else f"; the best is epoch {self.best_epoch}"
-            _logger.info("Going on after epoch %d%s", found.epoch, best, color="bold")
+            _logger.info("Continuing after epoch %d%s", found.epoch, best, color="bold")
         elif found.kind == "done":
             self._finish()
-            _logger.info("All epochs are trained already: %s", self.earlier.record, color="bold")
+            _logger.info("All epochs are already trained: %s", self.earlier.record, color="bold")
 
     def keep(self, name: str, thing: Any) -> None:
-        """Keep the state of something with a `state_dict` with that of the training; first give it what was kept."""
+        """Save the `state_dict` of an object with the training, and restore it now if there is a saved one."""
         if name in self.kept:
             thing.load_state_dict(self.kept[name])
         self.kept[name] = thing
 
     def start_epoch(self, epoch: int, loaders: dict[str, Loader], scaler: Any) -> None:
-        """Draw anew for the loaders, by their use.
+        """Set the random numbers of the epoch, for `loaders` by use.
 
-        Before the first epoch of this process look at the files, and repair those of the training.
+        Before the first epoch of this process, check the input files and repair the files of the training.
         """
         if not self.followers:
             self._begin(epoch, loaders, scaler)
@@ -120,18 +120,18 @@ class Training:
             if found.kind == "new":
                 self.earlier.remove()
             elif found.kind == "by hand":
-                self._save(epoch - 1, places)  # with the metrics, which the record has so far
+                self._save(epoch - 1, places)  # it gets the metrics, which so far are in the record
                 Path(self.earlier.record).unlink(missing_ok=True)
             self.earlier.remove_after(epoch - 1)
-            self._write_best()  # a kill or the workflow engine may have removed this checkpoint and the last
+            self._write_best()  # a kill or the workflow engine may have removed the best and the last checkpoint
             if epoch > 0 and not os.path.exists(self._checkpoint(epoch - 1)):
                 torch.save(self.model.state_dict(), self._checkpoint(epoch - 1))
-        self.found = Found("begun")  # what was loaded has been taken
+        self.found = Found("begun")  # frees the loaded state
 
     def end_epoch(self, epoch: int, metric: float | None) -> float | None:
-        """Keep an epoch that is complete; returns the metric for weaver.
+        """Save a complete epoch; returns the metric for weaver.
 
-        Without validation there is no metric; the epoch's checkpoint is then written here, before weaver does it.
+        Without validation there is no metric, and this method writes the checkpoint of the epoch before weaver does.
         """
         is_best = False
         if metric is not None:
@@ -149,7 +149,7 @@ class Training:
             self._save(epoch, places)
             self._write_best()
             if self.best_epoch is not None:
-                _logger.info("Epoch #%d: the best so far is epoch %d with %.5f",
+                _logger.info("Epoch #%d: the best epoch so far is %d with %.5f",
                              epoch, self.best_epoch, self.metrics[self.best_epoch])  # fmt: skip
             if epoch == self.args.num_epochs - 1:
                 self._complete()
@@ -194,7 +194,7 @@ class Training:
         })  # fmt: skip
 
     def _finish(self) -> None:
-        """What a kill may have left to do after the record was written; others may have the files from now on."""
+        """Finish a training after its record is written, also if a kill interrupted this, and unlock the files."""
         if seeds.rank() == 0:
             self._write_best()
             Path(self.earlier.resume).unlink(missing_ok=True)
@@ -202,7 +202,7 @@ class Training:
 
 
 def _tensors_of(model: nn.Module) -> dict[str, torch.Tensor]:
-    """All parameters and buffers, those included that a network leaves out of its checkpoint, as a projection of KD."""
+    """All parameters and buffers, including those that are not in a checkpoint, such as the projection of KD."""
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
@@ -210,7 +210,7 @@ def _tensors_of(model: nn.Module) -> dict[str, torch.Tensor]:
 def _put_into(model: nn.Module, saved: dict[str, torch.Tensor]) -> None:
     tensors = _tensors_of(model)
     if {k: v.shape for k, v in tensors.items()} != {k: v.shape for k, v in saved.items()}:
-        raise InputError("the saved training is one of another network")
+        raise InputError("the saved training belongs to another network")
     for name, tensor in tensors.items():
         tensor.copy_(saved[name])
 
@@ -220,7 +220,7 @@ def _slow_weights(opt: Lookahead) -> list[torch.Tensor]:
 
 
 def _of_optimizer(opt: Any) -> dict[str, Any]:
-    """The optimiser's state; for Lookahead (ranger), whose own state dict lacks them, its slow weights and counter."""
+    """State of the optimiser; for Lookahead (ranger) with slow weights and counter, which its state dict lacks."""
     more = {"slow": _slow_weights(opt), "counter": opt.step_counter} if isinstance(opt, Lookahead) else {}
     return {"inner": opt.state_dict(), **more}
 

@@ -1,4 +1,4 @@
-"""Files of weaver that are whole or not there: it writes them in place, where a kill leaves a part of one."""
+"""Atomic writing of weaver's files; weaver itself writes them in place, so a kill can leave an incomplete file."""
 
 import contextlib
 import functools
@@ -19,10 +19,10 @@ from kd_trainer.weaver_hooks.reading import read_whole
 
 
 def write_whole() -> None:
-    """Let `torch.save` to a path and `shutil.copy2` write under another name first, in this process.
+    """Make `torch.save` to a path and `shutil.copy2` write to a temporary file first, in this process.
 
-    These two calls are all that weaver writes checkpoints with. What cannot be written, on a full disk or in a folder
-    that may not be written to, ends the process in one line. Called again, it does nothing.
+    Weaver writes checkpoints with these two functions. If a file cannot be written (full disk, no permission), the
+    process ends with one line. A second call has no effect.
     """
     if not hasattr(torch.save, "whole"):
         logging.raiseExceptions = False  # a log on a full disk would fill the terminal with tracebacks
@@ -31,9 +31,9 @@ def write_whole() -> None:
 
 
 def write_configs_whole() -> None:
-    """Let weaver write data configs, with the sampling weights that it has derived, under another name first.
+    """Make weaver write data configs with computed sampling weights to a temporary file first.
 
-    What it derives them from is read whole.
+    It also makes weaver read its input files completely.
     """
     read_whole()
     dump = DataConfig.dump
@@ -54,7 +54,7 @@ def _saving(save: Callable[..., Any]) -> Callable[..., Any]:
         with _writing(f), replacing(os.fspath(f)) as temporary:
             return save(obj, temporary, *args, **kwargs)
 
-    setattr(whole, "whole", True)  # noqa: B010  what mypy does not know of functions
+    setattr(whole, "whole", True)  # noqa: B010  mypy does not allow attributes of functions
     return loud(whole)
 
 
@@ -76,5 +76,5 @@ def _writing(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except (OSError, RuntimeError) as error:  # torch raises the latter on a full disk
         folder = os.path.dirname(os.fspath(path)) or "."
-        raise InputError(f"{path} cannot be written ({one_line(error)}): is there space in {folder}? Begin again, and "
-                         "the training goes on from its last complete epoch") from None  # fmt: skip
+        raise InputError(f"{path} cannot be written ({one_line(error)}): is there space in {folder}? Run the same "
+                         "command again to continue after the last complete epoch") from None  # fmt: skip

@@ -227,10 +227,10 @@ def changed(config, **changes):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"pf_vectors": None}, "no four-momenta to augment"),
-        ({"pf_vectors": {"vars": [["part_px", None], ["part_py", None], ["part_pz", None]]}}, "no four-momenta"),
+        ({"pf_vectors": None}, "augmentation needs four-momenta"),
+        ({"pf_vectors": {"vars": [["part_px", None], ["part_py", None], ["part_pz", None]]}}, "needs four-momenta"),
         ({"pf_mask": None}, "no pf_mask"),
-        ({"pf_points": None, "pf_features": {"vars": [["part_pt_log", None]]}}, "no directions"),
+        ({"pf_points": None, "pf_features": {"vars": [["part_pt_log", None]]}}, "needs directions"),
         ({"pf_features": {"vars": [["part_pt_log", None], ["part_kt", None]]}}, "not known .* changes part_kt"),
         ({"sv_features": {"length": 5, "vars": [["sv_charge", None]]}}, "input groups of one length"),
     ],

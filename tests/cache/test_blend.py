@@ -155,7 +155,7 @@ def test_what_is_complete_is_left_alone_and_an_interrupted_blend_goes_on(folder,
     assert written[0].stat().st_mtime_ns == time
     output = folder / "blend"
     assert make_blend(folder, "--check").stdout.split() == [f"{name}:{output}/{name}/jets.parquet" for name in "ab"]
-    refused(folder, "was made from something else (members.1.weight was 0.8, is 0.5", large=1, full=1)
+    refused(folder, "has another origin (members.1.weight was 0.8, is 0.5", large=1, full=1)
     refused(folder, "layout.dtype was float16, is float32", "--dtype", "float32")
     refused(folder, "layout.dtype was float16, is float32", "--dtype", "float32", "--check")
     assert yaml.safe_load((output / "blend.yaml").read_text())["members"][0]["weight"] == 0.8
@@ -165,7 +165,7 @@ def test_what_is_complete_is_left_alone_and_an_interrupted_blend_goes_on(folder,
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["large=1"], "--blend needs two caches at least, each as DIR=WEIGHT"),
+        (["large=1"], "--blend needs at least two caches, each as DIR=WEIGHT"),
         (["large=1", "full=-1"], "full=-1: give DIR=WEIGHT, with a number above 0 as weight"),
         (["large=1", "full=0"], "full=0: give DIR=WEIGHT"),
         (["large=1", "full=nan"], "full=nan: give DIR=WEIGHT"),
@@ -176,7 +176,7 @@ def test_what_is_complete_is_left_alone_and_an_interrupted_blend_goes_on(folder,
         (["large=1", "none=1"], "there is no cache in none"),
         (
             ["large=1", "full=1", "--paired", "x.yaml", "--top", "3"],
-            "caches that have been made: leave out --paired, --",
+            "existing caches: leave out --paired, --",
         ),
         (["large=1", "full=1", "--network", "x.py", "--weights", "x.pt"], "leave out --network, --weights or -o"),
         (["large=1", "full=1", "--output", "large"], "large is a member of the blend: give another --output"),
@@ -196,11 +196,11 @@ def test_without_a_blend_files_and_teachers_are_needed(capsys):
 
 def test_a_member_must_say_what_made_it(folder):
     make_blend(folder)
-    refused(folder, f"{folder}/blend is a blend itself", output="other", blend=1, full=1)
+    refused(folder, f"{folder}/blend is itself a blend", output="other", blend=1, full=1)
     (folder / "full" / "teachers.yaml").write_text("[")
     refused(folder, "full/teachers.yaml is not valid YAML")
     (folder / "full" / "teachers.yaml").unlink()
-    refused(folder, f"{folder}/full has no teachers.yaml: run cache again, which writes it (complete files are kept)")
+    refused(folder, f"{folder}/full has no teachers.yaml: run cache again to write it (complete files are kept)")
 
 
 def test_caches_of_other_files_are_refused(folder, originals):
@@ -215,7 +215,7 @@ def test_caches_of_other_files_are_refused(folder, originals):
     made["input"]["size"] += 1
     rewrite(path, table, made)
     refused(folder, "b/jets.parquet in ")
-    refused(folder, "was made from different files: size was ")
+    refused(folder, "have different input files: size was ")
 
 
 def test_input_files_that_changed_since(folder, originals):
@@ -237,7 +237,7 @@ def test_jets_must_be_the_same_in_the_same_order(folder):
     rewrite(path, table.take(np.arange(len(table))[::-1]))
     refused(folder, "do not hold the same jets in the same order", output="other")
     rewrite(path, table[1:])
-    refused(folder, "has 51 jets, the same file of the others [50]", output="other")
+    refused(folder, "has 51 jets, but the files of the other caches have [50]", output="other")
     changed = [name for name in table.column_names if name.startswith("part_")][0]
     values = ak.from_arrow(table[changed])
     rewrite(path, table.drop_columns([changed]).append_column(changed, ak.to_arrow(values + 1, extensionarray=False)))
@@ -268,7 +268,7 @@ def test_columns_are_equal_nan_for_nan():
             "`labels` of",
         ),
         (lambda paired: paired | {"observers": ["jet_pt"]}, "`observers` of"),
-        (lambda paired: paired | {"labels": paired["labels"] | {"teacher": {}, "groups": {}}}, " now: config was "),
+        (lambda paired: paired | {"labels": paired["labels"] | {"teacher": {}, "groups": {}}}, " written: config "),
     ],
 )
 def test_another_student_is_refused(folder, originals, monkeypatch, change, message):
@@ -281,17 +281,17 @@ def test_another_student_is_refused(folder, originals, monkeypatch, change, mess
 def test_members_of_one_kind_with_all_logits(folder, originals):
     path = folder / "full" / "b" / "jets.parquet"
     rewrite(path, pq.read_table(path), fingerprint.read(path) | {"precision": "bfloat16"})
-    refused(folder, "were made from different things: precision was float32, is bfloat16")
+    refused(folder, "have different origins: precision was float32, is bfloat16")
     for name in "ab":
         path = folder / "full" / name / "jets.parquet"
         made = fingerprint.read(path)
         rewrite(path, pq.read_table(path), made | {"precision": "float32", "layout": made["layout"] | {"top": 3}})
-    refused(folder, f"{folder}/full keeps the largest logits only: run cache without --top for a blend")
+    refused(folder, f"{folder}/full stores only the largest logits: run cache without --top for a blend")
     for name in "ab":
         path = folder / "full" / name / "jets.parquet"
         made = fingerprint.read(path)
         rewrite(path, pq.read_table(path), made | {"layout": made["layout"] | {"top": 0, "inputs": True}})
-    refused(folder, f"{folder}/full stores the student's inputs, {folder}/large branches: give --store to cache")
+    refused(folder, f"{folder}/full stores the student's inputs, but {folder}/large stores branches: run cache")
 
 
 def train_again(originals, name="full"):
@@ -322,9 +322,8 @@ def test_a_stale_teacher_is_refused(folder, originals):
     make_blend(folder)
     train_again(originals)
     refused(folder, f"weights {originals}/full.pt")
-    with pytest.raises(
-        SystemExit, match=rf"{folder}/full was made from .*weights {originals}/full.pt .*teacher.weights was"
-    ):
+    changed = f"weights {originals}/full.pt .*have changed since the cache {folder}/full was written: .*teacher.weights"
+    with pytest.raises(SystemExit, match=changed):
         begin(folder)
     (originals / "full.pt").unlink()
     with pytest.raises(SystemExit, match=f"the teacher's weights {originals}/full.pt does not exist"):
@@ -335,7 +334,7 @@ def test_a_changed_paired_config_is_refused(folder, originals):
     make_blend(folder)
     path = originals / "pair_full" / "paired.yaml"
     path.write_text(path.read_text().replace("selection: null", "selection: jet_pt > 1"))
-    with pytest.raises(SystemExit, match="paired.yaml are now: config was .*; run cache again, and cache --blend"):
+    with pytest.raises(SystemExit, match="written: config was .*; run cache again, and then cache --blend"):
         begin(folder)
 
 
@@ -344,7 +343,7 @@ def test_files_of_another_blend_are_refused(folder, originals):
     shutil.copytree(folder / "blend", folder / "first")
     make_blend(folder, "--overwrite", large=1, full=1)
     shutil.copy(folder / "first" / "a" / "jets.parquet", folder / "blend" / "a")
-    with pytest.raises(SystemExit, match="1 of 2 files of the cache were made from something else; .*members.1.weight"):
+    with pytest.raises(SystemExit, match="1 of 2 files of the cache have another origin; .*members.1.weight"):
         begin(folder)
     shutil.copy(folder / "large" / "a" / "jets.parquet", folder / "blend" / "a")
     with pytest.raises(SystemExit, match="members.1.weight was absent, is 0.5"):
@@ -368,11 +367,11 @@ def test_a_file_that_is_no_blend_is_refused(folder):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"teacher": PFN, "teacher_weights": "x.pt"}, "is a blend, which names its teachers: leave out teacher"),
-        ({"teacher_weights": "x.pt"}, "teacher_weights, teacher_options and kd_ensemble go with teacher"),
-        ({"kd_ensemble": "logits"}, "teacher_weights, teacher_options and kd_ensemble go with teacher"),
-        ({"kd_embed_weight": 1.0}, "a cache holds no embeddings"),
-        ({"kd_loss": "none"}, "nothing is learnt from the teacher"),
+        ({"teacher": PFN, "teacher_weights": "x.pt"}, "is a blend, which has its own teachers: leave out teacher"),
+        ({"teacher_weights": "x.pt"}, "teacher_weights, teacher_options and kd_ensemble need teacher"),
+        ({"kd_ensemble": "logits"}, "teacher_weights, teacher_options and kd_ensemble need teacher"),
+        ({"kd_embed_weight": 1.0}, "a cache has no embeddings"),
+        ({"kd_loss": "none"}, "the student learns nothing from the teacher"),
     ],
 )
 def test_options_that_do_not_go_with_a_blend(tmp_path, change, message):
@@ -383,11 +382,11 @@ def test_options_that_do_not_go_with_a_blend(tmp_path, change, message):
         Options.split({**given, **change})
 
 
-def test_a_blend_does_not_stand_in_for_labels_of_other_files(folder, originals):
+def test_a_blend_does_not_replace_labels_of_other_files(folder, originals):
     make_blend(folder)
     labels = {"type": "custom", "value": {"no_label": "0"}, "names": list("abcdefghij")}
     paired = data_configs.load(originals / "pair_full" / "paired.yaml") | {"labels": labels}
-    with pytest.raises(SystemExit, match="a blend has no teacher that could stand in for the labels of the validation"):
+    with pytest.raises(SystemExit, match="a blend has no teacher that could replace the labels of the validation"):
         begin(folder, validation=DataConfig(print_info=False, **paired))
 
 

@@ -88,7 +88,7 @@ def test_another_teacher_is_refused(folder, teacher):
     other = torch.load(teacher, weights_only=True)
     other["mod.fc.0.bias"] += 1
     torch.save(other, folder / "other.pt")
-    refused(folder, folder / "other.pt", "1 of 1 files .* made from something else; .*teacher.weights was")
+    refused(folder, folder / "other.pt", "1 of 1 files .* have another origin; .*teacher.weights was")
     (folder / "other.py").write_text((ROOT / NETWORK).read_text() + "\n")
     refused(folder, teacher, "teacher.network was", network=str(folder / "other.py"))
     refused(folder, teacher, r"teacher.options was .*, is .*\"trim\": false", options=TEACHER | {"trim": False})
@@ -124,10 +124,10 @@ def test_a_changed_config_is_refused(folder, teacher):
     refused(folder, teacher, "config was")
     changed = yaml.safe_dump(paired, sort_keys=False).replace("2.0", "2.5", 1)
     write(changed)
-    refused(folder, teacher, "of .*paired.yaml is not that of .*cached.yaml|config was")
+    refused(folder, teacher, "of .*paired.yaml differs from .*cached.yaml|config was")
     classes = paired | {"labels": {"type": "simple", "value": paired["labels"]["value"][:9]}}
     write(yaml.safe_dump(classes, sort_keys=False))
-    refused(folder, teacher, "`labels` of .*paired.yaml is not that of .*cached.yaml: run cache again")
+    refused(folder, teacher, "`labels` of .*paired.yaml differs from .*cached.yaml: run cache again")
     cached = yaml.safe_load((folder / "cache" / "cached.yaml").read_text())
     (folder / "cache" / "cached.yaml").write_text(
         yaml.safe_dump(cached | {"labels": classes["labels"]}, sort_keys=False)
@@ -145,7 +145,7 @@ def test_old_sampling_weights_are_refused(folder, teacher, make_cache):
         if value == 0.5:
             make_cache(folder / "cache", f"g:{folder}/jets.parquet", "--overwrite", paired=folder / "paired.yaml")
             source(folder, teacher).verify([cached_file(folder)])
-    refused(folder, teacher, "`weights` of .*paired.yaml is not that of")
+    refused(folder, teacher, "`weights` of .*paired.yaml differs from")
 
 
 def test_other_files_are_refused(folder, teacher, make_cache):
@@ -161,7 +161,7 @@ def test_other_files_are_refused(folder, teacher, make_cache):
     make_cache(folder / "cache", f"g:{folder}/jets.parquet", "--overwrite", "--top", 2)
     now = (folder / "cache" / "cached.yaml").read_text()
     (folder / "cache" / "cached.yaml").write_text(before)
-    refused(folder, teacher, "reads other columns than the cache has")
+    refused(folder, teacher, "reads columns that the cache lacks")
     (folder / "cache" / "cached.yaml").write_text(now)
     make_cache(folder / "two", f"g:{folder}/jets.parquet")
     with pytest.raises(InputError, match="1 of 2 files .*layout.top was 0, is 2"):
@@ -175,7 +175,7 @@ def test_input_files_that_changed_or_are_gone(folder, teacher, monkeypatch):
     refused(folder, teacher, "1 input files have changed since .*jets.parquet; run cache again")
     (folder / "jets.parquet").unlink()
     source(folder, teacher).verify([cached_file(folder)])
-    assert lines == ["1 of 1 input files of the cache are not here, so they cannot be compared with it"]
+    assert lines == ["1 of 1 input files of the cache do not exist here, so they cannot be verified"]
 
 
 def options(folder, teacher, **changes):

@@ -70,4 +70,4 @@ def test_without_validation_files_both_take_their_part_of_the_cache(jets, config
     assert len(metrics[0]) == 2 and metrics[0] == metrics[1]  # of the same jets
     asks = ("-o", "kd_cache", f"'{folder}'", "--data-config-val", configs / "paired.yaml", "-o", "restart", "'yes'")
     result, _ = distillation(jets, configs, teacher, tmp_path / "cached", *asks, *split, check=False)
-    assert result.returncode and "a part of the cache is for the validation" in result.stderr
+    assert result.returncode and "the validation uses a part of the cache" in result.stderr

@@ -69,7 +69,7 @@ def test_input_bits_are_those_of_the_tier():
     """Clipped at 5: 3 integer bits; the others reach 2."""
     bits = fixed.input_bits(config(), {"cand_charge": (1, 1, 0)})
     assert bits.T.tolist() == [*[[1, 3, 8]] * 5, [1, 1, 0], *[[1, 1, 8]] * 7]
-    with pytest.raises(ValueError, match="input_bits names pt, which is no input: those are cand_pt_log, "):
+    with pytest.raises(ValueError, match="input_bits names pt, which is not an input: valid are cand_pt_log, "):
         fixed.input_bits(config(), {"pt": (1, 1, 0)})
 
 
@@ -140,7 +140,7 @@ def test_order_of_particles_does_not_count():
 
 
 @pytest.mark.parametrize(("options", "text"), [
-    ({"plain": None}, r"no network is given, or it does not exist \(None\)"),
+    ({"plain": None}, r"the network file is missing \(None\)"),
     ({"ebops_weight": -1}, "ebops_weight is -1: it must be 0 or above"),
 ])  # fmt: skip
 def test_wrong_options(options, text):

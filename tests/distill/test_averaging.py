@@ -128,4 +128,4 @@ def test_weights_of_an_epoch_without_its_raw_ones_are_told(caplog):
     opt = torch.optim.SGD(model.parameters(), lr=0.0)
     with caplog.at_level("WARNING"):
         averaging.averaging(train, 0.9)(model, None, opt, None, View(batches(1)), CPU, 3, **ARGS)
-    assert "The raw weights of epoch 2 are not known: training goes on from the weights of its" in caplog.text
+    assert "The raw weights of epoch 2 are not known: training continues from its" in caplog.text

@@ -134,7 +134,7 @@ def test_none_learns_nothing_of_the_soft_targets(batch):
 
 @pytest.mark.parametrize("name", NOT_FOR_TWO)
 def test_losses_that_mean_nothing_for_two_classes(name):
-    with pytest.raises(InputError, match=f"kd_loss '{name}' is not for two classes: .*; take 'kl' or 'mse'"):
+    with pytest.raises(InputError, match=f"kd_loss '{name}' is not for two classes: .*; use 'kl' or 'mse'"):
         check_classes(name, 2)
     check_classes(name, 3)
     check_classes("mse", 2)
@@ -145,7 +145,7 @@ def test_losses_that_mean_nothing_for_two_classes(name):
     [
         ("huber", {}, f"kd_loss is 'huber': valid are {', '.join(losses.LOSSES)}"),
         ("dkd", {"beta": 8.0}, "the loss dkd has no option 'beta': valid are target, non_target"),
-        ("kl", {"target": 8.0}, "the loss kl has no option 'target': it has none"),
+        ("kl", {"target": 8.0}, "the loss kl has no option 'target': it has no options"),
         ("dist", {"intra": -1}, "intra is -1: it must be a number, 0 or above"),
         ("dist", {"intra": "1"}, "intra is '1': it must be a number"),
     ],

@@ -86,7 +86,7 @@ def test_a_batch_has_the_jets_of_both_and_the_class_of_the_teacher(monkeypatch):
     view = StudentView(
         Mixture(Loader(0, 2, config), Loader(100, 3)),
         lambda X, device: SoftTargets(torch.nn.functional.one_hot(X["teacher_x"] % 5, 7).float()),
-        lay_down=lambda targets, labelled: laid.append(labelled.tolist()),
+        deposit=lambda targets, labelled: laid.append(labelled.tolist()),
     )
     batches = list(view)
     assert [X["pf_x"].tolist() for X, _, _ in batches] == [[0, 1, 100, 101, 102], [2, 3, 103, 104, 105],
@@ -102,7 +102,7 @@ def test_a_batch_has_the_jets_of_both_and_the_class_of_the_teacher(monkeypatch):
 def test_parts_of_a_batch():
     assert split(512, 0.9) == (51, 461) and split(2, 0.5) == (1, 1)
     for size, fraction in ((4, 0.9), (4, 0.1), (1, 0.5)):
-        with pytest.raises(InputError, match=f"of a batch of {size} jets is .*: both kinds are needed"):
+        with pytest.raises(InputError, match=f"of a batch of {size} jets is .*: a batch needs jets"):
             split(size, fraction)
     for fraction in (0, 1, -0.2, 1.5, True, "half", float("nan"), None):
         with pytest.raises(InputError, match="it must lie between 0 and 1"):
@@ -112,9 +112,9 @@ def test_parts_of_a_batch():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"teacher": None, "kd_alpha": 0.0}, "without a teacher nothing is learnt from jets without labels"),
+        ({"teacher": None, "kd_alpha": 0.0}, "a student needs a teacher to learn from jets without labels"),
         ({"kd_unlabelled_config": None}, "name the data config of these files with -o kd_unlabelled_config"),
-        ({"kd_unlabelled": None}, "kd_unlabelled_config and kd_unlabelled_cache go with kd_unlabelled"),
+        ({"kd_unlabelled": None}, "kd_unlabelled_config and kd_unlabelled_cache need kd_unlabelled"),
         ({"kd_cache": "c"}, "kd_cache and kd_unlabelled_cache: give both or none"),
         ({"kd_unlabelled_cache": "c"}, "kd_cache and kd_unlabelled_cache: give both or none"),
         ({"kd_unlabelled_fraction": 1.0}, "it must lie between 0 and 1"),
@@ -136,14 +136,14 @@ def test_refused_configs(tmp_path):
     check_configs(config(), without, "u.yaml")
     with pytest.raises(InputError, match="the data config of the training has no labels"):
         check_configs(without, without, "u.yaml")
-    with pytest.raises(InputError, match="u.yaml reads labels: kd_unlabelled_config is one that"):
+    with pytest.raises(InputError, match="u.yaml reads labels: give a kd_unlabelled_config that"):
         check_configs(config(), config(), "u.yaml")
     definitions = {**without.options["new_variables"], "part_pt": "np.hypot(part_px, part_py) * 2"}
     other = DataConfig(print_info=False, **{**without.options, "new_variables": definitions})
-    with pytest.raises(InputError, match="`new_variables` of u.yaml is not that of the data config of the training"):
+    with pytest.raises(InputError, match="`new_variables` of u.yaml differs from the data config of the training"):
         check_configs(config(), other, "u.yaml")
     labels = {**without.labels, "names": list(reversed(without.labels["names"]))}
-    with pytest.raises(InputError, match="the classes of u.yaml are not those"):
+    with pytest.raises(InputError, match="the classes of u.yaml differ from those"):
         check_configs(config(), DataConfig(print_info=False, **{**without.options, "labels": labels}), "u.yaml")
 
 
@@ -212,8 +212,8 @@ def test_from_caches(jets, configs, teacher, unlabelled, live, make_cache, tmp_p
 
     wrong = [word.replace("/none/", "/wrong/") if isinstance(word, str) else word for word in cached]
     result, _ = distillation(jets, configs, teacher, tmp_path / "other", *STEPS, *wrong, check=False)
-    lacking = f"{tmp_path}/u has no soft targets of 10 of 10 files, {unlabelled}/wrong/"
-    assert lacking in result.stderr and "for one: run cache with all of them" in result.stderr
+    lacking = f"{tmp_path}/u has no soft targets for 10 of 10 files, for example {unlabelled}/wrong/"
+    assert lacking in result.stderr and ": run cache with all of them" in result.stderr
     make_cache(tmp_path / "v", f"{unlabelled}/wrong/*.parquet", paired=configs / "paired.yaml")
     wrong += ["-o", "kd_unlabelled_cache", f"'{tmp_path}/v'"]
     result, _ = distillation(jets, configs, teacher, tmp_path / "other", *STEPS, *wrong, check=False)
@@ -226,7 +226,7 @@ def test_from_caches(jets, configs, teacher, unlabelled, live, make_cache, tmp_p
         (("--steps-per-epoch", "None"), "give --samples-per-epoch"),
         (("-o", "kd_unlabelled", "['nowhere/*.parquet']"), "no file matches nowhere"),
         (("-o", "kd_unlabelled_config", f"'{L1}'"), "reads labels"),
-        (("-o", "kd_unlabelled_fraction", "0.999"), "of a batch of 64 jets is 64: both kinds are needed"),
+        (("-o", "kd_unlabelled_fraction", "0.999"), "of a batch of 64 jets is 64: a batch needs jets"),
     ],
 )
 def test_refused_in_weaver(jets, configs, teacher, unlabelled, tmp_path, args, message):

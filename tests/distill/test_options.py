@@ -32,17 +32,17 @@ def test_other_options_go_to_the_student():
         ({"kd_loss": "huber"}, "kd_loss is 'huber': valid are kl, "),
         ({"kd_loss": "dkd", "kd_loss_options": {"beta": 2}}, "no option 'beta': valid are target, non_target"),
         ({"kd_loss_options": "target"}, "kd_loss_options is 'target': it must be a dict"),
-        ({"kd_loss": "none"}, "nothing is learnt from the teacher: give a kd_embed_weight"),
+        ({"kd_loss": "none"}, "the student learns nothing from the teacher: give a kd_embed_weight"),
         ({"kd_label_smoothing": 1.0}, "kd_label_smoothing is 1.0: it must be 0 or above, and below 1"),
         ({"kd_embed_weight": "much"}, "kd_embed_weight is 'much': it must be a number"),
         ({"kd_embed_weight": -1}, "kd_embed_weight is -1: it must be 0 or above"),
         ({"kd_memory": -5}, "kd_memory is -5: it must be 0 or above"),
         ({"kd_embed_loss": "l2"}, "kd_embed_loss is 'l2': valid are cosine, smooth_l1"),
-        ({"kd_ema": 1.0}, "kd_ema is 1.0: it must be 0 or above, and below 1, as 0.999"),
+        ({"kd_ema": 1.0}, "kd_ema is 1.0: it must be 0 or above, and below 1, for example 0.999"),
         ({"kd_ema": -0.1}, "kd_ema is -0.1: it must be 0 or above"),
         ({"kd_ema": True}, "kd_ema is True: it must be a number"),
-        ({"kd_embed_weight": 1, "kd_cache": "x"}, "a cache holds no embeddings"),
-        ({"kd_embed_weight": 1, "teacher_weights": ["a", "b"]}, "an ensemble has no embedding of its own"),
+        ({"kd_embed_weight": 1, "kd_cache": "x"}, "a cache has no embeddings"),
+        ({"kd_embed_weight": 1, "teacher_weights": ["a", "b"]}, "an ensemble has no embedding"),
         ({"kd_embed_weight": 1, "kd_alpha": 0, "teacher": None}, "no teacher is given"),
         ({"kd_ensemble": "votes"}, "kd_ensemble is 'votes': valid are probabilities, logits"),
         ({"teacher_weights": ["a", 2]}, r"teacher_weights is \['a', 2\]: it must be a file, or a list of files"),
@@ -93,5 +93,5 @@ def test_teachers_of_a_command_line():
     assert two == [("x.py", "a.pt", {"layers": 2}), ("x.py", "b.pt", {"layers": 3})]
     with pytest.raises(InputError, match="--network y.py has no --weights after it"):
         parse("--network x.py --weights a.pt --network y.py")
-    with pytest.raises(InputError, match="--weights b.pt needs a --network of its own before it"):
+    with pytest.raises(InputError, match="--weights b.pt needs its own --network before it"):
         parse("--network x.py --weights a.pt --weights b.pt")

@@ -46,7 +46,7 @@ def test_all_but_the_output_layer_is_taken(config, encoder):
 def test_a_distillation_that_goes_on_keeps_what_it_has_learnt(jets, configs, teacher, encoder, tmp_path):
     pretrained = ("-o", "pretrained", f"'{encoder}'", "-o", "seed", 1)
     _, log = distillation(jets, configs, teacher, tmp_path / "net", *STUDENT, *pretrained)
-    assert f"The student networks/PFN.py begins with the weights {encoder}" in log and "ERROR" not in log
+    assert f"The student networks/PFN.py starts from the weights {encoder}" in log and "ERROR" not in log
     for kind in ("state", "optimizer"):
         (tmp_path / f"more_epoch-0_{kind}.pt").write_bytes((tmp_path / f"net_epoch-0_{kind}.pt").read_bytes())
     distillation(jets, configs, teacher, tmp_path / "more", *STUDENT, *pretrained, "--load-epoch", 0)

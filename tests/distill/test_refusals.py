@@ -59,7 +59,7 @@ def test_options(refused):
         "weaver-kd: unknown option kd_tempreature: valid are student, teacher"
     )
     line = refused("get_loss", kd_loss="dkd", num_classes=2)
-    assert line.startswith("weaver-kd: kd_loss 'dkd' is not for two classes: the part of the classes that are not")
+    assert line.startswith("weaver-kd: kd_loss 'dkd' is not for two classes: the part of the non-target")
     line = refused("get_loss", kd_label_smoothing=0.1, student=ROOT / "networks" / "none.py")
     assert line == f"weaver-kd: the student's network file {ROOT}/networks/none.py does not exist"
 
@@ -152,4 +152,4 @@ def test_student_with_its_own_loop_is_refused(refused, tmp_path):
     own = tmp_path / "own.py"
     hook = "\n\ndef get_train_fn(data_config, **kwargs):\n    pass\n"
     own.write_text((ROOT / "networks" / "PFN.py").read_text() + hook)
-    assert "brings its own get_train_fn" in refused("get_model", student=own)
+    assert "defines its own get_train_fn" in refused("get_model", student=own)

@@ -104,8 +104,8 @@ def test_a_student_learns_its_teachers_embedding(folder, teacher):
     "name, option, message",
     [
         ("student", {}, "the data config of the validation has neither labels nor inputs for the teacher: give"),
-        ("paired", {"kd_alpha": [(0, 1.0), (9, 0.9)]}, "the data config has no labels, so that all is learnt from a"),
-        ("paired", {"kd_alpha": 0.0, "teacher": None}, "the data config has no labels, so that all is learnt from a"),
+        ("paired", {"kd_alpha": [(0, 1.0), (9, 0.9)]}, "the data config has no labels, so the teacher is the only"),
+        ("paired", {"kd_alpha": 0.0, "teacher": None}, "the data config has no labels, so the teacher is the only"),
     ],
 )
 def test_labels_or_a_teacher_are_needed(folder, teacher, name, option, message, monkeypatch):

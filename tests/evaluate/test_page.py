@@ -179,7 +179,7 @@ def test_a_record_that_is_none(folder, tmp_path, record, capsys):
     assert main(["report", f"a={tmp_path}/pred.parquet", *arguments]) == 1
     error = capsys.readouterr().err
     assert re.fullmatch(
-        r"kd_trainer report: \S*/net_record.json is not the record of a training .*: move it away\n", error
+        r"kd_trainer report: \S*/net_record.json is not the record of a training .*: move it to another folder\n", error
     )
 
 
@@ -201,4 +201,4 @@ def test_blocks():
 def test_without_records_the_settings_are_not_known():
     models = {"a": {"files": ["p"], "trainings": [None], "network": None, "options": None, "data_config": None}}
     blocks = content.settings({"models": models, "versions": {"numpy": "2"}}).blocks
-    assert blocks[2].startswith("There is no net_record.json") and blocks[3:] == ["This report was made with numpy 2."]
+    assert blocks[2].startswith("The training settings") and blocks[3:] == ["This report was made with numpy 2."]

@@ -32,7 +32,7 @@ def test_reads_what_weaver_writes(tmp_path, write, scores, kind, label_name):
 def test_a_label_stored_as_float_is_a_class_number(tmp_path, write, scores):
     found = predictions.read(write(tmp_path / "p.parquet", LABELS.astype("f4"), scores, label_name="truth_label"))
     assert found.labels.dtype == int
-    with pytest.raises(InputError, match="the label truth_label is not one class number a jet"):
+    with pytest.raises(InputError, match="the label truth_label is not one class number for each jet"):
         predictions.read(write(tmp_path / "q.parquet", LABELS + 0.5, scores, label_name="truth_label"))
 
 
@@ -135,7 +135,7 @@ def test_the_prediction_with_most_observers_is_the_reference(scores):
     )
     assert predictions.check_all_same_jets([a]) == predictions.check_all_same_jets([b, b]) == ""
     caveat = predictions.check_all_same_jets([a, b])
-    assert caveat.startswith("Caution: that a hold the same jets as b is known from number and labels alone")
+    assert caveat.startswith("Caution: only the number and the labels of the jets in a could be compared with b.")
     with pytest.raises(InputError, match="b and c do not hold the same jets"):
         predictions.check_all_same_jets([a, b, c])
 

@@ -86,7 +86,7 @@ def test_report(models, tmp_path, capsys):
     text = (folder / "report.md").read_text(encoding="utf-8")
     assert text.startswith("# Toy jets\n\n" + comparison["conclusion"])
     assert "JetClass_l1, 16 particles" in text and "2.14M" in text and "335M" in text
-    assert "the standard error of that mean" in text and "statistical uncertainty only: their spread" in text
+    assert "the standard error of this mean" in text and "only the statistical uncertainty: their spread" in text
     assert all(f"]({name})" in text for name in ("roc.png", "ratio.png", "rejection_vs_flops.png"))
     assert (
         comparison["conclusion"] in shown
@@ -117,7 +117,7 @@ def test_no_gain_is_said_plainly(tmp_path, toy, write, no_plots, capsys):
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "–" in text
     paths = [f"{tmp_path}/{name}.root" for name in ("baseline", "distilled")]
-    assert results["caveat"].startswith(f"Caution: that {paths[0]} hold the same jets as {paths[1]} is known")
+    assert results["caveat"].startswith(f"Caution: only the number and the labels of the jets in {paths[0]} could")
     assert results["caveat"] in text and results["caveat"] in capsys.readouterr().out
 
 
@@ -215,7 +215,7 @@ def test_few_background_jets_are_not_an_infinite_rejection(tmp_path, toy, write)
     assert results["comparisons"][0]["rejection_ratio"] is None
     assert "1000 test jets are too few" in results["comparisons"][0]["conclusion"]
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
-    assert "> 34" in text and "enters no geometric mean" in text
+    assert "> 34" in text and "Geometric means exclude these working points" in text
     assert {path.stem for path in tmp_path.glob("*.png")} == {"roc"}
 
 
@@ -255,7 +255,7 @@ def test_discriminants_of_jetclass_ii(tmp_path, write):
     assert results["families"] == list(ORDER)
     rows = np.array(found["confusion"])
     assert rows.sum(axis=1) == pytest.approx(1) and rows[0, 0] < results["models"]["distilled"]["confusion"][0][0]
-    assert "![confusion_1](confusion_1.png)" in text and "188 classes are too many to read one by one" in text
+    assert "![confusion_1](confusion_1.png)" in text and "188 classes are too many for one figure" in text
 
 
 def test_signals_are_chosen(tmp_path, write, no_plots):
@@ -292,10 +292,10 @@ def test_hundreds_of_classes_under_other_names(tmp_path, write):
         (["x={a}", "--ceiling", "y"], "--ceiling y is not among the models given (x)"),
         (["x={a}", "--compare", "x"], "--compare x: '' is not among the models given (x)"),
         (["x={a}", "--background", "jj"], "no class has 'jj' in its name: give --background with one of QCD, Hbb"),
-        (["x={a}", "--signals", "Hxx"], "--signals Hxx: no class is called 'Hxx'"),
+        (["x={a}", "--signals", "Hxx"], "--signals Hxx: there is no class 'Hxx'"),
         (["x={a}", "--signals", "QCD"], "--signals QCD: QCD is part of the background QCD"),
         (["x={custom}"], "custom.root holds no class names: give the --data-config"),
-        (["x={a}", "--replicas", "1"], "--replicas: at least 2"),
+        (["x={a}", "--replicas", "1"], "--replicas: an uncertainty needs at least 2"),
         (["x={a}", "-o", "{a}"], "is a file; give a folder"),
     ],
 )

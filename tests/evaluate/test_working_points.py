@@ -44,11 +44,11 @@ def test_chosen_signals():
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
-        ("Hxx", "--signals Hxx: no class is called 'Hxx'"),
+        ("Hxx", "--signals Hxx: there is no class 'Hxx'"),
         ("QCD", "--signals QCD: QCD is part of the background QCD"),
         ("Hbb/H", "--signals Hbb/H: Hbb is part of the background H"),
         ("Hbb/Hyy", "no class has 'Hyy' in its name"),
-        ("Hbb/Tbl", "--signals Hbb/Tbl: the predictions have no test jets of one of the two"),
+        ("Hbb/Tbl", "--signals Hbb/Tbl: the signal or the background has no test jets"),
     ],
 )
 def test_wrong_signals(chosen, message):

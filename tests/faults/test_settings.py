@@ -29,10 +29,10 @@ KD, SSL, SOPHON = (
     ROOT / "train_scripts" / "train_ssl.sh",
     ROOT / "train_scripts" / "train_sophon.sh",
 )
-WHOLE, COUNT = "it must be a whole number, as 1", "it must be a whole number from 1 on"
+WHOLE, COUNT = "it must be a whole number, for example 1", "it must be a whole number, at least 1"
 ALPHA, TEMPERATURE = "it must lie between 0 and 1", "it must be a number above 0"
-JETS = "it must be a whole number from 2 on"
-COLON = "weaver takes what is before a colon for the name of a group"
+JETS = "it must be a whole number, at least 2"
+COLON = "weaver takes the text before a colon as a group name"
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ COLON = "weaver takes what is before a colon for the name of a group"
         *((KD, "train", "DDP_NGPUS", value, COUNT) for value in ("two", "0", "08", "1 2", "-1")),
         (SOPHON, "train", "DDP_NGPUS", "two", COUNT),
         *((KD, "demo", "JETS", value, JETS) for value in ("abc", "a[$(touch x)]", "1", "010", "-5", "1e3", "20 30")),
-        (KD, "firmware", "EBOPS_WEIGHT", "-1", "it must be a number, 0 or above, as 1e-6"),
+        (KD, "firmware", "EBOPS_WEIGHT", "-1", "it must be a number, 0 or above, for example 1e-6"),
         (KD, "finetune", "HEAD_RATE", "1)", "it must be a number above 0"),
         (SSL, "scan", "JOBS", "two", COUNT),
         *((script, mode, "DATADIR", "/a:b", COLON) for script, mode in ((KD, "train"), (KD, "demo"), (SSL, "scratch"))),
@@ -147,7 +147,7 @@ def test_a_colon_in_a_path():
     found = kd_trainer("check", "--data-config", L1, "a:/x:y/*.root", check=False)
     assert (
         found.stderr
-        == "kd_trainer check: a:/x:y/*.root has a colon in its path: what is before one is the name of a group\n"
+        == "kd_trainer check: a:/x:y/*.root has a colon in its path: weaver takes the text before it as a group name\n"
     )
 
 
@@ -185,7 +185,7 @@ def test_an_epoch_that_is_truncated(files, tmp_path):
     path.write_bytes(path.read_bytes()[:1000])
     line, code = train(files, tmp_path / "net", "--load-epoch", 0, "--num-epochs", 2)
     assert code == 1 and line == (f"weaver-kd: --load-epoch 0: {tmp_path}/net_epoch-0_*.pt cannot be loaded: "
-                                  "truncated, or of another network or optimizer")  # fmt: skip
+                                  "it is truncated, or belongs to another network or optimizer")  # fmt: skip
 
 
 def test_an_option_that_weaver_cannot_read(files, tmp_path):
@@ -199,7 +199,7 @@ def test_a_full_disk(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     try:
         with pytest.raises(
-            SystemExit, match="weaver-kd: .*/net.pt cannot be written .*: is there space in .* Begin again"
+            SystemExit, match="weaver-kd: .*/net.pt cannot be written .*: is there space in .* Run the same"
         ):
             save(torch.zeros(10_000), tmp_path / "net.pt")
     finally:

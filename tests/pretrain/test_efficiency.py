@@ -55,7 +55,7 @@ def test_table_and_plot(predictions, tmp_path):
     assert gain["total"] > 0 and found[20, "scratch"]["gain"] is None
     assert found[200, "finetune, 100 unlabelled"]["gain"] == found[200, "finetune"]["gain"]
     assert "gain in accuracy over scratch" in result.stdout and "| 20 " in (out / "efficiency.md").read_text()
-    assert results["caveat"].startswith("Caution: that ")  # the files have no observers
+    assert results["caveat"].startswith("Caution: only the number ")  # the files have no observers
     assert results["caveat"] in result.stdout and results["caveat"] in (out / "efficiency.md").read_text()
 
 

@@ -24,7 +24,7 @@ def test_other_options_go_to_the_encoder():
         ({"aug_rotation": "x"}, "aug_rotation is 'x': it must be a number"),
         ({"aug_boost": float("inf")}, "aug_boost is inf: it must be a number"),
         ({"cl_projection": 128}, r"cl_projection is 128: it must be widths like \(128, 128\)"),
-        ({"cl_val_jets": 1}, "cl_val_jets is 1: it takes two jets"),
+        ({"cl_val_jets": 1}, "cl_val_jets is 1: it must be at least 2"),
     ],
 )
 def test_bad_options(change, message):

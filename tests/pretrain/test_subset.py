@@ -110,16 +110,16 @@ def test_sampling_weights(files, tmp_path):
 
 @pytest.mark.parametrize("fraction", [0.0, -0.5, 1.01, float("nan")])
 def test_fraction_out_of_range(fraction):
-    with pytest.raises(InputError, match="it must be above 0, and 1 at most"):
+    with pytest.raises(InputError, match="it must be above 0 and at most 1"):
         subset({}, fraction)
 
 
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("--fraction", "few"), "a fraction is 'few': it must be a number"),
-        (("--fraction", "1e-6"), "a fraction of 1e-6 of 300 jets leaves none: take a larger one"),
-        (("--fraction", "0.1", "--by", "run_event"), "(of 3) has no run_event to choose jets by: `kd_trainer convert`"),
+        (("--fraction", "few"), "the fraction is 'few': it must be a number"),
+        (("--fraction", "1e-6"), "a fraction of 1e-6 of 300 jets leaves none: give a larger one"),
+        (("--fraction", "0.1", "--by", "run_event"), "(of 3) has no run_event for the choice of jets: "),
     ],
 )
 def test_bad_input(arguments, message, files, tmp_path):

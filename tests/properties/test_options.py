@@ -86,7 +86,7 @@ def test_entries_of_a_study(kind, data):
 
 
 def test_digits_that_are_no_numbers():
-    with pytest.raises(InputError, match="here are whole numbers"):
+    with pytest.raises(InputError, match="here must be whole numbers"):
         entries.seeds(["²"], "here")
 
 

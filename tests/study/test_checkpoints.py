@@ -72,11 +72,11 @@ def test_a_checkpoint_teaches_without_labels_and_is_measured(clone, folder, stud
 @pytest.mark.parametrize(
     "entry, change, message",
     [
-        ("teacher", {"weights": None}, "a data config or classes of its own go with weights"),
-        ("teacher", {"config": None}, "weights go with a model and a tier or config"),
+        ("teacher", {"weights": None}, "config and classes are only for a teacher with weights"),
+        ("teacher", {"config": None}, "weights need a model, and a tier or a config"),
         ("arm", {"labelled": "no"}, "labelled is 'no': it must be true or false"),
-        ("arm", {"options": {}}, "without labels all is learnt from a teacher: name it, and kd_alpha: 1.0"),
-        ("arm", {"teacher": None, "options": {}}, "without labels all is learnt from a teacher"),
+        ("arm", {"options": {}}, "a training without labels needs a teacher, and kd_alpha: 1.0"),
+        ("arm", {"teacher": None, "options": {}}, "a training without labels needs a teacher"),
     ],
 )
 def test_what_cannot_be(study, entry, change, message):

@@ -121,7 +121,7 @@ def test_a_student_that_teaches(content):
 
 def test_a_teacher_that_is_a_twin_has_no_arguments_of_its_own(content):
     plan = parse(content(teachers={"self": {"seeds": [1], "weaver": "--num-epochs 7"}}))
-    with pytest.raises(InputError, match="a teacher is PFN on l1 inputs, sample all of the arm labels: give weaver"):
+    with pytest.raises(InputError, match="the teacher PFN on l1 inputs, sample all is also trained in the arm labels"):
         runs.stages(plan)
 
 
@@ -130,7 +130,7 @@ def test_a_teacher_that_is_a_twin_has_no_arguments_of_its_own(content):
     [
         ({"model": "PFN"}, r"PFN on l1 inputs, sample all, with the seeds \(1, 2\)"),
         ({"tier": "hlt"}, "dense on hlt inputs, sample all"),
-        ({"seeds": [1, 3]}, r"with the seeds \(1, 3\) of a teacher"),
+        ({"seeds": [1, 3]}, r"with the seeds \(1, 3\) of the teacher"),
     ],
 )
 def test_a_teacher_that_its_arm_does_not_train(content, teacher, what):
@@ -145,7 +145,7 @@ def test_variables():
     entry = {"x": ["--jets ${JETS/3} --more ${JETS*4}", "$NAME/${NAME}"], "y": 2}
     assert expand(entry, variables) == {"x": ["--jets 333 --more 4000", "a b/a b"], "y": 2}
     for text, message in (
-        ("$NONE", "NONE: set that variable in the environment"),
+        ("$NONE", "NONE: set this variable in the environment"),
         ("${NAME*2}", "NAME is 'a b', not a whole number"),
     ):
         with pytest.raises(InputError, match=message):
@@ -184,61 +184,61 @@ BAD = {
     "unknown key of the study": ({"seed": [1]}, "the study: unknown entry 'seed'; valid are: title"),
     "unknown key of an arm": ({"arms": {"labels": {}, "x": {"kd_alpha": 1}}}, "arm x: unknown entry 'kd_alpha'"),
     "unknown student": ({"students": ["LHCb"]}, "unknown model 'LHCb'; train_scripts/models has: InteractionNet"),
-    "unknown sample": ({"arms": {"labels": {"samples": ["half"]}}}, "unknown sample 'half'; there are: all"),
+    "unknown sample": ({"arms": {"labels": {"samples": ["half"]}}}, "unknown sample 'half'; valid are: all"),
     "unknown model": ({"models": {"PFN": {"model": "PNF"}}}, "unknown model 'PNF'"),
     "unknown dataset": ({"dataset": "Top"}, "unknown dataset 'Top'; train_scripts/datasets has: Aspen"),
     "unknown key of a model": ({"models": {"PFN": {"network": "PFN.py"}}}, "model PFN: unknown entry 'network'"),
-    "samples": ({"samples": ["a.parquet"]}, "samples has to be a mapping from names"),
-    "patterns": ({"samples": {"all": []}}, "samples: all has to be a list, not empty"),
+    "samples": ({"samples": ["a.parquet"]}, "samples must be a mapping from names"),
+    "patterns": ({"samples": {"all": []}}, "samples: all must be a list, not empty"),
     "unknown tier": ({"tiers": ["l2"]}, "tier l2: there is no data config"),
-    "unknown baseline": ({"baseline": "none"}, "baseline: unknown arm 'none'; there are: labels, self"),
+    "unknown baseline": ({"baseline": "none"}, "baseline: unknown arm 'none'; valid are: labels, self"),
     "unknown ceiling": ({"ceiling": "sky"}, "ceiling: unknown teacher 'sky'"),
-    "baseline with options": ({"arms": {"labels": {"options": {"kd_label_smoothing": 0.1}}}}, "neither teacher nor"),
+    "baseline with options": ({"arms": {"labels": {"options": {"kd_label_smoothing": 0.1}}}}, "remove its teacher"),
     "no twin": ({"arms": {"labels": {"seeds": [1]}, "x": {"seeds": [1, 2], "teacher": "self"}}}, "has no twin with"),
     "alpha without teacher": ({"arms": {"labels": {}, "x": {"options": {"kd_alpha": 0.5}}}}, "there is no teacher"),
-    "one folder": ({"arms": {"labels": {}, "a b": {"teacher": "self"}, "a-b": {"teacher": "self"}}}, "one folder"),
-    "seeds": ({"seeds": ["one"]}, "seeds are whole numbers"),
+    "one folder": ({"arms": {"labels": {}, "a b": {"teacher": "self"}, "a-b": {"teacher": "self"}}}, "share the folder"),
+    "seeds": ({"seeds": ["one"]}, "seeds must be whole numbers"),
     "repeated seeds": ({"seeds": [1, 1]}, "without repetitions"),
-    "twice": ({"arms": {"labels": [{}, {"students": ["PFN"]}]}}, "labels: PFN, l1 inputs, sample all: twice"),
+    "twice": ({"arms": {"labels": [{}, {"students": ["PFN"]}]}}, "labels: PFN, l1 inputs, sample all is there twice"),
     "no arms": ({"arms": {}}, "baseline: unknown arm"),
-    "list of arms": ({"arms": ["labels"]}, "arms has to be a mapping from names"),
+    "list of arms": ({"arms": ["labels"]}, "arms must be a mapping from names"),
     "arguments": ({"weaver": "--log 'x"}, "cannot be split"),
     "unknown pretraining": ({"arms": {"labels": {}, "x": {"pretrained": "c"}}}, "arm x: unknown pretraining 'c'"),
-    "sample of a pretraining": ({"pretrainings": {"c": {"sample": "x"}}}, "pretraining c: unknown sample 'x'; there"),
-    "no sample": ({"pretrainings": {"c": {}}}, "pretraining c: name the sample that it learns from"),
+    "sample of a pretraining": ({"pretrainings": {"c": {"sample": "x"}}}, "pretraining c: unknown sample 'x'; valid"),
+    "no sample": ({"pretrainings": {"c": {}}}, "pretraining c: name its sample"),
     "unknown key of a pretraining": ({"pretrainings": {"c": {"tier": "l1"}}}, "pretraining c: unknown entry 'tier'"),
     "pretrained baseline": (
         {"pretrainings": {"c": {"sample": "all"}}, "arms": {"labels": {"pretrained": "c"}}},
-        "neither teacher nor options nor pretrained",
+        "remove its teacher, options and pretrained",
     ),
     "fine-tuning with options of a distillation": (
         {"pretrainings": {"c": {"sample": "all"}},
          "arms": {"labels": {}, "x": {"pretrained": "c", "options": {"kd_ema": 0.9}}}},
-        "arm x: fine-tuned without a teacher it has no options kd_",
+        "arm x: fine-tuning without a teacher has no options kd_",
     ),
-    "weights": ({"teachers": {"self": {"weights": "a.pt"}}}, "weights go with a model and a tier"),
-    "unlabelled, no teacher": (arm(unlabelled="all"), "arm x: unlabelled jets are for a teacher, besides jets with"),
+    "weights": ({"teachers": {"self": {"weights": "a.pt"}}}, "weights need a model, and a tier"),
+    "unlabelled, no teacher": (arm(unlabelled="all"), "arm x: unlabelled jets need a teacher, and jets with"),
     "unlabelled, no labels": (arm(teacher="self", unlabelled="all", labelled=False, options={"kd_alpha": 1.0}),
-                              "arm x: unlabelled jets are for a teacher, besides jets with labels"),
-    "unlabelled baseline": ({"arms": {"labels": {"unlabelled": "all"}}}, "arm labels: unlabelled jets are for a"),
-    "unknown unlabelled": (arm(teacher="self", unlabelled="half"), "arm x: unknown sample 'half'; there are: all"),
-    "unlabelled twice": (arm(teacher="self", unlabelled=["all", "all"]), "x: unlabelled has to be a list, not empty"),
-    "no unlabelled": (arm(teacher="self", unlabelled=[]), "x: unlabelled has to be a list, not empty and without"),
-    "sample of a teacher": (teacher(model="PFN", sample="half"), "teacher t: unknown sample 'half'; there are: all"),
-    "arm of a teacher": (teacher(model="PFN", arm="y"), "teacher t: unknown arm 'y'; there are: labels, x"),
-    "arm without model": (teacher(arm="x"), "teacher t: it is a student of the arm x: say which with model"),
-    "blend of one": (teacher(blend={"self": 1}), "teacher t: blend has to name at least two teachers, each with a w"),
-    "blend without weight": (teacher(blend={"self": 1, "u": 0}), "teacher t: blend has to name at least two teachers"),
-    "blend of words": (teacher(blend={"self": 1, "u": "half"}), "teacher t: blend has to name at least two teachers"),
-    "blend of a list": (teacher(blend=["self", "u"]), "teacher t: blend has to be a mapping from names"),
-    "blend of unknown": (teacher(blend={"self": 1, "v": 1}), "teacher t: unknown teacher 'v'; there are: self, u, t"),
+                              "arm x: unlabelled jets need a teacher, and jets with labels"),
+    "unlabelled baseline": ({"arms": {"labels": {"unlabelled": "all"}}}, "arm labels: unlabelled jets need a"),
+    "unknown unlabelled": (arm(teacher="self", unlabelled="half"), "arm x: unknown sample 'half'; valid are: all"),
+    "unlabelled twice": (arm(teacher="self", unlabelled=["all", "all"]), "x: unlabelled must be a list, not empty"),
+    "no unlabelled": (arm(teacher="self", unlabelled=[]), "x: unlabelled must be a list, not empty and without"),
+    "sample of a teacher": (teacher(model="PFN", sample="half"), "teacher t: unknown sample 'half'; valid are: all"),
+    "arm of a teacher": (teacher(model="PFN", arm="y"), "teacher t: unknown arm 'y'; valid are: labels, x"),
+    "arm without model": (teacher(arm="x"), "teacher t: it is a student of the arm x: name the student with model"),
+    "blend of one": (teacher(blend={"self": 1}), "teacher t: blend must name at least two teachers, each with a w"),
+    "blend without weight": (teacher(blend={"self": 1, "u": 0}), "teacher t: blend must name at least two teachers"),
+    "blend of words": (teacher(blend={"self": 1, "u": "half"}), "teacher t: blend must name at least two teachers"),
+    "blend of a list": (teacher(blend=["self", "u"]), "teacher t: blend must be a mapping from names"),
+    "blend of unknown": (teacher(blend={"self": 1, "v": 1}), "teacher t: unknown teacher 'v'; valid are: self, u, t"),
     "blend of a blend": (teacher(blend={"self": 1, "u": 1}, more={"w": {"blend": {"t": 1, "self": 1}}}),
-                         "teacher w: t is a blend itself: name its members"),
-    "blend and model": (teacher(blend={"self": 1, "u": 1}, model="PFN"), "a blend is made of other teachers: it has"),
-    "blend and sample": (teacher(blend={"self": 1, "u": 1}, sample="same"), "teacher t: a blend is made of other"),
-    "ceiling of a blend": (teacher(blend={"self": 1, "u": 1}) | {"ceiling": "t"}, "ceiling: t is a blend, which is no"),
+                         "teacher w: t is itself a blend: name its members"),
+    "blend and model": (teacher(blend={"self": 1, "u": 1}, model="PFN"), "a blend combines other teachers: it has"),
+    "blend and sample": (teacher(blend={"self": 1, "u": 1}, sample="same"), "teacher t: a blend combines other"),
+    "ceiling of a blend": (teacher(blend={"self": 1, "u": 1}) | {"ceiling": "t"}, "ceiling: t is a blend, not a"),
     "blend without labels": (teacher(blend={"self": 1, "u": 1}) | arm(teacher="t", labelled=False,
-                             options={"kd_alpha": 1.0}), "arm x: a blend cannot stand in for the labels of the val"),
+                             options={"kd_alpha": 1.0}), "arm x: a blend cannot replace the labels of the val"),
 }  # fmt: skip
 
 
@@ -253,7 +253,7 @@ def test_refused(name, content):
 def test_an_entry_that_is_needed(content):
     study = content()
     del study["baseline"]
-    with pytest.raises(InputError, match="the study lacks the entry 'baseline'"):
+    with pytest.raises(InputError, match="the study has no entry 'baseline'"):
         parse(study)
 
 
@@ -265,7 +265,7 @@ def test_the_study_of_a_published_teacher(tmp_path):
     assert len(arms) == 4
     assert all(cell.labelled == (cell.arm == "labels") for cell in plan.cells)
     assert arms["PFN", "kin", "published"].options["kd_alpha"] == 1.0
-    with pytest.raises(InputError, match="PUBLIC_JETS: set that variable in the environment"):
+    with pytest.raises(InputError, match="PUBLIC_JETS: set this variable in the environment"):
         plans.read(STUDIES / "public.yaml", {"DATADIR": str(tmp_path)})
 
 
@@ -286,7 +286,7 @@ def test_files_that_are_no_study(tmp_path):
     for text, message in (
         ("arms:\n  a: {}\n  a: {}\n", "line 2: a is given twice"),
         ("arms: [", "is not valid YAML"),
-        ("- a", "has to be a mapping"),
+        ("- a", "must be a mapping"),
     ):
         path.write_text(text)
         with pytest.raises(InputError, match=message):

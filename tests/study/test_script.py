@@ -35,7 +35,7 @@ def test_wrong_calls(args, message, tmp_path):
 
 def test_what_is_not_there_yet(tmp_path):
     result = study("document", "top", COMMENT="_none")
-    missing = "there is no training/study_top_none/results.json: train_scripts/study.sh report top first"
+    missing = "there is no training/study_top_none/results.json: run train_scripts/study.sh report top first"
     assert result.returncode != 0 and missing in result.stderr
 
 
@@ -63,7 +63,7 @@ def test_profiles_know_what_each_step_needs(profile, tmp_path):
 def test_a_wrong_study_is_one_line(tmp_path):
     (tmp_path / "wrong.yaml").write_text("dataset: demo\narms: {}\n")
     found = study("list", "wrong.yaml", cwd=tmp_path)
-    lines = [line for line in (found.stdout + found.stderr).splitlines() if "wrong.yaml: the study lacks" in line]
+    lines = [line for line in (found.stdout + found.stderr).splitlines() if "wrong.yaml: the study has no" in line]
     assert found.returncode != 0 and lines == [
-        f"Snakefile: study {tmp_path}/wrong.yaml: the study lacks the entry 'students'"
+        f"Snakefile: study {tmp_path}/wrong.yaml: the study has no entry 'students'"
     ]

@@ -249,7 +249,7 @@ def test_pretraining_then_labels_or_a_teacher(content):
 
 def test_the_cache_knows_of_an_ensemble(content):
     study = content(arms={"labels": {}, "self": {"teacher": "self", "options": {"kd_ensemble": "logits"}}})
-    with pytest.raises(InputError, match="arm self: the cache has to know it, too: give it as settings"):
+    with pytest.raises(InputError, match="arm self: the cache needs kd_ensemble too: give it as settings"):
         of_plan(study)
 
 
@@ -277,7 +277,7 @@ def test_jets_that_are_simulated_need_not_be_there(content, tmp_path):
 def test_two_trainings_of_one_name_are_refused(content):
     one, two = ({"model": "ParT", "tier": "kin", "weaver": f"--num-epochs {n}"} for n in (1, 2))
     arms = {"labels": {}, "one": {"teacher": "one"}, "two": {"teacher": "two"}}
-    with pytest.raises(InputError, match="two different teacher steps would be called study_mini/ParT_kin_seed1"):
+    with pytest.raises(InputError, match="two different teacher steps would have the name study_mini/ParT_kin_seed1"):
         of_plan(content(teachers={"one": one, "two": two}, arms=arms))
 
 

@@ -208,7 +208,7 @@ def test_documents_that_cannot_be_written(finished, tmp_path):
     page = tmp_path / "page.md"
     page.write_text("no place")
     for source, output, message in (
-        (folder / "results.json", page, "write '<!-- begin mini -->' and '<!-- end mini -->' into it"),
+        (folder / "results.json", page, "add the lines '<!-- begin mini -->' and '<!-- end mini -->'"),
         (folder / "results.json", tmp_path, "is a folder"),
         (page, tmp_path / "new.md", "is not from `kd_trainer study --report`"),
         (tmp_path / "none.json", page, "cannot be read"),

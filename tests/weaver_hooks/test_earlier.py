@@ -102,14 +102,14 @@ def test_a_complete_training_without_its_best_checkpoint(earlier, tmp_path):
     assert earlier().find().best == BEST
     (tmp_path / "net_epoch-1_state.pt").unlink()
     best.write_bytes(b"others")
-    with pytest.raises(InputError, match="is not the checkpoint that .*net_record.json names: put that back, or give"):
+    with pytest.raises(InputError, match="is not the checkpoint recorded in .*net_record.json: restore the"):
         earlier().find()
     assert earlier("changed").find().kind == "new"
 
 
 def test_a_checkpoint_of_another_program(earlier, tmp_path):
     (tmp_path / "net_best_epoch_state.pt").write_bytes(BEST)
-    with pytest.raises(InputError, match="is there without .*net_record.json: it was trained in another way"):
+    with pytest.raises(InputError, match="exists without .*net_record.json: another program trained it"):
         earlier().find()
     assert earlier("changed").find().kind == "new"
 
@@ -148,9 +148,9 @@ def test_by_hand_without_what_it_takes(earlier, tmp_path):
     write_record(tmp_path)
     (tmp_path / "net_best_epoch_state.pt").write_bytes(b"others")
     (tmp_path / "net_epoch-1_state.pt").rename(tmp_path / "net_epoch-2_state.pt")
-    with pytest.raises(InputError, match="the best epoch up to it is 1, but .*net_epoch-1_state.pt is gone"):
+    with pytest.raises(InputError, match="the best epoch up to it is 1, but .*net_epoch-1_state.pt is missing"):
         earlier(load_epoch=2).find()
-    with pytest.raises(InputError, match="restart 'yes' begins from scratch, --load-epoch does not: give one of them"):
+    with pytest.raises(InputError, match="restart 'yes' and --load-epoch exclude each other: give one of them"):
         earlier("yes", load_epoch=2).find()
 
 

@@ -52,7 +52,7 @@ def agree(folder, epochs):
     for key in ("metrics", "best_epoch", "seed"):
         assert records[0][key] == records[1][key]
     assert not list(folder.glob("*/net_resume.pt"))
-    assert "Going on after epoch" in (cut / "net.log").read_text()
+    assert "Continuing after epoch" in (cut / "net.log").read_text()
 
 
 SUPERVISED = ("-c", L1, "-o", "network", f"'{NETWORKS}/PFN.py'", *STUDENT)
@@ -138,7 +138,7 @@ def test_averaged_weights(train, tmp_path):
 
     train("distill", "whole", *args, "--num-epochs", 4, "--load-epoch", 2)
     log = (tmp_path / "whole" / "net.log").read_text()
-    assert "The raw weights of epoch 2 are not known: training goes on from the weights of its checkpoint" in log
+    assert "The raw weights of epoch 2 are not known: training continues from its checkpoint" in log
 
 
 def test_a_complete_training_and_another_one(train, tmp_path):
@@ -147,7 +147,7 @@ def test_a_complete_training_and_another_one(train, tmp_path):
     first = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cut").glob("net_*")}
     assert "net_epoch-1_state.pt" in first and "net_resume.pt" not in first
     again = train("supervised", "cut", *args, "--num-epochs", 2)
-    assert "All epochs are trained already" in again.stdout and "Epoch #0 training" not in again.stdout
+    assert "All epochs are already trained" in again.stdout and "Epoch #0 training" not in again.stdout
     assert first == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cut").glob("net_*")}
     refused = train("supervised", "cut", *args, "--num-epochs", 1, check=False)
     line = "net_record.json holds the result of 2 epochs with other settings (num_epochs was 2, now 1): give"
@@ -176,4 +176,4 @@ def test_without_validation_and_by_hand(train, tmp_path):
     assert not (hand / "net_epoch-7_state.pt").exists()
     assert json.loads((hand / "net_record.json").read_text())["best_epoch"] == 0
     assert same(hand / "net_best_epoch_state.pt", hand / "net_epoch-0_state.pt")
-    assert "the best so far is epoch 0 with 0.99900" in (hand / "net.log").read_text()
+    assert "the best epoch so far is 0 with 0.99900" in (hand / "net.log").read_text()

@@ -40,7 +40,7 @@ def refused(result, path):
     """The command ended with one line that names the file."""
     lines = [line for line in result.stderr.splitlines() if line.startswith("weaver-kd: ")]
     assert result.returncode == 1 and "Traceback" not in result.stderr + result.stdout
-    assert len(lines) == 1 and f"{path} cannot be read whole: " in lines[0]
+    assert len(lines) == 1 and f"{path} cannot be read completely: " in lines[0]
 
 
 @pytest.mark.parametrize("use, workers", [("a", 0), ("b", 1), ("val", 0)])
@@ -76,7 +76,7 @@ def test_sampling_weights_come_from_whole_files(files):
     config.write_text((ROOT / "data" / "JetClassII" / "JetClassII_l1.yaml").read_text())
     whole = ("--print", "--custom-functions", "train_scripts/whole.py")
     result = train(files, *SUPERVISED, *whole, "-c", config, check=False)
-    assert result.returncode == 1 and f"weaver-kd: {path} cannot be read whole: " in result.stderr
+    assert result.returncode == 1 and f"weaver-kd: {path} cannot be read completely: " in result.stderr
     assert not list(files.glob("*.auto.yaml"))
 
 
@@ -93,7 +93,7 @@ class TestCaches:
     def test_check_all_finds_it(self, make_cache, files, cache):
         arguments = (files / "cache", files / "a" / "*.parquet", files / "b" / "*.parquet", "--check")
         result = make_cache(*arguments)
-        assert result.stderr == "the metadata of 2 files match; their data were not read (--all reads them)\n"
+        assert result.stderr == "the metadata of 2 files match; the data were not read (--all reads them)\n"
         result = make_cache(*arguments, "--all", check=False)
         assert result.returncode == 1 and result.stderr.startswith(f"kd_trainer cache: {cache} is damaged (")
         assert result.stderr.count("\n") == 1 and not result.stdout
@@ -101,7 +101,7 @@ class TestCaches:
         cache.unlink()
         make_cache(*arguments[:-1])
         result = make_cache(*arguments, "--all")
-        assert result.stderr == "the metadata of 2 files match; every page was read\n"
+        assert result.stderr == "the metadata of 2 files match; all data were read\n"
         result = make_cache(*arguments[:-1], "--all", check=False)
         assert result.stderr == "kd_trainer cache: --all is for --check: give both, or neither\n"
 
@@ -132,12 +132,12 @@ class TestCaches:
         ak.to_parquet(jets, path)
         result = make_cache(files / "cache", files / "*" / "*.parquet", check=False)
         assert result.returncode == 1 and result.stderr.endswith(
-            f"1 of 3 files have no soft targets: {path}: 3 of {JETS} jets have NaN among the teacher's inputs, where "
-            "weaver would put 0: repair the file, or give --allow-nan\n"
+            f"1 of 3 files have no soft targets: {path}: 3 of {JETS} jets have NaN in the teacher's inputs, which "
+            "weaver would replace by 0: repair the file, or give --allow-nan\n"
         )
         assert not (files / "cache" / "a").exists() or not list((files / "cache" / "a").iterdir())
         result = make_cache(files / "cache", files / "a" / "*.parquet", "--allow-nan")
-        assert "3 of them have NaN among the teacher's inputs" in result.stdout
+        assert "3 of them have NaN in the teacher's inputs" in result.stdout
 
 
 @pytest.fixture
@@ -166,9 +166,9 @@ def test_fewer_jets_than_promised(patched, tmp_path):
     path = tmp_path / "x.parquet"
     ak.to_parquet(ak.Array({"x": np.arange(20)}), path)
     read_whole({str(path): 40})
-    with pytest.raises(InputError, match=r"x.parquet cannot be read whole: it gave 20 of 40 jets$"):
+    with pytest.raises(InputError, match=r"x.parquet cannot be read completely: it gave 20 of 40 jets$"):
         fileio._read_files([str(path)], ["x"])
-    with pytest.raises(SystemExit, match=r"weaver-kd: .*x.parquet cannot be read whole: it gave 10 of 20 jets$"):
+    with pytest.raises(SystemExit, match=r"weaver-kd: .*x.parquet cannot be read completely: it gave 10 of 20 jets$"):
         preprocess._read_files([str(path)], ["x"], (0, 0.5))
     readers = fileio._read_parquet
     read_whole()
@@ -187,7 +187,7 @@ def test_a_part_of_a_file_without_jets_that_pass_the_selection(patched, tmp_path
     read_whole()
     _, indices = dataset._load_next(config, [str(tmp_path / "jets.parquet")], [(0, 0.5)], options)
     assert len(indices) == 2
-    with pytest.raises(InputError, match="none of the 2 jets that are read at a time passes the selection: read more"):
+    with pytest.raises(InputError, match="none of the 2 jets that are read at once passes the selection: read more"):
         dataset._load_next(config, [str(tmp_path / "jets.parquet")], [(0, 0.2)], options)
 
 
@@ -212,7 +212,7 @@ class TestClasses:
     def test_a_class_without_jets(self, without, caplog):
         check_classes(loader(without), allowed=False)
         check_classes(loader(without, part=(0, 0.9)), allowed=True)
-        with pytest.raises(InputError, match=r"have no jets of 1 of 10 classes \(QCD\): look for them with"):
+        with pytest.raises(InputError, match=r"have no jets of 1 of 10 classes \(QCD\): inspect them with"):
             check_classes(loader(without, part=(0, 0.9)), allowed=False)
         check_classes(loader(without, part=(0, 0.2)), allowed=False)  # chance
 

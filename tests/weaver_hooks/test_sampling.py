@@ -45,7 +45,7 @@ def test_weaver_cannot_do_it(files):
 def test_weights_of_the_classes_with_jets(patched, files, caplog, tmp_path):
     """The weights are those of weaver for these classes alone; the config of all classes is kept."""
     made = WeightMaker(files, config()).produce(tmp_path / "auto.yaml")
-    assert f"Without jets, and so without sampling weights: {', '.join(ABSENT)}." in caplog.text
+    assert f"Classes without jets, and therefore without sampling weights: {', '.join(ABSENT)}." in caplog.text
     every = config().options["weights"]
     kept = [(name, weight) for name, weight in zip(every["reweight_classes"], every["class_weights"])
             if name not in ABSENT]  # fmt: skip
@@ -71,12 +71,12 @@ def test_weights_of_the_classes_with_jets(patched, files, caplog, tmp_path):
 
 def test_jets_outside_the_histogram_are_none(patched, files, caplog):
     changed = config(reweight_vars={"jet_pt": [0, 1], "jet_sdmass": [0, 1]})
-    with pytest.raises(SystemExit, match="no jets of the files are in any of the classes of the sampling weights"):
+    with pytest.raises(SystemExit, match="the files have no jets of any class of the sampling weights"):
         WeightMaker(files, changed).produce()
 
 
 def test_the_reference_has_to_have_jets(patched, files):
     classes = ["label_X_tauhtauh", "label_QCD"]
     changed = config(reweight_method="ref", reweight_classes=classes, class_weights=[1, 1])
-    with pytest.raises(SystemExit, match="no jets of label_X_tauhtauh, to which all others are weighted"):
+    with pytest.raises(SystemExit, match="no jets of label_X_tauhtauh, the reference class of all weights"):
         WeightMaker(files, changed).produce()

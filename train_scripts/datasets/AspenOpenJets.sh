@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# AspenOpenJets (arXiv 2412.10504): jets of CMS without labels, converted, with the data configs of JetClass-II: for pretrain and LABELS=no.
+# AspenOpenJets (arXiv 2412.10504): converted CMS jets without labels, for pretrain and LABELS=no. Data configs of JetClass-II.
 data_config=data/JetClassII/JetClassII # + _$TIER.yaml
 
 data_train=("$DATADIR/*.parquet")

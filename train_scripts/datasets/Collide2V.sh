@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# COLLIDE-2V, jets of `python -m kd_trainer convert collide2v`: four flavours, each jet offline and at Level-1.
+# COLLIDE-2V, converted by `python -m kd_trainer convert collide2v`: four flavours; each jet as seen offline and at Level-1.
 data_config=data/Collide2V/Collide2V # + _$TIER.yaml
 default_teacher_tier=offline
 

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# JetClass (arXiv 2202.03772): ten classes, ROOT, a group of files a class.
+# JetClass (arXiv 2202.03772): ten classes, ROOT files, one group of files for each class.
 data_config=data/JetClass/JetClass # + _$TIER.yaml
 
 data_train=()

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# JetClass-II (arXiv 2405.12972): 188 classes, parquet, three named groups of files.
+# JetClass-II (arXiv 2405.12972): 188 classes, parquet files in three groups.
 data_config=data/JetClassII/JetClassII # + _$TIER.yaml
 default_teacher=Sophon
 

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# LHC jets of hls4ml with 150 particles (zenodo 3602260): five classes, the converted public files in folders train and test.
+# LHC jets of hls4ml with 150 particles (zenodo 3602260): five classes; the converted public files in folders train and test.
 data_config=data/LHCJets/LHCJets # + _$TIER.yaml
 default_teacher_tier=kin
 default_tier=kin16

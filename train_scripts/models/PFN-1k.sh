@@ -1,4 +1,4 @@
 # shellcheck shell=bash disable=SC2034
-# PFN of a thousand parameters.
+# PFN with about a thousand parameters.
 source train_scripts/models/PFN.sh
 options=(-o phi_dims "[16,16]" -o rho_dims "[16]")

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# A Sophon of 270k parameters, which two CPU cores can train in an hour or two.
+# A Sophon with 270k parameters, which two CPU cores can train in one to two hours.
 network=networks/Sophon.py
 options=(-o embed_dims "[64,64]" -o pair_embed_dims "[16]" -o num_heads 4 -o num_layers 3 -o num_cls_layers 1 -o fc_params "[(256,0)]"
     -o block_params "{'dropout':0,'attn_dropout':0,'activation_dropout':0}")
