@@ -66,7 +66,9 @@ case $mode in
         RUN=$fixed PRETRAINED='' again train -o student "'networks/firmware.py'" "${plain[@]}" "${trained[@]}" \
             -o ebops_weight "$EBOPS_WEIGHT" --optimizer-option lr_mult "('.*quantizer._[fi]$', 10)" "$@" # of the widths: bits, not 0.01
         export_onnx "$fixed" "training/$fixed/student.yaml" "$(best "$fixed")" networks/firmware.py "${plain[@]}" "$@"
-        if [[ $FIRMWARE == yes ]]; then run "${kd[@]}" firmware "training/$fixed" "${data_test[@]}"; fi
+        twin=()
+        if [[ $dry_run || -f $(best "$student_run") ]]; then twin=(--twin "$(best "$student_run")"); fi
+        if [[ $FIRMWARE == yes ]]; then run "${kd[@]}" firmware "training/$fixed" "${data_test[@]}" "${twin[@]}"; fi
         ;;
     latency) # of the first seed
         exported=()

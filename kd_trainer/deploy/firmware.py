@@ -18,8 +18,8 @@ import numpy as np
 
 from kd_trainer.arguments import check_at_least
 from kd_trainer.deploy import reference
-from kd_trainer.deploy.inputs import Inputs
-from kd_trainer.deploy.model_dir import read, record
+from kd_trainer.deploy.model_dir import Exported, read, record
+from kd_trainer.deploy.quantise import figures, labelled_sample, verdict
 from kd_trainer.deploy.reading import read_inputs
 from kd_trainer.errors import InputError, one_line
 from kd_trainer.files import write_json
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from alkaid.types import CombLogic
 
 PROJECT, REPORT = "firmware", "firmware.json"
+FIXED, FLOATING = "fixed point", "floating point"
 TOP = "student"
 KNOWN = {"Linear", "ReLU", "BatchNorm1d", "Dropout", "Flatten", "Identity"}
 BENCH = """module bench;
@@ -101,7 +102,9 @@ def to_logic(model: Any) -> CombLogic:
         raise InputError(f"alkaid {version('alkaid')} cannot take this network: {one_line(error)}") from None
 
 
-def saturated_inputs(features: np.ndarray, mask: np.ndarray, bits: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
+def saturated_inputs(
+    features: np.ndarray, mask: np.ndarray, bits: np.ndarray, steps: np.ndarray, names: Sequence[str]
+) -> dict[str, Any]:
     """Variables that are beyond their fixed-point range for some real particle.
 
     Parameters
@@ -109,6 +112,7 @@ def saturated_inputs(features: np.ndarray, mask: np.ndarray, bits: np.ndarray, n
     features : (N, C, P)
     mask : (N, 1, P)
     bits : (3, C) sign, integer and fraction bits.
+    steps : (C,) of each variable, in its own unit.
     names : (C,)
 
     Returns
@@ -117,9 +121,10 @@ def saturated_inputs(features: np.ndarray, mask: np.ndarray, bits: np.ndarray, n
         {name: {"jets": how many have one, "range": [lowest, highest], "found": [lowest, highest]}}
     """
     sign, integer, fraction = bits[:, None, :, None].astype(float)
-    low, high = -sign * 2**integer, 2**integer - 2.0**-fraction
+    step, most = steps[None, :, None].astype(float), 2 ** (integer + fraction)
+    low, high = -sign * most * step, (most - 1) * step
     real = mask > 0
-    beyond = ((features < low - 2.0**-fraction / 2) | (features > high + 2.0**-fraction / 2)) & real
+    beyond = ((features < low - step / 2) | (features > high + step / 2)) & real
     found = {}
     for c in np.flatnonzero(beyond.any(axis=(0, 2))).tolist():
         values = features[:, c][real[:, 0]]
@@ -265,7 +270,15 @@ def write_verilog(logic: CombLogic, folder: Path, clock: float) -> dict[str, Any
 
 
 def run(
-    folder: str | Path, files: Sequence[str], *, jets: int, simulated: int, clock: float, synthesis: bool
+    folder: str | Path,
+    files: Sequence[str],
+    *,
+    jets: int,
+    simulated: int,
+    clock: float,
+    synthesis: bool,
+    twin: str | Path | None = None,
+    test_jets: int = 100_000,
 ) -> dict[str, Any]:
     """Convert, emulate, simulate, count, write the report; returns it."""
     import torch
@@ -275,6 +288,7 @@ def run(
     model: Any
     model, info = reference.load(source, exported.options)
     check_fixed_point(model, source["network"])
+    compared = against_twin(model, info, exported, files, twin, test_jets) if twin else None
     logic = to_logic(model)
     inputs = read_inputs(files, exported.config, jets)[1].inputs
     given = model.rounded_inputs(*(torch.from_numpy(inputs[name]) for name in info["input_names"]))
@@ -294,13 +308,14 @@ def run(
     if simulated:
         simulated_result = simulate(project, logic, flat[:simulated], found[:simulated], made["stages"])
     names = exported.config.input_dicts["pf_features"]
-    bits = model.feature_bits.numpy()
+    bits, steps = model.feature_bits.numpy(), model.steps.numpy()
     result = {
         "versions": {package: version(package) for package in ("alkaid", "pquant-ml")},
         "weights_sha256": source["weights_sha256"],
         "files": [str(path) for path in files],
-        "inputs": {name: [int(b) for b in row] for name, row in zip(names, bits.T)},
-        "saturated_inputs": _saturated(inputs, bits, names),
+        "inputs": {name: {"bits": [int(b) for b in row], "step": float(step)}
+                   for name, row, step in zip(names, bits.T, steps)},
+        "saturated_inputs": saturated_inputs(inputs["pf_features"], inputs["pf_mask"], bits, steps, names),
         "saturated_activations": activations,
         "ebops": float(model.ebops()),
         **made,
@@ -310,14 +325,47 @@ def run(
         "emulation": {"jets": len(found), "equal_in_single_precision": int((found == single).all(axis=1).sum())},
         "simulation": simulated_result,
         "synthesis": synthesise(project) if synthesis else None,
-    }
+        "twin": compared,
+    }  # fmt: skip
     write_json(exported.folder / REPORT, result)
     record(exported.folder, REPORT)
     return result
 
 
-def _saturated(inputs: Inputs, bits: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
-    return saturated_inputs(inputs["pf_features"], inputs["pf_mask"], bits, names)
+def against_twin(
+    model: torch.nn.Module, info: dict[str, Any], exported: Exported, files: Sequence[str], twin: str | Path, jets: int
+) -> dict[str, Any]:
+    """Figures of merit of a network in fixed point and of the plain network with the weights `twin`, on the same jets.
+
+    Returns
+    -------
+    dict
+        weights, weights_sha256, jets, and the `models` and `changes` of `quantise.figures`.
+
+    Raises
+    ------
+    InputError
+        If the data config does not name the classes, or if the weights are not those of the plain network.
+    """
+    if not exported.classes:
+        raise InputError("the data config does not name the classes, so that nothing can be compared with --twin")
+    own = ("plain", "input_bits")
+    plain = reference.describe(
+        exported.source["options"]["plain"],
+        {name: value for name, value in exported.source["options"].items() if name not in own},
+        twin,
+    )
+    floating, its_info = reference.load(plain, exported.options)
+    inputs, truth = labelled_sample(files, exported, jets)
+    scores = {FIXED: reference.outputs(model, info, inputs), FLOATING: reference.outputs(floating, its_info, inputs)}
+    found = figures(scores, truth, exported.classes, [(FIXED, FLOATING)])
+    return {"weights": str(twin), "weights_sha256": plain["weights_sha256"], "jets": len(truth), **found}
+
+
+def accuracy_of(twin: dict[str, Any], name: str) -> str:
+    """Its accuracy as text."""
+    found = twin["models"][name]["accuracy"]
+    return f"{found['value']:.4f} ± {found['statistical']:.4f}"
 
 
 def print_result(result: dict[str, Any]) -> None:
@@ -339,6 +387,9 @@ def print_result(result: dict[str, Any]) -> None:
          f"{synthesis['flip_flops']:,} flip-flops ({synthesis['tool']})"),
     ]  # fmt: skip
     print(tabulate(rows, disable_numparse=True))
+    if twin := result["twin"]:
+        print(f"on {twin['jets']} jets:", *(f"{name}: accuracy {accuracy_of(twin, name)}" for name in twin["models"]))
+        print(*verdict(twin["changes"][f"{FIXED} / {FLOATING}"], "fixed-point numbers", FLOATING), sep="\n")
     for name, found in result["saturated_inputs"].items():
         print(f"input {name} saturates for {found['jets']} of {emulated['jets']} jets: its range is "
               f"{found['range'][0]:g} to {found['range'][1]:g}, there are {found['found'][0]:.3g} to "
@@ -361,12 +412,14 @@ def main(argv: Sequence[str]) -> None:
     add("--simulate", type=int, default=100, metavar="N", help="how many of them in Icarus, 0: none (default: 100)")
     add("--clock", type=float, default=2.5, metavar="NS", help="its period (default: %(default)s)")
     add("--no-synthesis", action="store_true", help="no Yosys, which takes minutes for a large network")
+    add("--twin", metavar="CHECKPOINT", help="of the same network in floating point, to be compared with")
+    add("--test-jets", type=int, default=100_000, metavar="N", help="for that, with labels (default: %(default)s)")
     args = parser.parse_args(argv)
-    check_at_least(1, args, "jets")
+    check_at_least(1, args, "jets", "test_jets")
     check_at_least(0, args, "simulate")
     if not args.clock >= 1:
         raise InputError(f"--clock is {args.clock:g}: it has to be at least 1 ns")
     result = run(args.model_dir, files_of(args.files), jets=args.jets, simulated=args.simulate, clock=args.clock,
-                 synthesis=not args.no_synthesis)  # fmt: skip
+                 synthesis=not args.no_synthesis, twin=args.twin, test_jets=args.test_jets)  # fmt: skip
     print_result(result)
     print(args.model_dir / PROJECT, args.model_dir / REPORT, sep=os.linesep)

@@ -52,8 +52,10 @@ def test_form_is_the_network(name, options):
     model(*inputs)
     for parameter in model.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
-    network, arguments = import_module(str(ROOT / "networks" / f"{name}.py")).get_firmware(model.eval())
-    made = arguments(*inputs)
+    units = torch.rand(13) + 0.5
+    points, features, vectors, mask = inputs
+    network, arguments = import_module(str(ROOT / "networks" / f"{name}.py")).get_firmware(model.eval(), units)
+    made = arguments(points, features * units[:, None], vectors, mask)
     assert len(made) == 1 + len(network.bits)
     torch.testing.assert_close(network.eval()(*made), model(*inputs), atol=1e-4, rtol=1e-4)
 
@@ -66,11 +68,24 @@ def test_inputs_round_to_the_nearest_and_saturate():
 
 
 def test_input_bits_are_those_of_the_tier():
-    """Clipped at 5: 3 integer bits; the others reach 2."""
-    bits = fixed.input_bits(config(), {"cand_charge": (1, 1, 0)})
-    assert bits.T.tolist() == [*[[1, 3, 8]] * 5, [1, 1, 0], *[[1, 1, 8]] * 7]
+    """Clipped at 5: 3 integer bits; the charge, five kinds, offsets in pi/720, of which one gets bits of its own."""
+    bits, steps = fixed.input_types(config(), {"cand_dphi": (1, 1, 6)})
+    assert bits.T.tolist() == [*[[1, 3, 8]] * 5, [1, 1, 0], *[[0, 1, 0]] * 5, [1, 0, 8], [1, 1, 6]]
+    assert steps.tolist() == pytest.approx([*[1 / 256] * 5, *[1] * 6, np.pi / 720, 1 / 64])
     with pytest.raises(ValueError, match="input_bits names pt, which is no input: those are cand_pt_log, "):
-        fixed.input_bits(config(), {"pt": (1, 1, 0)})
+        fixed.input_types(config(), {"pt": (1, 1, 0)})
+
+
+def test_grid_of_the_trigger_is_exact_and_saturates():
+    """Each value of the tier is a fixed-point number of its own; beyond the ends it is the last one."""
+    model = quantised("PFN")
+    steps = torch.arange(-300, 301)
+    features = torch.zeros(len(steps), 13, 16)
+    for column, values in ((-1, steps * np.pi / 720), (6, steps % 2), (5, steps % 3 - 1)):
+        features[:, column] = values[:, None]
+    made = model.rounded_inputs(None, features, None, torch.ones(len(steps), 1, 16))[0]
+    assert torch.equal(made[:, 0, -1], steps.clamp(-256, 255) / 256)
+    assert torch.equal(made[:, 0, 6], steps % 2) and torch.equal(made[:, 0, 5], steps % 3 - 1.0)
 
 
 def test_inputs_that_saturate_are_named():
@@ -79,7 +94,8 @@ def test_inputs_that_saturate_are_named():
     features[:2, 0, 0], features[2, 0, 1], features[:, 1] = (1.8, 2.5), 99, 7.4
     mask = np.array([[[1, 1]], [[1, 1]], [[1, 0]]])
     expected = {"a": {"jets": 1, "range": [-2, 1.75], "found": [0, 2.5]}}
-    assert saturated_inputs(features, mask, bits, ["a", "b"]) == expected  # 99 is of no particle, 1.8 rounds into it
+    found = saturated_inputs(features, mask, bits, np.array([0.25, 1]), ["a", "b"])
+    assert found == expected  # 99 is of no particle, 1.8 rounds into it
 
 
 def test_words():
@@ -102,7 +118,10 @@ def test_begins_as_the_trained_network(tmp_path):
     finally:
         fixed.WEIGHT_BITS, fixed.DATA_BITS = before
     points, features, vectors, mask = jets()
-    inputs = points, features.clamp(-1.9, 1.9), vectors, mask
+    features = features.clamp(-1.9, 1.9)
+    features[:, 5:] = (features[:, 5:] > 0.9).float()  # kinds, and angles
+    features[:, -2:] *= 0.9
+    inputs = points, features, vectors, mask
     torch.testing.assert_close(model(*inputs), plain.eval()(*inputs), atol=0.05, rtol=0.02)
     again, _ = fixed.get_model(config(), plain="networks/PFN.py", for_inference=True, **TINY["PFN"])
     again.load_state_dict(model.state_dict())
@@ -175,7 +194,7 @@ def test_firmware(firmware_dir, val_files):
     result = kd_trainer("firmware", firmware_dir, *val_files, "--jets", 120, "--clock", 5)
     report = json.loads((firmware_dir / "firmware.json").read_text())
     assert report["emulation"] == {"jets": 120, "equal_in_single_precision": 120}
-    assert report["latency_ns"] == 5 * report["stages"] and report["inputs"]["cand_deta"] == [1, 1, 8]
+    assert report["latency_ns"] == 5 * report["stages"] and report["inputs"]["cand_deta"]["bits"] == [1, 0, 8]
     assert (firmware_dir / "firmware" / "src" / "student.v").is_file() and "equal on 120 jets" in result.stdout
     if shutil.which("iverilog"):
         simulated = report["simulation"]
