@@ -31,6 +31,7 @@ COMMANDS = {
     "variables": ("kd_trainer.deploy.variables", "the inputs of an exported model as text, for the C++ program"),
     "quantise": ("kd_trainer.deploy.quantise", "an exported model in 8 bits, and what it loses and gains"),
     "firmware": ("kd_trainer.deploy.firmware", "an exported student in fixed point as Verilog, by alkaid"),
+    "front": ("kd_trainer.evaluate.front", "accuracy and rejection of firmware against its size"),
     "report": ("kd_trainer.evaluate.report", "compare taggers from weaver's prediction files"),
 }
 WITHOUT_CONFIGS = {"init", "simulate", "convert", "download", "files", "efficiency"}

@@ -2,7 +2,8 @@
 
     -o plain "'networks/PFN.py'"     network file with a get_firmware: dense, PFN, InteractionNet; it gets other options
     -o trained "'net.pt'"            checkpoint of that network to begin with; without it random weights
-    -o ebops_weight 1e-6             weight in the loss of the EBOPs, the sum over all products of width times width
+    -o ebops_weight 1e-6             weight in the loss of the EBOPs, the sum over all products of width times width;
+                                     also by epoch, "[(0, 1e-7), (10, 1e-5)]", linear between
     -o input_bits "{'cand_deta': (1, 1, 8)}"   sign, integer and fraction bits of an input, instead of those below
 
 Inputs are rounded to the nearest number of their type and saturate at its ends, so that firmware gets what training
@@ -33,6 +34,7 @@ from weaver.utils.import_tools import import_module
 
 from kd_trainer.checkpoints import read_weights
 from kd_trainer.deploy.firmware import operators_outside
+from kd_trainer.distill.schedule import Schedule
 
 WEIGHT_BITS, DATA_BITS, INPUT_BITS = 6, 5, 8  # after the point, to begin with; those of inputs remain
 ANGLE = math.pi / 720  # a step of eta and phi in the trigger
@@ -185,9 +187,9 @@ class FixedPoint(nn.Module):
                 total = total + layer.places * (layer.quantizer.k + layer.quantizer.b).sum()
         return total
 
-    def penalty(self):
-        """Name and value of what is added to the loss of a batch."""
-        return "ebops", self.ebops_weight * self.ebops()
+    def penalty(self, epoch):
+        """Name and value of what is added to the loss of a batch in an epoch."""
+        return "ebops", self.ebops_weight(epoch) * self.ebops()
 
 
 def get_model(data_config, plain=None, trained=None, ebops_weight=1e-6, input_bits=None, for_inference=False,
@@ -195,7 +197,8 @@ def get_model(data_config, plain=None, trained=None, ebops_weight=1e-6, input_bi
     if plain is None or not Path(plain).is_file():
         raise ValueError(f"no network is given, or it does not exist ({plain}): name the file that is to become "
                          "firmware with -o plain \"'networks/PFN.py'\"")
-    if not (isinstance(ebops_weight, (int, float)) and ebops_weight >= 0):
+    weights = Schedule("ebops_weight", ebops_weight)
+    if min(weights.values()) < 0:
         raise ValueError(f"ebops_weight is {ebops_weight}: it must be 0 or above")
     module = import_module(str(plain), "_plain_network")
     model, info = module.get_model(data_config, **kwargs)
@@ -207,7 +210,7 @@ def get_model(data_config, plain=None, trained=None, ebops_weight=1e-6, input_bi
     types = input_types(data_config, input_bits or {})
     particles = data_config.input_shapes["pf_features"][2]
     info["dynamic_axes"] = {name: {0: "N"} for name in info["dynamic_axes"]}  # the number of particles is fixed
-    return FixedPoint(model, module.get_firmware, types, particles, ebops_weight, for_inference), info
+    return FixedPoint(model, module.get_firmware, types, particles, weights, for_inference), info
 
 
 def get_loss(data_config, plain=None, trained=None, ebops_weight=1e-6, input_bits=None, **kwargs):

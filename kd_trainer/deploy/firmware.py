@@ -32,7 +32,17 @@ if TYPE_CHECKING:
 PROJECT, REPORT = "firmware", "firmware.json"
 FIXED, FLOATING = "fixed point", "floating point"
 TOP = "student"
+MANY = 500  # jets from which on Verilator is worth its compilation
+LINT = re.compile(r"/\*\s*verilator lint_.*?\*/|//\s*verilator lint_.*")  # codes that older versions do not know
 KNOWN = {"Linear", "ReLU", "BatchNorm1d", "Dropout", "Flatten", "Identity"}
+SIMULATORS = {  # how to build the program of bench.v and other files, and to start it
+    "iverilog": (("iverilog", "-g2005-sv", "-o", "bench.vvp"), ("vvp", "-n", "bench.vvp")),
+    "verilator": (
+        ("verilator", "--binary", "--timing", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--top-module", "bench", "-j",
+         "0", "-MAKEFLAGS", "OPT_FAST=-O0", "-MAKEFLAGS", "OPT_GLOBAL=-O0", "-Mdir", "verilated", "-o", "bench"),
+        ("verilated/bench",),
+    ),
+}  # fmt: skip
 BENCH = """module bench;
     reg clk = 0;
     reg [{inputs}:0] jets [0:{last}];
@@ -183,10 +193,21 @@ def as_words(values: np.ndarray, kifs: np.ndarray) -> tuple[list[str], int]:
     return words, width * values.shape[1]
 
 
+def choose_simulator(jets: int) -> str | None:
+    """`verilator` for many jets where there is one of version 5 or later, else `iverilog`, or None."""
+    if jets >= MANY and shutil.which("verilator") and re.match(r"Verilator (5|[1-9]\d)\.", _version("verilator")):
+        return "verilator"
+    return "iverilog" if shutil.which("iverilog") else None
+
+
+def _version(simulator: str) -> str:
+    return " ".join(_call(simulator, "-V", cwd=Path()).splitlines()[0].split(" (")[0].split()[:4])
+
+
 def simulate(
     folder: Path, logic: CombLogic, inputs: np.ndarray, expected: np.ndarray, stages: int
 ) -> dict[str, Any] | None:
-    """Icarus Verilog on jets, one a clock cycle; None where there is no iverilog.
+    """Icarus Verilog, or from 500 jets on Verilator, on jets, one a clock cycle; None where there is none of the two.
 
     Parameters
     ----------
@@ -205,9 +226,10 @@ def simulate(
     Raises
     ------
     InputError
-        If a bit differs, or if Icarus fails.
+        If a bit differs, or if the simulator fails.
     """
-    if not shutil.which("iverilog"):
+    simulator = choose_simulator(len(inputs))
+    if simulator is None:
         return None
     given, bits_in = as_words(inputs, np.array(logic.inp_kifs))
     wanted, bits_out = as_words(expected, np.array(logic.out_kifs))
@@ -217,13 +239,16 @@ def simulate(
     bench = BENCH.format(inputs=bits_in - 1, outputs=bits_out - 1, last=len(given) - 1, cycles=cycles, top=TOP)
     (where / "bench.v").write_text(bench)
     (where / "inputs.hex").write_text("\n".join(given) + "\n")
-    sources = [str(path.resolve()) for path in sorted((folder / "src").rglob("*.v"))]
-    _call("iverilog", "-g2005-sv", "-o", "bench.vvp", "bench.v", *sources, cwd=where)
-    found = re.findall("^y (.+)$", _call("vvp", "-n", "bench.vvp", cwd=where), re.M)  # x: not known yet
+    sources = []
+    for path in sorted((folder / "src").rglob("*.v")):
+        sources.append(path.relative_to(folder / "src").as_posix().replace("/", "_"))
+        (where / sources[-1]).write_text(LINT.sub("", path.read_text()))
+    build, start = SIMULATORS[simulator]
+    _call(*build, "bench.v", *sources, cwd=where)
+    found = re.findall("^y (.+)$", _call(*start, cwd=where), re.M)  # x: not known yet
     for offset in range(cycles - len(given) + 1):
         if found[offset : offset + len(given)] == wanted:
-            tool = _call("iverilog", "-V", cwd=where).splitlines()[0].split(" (")[0]
-            return {"tool": tool, "jets": len(given), "cycles": offset + 1}
+            return {"tool": _version(simulator), "jets": len(given), "cycles": offset + 1}
     raise InputError(f"the Verilog in {folder} does not give the bits of its emulation: see {where}/bench.v")
 
 
@@ -409,7 +434,8 @@ def main(argv: Sequence[str]) -> None:
     add("model_dir", type=Path, metavar="MODEL_DIR", help="folder of kd_trainer deploy")
     add("files", nargs="+", metavar="FILE", help="jets: ROOT or parquet")
     add("--jets", type=int, default=1000, metavar="N", help="about how many to emulate (default: %(default)s)")
-    add("--simulate", type=int, default=100, metavar="N", help="how many of them in Icarus, 0: none (default: 100)")
+    add("--simulate", type=int, default=100, metavar="N",
+        help="how many of them in Icarus, from 500 on in Verilator if there is one (default: %(default)s)")  # fmt: skip
     add("--clock", type=float, default=2.5, metavar="NS", help="its period (default: %(default)s)")
     add("--no-synthesis", action="store_true", help="no Yosys, which takes minutes for a large network")
     add("--twin", metavar="CHECKPOINT", help="of the same network in floating point, to be compared with")

@@ -134,13 +134,13 @@ def test_penalty_narrows_and_alkaid_is_exact(name):
     """A few steps of the penalty alone take bits away; then every logit is that of the network."""
     from kd_trainer.deploy.firmware import to_logic
 
-    model = quantised(name, ebops_weight=1e-3)
+    model = quantised(name, ebops_weight=[(0, 0.0), (2, 2e-3)])
     inputs = jets()
     optimizer = torch.optim.Adam(model.parameters(), 0.1)
     before = model.ebops().item()
     for _ in range(12):
         optimizer.zero_grad()
-        label, penalty = model.penalty()
+        label, penalty = model.penalty(1)
         (model(*inputs).square().mean() + penalty).backward()
         optimizer.step()
     assert label == "ebops" and penalty.item() < 0.8e-3 * before
@@ -179,6 +179,7 @@ def firmware_dir(val_files, tmp_path_factory):
     folder = tmp_path_factory.mktemp("firmware")
     model = quantised("dense")
     torch.save(model.state_dict(), folder / "net.pt")
+    torch.save(load("dense", **TINY["dense"])[0].state_dict(), folder / "twin.pt")
     settings = {"plain": f"'{ROOT}/networks/dense.py'", **TINY["dense"]}
     options = [word for name, value in settings.items() for word in ("-o", name, str(value))]
     network = ROOT / "networks" / "firmware.py"
@@ -191,7 +192,8 @@ def firmware_dir(val_files, tmp_path_factory):
 @needs_pquant
 def test_firmware(firmware_dir, val_files):
     """Verilog, equal in the emulation, in Icarus where there is one, and sized by Yosys where there is one."""
-    result = kd_trainer("firmware", firmware_dir, *val_files, "--jets", 120, "--clock", 5)
+    result = kd_trainer("firmware", firmware_dir, *val_files, "--jets", 120, "--clock", 5,
+                        "--twin", firmware_dir / "twin.pt", "--test-jets", 200)  # fmt: skip
     report = json.loads((firmware_dir / "firmware.json").read_text())
     assert report["emulation"] == {"jets": 120, "equal_in_single_precision": 120}
     assert report["latency_ns"] == 5 * report["stages"] and report["inputs"]["cand_deta"]["bits"] == [1, 0, 8]
@@ -199,6 +201,9 @@ def test_firmware(firmware_dir, val_files):
     if shutil.which("iverilog"):
         simulated = report["simulation"]
         assert (simulated["jets"], simulated["cycles"]) == (100, report["stages"] + 1)  # the first is that of the input
+    models = report["twin"]["models"]
+    assert report["twin"]["jets"] == 200 and list(models) == ["fixed point", "floating point"]
+    assert f"floating point: accuracy {models['floating point']['accuracy']['value']:.4f} ±" in result.stdout
     if shutil.which("yosys"):
         assert 0.5 < report["synthesis"]["luts"] / report["cost"] < 2
         assert report["synthesis"]["flip_flops"] == pytest.approx(report["register_bits"], rel=0.1)
@@ -209,7 +214,7 @@ def test_firmware(firmware_dir, val_files):
 @needs_pquant
 @pytest.mark.skipif(not shutil.which("iverilog"), reason="Icarus Verilog is not there")
 def test_other_verilog_is_found(firmware_dir):
-    from kd_trainer.deploy.firmware import simulate
+    from kd_trainer.deploy.firmware import choose_simulator, simulate
 
     kif = np.array([[1], [1], [1]])
     folder = firmware_dir / "other"
@@ -219,6 +224,10 @@ def test_other_verilog_is_found(firmware_dir):
     logic = type("Logic", (), {"inp_kifs": kif, "out_kifs": kif})
     x = np.array([[0.5], [-1.0], [1.5]])
     assert simulate(folder, logic, x, x, 1)["cycles"] == 1
+    if choose_simulator(600) == "verilator":
+        many = np.tile(x, (200, 1))
+        found = simulate(folder, logic, many, many, 1)
+        assert found["jets"] == 600 and found["tool"].startswith("Verilator")
     with pytest.raises(InputError, match="does not give the bits of its emulation"):
         simulate(folder, logic, x, x - 0.5 * (x > 1), 1)
 
