@@ -12,7 +12,7 @@
 #   test         predict the test files with the teacher and the students
 #   report       compare the predictions: tables and plots
 #   convert      export the student to ONNX, with its preprocess.json, and compare it with torch
-#   firmware     go on with the student in fixed point, its widths learnt, and make it Verilog
+#   firmware     go on with the student (KD_ALPHA=0: the baseline) in fixed point, its widths learnt, and make it Verilog
 #   latency      time the exported teacher and students; arguments go to kd_trainer bench latency
 #   demo         all of it on jets simulated here, in ten to fifteen minutes on two cores
 #

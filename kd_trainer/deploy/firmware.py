@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 PROJECT, REPORT = "firmware", "firmware.json"
 FIXED, FLOATING = "fixed point", "floating point"
 TOP = "student"
+OPTIONS: Any = {"binary_lut": False}  # alkaid 0.8 fails at six inputs of one bit of which one has but a sign
 MANY = 500  # jets from which on Verilator is worth its compilation
 LINT = re.compile(r"/\*\s*verilator lint_.*?\*/|//\s*verilator lint_.*")  # codes that older versions do not know
 KNOWN = {"Linear", "ReLU", "BatchNorm1d", "Dropout", "Flatten", "Identity"}
@@ -107,7 +108,7 @@ def to_logic(model: Any) -> CombLogic:
         for shape, bits in zip(model.input_shapes, model.bits, strict=True)
     )
     try:
-        return trace(*trace_model(model.network, hardware, inputs=inputs, framework="torch"))
+        return trace(*trace_model(model.network, hardware, OPTIONS, inputs=inputs, framework="torch"))
     except (NotImplementedError, AssertionError, KeyError, TypeError, ValueError) as error:  # what it raises
         raise InputError(f"alkaid {version('alkaid')} cannot take this network: {one_line(error)}") from None
 
