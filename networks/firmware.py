@@ -3,7 +3,8 @@
     -o plain "'networks/PFN.py'"     network file with a get_firmware: dense, PFN, InteractionNet; it gets other options
     -o trained "'net.pt'"            checkpoint of that network to begin with; without it random weights
     -o ebops_weight 1e-6             weight in the loss of the EBOPs, the sum over all products of width times width;
-                                     also by epoch, "[(0, 1e-7), (10, 1e-5)]", linear between
+                                     also by epoch, "[(0, 1e-7), (10, 1e-5), (11, 0)]", linear between; at 0 the
+                                     widths stay as they are, and the weights are trained alone
     -o input_bits "{'cand_deta': (1, 1, 8)}"   sign, integer and fraction bits of an input, instead of those below
 
 Inputs are rounded to the nearest number of their type and saturate at its ends, so that firmware gets what training
@@ -37,6 +38,7 @@ from kd_trainer.deploy.firmware import operators_outside
 from kd_trainer.distill.schedule import Schedule
 
 WEIGHT_BITS, DATA_BITS, INPUT_BITS = 6, 5, 8  # after the point, to begin with; those of inputs remain
+WIDTHS = r"quantizer\._[fi]$"  # names of parameters
 ANGLE = math.pi / 720  # a step of eta and phi in the trigger
 ENCODED = {  # by the end of their names: bits, and a step in the variable's own unit
     r"_(deta|dphi)$": ((1, 0, INPUT_BITS), ANGLE),
@@ -188,8 +190,12 @@ class FixedPoint(nn.Module):
         return total
 
     def penalty(self, epoch):
-        """Name and value of what is added to the loss of a batch in an epoch."""
-        return "ebops", self.ebops_weight(epoch) * self.ebops()
+        """Name and value of what is added to the loss of a batch in an epoch, which also frees or fixes the widths."""
+        weight = self.ebops_weight(epoch)
+        for name, parameter in self.named_parameters():
+            if re.search(WIDTHS, name):
+                parameter.requires_grad_(weight > 0)
+        return "ebops", weight * self.ebops()
 
 
 def get_model(data_config, plain=None, trained=None, ebops_weight=1e-6, input_bits=None, for_inference=False,

@@ -22,6 +22,8 @@ from kd_trainer.deploy.model_dir import Exported, read, record
 from kd_trainer.deploy.quantise import figures, labelled_sample, verdict
 from kd_trainer.deploy.reading import read_inputs
 from kd_trainer.errors import InputError, one_line
+from kd_trainer.evaluate.bootstrap import accuracy_statistic, bootstrap
+from kd_trainer.evaluate.calibration import balanced_weights
 from kd_trainer.files import write_json
 from kd_trainer.jet_files import files_of
 
@@ -104,11 +106,11 @@ def to_logic(model: Any) -> CombLogic:
     pquant.apply_final_compression(model.network)
     hardware = HWConfig(1, 1, -1)  # costs of an adder
     inputs = tuple(
-        FVArray.from_kif(*(np.broadcast_to(b, shape).astype(np.int8) for b in bits), hardware)
+        FVArray.from_kif(*(np.broadcast_to(b, shape).astype(np.int8) for b in bits), hardware, solver_options=OPTIONS)
         for shape, bits in zip(model.input_shapes, model.bits, strict=True)
     )
     try:
-        return trace(*trace_model(model.network, hardware, OPTIONS, inputs=inputs, framework="torch"))
+        return trace(*trace_model(model.network, hardware, inputs=inputs, framework="torch"))
     except (NotImplementedError, AssertionError, KeyError, TypeError, ValueError) as error:  # what it raises
         raise InputError(f"alkaid {version('alkaid')} cannot take this network: {one_line(error)}") from None
 
@@ -385,7 +387,25 @@ def against_twin(
     inputs, truth = labelled_sample(files, exported, jets)
     scores = {FIXED: reference.outputs(model, info, inputs), FLOATING: reference.outputs(floating, its_info, inputs)}
     found = figures(scores, truth, exported.classes, [(FIXED, FLOATING)])
-    return {"weights": str(twin), "weights_sha256": plain["weights_sha256"], "jets": len(truth), **found}
+    return {"weights": str(twin), "weights_sha256": plain["weights_sha256"], "jets": len(truth), **found,
+            "balanced_accuracy": balanced_accuracies(scores, truth)}  # fmt: skip
+
+
+def balanced_accuracies(scores: dict[str, np.ndarray], truth: np.ndarray) -> dict[str, dict[str, float]]:
+    """{name, and `difference` of the two: value and statistical uncertainty} with all classes weighted alike.
+
+    Parameters
+    ----------
+    scores : {name: (N, K)} of two networks.
+    truth : (N,) true classes.
+    """
+    weights = balanced_weights(truth)
+    statistics = {name: accuracy_statistic(truth, of, weights) for name, of in scores.items()}
+    values = {name: statistic(np.ones((1, len(truth))))[0] for name, statistic in statistics.items()}
+    drawn = bootstrap(statistics, len(truth))
+    one, other = scores
+    values["difference"], drawn["difference"] = values[one] - values[other], drawn[one] - drawn[other]
+    return {name: {"value": float(values[name]), "statistical": float(drawn[name].std(ddof=1))} for name in values}
 
 
 def accuracy_of(twin: dict[str, Any], name: str) -> str:
@@ -415,6 +435,8 @@ def print_result(result: dict[str, Any]) -> None:
     print(tabulate(rows, disable_numparse=True))
     if twin := result["twin"]:
         print(f"on {twin['jets']} jets:", *(f"{name}: accuracy {accuracy_of(twin, name)}" for name in twin["models"]))
+        alike = [f"{k} {v['value']:.4f} ± {v['statistical']:.4f}" for k, v in twin["balanced_accuracy"].items()]
+        print("accuracy with classes weighted alike:", ", ".join(alike))
         print(*verdict(twin["changes"][f"{FIXED} / {FLOATING}"], "fixed-point numbers", FLOATING), sep="\n")
     for name, found in result["saturated_inputs"].items():
         print(f"input {name} saturates for {found['jets']} of {emulated['jets']} jets: its range is "

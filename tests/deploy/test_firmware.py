@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shutil
 
 import numpy as np
@@ -12,7 +13,8 @@ from helpers import ROOT, kd_trainer, weaver
 from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
 
-from kd_trainer.deploy.firmware import as_words, operators_outside, saturated_inputs
+from kd_trainer.deploy.firmware import as_words, balanced_accuracies, operators_outside, saturated_inputs
+from kd_trainer.distill.schedule import Schedule
 from kd_trainer.errors import InputError
 
 needs_pquant = pytest.mark.skipif(not importlib.util.find_spec("pquant"), reason="PQuantML (extra fpga) is not there")
@@ -98,6 +100,14 @@ def test_inputs_that_saturate_are_named():
     assert found == expected  # 99 is of no particle, 1.8 rounds into it
 
 
+def test_accuracies_with_classes_weighted_alike():
+    truth = np.repeat([0, 1], [300, 100])
+    scores = {"a": np.eye(2)[np.zeros(400, int)], "b": np.eye(2)[truth]}
+    found = balanced_accuracies(scores, truth)
+    assert [found[name]["value"] for name in ("a", "b", "difference")] == [0.5, 1, -0.5]
+    assert found["b"]["statistical"] == 0 < found["a"]["statistical"]
+
+
 def test_words():
     """The first number is lowest; all are as wide as the widest, with its point."""
     kifs = np.array([[1, 0], [1, 1], [1, 0]])
@@ -144,6 +154,10 @@ def test_penalty_narrows_and_alkaid_is_exact(name):
         (model(*inputs).square().mean() + penalty).backward()
         optimizer.step()
     assert label == "ebops" and penalty.item() < 0.8e-3 * before
+    model.ebops_weight = Schedule("ebops_weight", 0)
+    model.penalty(0)
+    free = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert free and not any(re.search(fixed.WIDTHS, name) for name in free)  # the weights alone
     model.eval().requires_grad_(False)
     logic = to_logic(model)
     given = model.rounded_inputs(*inputs)
@@ -202,7 +216,7 @@ def test_firmware(firmware_dir, val_files):
         simulated = report["simulation"]
         assert (simulated["jets"], simulated["cycles"]) == (100, report["stages"] + 1)  # the first is that of the input
     models = report["twin"]["models"]
-    assert report["twin"]["jets"] == 200 and list(models) == ["fixed point", "floating point"]
+    assert report["twin"]["jets"] == 160 and list(models) == ["fixed point", "floating point"]
     assert f"floating point: accuracy {models['floating point']['accuracy']['value']:.4f} ±" in result.stdout
     if shutil.which("yosys"):
         assert 0.5 < report["synthesis"]["luts"] / report["cost"] < 2
