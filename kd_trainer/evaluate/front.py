@@ -94,7 +94,7 @@ def draw(plt: ModuleType, rows: Sequence[Mapping[str, Any]], title: str) -> Figu
             if found:
                 x, y, error = zip(*found)
                 ax.errorbar(x, y, error, fmt=f"{marker}-", color=colour, label=arm, capsize=4)
-        ax.set(xscale="log", xlabel=SIZE, ylabel=label)
+        ax.set(xlabel=SIZE, ylabel=label)
     axes[0].legend(title=title, title_fontsize=15)
     _draw_published(axes[2])
     return figure
@@ -108,8 +108,8 @@ def _draw_published(ax: Axes) -> None:
         source = chosen[0]["source"]
         ax.plot([row["luts"] for row in chosen], [row["accuracy"] for row in chosen], marker, color=colour,
                 label=f"{design} ({source})")  # fmt: skip
-    ax.set(xscale="log", xlabel="LUTs as published", ylabel="Accuracy")
-    ax.legend(title="LHC jets of hls4ml, 5 classes, not ours", title_fontsize=15, fontsize=13)
+    ax.set(xscale="log", xlabel="LUTs as published", ylabel="Accuracy", ylim=(0.55, 0.84))
+    ax.legend(title="LHC jets of hls4ml, 5 classes, not ours", title_fontsize=15, fontsize=13, loc="lower right")
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> str:
