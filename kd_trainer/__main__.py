@@ -31,6 +31,7 @@ COMMANDS = {
     "variables": ("kd_trainer.deploy.variables", "write the inputs of an exported model as text, for the C++ program"),
     "quantise": ("kd_trainer.deploy.quantise", "quantise an exported model to 8 bits and measure accuracy and speed"),
     "firmware": ("kd_trainer.deploy.firmware", "write an exported fixed-point student as Verilog, with alkaid"),
+    "front": ("kd_trainer.evaluate.front", "draw accuracy and rejection of firmware against its size"),
     "report": ("kd_trainer.evaluate.report", "compare taggers from weaver's prediction files"),
 }
 WITHOUT_CONFIGS = {"init", "simulate", "convert", "download", "files", "efficiency"}

@@ -46,12 +46,15 @@ class InteractionNet(nn.Module):
         return torch.cat([output, x], dim=1) if self.export_embed else output
 
 
-def fold(norm, linear):
-    """One linear layer for a batch normalisation in eval mode and the linear layer after it."""
+def fold(norm, linear, units):
+    """One linear layer that does what a batch normalisation in eval mode and the linear layer after it do.
+
+    It takes features that are multiplied with `units` (C,).
+    """
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
     shift = linear.weight @ (norm.bias - scale * norm.running_mean)
     folded = nn.Linear(linear.in_features, linear.out_features)
-    folded.weight.data = (linear.weight * scale).detach()
+    folded.weight.data = (linear.weight * scale / units).detach()
     folded.bias.data = (shift if linear.bias is None else shift + linear.bias).detach()
     return folded
 
@@ -106,16 +109,17 @@ def get_model(data_config, **kwargs):
     return InteractionNetWrapper(**cfg), model_info
 
 
-def get_firmware(model):
-    """The network for FPGA tools, and a function that computes its inputs from those of the model.
+def get_firmware(model, units):
+    """The network as FPGA tools take it, and a function that makes its inputs from those of the model.
 
-    The weights of the first layer include the batch normalisation of the inputs. For a jet without particles the mean
-    is the shift of this layer, but the output does not depend on it, because the mask excludes all particles.
+    Its features are those of the model, each multiplied with its entry of `units` (C,).
+    The first layer takes features that are not normalised; the normalisation is in its weights. Its mean over the
+    particles of a jet without any is that of the shift alone, which nothing sees: no particle counts.
     """
     net = model.mod
     first, *layers = net.layers
-    own = [fold(net.input_bn, first.own), *(layer.own for layer in layers)]
-    others = [fold(net.input_bn, first.others), *(layer.others for layer in layers)]
+    own = [fold(net.input_bn, first.own, units), *(layer.own for layer in layers)]
+    others = [fold(net.input_bn, first.others, units), *(layer.others for layer in layers)]
 
     def inputs(points, features, vectors, mask):
         counts = mask.sum(dim=2).clamp(min=1)  # (N, 1)

@@ -39,11 +39,14 @@ class DeepSets(nn.Module):
         return torch.cat([output, x], dim=1) if self.export_embed else output
 
 
-def fold(norm, linear):
-    """One linear layer for a batch normalisation in eval mode and the linear layer after it."""
+def fold(norm, linear, units):
+    """One linear layer that does what a batch normalisation in eval mode and the linear layer after it do.
+
+    It takes features that are multiplied with `units` (C,).
+    """
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
     folded = nn.Linear(linear.in_features, linear.out_features)
-    folded.weight.data = linear.weight.data * scale.data
+    folded.weight.data = linear.weight.data * scale.data / units
     folded.bias.data = linear.bias.data + linear.weight.data @ (norm.bias - scale * norm.running_mean).data
     return folded
 
@@ -93,11 +96,14 @@ def get_model(data_config, **kwargs):
     return PFNWrapper(**cfg), model_info
 
 
-def get_firmware(model):
-    """The network for FPGA tools, and a function that computes its inputs from those of the model."""
+def get_firmware(model, units):
+    """The network as FPGA tools take it, and a function that makes its inputs from those of the model.
+
+    Its features are those of the model, each multiplied with its entry of `units` (C,).
+    """
     net = model.mod
     first, *others = net.phi
-    network = Firmware([fold(net.input_bn, first), *others], [*net.rho, net.fc])
+    network = Firmware([fold(net.input_bn, first, units), *others], [*net.rho, net.fc])
     return network, lambda points, features, vectors, mask: (features.transpose(1, 2), mask.transpose(1, 2))
 
 

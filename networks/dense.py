@@ -4,6 +4,8 @@
 layer to the output.
 """
 
+import copy
+
 import torch
 from torch import nn
 
@@ -82,10 +84,16 @@ def get_model(data_config, **kwargs):
     return DenseWrapper(**cfg), model_info
 
 
-def get_firmware(model):
-    """The network for FPGA tools, and a function that computes its inputs from those of the model."""
+def get_firmware(model, units):
+    """The network as FPGA tools take it, and a function that makes its inputs from those of the model.
+
+    Its features are those of the model, each multiplied with its entry of `units` (C,).
+    """
     dense = model.mod
-    return Firmware(dense.fc), lambda points, features, vectors, mask: (dense.leading(features, mask).flatten(1),)
+    network = Firmware(copy.deepcopy(dense.fc))
+    first = next(layer for layer in network.layers if isinstance(layer, nn.Linear))
+    first.weight.data /= units.repeat_interleave(dense.num_particles)
+    return network, lambda points, features, vectors, mask: (dense.leading(features, mask).flatten(1),)
 
 
 def get_loss(data_config, **kwargs):

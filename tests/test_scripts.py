@@ -267,6 +267,16 @@ def test_commands_that_begin_with_pretrained_weights(tmp_path):
     assert again and "pretrained" not in again[0]  # its student is trained already
 
 
+def test_commands_of_firmware():
+    """From the student and with its teacher; on labels alone from the baseline; beside the twin in floating point."""
+    for kind, settings in (("kd", {}), ("baseline", {"KD_ALPHA": 0})):
+        twin = f"training/JetClassII_PFN_l1_{kind}_seed1/net_best_epoch_state.pt"
+        *_, firmware = commands = dry_run("firmware", STUDENT="PFN", **settings)
+        (trained,) = (c for c in commands if c[0] == "weaver" and "networks/distill.py" in c)
+        assert network_options(trained)["trained"] == f"'{twin}'" and value(firmware, "--twin") == twin
+        assert ("teacher" in network_options(trained)) == (kind == "kd")
+
+
 def test_commands_without_labels():
     """The student learns only from the teacher, also in validation; the test jets have labels."""
     *_, pair, _, _, weaver = dry_run("train", DATASET="TopLandscape", LABELS="no")

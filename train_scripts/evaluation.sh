@@ -46,8 +46,11 @@ case $mode in
         for student in $STUDENT; do
             taggers+=("$student distilled=$(predictions "$student" kd)" "$student baseline=$(predictions "$student" baseline)")
             pairs+=("$student distilled=$student baseline")
-            for made in "training/$(student_name "$student" kd "${SEED%% *}")"_firmware_*/firmware.json; do
-                if [[ -f $made ]]; then more+=(--firmware "$student, EBOPs weight $(sed 's/.*_firmware_//; s/\/.*//' <<<"$made")=$made"); fi
+            for kind in kd baseline; do
+                for made in "training/$(student_name "$student" "$kind" "${SEED%% *}")"_firmware_*/firmware.json; do
+                    weight=$(sed 's/.*_firmware_//; s/\/.*//' <<<"$made")
+                    if [[ -f $made ]]; then more+=(--firmware "$student $kind, EBOPs weight $weight=$made"); fi
+                done
             done
         done
         if [[ -f training/$latency_run/latency.json ]]; then more+=(--latency "training/$latency_run/latency.json"); fi
@@ -57,16 +60,21 @@ case $mode in
     convert)
         export_onnx "$student_run" "training/$student_run/student.yaml" "$(best "$student_run")" "$network" "${options[@]}" "$@"
         ;;
-    firmware) # -o trained None starts from random weights
-        fixed=${student_run}_firmware_$EBOPS_WEIGHT
+    firmware) # -o trained None starts from random weights; KD_ALPHA=0 from the baseline, on labels alone
+        kind=kd training_mode=train
+        if [[ $KD_ALPHA =~ ^0(\.0*)?$ ]]; then kind=baseline training_mode=baseline; fi
+        plain_run=$(student_name "$STUDENT" "$kind" "$SEED")
+        fixed=${plain_run}_firmware_$EBOPS_WEIGHT
         split_options "$@"
         plain=(-o plain "$(quoted "$network")" "${options[@]}")
-        trained=(-o trained "$(quoted "$(best "$student_run")")")
-        if [[ "${net_options[*]} $*" == *'-o trained '* ]]; then trained=(); else need_whole "$(best "$student_run")"; fi
-        RUN=$fixed PRETRAINED='' again train -o student "'networks/firmware.py'" "${plain[@]}" "${trained[@]}" \
-            -o ebops_weight "$EBOPS_WEIGHT" --optimizer-option lr_mult "('.*quantizer._[fi]$', 10)" "$@" # a larger rate for the bit widths: they change by bits, not by 0.01
+        trained=(-o trained "$(quoted "$(best "$plain_run")")")
+        if [[ "${net_options[*]} $*" == *'-o trained '* ]]; then trained=(); else need_whole "$(best "$plain_run")"; fi
+        RUN=$fixed PRETRAINED='' again "$training_mode" -o student "'networks/firmware.py'" "${plain[@]}" "${trained[@]}" \
+            -o ebops_weight "$EBOPS_WEIGHT" --optimizer-option lr_mult "('.*quantizer._[fi]$', 10)" "$@" # a larger rate for the bit widths
         export_onnx "$fixed" "training/$fixed/student.yaml" "$(best "$fixed")" networks/firmware.py "${plain[@]}" "$@"
-        if [[ $FIRMWARE == yes ]]; then run "${kd[@]}" firmware "training/$fixed" "${data_test[@]}"; fi
+        twin=()
+        if [[ $dry_run || -f $(best "$plain_run") ]]; then twin=(--twin "$(best "$plain_run")"); fi
+        if [[ $FIRMWARE == yes ]]; then run "${kd[@]}" firmware "training/$fixed" "${data_test[@]}" "${twin[@]}"; fi
         ;;
     latency) # uses the first seed
         exported=()

@@ -12,7 +12,7 @@
 #   test         predict the test files with the teacher and the students
 #   report       compare the predictions in tables and plots
 #   convert      export the student to ONNX, with its preprocess.json, and compare it with torch
-#   firmware     train the student further in fixed point with learned bit widths, and write it as Verilog
+#   firmware     train the student further (KD_ALPHA=0: the baseline) in fixed point with learned bit widths, and write it as Verilog
 #   latency      time the exported teacher and students; arguments go to kd_trainer bench latency
 #   demo         run all steps on jets that are simulated here; takes ten to fifteen minutes on two cores
 #

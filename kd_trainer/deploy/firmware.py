@@ -18,10 +18,12 @@ import numpy as np
 
 from kd_trainer.arguments import check_at_least
 from kd_trainer.deploy import reference
-from kd_trainer.deploy.inputs import Inputs
-from kd_trainer.deploy.model_dir import read, record
+from kd_trainer.deploy.model_dir import Exported, read, record
+from kd_trainer.deploy.quantise import figures, labelled_sample, verdict
 from kd_trainer.deploy.reading import read_inputs
 from kd_trainer.errors import InputError, one_line
+from kd_trainer.evaluate.bootstrap import accuracy_statistic, bootstrap
+from kd_trainer.evaluate.calibration import balanced_weights
 from kd_trainer.files import write_json
 from kd_trainer.jet_files import files_of
 
@@ -30,8 +32,20 @@ if TYPE_CHECKING:
     from alkaid.types import CombLogic
 
 PROJECT, REPORT = "firmware", "firmware.json"
+FIXED, FLOATING = "fixed point", "floating point"
 TOP = "student"
+OPTIONS: Any = {"binary_lut": False}  # alkaid 0.8 fails at six inputs of one bit of which one has but a sign
+MANY = 500  # jets from which on Verilator is worth its compilation
+LINT = re.compile(r"/\*\s*verilator lint_.*?\*/|//\s*verilator lint_.*")  # codes that older versions do not know
 KNOWN = {"Linear", "ReLU", "BatchNorm1d", "Dropout", "Flatten", "Identity"}
+SIMULATORS = {  # how to build the program of bench.v and other files, and to start it
+    "iverilog": (("iverilog", "-g2005-sv", "-o", "bench.vvp"), ("vvp", "-n", "bench.vvp")),
+    "verilator": (
+        ("verilator", "--binary", "--timing", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--top-module", "bench", "-j",
+         "0", "-MAKEFLAGS", "OPT_FAST=-O0", "-MAKEFLAGS", "OPT_GLOBAL=-O0", "-Mdir", "verilated", "-o", "bench"),
+        ("verilated/bench",),
+    ),
+}  # fmt: skip
 BENCH = """module bench;
     reg clk = 0;
     reg [{inputs}:0] jets [0:{last}];
@@ -92,7 +106,7 @@ def to_logic(model: Any) -> CombLogic:
     pquant.apply_final_compression(model.network)
     hardware = HWConfig(1, 1, -1)  # costs of an adder
     inputs = tuple(
-        FVArray.from_kif(*(np.broadcast_to(b, shape).astype(np.int8) for b in bits), hardware)
+        FVArray.from_kif(*(np.broadcast_to(b, shape).astype(np.int8) for b in bits), hardware, solver_options=OPTIONS)
         for shape, bits in zip(model.input_shapes, model.bits, strict=True)
     )
     try:
@@ -101,7 +115,9 @@ def to_logic(model: Any) -> CombLogic:
         raise InputError(f"alkaid {version('alkaid')} cannot take this network: {one_line(error)}") from None
 
 
-def saturated_inputs(features: np.ndarray, mask: np.ndarray, bits: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
+def saturated_inputs(
+    features: np.ndarray, mask: np.ndarray, bits: np.ndarray, steps: np.ndarray, names: Sequence[str]
+) -> dict[str, Any]:
     """Variables that are beyond their fixed-point range for some real particle.
 
     Parameters
@@ -109,6 +125,7 @@ def saturated_inputs(features: np.ndarray, mask: np.ndarray, bits: np.ndarray, n
     features : (N, C, P)
     mask : (N, 1, P)
     bits : (3, C) sign, integer and fraction bits.
+    steps : (C,) of each variable, in its own unit.
     names : (C,)
 
     Returns
@@ -117,9 +134,10 @@ def saturated_inputs(features: np.ndarray, mask: np.ndarray, bits: np.ndarray, n
         {name: {"jets": how many have one, "range": [lowest, highest], "found": [lowest, highest]}}
     """
     sign, integer, fraction = bits[:, None, :, None].astype(float)
-    low, high = -sign * 2**integer, 2**integer - 2.0**-fraction
+    step, most = steps[None, :, None].astype(float), 2 ** (integer + fraction)
+    low, high = -sign * most * step, (most - 1) * step
     real = mask > 0
-    beyond = ((features < low - 2.0**-fraction / 2) | (features > high + 2.0**-fraction / 2)) & real
+    beyond = ((features < low - step / 2) | (features > high + step / 2)) & real
     found = {}
     for c in np.flatnonzero(beyond.any(axis=(0, 2))).tolist():
         values = features[:, c][real[:, 0]]
@@ -178,10 +196,21 @@ def as_words(values: np.ndarray, kifs: np.ndarray) -> tuple[list[str], int]:
     return words, width * values.shape[1]
 
 
+def choose_simulator(jets: int) -> str | None:
+    """`verilator` for many jets where there is one of version 5 or later, else `iverilog`, or None."""
+    if jets >= MANY and shutil.which("verilator") and re.match(r"Verilator (5|[1-9]\d)\.", _version("verilator")):
+        return "verilator"
+    return "iverilog" if shutil.which("iverilog") else None
+
+
+def _version(simulator: str) -> str:
+    return " ".join(_call(simulator, "-V", cwd=Path()).splitlines()[0].split(" (")[0].split()[:4])
+
+
 def simulate(
     folder: Path, logic: CombLogic, inputs: np.ndarray, expected: np.ndarray, stages: int
 ) -> dict[str, Any] | None:
-    """Icarus Verilog on jets, one a clock cycle; None where there is no iverilog.
+    """Icarus Verilog, or from 500 jets on Verilator, on jets, one a clock cycle; None where there is none of the two.
 
     Parameters
     ----------
@@ -200,9 +229,10 @@ def simulate(
     Raises
     ------
     InputError
-        If a bit differs, or if Icarus fails.
+        If a bit differs, or if the simulator fails.
     """
-    if not shutil.which("iverilog"):
+    simulator = choose_simulator(len(inputs))
+    if simulator is None:
         return None
     given, bits_in = as_words(inputs, np.array(logic.inp_kifs))
     wanted, bits_out = as_words(expected, np.array(logic.out_kifs))
@@ -212,13 +242,16 @@ def simulate(
     bench = BENCH.format(inputs=bits_in - 1, outputs=bits_out - 1, last=len(given) - 1, cycles=cycles, top=TOP)
     (where / "bench.v").write_text(bench)
     (where / "inputs.hex").write_text("\n".join(given) + "\n")
-    sources = [str(path.resolve()) for path in sorted((folder / "src").rglob("*.v"))]
-    _call("iverilog", "-g2005-sv", "-o", "bench.vvp", "bench.v", *sources, cwd=where)
-    found = re.findall("^y (.+)$", _call("vvp", "-n", "bench.vvp", cwd=where), re.M)  # x: not known yet
+    sources = []
+    for path in sorted((folder / "src").rglob("*.v")):
+        sources.append(path.relative_to(folder / "src").as_posix().replace("/", "_"))
+        (where / sources[-1]).write_text(LINT.sub("", path.read_text()))
+    build, start = SIMULATORS[simulator]
+    _call(*build, "bench.v", *sources, cwd=where)
+    found = re.findall("^y (.+)$", _call(*start, cwd=where), re.M)  # x: not known yet
     for offset in range(cycles - len(given) + 1):
         if found[offset : offset + len(given)] == wanted:
-            tool = _call("iverilog", "-V", cwd=where).splitlines()[0].split(" (")[0]
-            return {"tool": tool, "jets": len(given), "cycles": offset + 1}
+            return {"tool": _version(simulator), "jets": len(given), "cycles": offset + 1}
     raise InputError(f"the Verilog in {folder} does not give the bits of its emulation: see {where}/bench.v")
 
 
@@ -265,7 +298,15 @@ def write_verilog(logic: CombLogic, folder: Path, clock: float) -> dict[str, Any
 
 
 def run(
-    folder: str | Path, files: Sequence[str], *, jets: int, simulated: int, clock: float, synthesis: bool
+    folder: str | Path,
+    files: Sequence[str],
+    *,
+    jets: int,
+    simulated: int,
+    clock: float,
+    synthesis: bool,
+    twin: str | Path | None = None,
+    test_jets: int = 100_000,
 ) -> dict[str, Any]:
     """Convert, emulate, simulate, count, write the report; returns it."""
     import torch
@@ -275,6 +316,7 @@ def run(
     model: Any
     model, info = reference.load(source, exported.options)
     check_fixed_point(model, source["network"])
+    compared = against_twin(model, info, exported, files, twin, test_jets) if twin else None
     logic = to_logic(model)
     inputs = read_inputs(files, exported.config, jets)[1].inputs
     given = model.rounded_inputs(*(torch.from_numpy(inputs[name]) for name in info["input_names"]))
@@ -294,13 +336,14 @@ def run(
     if simulated:
         simulated_result = simulate(project, logic, flat[:simulated], found[:simulated], made["stages"])
     names = exported.config.input_dicts["pf_features"]
-    bits = model.feature_bits.numpy()
+    bits, steps = model.feature_bits.numpy(), model.steps.numpy()
     result = {
         "versions": {package: version(package) for package in ("alkaid", "pquant-ml")},
         "weights_sha256": source["weights_sha256"],
         "files": [str(path) for path in files],
-        "inputs": {name: [int(b) for b in row] for name, row in zip(names, bits.T)},
-        "saturated_inputs": _saturated(inputs, bits, names),
+        "inputs": {name: {"bits": [int(b) for b in row], "step": float(step)}
+                   for name, row, step in zip(names, bits.T, steps)},
+        "saturated_inputs": saturated_inputs(inputs["pf_features"], inputs["pf_mask"], bits, steps, names),
         "saturated_activations": activations,
         "ebops": float(model.ebops()),
         **made,
@@ -310,14 +353,65 @@ def run(
         "emulation": {"jets": len(found), "equal_in_single_precision": int((found == single).all(axis=1).sum())},
         "simulation": simulated_result,
         "synthesis": synthesise(project) if synthesis else None,
-    }
+        "twin": compared,
+    }  # fmt: skip
     write_json(exported.folder / REPORT, result)
     record(exported.folder, REPORT)
     return result
 
 
-def _saturated(inputs: Inputs, bits: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
-    return saturated_inputs(inputs["pf_features"], inputs["pf_mask"], bits, names)
+def against_twin(
+    model: torch.nn.Module, info: dict[str, Any], exported: Exported, files: Sequence[str], twin: str | Path, jets: int
+) -> dict[str, Any]:
+    """Figures of merit of a network in fixed point and of the plain network with the weights `twin`, on the same jets.
+
+    Returns
+    -------
+    dict
+        weights, weights_sha256, jets, and the `models` and `changes` of `quantise.figures`.
+
+    Raises
+    ------
+    InputError
+        If the data config does not name the classes, or if the weights are not those of the plain network.
+    """
+    if not exported.classes:
+        raise InputError("the data config does not name the classes, so that nothing can be compared with --twin")
+    own = ("plain", "input_bits")
+    plain = reference.describe(
+        exported.source["options"]["plain"],
+        {name: value for name, value in exported.source["options"].items() if name not in own},
+        twin,
+    )
+    floating, its_info = reference.load(plain, exported.options)
+    inputs, truth = labelled_sample(files, exported, jets)
+    scores = {FIXED: reference.outputs(model, info, inputs), FLOATING: reference.outputs(floating, its_info, inputs)}
+    found = figures(scores, truth, exported.classes, [(FIXED, FLOATING)])
+    return {"weights": str(twin), "weights_sha256": plain["weights_sha256"], "jets": len(truth), **found,
+            "balanced_accuracy": balanced_accuracies(scores, truth)}  # fmt: skip
+
+
+def balanced_accuracies(scores: dict[str, np.ndarray], truth: np.ndarray) -> dict[str, dict[str, float]]:
+    """{name, and `difference` of the two: value and statistical uncertainty} with all classes weighted alike.
+
+    Parameters
+    ----------
+    scores : {name: (N, K)} of two networks.
+    truth : (N,) true classes.
+    """
+    weights = balanced_weights(truth)
+    statistics = {name: accuracy_statistic(truth, of, weights) for name, of in scores.items()}
+    values = {name: statistic(np.ones((1, len(truth))))[0] for name, statistic in statistics.items()}
+    drawn = bootstrap(statistics, len(truth))
+    one, other = scores
+    values["difference"], drawn["difference"] = values[one] - values[other], drawn[one] - drawn[other]
+    return {name: {"value": float(values[name]), "statistical": float(drawn[name].std(ddof=1))} for name in values}
+
+
+def accuracy_of(twin: dict[str, Any], name: str) -> str:
+    """Its accuracy as text."""
+    found = twin["models"][name]["accuracy"]
+    return f"{found['value']:.4f} ± {found['statistical']:.4f}"
 
 
 def print_result(result: dict[str, Any]) -> None:
@@ -339,6 +433,11 @@ def print_result(result: dict[str, Any]) -> None:
          f"{synthesis['flip_flops']:,} flip-flops ({synthesis['tool']})"),
     ]  # fmt: skip
     print(tabulate(rows, disable_numparse=True))
+    if twin := result["twin"]:
+        print(f"on {twin['jets']} jets:", *(f"{name}: accuracy {accuracy_of(twin, name)}" for name in twin["models"]))
+        alike = [f"{k} {v['value']:.4f} ± {v['statistical']:.4f}" for k, v in twin["balanced_accuracy"].items()]
+        print("accuracy with classes weighted alike:", ", ".join(alike))
+        print(*verdict(twin["changes"][f"{FIXED} / {FLOATING}"], "fixed-point numbers", FLOATING), sep="\n")
     for name, found in result["saturated_inputs"].items():
         print(f"input {name} saturates for {found['jets']} of {emulated['jets']} jets: its range is "
               f"{found['range'][0]:g} to {found['range'][1]:g}, there are {found['found'][0]:.3g} to "
@@ -358,15 +457,18 @@ def main(argv: Sequence[str]) -> None:
     add("model_dir", type=Path, metavar="MODEL_DIR", help="folder of kd_trainer deploy")
     add("files", nargs="+", metavar="FILE", help="jets: ROOT or parquet")
     add("--jets", type=int, default=1000, metavar="N", help="about how many to emulate (default: %(default)s)")
-    add("--simulate", type=int, default=100, metavar="N", help="how many of them in Icarus, 0: none (default: 100)")
+    add("--simulate", type=int, default=100, metavar="N",
+        help="how many of them in Icarus, from 500 on in Verilator if there is one (default: %(default)s)")  # fmt: skip
     add("--clock", type=float, default=2.5, metavar="NS", help="its period (default: %(default)s)")
     add("--no-synthesis", action="store_true", help="no Yosys, which takes minutes for a large network")
+    add("--twin", metavar="CHECKPOINT", help="of the same network in floating point, to be compared with")
+    add("--test-jets", type=int, default=100_000, metavar="N", help="for that, with labels (default: %(default)s)")
     args = parser.parse_args(argv)
-    check_at_least(1, args, "jets")
+    check_at_least(1, args, "jets", "test_jets")
     check_at_least(0, args, "simulate")
     if not args.clock >= 1:
         raise InputError(f"--clock is {args.clock:g}: it has to be at least 1 ns")
     result = run(args.model_dir, files_of(args.files), jets=args.jets, simulated=args.simulate, clock=args.clock,
-                 synthesis=not args.no_synthesis)  # fmt: skip
+                 synthesis=not args.no_synthesis, twin=args.twin, test_jets=args.test_jets)  # fmt: skip
     print_result(result)
     print(args.model_dir / PROJECT, args.model_dir / REPORT, sep=os.linesep)

@@ -70,7 +70,7 @@ class DistillationLoss(nn.Module):
         self.training_loss = _smoothed(self.task_loss, label_smoothing) if label_smoothing else self.task_loss
         self.needs_teacher = needs_teacher
         self.matching: Matching | None = None
-        self.penalty: Callable[[], tuple[str, torch.Tensor]] | None = None  # (name, value) of the student's network
+        self.penalty: Callable[[int], tuple[str, torch.Tensor]] | None = None  # of the student's network in an epoch
         self.soft_targets: SoftTargets | None = None
         self.labelled: torch.Tensor | None = None  # (N,) bool, on the CPU, for the same batch; None: all have labels
         self.start_epoch(0)
@@ -122,7 +122,7 @@ class DistillationLoss(nn.Module):
                 loss = self.training_loss(logits, labels)
                 parts = [("task_loss", loss, len(labels))]
             if self.penalty is not None:
-                name, penalty = self.penalty()
+                name, penalty = self.penalty(self.epoch)
                 loss = loss + penalty
                 parts.append((name, penalty, len(labels)))
         self._add_up(loss, parts)

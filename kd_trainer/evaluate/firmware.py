@@ -25,10 +25,13 @@ def sentences(arguments: Iterable[str]) -> list[str]:
             simulated, synthesis = found["simulation"], found["synthesis"]
             luts = "" if synthesis is None else f" ({synthesis['luts']:,} LUTs in {synthesis['tool']})"
             equal = "not simulated" if simulated is None else f"simulated bit by bit on {simulated['jets']} jets"
+            models = (found["twin"] or {"models": {}})["models"]
+            known = {k: v["accuracy"] for k, v in models.items()}
+            scores = "".join(f" accuracy in {k} {a['value']:.4f} ± {a['statistical']:.4f};" for k, a in known.items())
             lines.append(
                 f"Firmware of {name}: about {found['cost']:,.0f} LUTs by alkaid{luts}, {found['register_bits']:,} "
-                f"register bits, {found['stages']} stages of {found['clock_ns']:g} ns, {found['latency_ns']:g} ns; "
-                f"{equal}."
+                f"register bits, {found['stages']} stages of {found['clock_ns']:g} ns, {found['latency_ns']:g} ns;"
+                f"{scores} {equal}."
             )
         except FileNotFoundError:
             raise InputError(f"--firmware {path} is not there") from None

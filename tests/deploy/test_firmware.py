@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shutil
 
 import numpy as np
@@ -12,7 +13,8 @@ from helpers import ROOT, kd_trainer, weaver
 from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
 
-from kd_trainer.deploy.firmware import as_words, operators_outside, saturated_inputs
+from kd_trainer.deploy.firmware import as_words, balanced_accuracies, operators_outside, saturated_inputs
+from kd_trainer.distill.schedule import Schedule
 from kd_trainer.errors import InputError
 
 needs_pquant = pytest.mark.skipif(not importlib.util.find_spec("pquant"), reason="PQuantML (extra fpga) is not there")
@@ -52,8 +54,10 @@ def test_form_is_the_network(name, options):
     model(*inputs)
     for parameter in model.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
-    network, arguments = import_module(str(ROOT / "networks" / f"{name}.py")).get_firmware(model.eval())
-    made = arguments(*inputs)
+    units = torch.rand(13) + 0.5
+    points, features, vectors, mask = inputs
+    network, arguments = import_module(str(ROOT / "networks" / f"{name}.py")).get_firmware(model.eval(), units)
+    made = arguments(points, features * units[:, None], vectors, mask)
     assert len(made) == 1 + len(network.bits)
     torch.testing.assert_close(network.eval()(*made), model(*inputs), atol=1e-4, rtol=1e-4)
 
@@ -66,11 +70,24 @@ def test_inputs_round_to_the_nearest_and_saturate():
 
 
 def test_input_bits_are_those_of_the_tier():
-    """Clipped at 5: 3 integer bits; the others reach 2."""
-    bits = fixed.input_bits(config(), {"cand_charge": (1, 1, 0)})
-    assert bits.T.tolist() == [*[[1, 3, 8]] * 5, [1, 1, 0], *[[1, 1, 8]] * 7]
-    with pytest.raises(ValueError, match="input_bits names pt, which is not an input: valid are cand_pt_log, "):
-        fixed.input_bits(config(), {"pt": (1, 1, 0)})
+    """Clipped at 5: 3 integer bits; the charge, five kinds, offsets in pi/720, of which one gets bits of its own."""
+    bits, steps = fixed.input_types(config(), {"cand_dphi": (1, 1, 6)})
+    assert bits.T.tolist() == [*[[1, 3, 8]] * 5, [1, 1, 0], *[[0, 1, 0]] * 5, [1, 0, 8], [1, 1, 6]]
+    assert steps.tolist() == pytest.approx([*[1 / 256] * 5, *[1] * 6, np.pi / 720, 1 / 64])
+    with pytest.raises(ValueError, match="input_bits names pt, which is no input: those are cand_pt_log, "):
+        fixed.input_types(config(), {"pt": (1, 1, 0)})
+
+
+def test_grid_of_the_trigger_is_exact_and_saturates():
+    """Each value of the tier is a fixed-point number of its own; beyond the ends it is the last one."""
+    model = quantised("PFN")
+    steps = torch.arange(-300, 301)
+    features = torch.zeros(len(steps), 13, 16)
+    for column, values in ((-1, steps * np.pi / 720), (6, steps % 2), (5, steps % 3 - 1)):
+        features[:, column] = values[:, None]
+    made = model.rounded_inputs(None, features, None, torch.ones(len(steps), 1, 16))[0]
+    assert torch.equal(made[:, 0, -1], steps.clamp(-256, 255) / 256)
+    assert torch.equal(made[:, 0, 6], steps % 2) and torch.equal(made[:, 0, 5], steps % 3 - 1.0)
 
 
 def test_inputs_that_saturate_are_named():
@@ -79,7 +96,16 @@ def test_inputs_that_saturate_are_named():
     features[:2, 0, 0], features[2, 0, 1], features[:, 1] = (1.8, 2.5), 99, 7.4
     mask = np.array([[[1, 1]], [[1, 1]], [[1, 0]]])
     expected = {"a": {"jets": 1, "range": [-2, 1.75], "found": [0, 2.5]}}
-    assert saturated_inputs(features, mask, bits, ["a", "b"]) == expected  # 99 is of no particle, 1.8 rounds into it
+    found = saturated_inputs(features, mask, bits, np.array([0.25, 1]), ["a", "b"])
+    assert found == expected  # 99 is of no particle, 1.8 rounds into it
+
+
+def test_accuracies_with_classes_weighted_alike():
+    truth = np.repeat([0, 1], [300, 100])
+    scores = {"a": np.eye(2)[np.zeros(400, int)], "b": np.eye(2)[truth]}
+    found = balanced_accuracies(scores, truth)
+    assert [found[name]["value"] for name in ("a", "b", "difference")] == [0.5, 1, -0.5]
+    assert found["b"]["statistical"] == 0 < found["a"]["statistical"]
 
 
 def test_words():
@@ -102,7 +128,10 @@ def test_begins_as_the_trained_network(tmp_path):
     finally:
         fixed.WEIGHT_BITS, fixed.DATA_BITS = before
     points, features, vectors, mask = jets()
-    inputs = points, features.clamp(-1.9, 1.9), vectors, mask
+    features = features.clamp(-1.9, 1.9)
+    features[:, 5:] = (features[:, 5:] > 0.9).float()  # kinds, and angles
+    features[:, -2:] *= 0.9
+    inputs = points, features, vectors, mask
     torch.testing.assert_close(model(*inputs), plain.eval()(*inputs), atol=0.05, rtol=0.02)
     again, _ = fixed.get_model(config(), plain="networks/PFN.py", for_inference=True, **TINY["PFN"])
     again.load_state_dict(model.state_dict())
@@ -115,16 +144,20 @@ def test_penalty_narrows_and_alkaid_is_exact(name):
     """A few steps of the penalty alone take bits away; then every logit is that of the network."""
     from kd_trainer.deploy.firmware import to_logic
 
-    model = quantised(name, ebops_weight=1e-3)
+    model = quantised(name, ebops_weight=[(0, 0.0), (2, 2e-3)])
     inputs = jets()
     optimizer = torch.optim.Adam(model.parameters(), 0.1)
     before = model.ebops().item()
     for _ in range(12):
         optimizer.zero_grad()
-        label, penalty = model.penalty()
+        label, penalty = model.penalty(1)
         (model(*inputs).square().mean() + penalty).backward()
         optimizer.step()
     assert label == "ebops" and penalty.item() < 0.8e-3 * before
+    model.ebops_weight = Schedule("ebops_weight", 0)
+    model.penalty(0)
+    free = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert free and not any(re.search(fixed.WIDTHS, name) for name in free)  # the weights alone
     model.eval().requires_grad_(False)
     logic = to_logic(model)
     given = model.rounded_inputs(*inputs)
@@ -160,6 +193,7 @@ def firmware_dir(val_files, tmp_path_factory):
     folder = tmp_path_factory.mktemp("firmware")
     model = quantised("dense")
     torch.save(model.state_dict(), folder / "net.pt")
+    torch.save(load("dense", **TINY["dense"])[0].state_dict(), folder / "twin.pt")
     settings = {"plain": f"'{ROOT}/networks/dense.py'", **TINY["dense"]}
     options = [word for name, value in settings.items() for word in ("-o", name, str(value))]
     network = ROOT / "networks" / "firmware.py"
@@ -172,14 +206,18 @@ def firmware_dir(val_files, tmp_path_factory):
 @needs_pquant
 def test_firmware(firmware_dir, val_files):
     """Verilog, equal in the emulation, in Icarus where there is one, and sized by Yosys where there is one."""
-    result = kd_trainer("firmware", firmware_dir, *val_files, "--jets", 120, "--clock", 5)
+    result = kd_trainer("firmware", firmware_dir, *val_files, "--jets", 120, "--clock", 5,
+                        "--twin", firmware_dir / "twin.pt", "--test-jets", 200)  # fmt: skip
     report = json.loads((firmware_dir / "firmware.json").read_text())
     assert report["emulation"] == {"jets": 120, "equal_in_single_precision": 120}
-    assert report["latency_ns"] == 5 * report["stages"] and report["inputs"]["cand_deta"] == [1, 1, 8]
+    assert report["latency_ns"] == 5 * report["stages"] and report["inputs"]["cand_deta"]["bits"] == [1, 0, 8]
     assert (firmware_dir / "firmware" / "src" / "student.v").is_file() and "equal on 120 jets" in result.stdout
     if shutil.which("iverilog"):
         simulated = report["simulation"]
         assert (simulated["jets"], simulated["cycles"]) == (100, report["stages"] + 1)  # the first is that of the input
+    models = report["twin"]["models"]
+    assert report["twin"]["jets"] == 160 and list(models) == ["fixed point", "floating point"]
+    assert f"floating point: accuracy {models['floating point']['accuracy']['value']:.4f} ±" in result.stdout
     if shutil.which("yosys"):
         assert 0.5 < report["synthesis"]["luts"] / report["cost"] < 2
         assert report["synthesis"]["flip_flops"] == pytest.approx(report["register_bits"], rel=0.1)
@@ -190,7 +228,7 @@ def test_firmware(firmware_dir, val_files):
 @needs_pquant
 @pytest.mark.skipif(not shutil.which("iverilog"), reason="Icarus Verilog is not there")
 def test_other_verilog_is_found(firmware_dir):
-    from kd_trainer.deploy.firmware import simulate
+    from kd_trainer.deploy.firmware import choose_simulator, simulate
 
     kif = np.array([[1], [1], [1]])
     folder = firmware_dir / "other"
@@ -200,6 +238,10 @@ def test_other_verilog_is_found(firmware_dir):
     logic = type("Logic", (), {"inp_kifs": kif, "out_kifs": kif})
     x = np.array([[0.5], [-1.0], [1.5]])
     assert simulate(folder, logic, x, x, 1)["cycles"] == 1
+    if choose_simulator(600) == "verilator":
+        many = np.tile(x, (200, 1))
+        found = simulate(folder, logic, many, many, 1)
+        assert found["jets"] == 600 and found["tool"].startswith("Verilator")
     with pytest.raises(InputError, match="does not give the bits of its emulation"):
         simulate(folder, logic, x, x - 0.5 * (x > 1), 1)
 

@@ -1,0 +1,169 @@
+"""python -m kd_trainer front: accuracy and rejection of firmware against its size, beside published designs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kd_trainer.errors import InputError
+from kd_trainer.evaluate import published
+from kd_trainer.evaluate.plots import MARKERS, REJECTION
+from kd_trainer.evaluate.style import COLOURS, load_style
+from kd_trainer.files import from_json, replacing, write_json
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FIXED, FLOATING = "fixed point", "floating point"
+SIZE = "Size by alkaid, about LUTs"
+FIGURES = {"accuracy": "Accuracy, classes weighted alike", "rejection": REJECTION}
+KEPT = ("cost", "ebops", "register_bits", "stages", "clock_ns", "latency_ns")
+DESIGNS = ("JEDI-linear", "MLP-Mixer", "Deep Sets", "Deep Sets (HGQ)")  # of LHCJets in published.yaml
+STORED = "points"
+
+
+def read_point(argument: str) -> dict[str, Any]:
+    """The point 'ARM=firmware.json,firmware.json': {"arm", "seeds": a dict for each file}.
+
+    Raises
+    ------
+    InputError
+        If it is not of that form, or a file is not there or has no figures of its twin.
+    """
+    arm, _, files = argument.rpartition("=")
+    if not arm:
+        raise InputError(f"{argument} is not ARM=firmware.json,firmware.json,...")
+    return {"arm": arm, "seeds": [_read(Path(path)) for path in files.split(",")]}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = from_json(path.read_text(encoding="utf-8"))
+        models = found["twin"]["models"]
+        alike = found["twin"]["balanced_accuracy"]
+        figures = {k: {"accuracy": alike[k], "rejection": models[k]["rejection"]} for k in (FIXED, FLOATING)}
+        return {"file": str(path), **{key: found[key] for key in KEPT}, **figures}
+    except FileNotFoundError:
+        raise InputError(f"{path} is not there") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{path} is not a firmware.json of kd_trainer firmware with --twin") from None
+
+
+def summary(point: Mapping[str, Any]) -> dict[str, Any]:
+    """Means over the seeds, with the error of the mean, or the statistical uncertainty where that is larger.
+
+    Returns
+    -------
+    dict
+        arm, seeds, cost, ebops, latency_ns; accuracy, rejection and `difference`, of the accuracy to that of the twin:
+        (value, uncertainty), value None where a seed has none.
+    """
+    seeds = point["seeds"]
+    means = {key: float(np.mean([seed[key] for seed in seeds])) for key in ("cost", "ebops", "latency_ns")}
+    figures = {key: _mean([seed[FIXED][key] for seed in seeds]) for key in FIGURES}
+    changes = [seed[FIXED]["accuracy"]["value"] - seed[FLOATING]["accuracy"]["value"] for seed in seeds]
+    difference = float(np.mean(changes)), _spread(changes)
+    return {"arm": point["arm"], "seeds": len(seeds), **means, **figures, "difference": difference}
+
+
+def _spread(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+
+
+def _mean(figures: Sequence[Mapping[str, Any] | None]) -> tuple[float | None, float]:
+    known = [figure for figure in figures if figure]
+    if len(known) < len(figures):
+        return None, 0.0
+    values = [figure["value"] for figure in known]
+    return float(np.mean(values)), max(_spread(values), *(figure["statistical"] for figure in known))
+
+
+def draw(plt: ModuleType, rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """A panel for accuracy and one for rejection, against the size, and one with published designs."""
+    figure, axes = plt.subplots(1, 3, figsize=(20, 7), layout="constrained")
+    arms = list(dict.fromkeys(row["arm"] for row in rows))
+    for ax, (key, label) in zip(axes, FIGURES.items()):
+        for arm, colour, marker in zip(arms, COLOURS, MARKERS):
+            found = sorted((row["cost"], *row[key]) for row in rows if row["arm"] == arm and row[key][0] is not None)
+            if found:
+                x, y, error = zip(*found)
+                ax.errorbar(x, y, error, fmt=f"{marker}-", color=colour, label=arm, capsize=4)
+        ax.set(xlabel=SIZE, ylabel=label)
+    axes[0].legend(title=title, title_fontsize=15)
+    _draw_published(axes[2])
+    return figure
+
+
+def _draw_published(ax: Axes) -> None:
+    """Published designs on the LHC jets of hls4ml: another data set, other classes."""
+    rows = published.load()["LHCJets"]["rows"]
+    for design, colour, marker in zip(DESIGNS, COLOURS[::-1], MARKERS):
+        chosen = [row for row in rows if row["model"].split(", ")[0] == design]
+        source = chosen[0]["source"]
+        ax.plot([row["luts"] for row in chosen], [row["accuracy"] for row in chosen], marker, color=colour,
+                label=f"{design} ({source})")  # fmt: skip
+    ax.set(xscale="log", xlabel="LUTs as published", ylabel="Accuracy", ylim=(0.55, 0.84))
+    ax.legend(title="LHC jets of hls4ml, 5 classes, not ours", title_fontsize=15, fontsize=13, loc="lower right")
+
+
+def table(rows: Iterable[Mapping[str, Any]]) -> str:
+    """A row a point, as markdown."""
+    from tabulate import tabulate
+
+    header = ["arm", "seeds", SIZE, "EBOPs", "latency (ns)", "accuracy", "less than its twin", "rejection"]
+    cells = [
+        [row["arm"], row["seeds"], f"{row['cost']:,.0f}", f"{row['ebops']:,.0f}", f"{row['latency_ns']:.0f}",
+         _cell(row["accuracy"], 4), _cell((-row["difference"][0], row["difference"][1]), 4), _cell(row["rejection"], 1)]
+        for row in rows
+    ]  # fmt: skip
+    return tabulate(cells, header, tablefmt="github", disable_numparse=True)
+
+
+def _cell(figure: tuple[float | None, float], digits: int) -> str:
+    value, error = figure
+    return "–" if value is None else f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def main(argv: Sequence[str]) -> None:
+    """Read the points, or those of an earlier call, store them, draw them."""
+    parser = argparse.ArgumentParser(
+        prog="kd_trainer front",
+        description="Accuracy and rejection of firmware against its size: OUT.png, OUT.json and a table. A point is "
+        "the mean over its files, one a seed, each of kd_trainer firmware with --twin.",
+    )
+    add = parser.add_argument
+    add("points", nargs="+", metavar="ARM=FILE,FILE",
+        help="firmware.json of each seed; or the OUT.json of an earlier call")  # fmt: skip
+    add("-o", "--output", type=Path, required=True, metavar="OUT", help="without ending")
+    add("--title", default="", metavar="TEXT", help="above the names of the arms")
+    args = parser.parse_args(argv)
+    points: list[dict[str, Any]] = []
+    for argument in args.points:
+        if argument.endswith(".json") and "=" not in argument:
+            points += _stored(Path(argument))
+        else:
+            points.append(read_point(argument))
+    rows = [summary(point) for point in points]
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    write_json(args.output.with_suffix(".json"), {STORED: points})
+    plt, style = load_style()
+    with plt.style.context(style), replacing(args.output.with_suffix(".png")) as temporary:
+        figure = draw(plt, rows, args.title)
+        figure.savefig(temporary, format="png", dpi=100)
+        plt.close(figure)
+    print(table(rows))
+
+
+def _stored(path: Path) -> list[dict[str, Any]]:
+    try:
+        return list(from_json(path.read_text(encoding="utf-8"))[STORED])
+    except FileNotFoundError:
+        raise InputError(f"{path} is not there") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{path} is not the OUT.json of kd_trainer front") from None
