@@ -171,7 +171,7 @@ class FixedPoint(nn.Module):
         self.network = quantised(network.eval(), inputs)
 
     def rounded_inputs(self, points, features, vectors, mask):
-        """What goes into the firmware: tuple of tensors (N, ...)."""
+        """The inputs of the firmware: tuple of tensors (N, ...)."""
         features = features * self.units.to(features)[:, None]
         return tuple(map(rounded, self.arguments(points, features, vectors, mask), self.bits))
 
@@ -201,16 +201,16 @@ class FixedPoint(nn.Module):
 def get_model(data_config, plain=None, trained=None, ebops_weight=1e-6, input_bits=None, for_inference=False,
               **kwargs):  # fmt: skip
     if plain is None or not Path(plain).is_file():
-        raise ValueError(f"no network is given, or it does not exist ({plain}): name the file that is to become "
-                         "firmware with -o plain \"'networks/PFN.py'\"")
+        raise ValueError(f"the network file is missing ({plain}): name the network for the firmware with "
+                         "-o plain \"'networks/PFN.py'\"")
     weights = Schedule("ebops_weight", ebops_weight)
     if min(weights.values()) < 0:
         raise ValueError(f"ebops_weight is {ebops_weight}: it must be 0 or above")
     module = import_module(str(plain), "_plain_network")
     model, info = module.get_model(data_config, **kwargs)
     if not hasattr(module, "get_firmware"):
-        raise ValueError(f"{plain} cannot become firmware: it has no get_firmware(model, units), as dense, PFN and "
-                         f"InteractionNet have, and operators outside the path: {operators_outside(model)}")
+        raise ValueError(f"{plain} cannot become firmware: it has no get_firmware(model, units), unlike dense, PFN and "
+                         f"InteractionNet, and has unsupported operators: {operators_outside(model)}")
     if trained is not None and not for_inference:
         model.load_state_dict(read_weights(trained, "the trained weights"))
     types = input_types(data_config, input_bits or {})
