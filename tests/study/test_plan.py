@@ -196,7 +196,7 @@ BAD = {
     "baseline with options": ({"arms": {"labels": {"options": {"kd_label_smoothing": 0.1}}}}, "remove its teacher"),
     "no twin": ({"arms": {"labels": {"seeds": [1]}, "x": {"seeds": [1, 2], "teacher": "self"}}}, "has no twin with"),
     "alpha without teacher": ({"arms": {"labels": {}, "x": {"options": {"kd_alpha": 0.5}}}}, "there is no teacher"),
-    "one folder": ({"arms": {"labels": {}, "a b": {"teacher": "self"}, "a-b": {"teacher": "self"}}}, "share the folder"),
+    "one folder": ({"arms": {"labels": {}, "a b": {"teacher": "self"}, "a-b": {"teacher": "self"}}}, "share the"),
     "seeds": ({"seeds": ["one"]}, "seeds must be whole numbers"),
     "repeated seeds": ({"seeds": [1, 1]}, "without repetitions"),
     "twice": ({"arms": {"labels": [{}, {"students": ["PFN"]}]}}, "labels: PFN, l1 inputs, sample all is there twice"),
