@@ -130,11 +130,12 @@ def trouble_of_trainer(words: list[str]) -> str:
     if rest in (["--help"], ["-h"]):
         return ""
     parser = made.parser_of(made.modules()[name][0], rest)
-    if {"...", "$@"} & set(rest):  # something is left out
+    left_out = [word for word in rest if word in ("...", "$@") or word.endswith("[@]}")]
+    if left_out:
         for action in parser._actions:
             action.required = False
             action.nargs = {"+": "*"}.get(action.nargs, action.nargs)
-        rest = [word for word in rest if word not in ("...", "$@")]
+        rest = [word for word in rest if word not in left_out]
     parser.error = refuse  # type: ignore[method-assign]
     try:
         parser.parse_intermixed_args(rest) if name == "simulate" else parser.parse_args(rest)
