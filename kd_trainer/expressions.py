@@ -36,6 +36,7 @@ NUMPY = _words(
     "roll round searchsorted select shape size sort split squeeze stack std sum swapaxes take take_along_axis",
     "tile trace transpose tril triu unique unwrap var vstack where zeros zeros_like",
 )
+NUMPY_OF_PYTHON = _words("abs all any max min round sum")  # weaver takes these names for branches
 UFUNC = _words("reduce accumulate reduceat outer")
 AWKWARD = _words(
     "all almost_equal any argcartesian argcombinations argmax argmin argsort array_equal broadcast_arrays",
@@ -136,6 +137,8 @@ def _trouble_of_name(node: ast.Name, heads: set[int], called: set[int]) -> str:
         fine = id(node) in called
     else:
         fine = id(node) not in called and not node.id.startswith("_")
+    if not fine and node.id in NUMPY_OF_PYTHON:
+        return f"`{node.id}`, which is `np.{node.id}` here,"
     return "" if fine else f"`{node.id}`"
 
 

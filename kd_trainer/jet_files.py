@@ -152,7 +152,10 @@ def contents(path: str | Path, treename: str | None = None) -> tuple[set[str], i
 
 
 def _tree(file: uproot.ReadOnlyDirectory, treename: str | None) -> uproot.TTree:
-    trees = {key.split(";")[0] for key, kind in file.classnames().items() if kind == "TTree"}
+    kinds = {key.split(";")[0]: kind for key, kind in file.classnames().items()}
+    trees = {name for name, kind in kinds.items() if kind == "TTree"}
+    if not trees and any(kind.endswith("RNTuple") for kind in kinds.values()):
+        raise InputError("holds an RNTuple, which weaver cannot read: write a TTree (in uproot: mktree)")
     if treename is None and len(trees) != 1:
         raise InputError(f"has {len(trees)} trees: name one in the data config (treename)")
     return file[treename or trees.pop()]

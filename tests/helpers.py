@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import functools
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -28,6 +29,15 @@ def run(*args, check=True, cwd=ROOT, env=None):
     result = subprocess.run(args, cwd=cwd, env=env, capture_output=True, text=True)
     assert not check or result.returncode == 0, f"{' '.join(args)}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}"
     return result
+
+
+def run_cells(notebook):
+    """Run the code cells of a notebook in this process; the names that they define."""
+    names = {}
+    for cell in json.loads(notebook.read_text())["cells"]:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), notebook.name, "exec"), names)
+    return names
 
 
 def copy_repository(folder):

@@ -4,11 +4,12 @@ import json
 import os
 import re
 
+import matplotlib.pyplot as plt
 import onnx
-from helpers import script
+from helpers import ROOT, run_cells, script
 
 
-def test_demo_in_small_and_again(clone, tmp_path):
+def test_demo_in_small_and_again(clone, tmp_path, monkeypatch, capsys):
     """Every stage of the demo with few jets, from another folder; a second run finds everything done."""
     settings = {"JETS": 6, "STUDENT": "dense", "SEED": 1, "COMMENT": "_small"}
     args = ("demo", "--num-epochs", "2", "--batch-size", "32")
@@ -35,3 +36,12 @@ def test_demo_in_small_and_again(clone, tmp_path):
     model = onnx.load(weights.with_name("model.onnx"))
     assert [o.name for o in model.graph.output] == ["softmax"]
     assert not re.search("teacher", weights.with_name("preprocess.json").read_text())
+
+    monkeypatch.setenv("DEMO", str(clone))
+    monkeypatch.setenv("STUDENT", "dense")
+    monkeypatch.setenv("COMMENT", "_small")
+    names = run_cells(ROOT / "docs" / "tutorials" / "first_distillation.ipynb")
+    shown = capsys.readouterr().out
+    assert "unlabelled  10 files,    600 jets" in shown and "3 of 32 jets of a batch have labels" in shown
+    assert len(names["agreement"]) == 2 and len(names["table"]) == 5 and names["means"].shape == (10, 10)
+    plt.close("all")

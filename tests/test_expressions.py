@@ -46,6 +46,7 @@ def test_let_through(expression):
     ("open('x')", "`open`"),
     ("eval('1')", "`eval`"),
     ("len", "`len`"),
+    ("abs(pdgId) == 211", "`abs`, which is `np.abs` here,"),
     ("np", "`np`"),
     ("_stack.__globals__", "`_stack.__globals__`"),
     ("_stack", "`_stack`"),

@@ -127,7 +127,7 @@ def check(
     troubles += [f"{path} has jets in no class or in several" for path, values in found.items() if (values < 0).any()]
     if parts_of(names):
         troubles += foreign(found, names)
-    if names and not allow_missing_classes:
+    if names and found and not allow_missing_classes:
         missing = missing_classes(list(found), found, configs[0], len(names))
         if missing:
             first = ", ".join(names[i] for i in missing[:10])

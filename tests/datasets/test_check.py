@@ -66,6 +66,13 @@ def test_root_files(files):
     assert result.returncode == 0, result.stderr
 
 
+def test_ntuples_of_root(tmp_path):
+    """What uproot writes when nothing else is asked for."""
+    with uproot.recreate(tmp_path / "jets.root") as file:
+        file.mkrntuple("Events", {"jet_pt": np.ones(3)})
+    assert "jets.root cannot be read: holds an RNTuple, which weaver" in check(tmp_path / "jets.root").stderr
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
