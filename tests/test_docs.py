@@ -19,6 +19,7 @@ from kd_trainer.__main__ import COMMANDS, TRUST
 from kd_trainer.distill.losses import LOSSES
 from kd_trainer.distill.options import Options as Distillation
 from kd_trainer.errors import InputError
+from kd_trainer.files import si
 from kd_trainer.pretrain import finetune, options
 from kd_trainer.weaver_hooks import HookOptions
 
@@ -300,3 +301,25 @@ def test_generated_pages_name_all_commands_and_settings():
         wanted = re.findall(r"^(?:export )?([A-Z_]+)=\$\{\1:-", source, re.MULTILINE)
         assert [one.name for one in made.settings(script)] == wanted
         assert all(f"| `{name}` |" in shown for name in wanted)
+
+
+def shown(figure: dict[str, float], digits: int) -> str:
+    return f"{figure['value']:.{digits}f} ± {figure['total']:.{digits}f}"
+
+
+def test_numbers_of_the_readme_are_those_of_stored_results():
+    """The gains in README.md and docs/gain.svg, and the sentence of the demo."""
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    picture = (DOCS / "gain.svg").read_text(encoding="utf-8")
+    stored = json.loads((DOCS / "measurements" / "unlabelled.json").read_text())
+    gains = {cell["student"]: cell["ratio"]["rejection"] for cell in stored["cells"]
+             if cell["arm"].startswith("ensemble") and cell["role"] == "student" and cell["sample"] == "10k"}  # fmt: skip
+    for student, words in (("dense", "a dense network rejects {}"), ("InteractionNet", "an interaction network {}")):
+        assert words.format(f"{shown(gains[student], 2)} times") in readme
+        assert f"{shown(gains[student], 2)} times its twin" in picture
+    demo = json.loads((DOCS / "measurements" / "demo.json").read_text())
+    (comparison,) = demo["comparisons"]
+    assert f"is {shown(comparison['rejection_ratio'], 2)} times that of the same student" in readme
+    named = {model["name"]: model for model in demo["models"]}
+    for name, words in (("teacher", "The teacher has {}"), ("InteractionNet distilled", "the student {} FLOPs")):
+        assert words.format(si(named[name]["flops"])) in readme
