@@ -218,7 +218,7 @@ def test_a_part_of_jetclass2(part_of_jetclass2):
     assert val.startswith("found: 1 of the 50 files Res2P_0200.parquet to ")
     (part_of_jetclass2 / "Pythia" / "Res34P_0860.parquet").unlink()
     result = train_kd("make_weight", **settings)
-    text = f"none of the 215 files Res34P_0860.parquet to Res34P_1074.parquet is in {part_of_jetclass2}/Pythia: of each"
+    text = f"none of the 215 files Res34P_0860.parquet to Res34P_1074.parquet is in {part_of_jetclass2}/Pythia: each"
     assert result.returncode == 1 and text in result.stderr.splitlines()[-1]
     assert run(ROOT / "train_kd.sh", "report", "--dry-run", env=settings).stderr == ""  # reads none
 

@@ -236,7 +236,7 @@ def test_the_teacher_of_growth_sees_all_jets(tmp_path, monkeypatch):
         (["cache", "--jets", "3"], "--jets has to be at least 4"),
         (["cache", "--chunks", "0"], "--chunks has to be at least 1"),
         (["io", "--fetch-step", "0"], "--fetch-step has to be above 0"),
-        (["io", "--jets", "20", "--batch-size", "64"], "--jets has to be at least 2 and a batch (64)"),
+        (["io", "--jets", "20", "--batch-size", "64"], "--jets has to be at least 2 and at least the batch size, 64"),
         (["growth", "particles", "--values", "0"], "--values has to be at least 1"),
         (["growth", "jets", "--values", "1"], "there have to be at least 2 jets"),
         (["growth", "classes", "--jets", "-1"], "there have to be at least 2 jets"),

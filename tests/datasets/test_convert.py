@@ -317,7 +317,7 @@ class TestBadInput:
             ({"X": np.zeros((3, 5, 4)), "y": np.zeros(4)}, "y of shape (4,)"),
             ({"X": np.zeros((0, 5, 4)), "y": np.zeros(0)}, "has no jets"),
             ({"X": np.zeros((3, 5, 4)), "y": np.zeros(3)}, "has no jets with particles"),
-            ({"X": np.array([[{}]]), "y": np.zeros(3)}, "has to hold numbers"),
+            ({"X": np.array([[{}]]), "y": np.zeros(3)}, "has to hold plain numbers"),
             ({"X": np.zeros((4, 5, 3)).T, "y": np.zeros(3)}, "has to hold plain numbers in C order"),
         ],
     )

@@ -174,7 +174,7 @@ def test_failure_leaves_nothing(model_dir, own_file, tmp_path):
 def test_missing_values_do_not_fit_into_root(model_dir, own_file, tmp_path):
     path = own_file(lambda x: ak.with_field(x, ak.mask(x.jet_pt, np.arange(len(x)) > 3), "weight"))
     line = fails("tag", model_dir, path, "-o", tmp_path / "o.root", "--keep", "weight")
-    assert "weight has missing values, which a ROOT file cannot hold" in line
+    assert "weight has missing values, which a ROOT file cannot store" in line
     kd_trainer("tag", model_dir, path, "-o", tmp_path / "o.parquet", "--keep", "weight", "--chunk", 3)
     assert ak.sum(ak.is_none(ak.from_parquet(tmp_path / "o.parquet").weight)) == 4
 

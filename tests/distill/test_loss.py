@@ -52,7 +52,7 @@ def test_soft_targets_serve_one_batch_only(batch):
     loss_func = DistillationLoss(alpha=0.5, temperature=3.0)
     loss_func.soft_targets = SoftTargets(targets)
     loss_func(logits, labels)
-    with pytest.raises(InputError, match="without soft targets"):
+    with pytest.raises(InputError, match="has no soft targets"):
         loss_func(logits, labels)
 
 

@@ -40,7 +40,7 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def agree(folder, epochs):
+def agree(folder, epochs, best_is_last=False):
     """The best and the last checkpoint and the metrics are those of the training that nothing interrupted."""
     whole, cut = folder / "whole", folder / "cut"
     for name in ("best_epoch", f"epoch-{epochs - 1}"):
@@ -48,7 +48,8 @@ def agree(folder, epochs):
     records = [json.loads((side / "net_record.json").read_text()) for side in (whole, cut)]
     metrics = {int(epoch): value for epoch, value in records[0]["metrics"].items()}
     if metrics:
-        assert records[0]["best_epoch"] == max(metrics, key=lambda epoch: (metrics[epoch], -epoch))
+        best = epochs - 1 if best_is_last else max(metrics, key=lambda epoch: (metrics[epoch], -epoch))
+        assert records[0]["best_epoch"] == best
     for key in ("metrics", "best_epoch", "seed"):
         assert records[0][key] == records[1][key]
     assert not list(folder.glob("*/net_resume.pt"))
@@ -109,7 +110,7 @@ def test_every_kind_of_training(train, distilled, jets, tmp_path, hooks, options
     train(hooks, "whole", *args)
     for die in ("evaluate 0", ""):
         train(hooks, "cut", *args, die=die)
-    agree(tmp_path, 3)
+    agree(tmp_path, 3, best_is_last="plain" in options)  # fixed point shrinks with each epoch
 
 
 def test_averaged_weights(train, tmp_path):
@@ -133,7 +134,7 @@ def test_averaged_weights(train, tmp_path):
     (tmp_path / "plain" / "net_resume.pt").unlink()
     agree(tmp_path, 3)
     log = (tmp_path / "whole" / "net.log").read_text()
-    assert "is trained on labels alone; weights are averaged with decay 0.9" in log
+    assert "is trained on labels alone; the weights are averaged with decay 0.9" in log
     assert "are not known" not in log + (tmp_path / "cut" / "net.log").read_text()
 
     train("distill", "whole", *args, "--num-epochs", 4, "--load-epoch", 2)
