@@ -231,7 +231,7 @@ def changed(config, **changes):
         ({"pf_vectors": {"vars": [["part_px", None], ["part_py", None], ["part_pz", None]]}}, "needs four-momenta"),
         ({"pf_mask": None}, "no pf_mask"),
         ({"pf_points": None, "pf_features": {"vars": [["part_pt_log", None]]}}, "needs directions"),
-        ({"pf_features": {"vars": [["part_pt_log", None], ["part_kt", None]]}}, "effect of augmentation on part_kt is not known"),
+        ({"pf_features": {"vars": [["part_pt_log", None], ["part_kt", None]]}}, "augmentation on part_kt is not known"),
         ({"sv_features": {"length": 5, "vars": [["sv_charge", None]]}}, "input groups of one length"),
     ],
 )

@@ -185,7 +185,7 @@ def options(folder, teacher, **changes):
 
 
 def test_the_hook_takes_a_cache_only_when_asked(folder, teacher):
-    with pytest.raises(SystemExit, match="the data config reads soft targets from a cache: name its folder with -o kd_cache"):
+    with pytest.raises(SystemExit, match="reads soft targets from a cache: name its folder with -o kd_cache"):
         hooks.get_train_fn(data_config(folder), **options(folder, teacher, kd_cache=None))
     with pytest.raises(SystemExit, match="there is no cache in nowhere"):
         hooks.get_train_fn(data_config(folder), **options(folder, teacher, kd_cache="nowhere"))
