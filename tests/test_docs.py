@@ -320,5 +320,5 @@ def test_numbers_of_the_readme_are_those_of_stored_results():
     demo = json.loads((DOCS / "measurements" / "demo.json").read_text())
     (comparison,) = demo["comparisons"]
     assert f"is {shown(comparison['rejection_ratio'], 2)} times that of the same student" in readme
-    for name, words in (("teacher", "The teacher has {}"), ("InteractionNet distilled", "the student {} FLOPs")):
+    for name, words in (("teacher", "The teacher has {} FLOPs"), ("InteractionNet distilled", "the student {} FLOPs")):
         assert words.format(si(demo["models"][name]["flops"])) in readme
