@@ -243,4 +243,4 @@ def main(argv: Sequence[str]) -> None:
               "files; --all reads everything)")  # fmt: skip
     if troubles:
         more = f" (and {len(troubles) - 20} more)" if len(troubles) > 20 else ""
-        raise InputError(f"{len(troubles)} problems: " + "; ".join(troubles[:20]) + more)
+        raise InputError(f"{len(troubles)} problem{'s' * (len(troubles) > 1)}: " + "; ".join(troubles[:20]) + more)

@@ -214,7 +214,7 @@ class TestAll:
         damage_page(files / "Hbb_000.parquet", "part_px")
         result = self.all(files)
         assert result.returncode == 1 and result.stderr.count("\n") == 1
-        assert f"1 problems: {files}/Hbb_000.parquet cannot be read whole: " in result.stderr
+        assert f"1 problem: {files}/Hbb_000.parquet cannot be read whole: " in result.stderr
 
 
 def with_particles(table, without):
