@@ -153,6 +153,8 @@ def quantised(network, inputs):
 class FixedPoint(nn.Module):
     """The inputs of the plain network (features, mask, ...) -> logits (N, K), or scores if `for_inference`."""
 
+    last_epoch_counts = True  # for the hooks: it shrinks with each epoch, so that the best accuracy is no criterion
+
     def __init__(self, model, get_firmware, types, particles, ebops_weight, for_inference):
         super().__init__()
         bits, self.steps = types

@@ -46,6 +46,7 @@ def test_sophon_teaches_a_student(clone, tmp_path):
     log = (clone / "logs" / "JetClassII_Sophon" / "train.log").read_text()
     assert "[WeightMaker]" not in log and "X_bb vs QCD" in log and "roc_auc_score" not in log
     run(sophon, "convert", env={"DATADIR": tmp_path})  # the commands themselves, not forks
+    assert (teacher.with_name("data_config.yaml")).is_file()  # so that tag takes the folder
     session = onnxruntime.InferenceSession(teacher.with_name("model.onnx"))
     jet = {x.name: np.ones((1, x.shape[1], 128), dtype="float32") for x in session.get_inputs()}
     assert session.run(None, jet)[0].shape == (1, 188 + 16)  # with the embedding

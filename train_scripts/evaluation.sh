@@ -73,7 +73,10 @@ case $mode in
             -o ebops_weight "$EBOPS_WEIGHT" --optimizer-option lr_mult "('.*quantizer._[fi]$', 10)" "$@" # a larger rate for the bit widths
         export_onnx "$fixed" "training/$fixed/student.yaml" "$(best "$fixed")" networks/firmware.py "${plain[@]}" "$@"
         twin=()
-        if [[ $dry_run || -f $(best "$plain_run") ]]; then twin=(--twin "$(best "$plain_run")"); fi
+        if [[ $dry_run || -f $(best "$plain_run") ]]; then
+            need_whole "$(best "$plain_run")"
+            twin=(--twin "$(best "$plain_run")")
+        fi
         if [[ $FIRMWARE == yes ]]; then run "${kd[@]}" firmware "training/$fixed" "${data_test[@]}" "${twin[@]}"; fi
         ;;
     latency) # uses the first seed

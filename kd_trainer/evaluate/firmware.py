@@ -6,6 +6,8 @@ from pathlib import Path
 from kd_trainer.errors import InputError
 from kd_trainer.files import from_json
 
+FIXED, FLOATING = "fixed point", "floating point"  # the network, and its twin, in firmware.json
+
 
 def sentences(arguments: Iterable[str]) -> list[str]:
     """One sentence for each NAME=firmware.json.

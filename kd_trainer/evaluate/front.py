@@ -12,6 +12,7 @@ import numpy as np
 
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import published
+from kd_trainer.evaluate.firmware import FIXED, FLOATING
 from kd_trainer.evaluate.plots import MARKERS, REJECTION
 from kd_trainer.evaluate.style import COLOURS, load_style
 from kd_trainer.files import from_json, replacing, write_json
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FIXED, FLOATING = "fixed point", "floating point"
 SIZE = "Size by alkaid, about LUTs"
 FIGURES = {"accuracy": "Accuracy, classes weighted alike", "rejection": REJECTION}
 KEPT = ("cost", "ebops", "register_bits", "stages", "clock_ns", "latency_ns")

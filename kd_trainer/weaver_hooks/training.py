@@ -137,8 +137,8 @@ class Training:
         if metric is not None:
             self.metrics[epoch] = metric = float(metric)
             best = None if self.best_epoch is None else self.metrics[self.best_epoch]
-            shrinks = hasattr(unwrap_model(self.model), "penalty")  # with each epoch, as firmware: the last one counts
-            is_best = best is None or shrinks or better(metric, best, self.args.regression_mode)
+            last_counts = getattr(unwrap_model(self.model), "last_epoch_counts", False)
+            is_best = best is None or last_counts or better(metric, best, self.args.regression_mode)
             self.best_epoch = epoch if is_best else self.best_epoch
         places = seeds.from_all({use: follower.places() for use, follower in self.followers.items()})
         if seeds.rank() == 0:

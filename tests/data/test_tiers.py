@@ -181,6 +181,15 @@ def test_the_student_of_four_classes_reads_what_that_of_188_reads():
     assert four == whole
 
 
+def test_tops_of_jetclass_have_the_inputs_of_sophon():
+    """TopTagging_full: variables, order and standardisation of JetClassII_full, with other labels and no selection."""
+    tops, whole = (yaml.safe_load((ROOT / "data" / name).read_text()) for name in
+                   ("JetClass/TopTagging_full.yaml", "JetClassII/JetClassII_full.yaml"))  # fmt: skip
+    assert tops["inputs"] == whole["inputs"] and tops["preprocess"] == whole["preprocess"]
+    assert tops["new_variables"].items() <= whole["new_variables"].items() and not tops["selection"]
+    assert tops["labels"]["value"] == ["label_Tbqq", "label_QCD"]
+
+
 def test_tiers_of_the_lhc_jets_differ_in_length_only():
     whole = config_path("LHCJets", "kin").read_text().splitlines()[1:]
     for tier, length in LENGTHS.items():

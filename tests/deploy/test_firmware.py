@@ -13,7 +13,8 @@ from helpers import ROOT, kd_trainer, weaver
 from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
 
-from kd_trainer.deploy.firmware import as_words, balanced_accuracies, operators_outside, saturated_inputs
+from kd_trainer.deploy.firmware import balanced_accuracies, operators_outside, saturated_inputs
+from kd_trainer.deploy.verilog import as_words
 from kd_trainer.distill.schedule import Schedule
 from kd_trainer.errors import InputError
 
@@ -228,7 +229,7 @@ def test_firmware(firmware_dir, val_files):
 @needs_pquant
 @pytest.mark.skipif(not shutil.which("iverilog"), reason="Icarus Verilog is not there")
 def test_other_verilog_is_found(firmware_dir):
-    from kd_trainer.deploy.firmware import choose_simulator, simulate
+    from kd_trainer.deploy.verilog import choose_simulator, simulate
 
     kif = np.array([[1], [1], [1]])
     folder = firmware_dir / "other"
