@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kd_trainer.configs import load as load_config
-    from kd_trainer.configs import pair
     from kd_trainer.deploy.tagger import Tagger
     from kd_trainer.distill.loss import DistillationLoss
     from kd_trainer.distill.losses import (
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     )
     from kd_trainer.evaluate.metrics import accuracy, auc, discriminant, rejection
     from kd_trainer.evaluate.predictions import read as read_prediction
+    from kd_trainer.pairing import pair
     from kd_trainer.teacher.frozen import load_teacher
     from kd_trainer.teacher.soft_targets import SoftTargets
 
@@ -40,7 +40,7 @@ __all__ = [
 
 _MODULES = {
     "deploy.tagger": ("Tagger",),
-    "configs": ("pair",),
+    "pairing": ("pair",),
     "teacher.frozen": ("load_teacher",),
     "teacher.soft_targets": ("SoftTargets",),
     "distill.loss": ("DistillationLoss",),

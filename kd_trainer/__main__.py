@@ -11,7 +11,7 @@ from kd_trainer.errors import InputError, reason
 
 COMMANDS = {
     "init": ("kd_trainer.init", "copy networks, data configs and scripts into a folder"),
-    "pair": ("kd_trainer.configs", "write the data configs of a distillation run"),
+    "pair": ("kd_trainer.pairing", "write the data configs of a distillation run"),
     "cache": ("kd_trainer.cache.command", "compute a teacher's soft targets once, for many trainings"),
     "simulate": ("kd_trainer.simulate.command", "simulate jets with Pythia 8 and FastJet"),
     "convert": ("kd_trainer.datasets.convert", "convert public jet files to parquet"),

@@ -1,14 +1,11 @@
-"""Views of a weaver data config, and the pairing of a student's config with its teacher's.
+"""Reading and writing of weaver's data configs, and what student, teacher and cache read of a paired one.
 
-A paired config is the student's config plus the teacher's input groups and their variables, all with the prefix
-`teacher_`. Selection, labels, weights and observers are those of the student.
+A paired config has the input groups and variables of a teacher with the prefix `teacher_`, see `pairing`.
 """
 
-import argparse
-import ast
 import copy
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +13,13 @@ import yaml
 from weaver.utils.dataset import DataConfig
 
 from kd_trainer import classes, expressions
+from kd_trainer.definitions import needed_by
 from kd_trainer.errors import InputError, one_line
 from kd_trainer.files import read_yaml, write_text
 
 Options = dict[str, Any]  # the content of a data config's YAML file
 
 PREFIX = "teacher_"
-OTHERWISE = "; if teacher and student have different classes, give --classes"
 SECTIONS = {
     dict: ("inputs", "labels", "new_variables", "preprocess", "weights", "bucketing", "branch_magic", "file_magic"),
     list: ("observers", "monitor_variables"),
@@ -30,7 +27,6 @@ SECTIONS = {
 }
 KINDS = {dict: "a mapping from names", list: "a list", str: "a text"}
 STORED = "stored"  # in `preprocess`: definitions of the variables that are already stored in the files
-WEIGHT_KEYS = ("reweight_method", "reweight_vars", "reweight_classes", "class_weights", "reweight_basewgt")
 
 
 def load(path: str | Path) -> Options:
@@ -132,122 +128,23 @@ def _teacher_groups(config: DataConfig) -> dict[str, Any]:
 def _restrict(config: DataConfig, inputs: Mapping[str, Any], strip: str = "", **changes: Any) -> DataConfig:
     options = {**copy.deepcopy(config.options), **changes}
     options["inputs"] = {
-        group.removeprefix(strip): {**spec, "vars": [[v[0].removeprefix(strip), *v[1:]] for v in _variables(spec)]}
+        group.removeprefix(strip): {**spec, "vars": [[v[0].removeprefix(strip), *v[1:]] for v in variables_of(spec)]}
         for group, spec in inputs.items()
     }
-    kept = {v[0] for spec in inputs.values() for v in _variables(spec)}
+    kept = {v[0] for spec in inputs.values() for v in variables_of(spec)}
     params = options["preprocess"].get("params")
     if params is not None:
         options["preprocess"]["params"] = {k.removeprefix(strip): v for k, v in params.items() if k in kept}
     return DataConfig(print_info=False, **options)
 
 
-def _variables(spec: Mapping[str, Any]) -> list[list[Any]]:
+def variables_of(spec: Mapping[str, Any]) -> list[list[Any]]:
+    """The variables of an input group, each [name, further entries ...]."""
     return [v if isinstance(v, list) else [v] for v in spec["vars"]]
 
 
-def pair(student: Options, teacher: Options, groups: classes.Groups | None = None) -> Options:
-    """Options of the config that feeds a student and its teacher with the same jets.
-
-    Parameters
-    ----------
-    student, teacher : dict
-        Options of the two data configs, see `load`.
-    groups : dict
-        The teacher's classes for each class of the student, if they differ, see `classes.resolve`.
-
-    Raises
-    ------
-    InputError
-        If the classes or their order differ and there are no groups, if the two configs read the files in different
-        ways, if a variable of the student hides a branch that the teacher reads, or if a standardisation has not been
-        computed yet.
-    """
-    if groups is None:
-        _check_same_classes(student, teacher)
-    for key in ("treename", "branch_magic", "file_magic"):
-        if student.get(key) != teacher.get(key):
-            raise InputError(f"the data configs of student and teacher differ in `{key}`")
-    definitions = teacher.get("new_variables") or {}
-    wanted = [v[0] for spec in teacher["inputs"].values() for v in _variables(spec)]
-    needed, branches = _resolve(wanted, definitions)
-    hidden = sorted(branches & set(student.get("new_variables") or {}))
-    if hidden:
-        raise InputError(
-            f"the student's data config redefines {', '.join(hidden)}, which the teacher reads as stored: "
-            "give these variables of the student other names"
-        )
-    paired = copy.deepcopy(student)
-    if groups is not None:
-        paired["labels"] = classes.with_groups(paired["labels"], copy.deepcopy(teacher["labels"]), groups)
-    paired["new_variables"] = {
-        **(student.get("new_variables") or {}),
-        **{PREFIX + k: _rename(definitions[k], needed) for k in definitions if k in needed},
-        **{PREFIX + k: k for k in dict.fromkeys(wanted) if k not in definitions},
-    }
-    paired["inputs"] = {
-        **copy.deepcopy(student["inputs"]),
-        **{
-            PREFIX + group: {**spec, "vars": [[PREFIX + v[0], *v[1:]] for v in _variables(spec)]}
-            for group, spec in teacher["inputs"].items()
-        },
-    }
-    paired["preprocess"] = {
-        "method": "manual",
-        "params": {
-            **_standardisation(student, "student"),
-            **{PREFIX + k: v for k, v in _standardisation(teacher, "teacher").items()},
-        },
-    }
-    return paired
-
-
-def _check_same_classes(student: Options, teacher: Options) -> None:
-    ours, theirs = student["labels"], teacher["labels"]
-    if classes.is_unlabelled(ours):
-        return  # its classes are the teacher's
-    if ours["type"] != theirs["type"]:
-        raise InputError(f"the student's labels are `{ours['type']}`, the teacher's are `{theirs['type']}`{OTHERWISE}")
-    if ours["type"] == "simple":
-        pairs = list(zip(ours["value"], theirs["value"]))
-        if len(ours["value"]) != len(theirs["value"]):
-            raise InputError(
-                f"the student has {len(ours['value'])} classes, the teacher has {len(theirs['value'])}{OTHERWISE}"
-            )
-    else:
-        pairs = list(zip(ours["value"].values(), theirs["value"].values()))
-        pairs += zip(classes.names_of(ours), classes.names_of(theirs))
-    for index, (a, b) in enumerate(pairs):
-        if a != b:
-            raise InputError(f"the classes differ: number {index} is {a} for the student, {b} for the teacher")
-
-
-def _names(expression: object) -> set[str]:
-    return {node.id for node in ast.walk(ast.parse(str(expression), mode="eval")) if isinstance(node, ast.Name)}
-
-
-def _resolve(wanted: Iterable[str], definitions: Mapping[str, Any]) -> tuple[set[str], set[str]]:
-    """Names of the definitions that `wanted` depend on, and all other names: branches and functions."""
-    needed, others, todo = set(), set(), list(wanted)
-    while todo:
-        name = todo.pop()
-        if name in definitions and name not in needed:
-            needed.add(name)
-            todo += _names(definitions[name])
-        elif name not in definitions:
-            others.add(name)
-    return needed, others
-
-
-def _rename(expression: object, names: Collection[str]) -> str:
-    tree = ast.parse(str(expression), mode="eval")
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and node.id in names:
-            node.id = PREFIX + node.id
-    return ast.unparse(tree)
-
-
-def _standardisation(options: Options, whose: str) -> dict[str, Any]:
+def standardisation(options: Options, whose: str) -> dict[str, Any]:
+    """The parameters of all inputs by name; InputError if they have not been computed yet."""
     config = DataConfig(print_info=False, **copy.deepcopy(options))
     if config._missing_standardization_info:
         raise InputError(
@@ -259,7 +156,7 @@ def _standardisation(options: Options, whose: str) -> dict[str, Any]:
 
 def complete(options: Options) -> Options:
     """Options of a student's config with the defaults of omitted sections, as `pair` writes them."""
-    preprocess = {"method": "manual", "params": _standardisation(options, "student")}
+    preprocess = {"method": "manual", "params": standardisation(options, "student")}
     return {**options, "new_variables": options.get("new_variables") or {}, "preprocess": preprocess}
 
 
@@ -304,8 +201,8 @@ def variables_to_store(options: Options) -> list[str]:
     """Names of the input variables of a config that have a definition and always the same value."""
     definitions = options.get("new_variables") or {}
     found = []
-    for name in dict.fromkeys(v[0] for spec in options["inputs"].values() for v in _variables(spec)):
-        needed, others = _resolve([name], definitions)
+    for name in dict.fromkeys(v[0] for spec in options["inputs"].values() for v in variables_of(spec)):
+        needed, others = needed_by([name], definitions)
         changes = "aux_training_" in others or any("random" in str(definitions[one]) for one in needed)
         if name in definitions and not changes:
             found.append(name)
@@ -314,7 +211,7 @@ def variables_to_store(options: Options) -> list[str]:
 
 def needed_for(names: Iterable[str], options: Options) -> set[str]:
     """Names of the definitions of a config that these variables depend on, themselves included."""
-    return _resolve(names, options.get("new_variables") or {})[0]
+    return needed_by(names, options.get("new_variables") or {})[0]
 
 
 def defined(options: Options) -> Options:
@@ -324,71 +221,7 @@ def defined(options: Options) -> Options:
     return {**options, "new_variables": definitions, "preprocess": preprocess}
 
 
-def with_sampling_weights(student: Options, *sources: Options, named: Iterable[Options] = ()) -> Options:
-    """The student's options with histograms of sampling weights.
-
-    Parameters
-    ----------
-    student : dict
-    sources : dicts
-        The histograms come from the first config that has them, the student's included.
-    named : sequence of dicts
-        Configs that the user has named explicitly; they come before all others.
-
-    Raises
-    ------
-    InputError
-        If the config asks for weights that do not exist, or if a source made them with other settings.
-    """
-    weights = student.get("weights")
-    if not weights or weights.get("use_precomputed_weights"):
-        return student
-    for source in (*named, student, *sources):
-        theirs = source.get("weights") or {}
-        if not theirs.get("reweight_hists"):
-            continue
-        for key in WEIGHT_KEYS:
-            if weights.get(key) != theirs.get(key):
-                raise InputError(f"the sampling weights were made with another `{key}` than the student's config has")
-        return {**student, "weights": {**weights, "reweight_hists": theirs["reweight_hists"]}}
-    raise InputError(
-        "the data config asks for sampling weights that have not been made: run make_weight first, "
-        "or give an existing *.auto.yaml with --weights"
-    )
-
-
 def write(options: Options, path: str | Path, header: str) -> None:
     """Write a data config atomically: a reader finds the whole file or no file."""
     text = yaml.safe_dump(options, sort_keys=False)
     write_text(path, f"# {header}; made by kd_trainer, do not edit\n{text}")
-
-
-def main(argv: Sequence[str]) -> None:
-    """python -m kd_trainer pair"""
-    parser = argparse.ArgumentParser(
-        prog="kd_trainer pair",
-        description="Write the data configs of a run: DIR/student.yaml (the student's config with its sampling "
-        "weights) and, with a teacher, DIR/paired.yaml (the inputs of student and teacher for the same jets).",
-    )
-    parser.add_argument("--student", required=True, metavar="CFG", help="data config of the student")
-    parser.add_argument("--teacher", metavar="CFG", help="data config of the teacher")
-    parser.add_argument("--classes", metavar="GROUPS.yaml", help="the teacher's classes for each class of the student")
-    parser.add_argument("--unlabelled", action="store_true", help="for files without labels (kd_alpha 1); the classes "
-                        "are those of the teacher or of --classes")  # fmt: skip
-    parser.add_argument("--weights", metavar="CFG", help="*.auto.yaml to take the sampling weights from")
-    parser.add_argument("-o", "--output", required=True, metavar="DIR", type=Path)
-    args = parser.parse_args(argv)
-    student = load(args.student)
-    teacher = load(args.teacher) if args.teacher else None
-    groups = classes.load_groups(args.classes) if args.classes else None
-    if args.unlabelled or classes.is_unlabelled(student["labels"]):
-        if not teacher:
-            raise InputError("without labels the classes come from the teacher: name its data config with --teacher")
-        names = [name for name in groups if name != classes.IGNORED] if groups else classes.names_of(teacher["labels"])
-        student = classes.unlabelled(student, names)
-    named = [load(args.weights)] if args.weights else []
-    student = with_sampling_weights(student, *([teacher] if teacher else []), named=named)
-    paired = pair(student, teacher, groups) if teacher else None
-    write(student, args.output / "student.yaml", f"{args.student} as this run reads it")
-    if paired:
-        write(paired, args.output / "paired.yaml", f"student {args.student}, teacher {args.teacher}")

@@ -19,13 +19,16 @@ def sha256(path: str | Path) -> str:
 
 
 def of_network(path: str | Path) -> str:
-    """SHA-256 of a network file and of the files in its folder that it names, as Sophon.py names ParT.py."""
-    others, text = [], Path(path).read_text(encoding="utf-8", errors="replace")
-    for name in sorted(set(re.findall(r"[\"']([\w-]+\.py)[\"']", text))):
-        other = Path(path).resolve().with_name(name)
-        if other.is_file() and other != Path(path).resolve():
-            others.append(sha256(other))
-    return hashlib.sha256(" ".join([sha256(path), *others]).encode()).hexdigest() if others else sha256(path)
+    """SHA-256 of the files of a network."""
+    found = [sha256(file) for file in network_files(path)]
+    return hashlib.sha256(" ".join(found).encode()).hexdigest() if len(found) > 1 else found[0]
+
+
+def network_files(path: str | Path) -> list[str]:
+    """A network file, and the files in its folder that it names, as Sophon.py names ParT.py."""
+    names = re.findall(r"[\"']([\w-]+\.py)[\"']", Path(path).read_text(encoding="utf-8", errors="replace"))
+    others = [Path(path).with_name(name) for name in sorted(set(names))]
+    return [str(path), *(str(other) for other in others if other.is_file() and other != Path(path))]
 
 
 def canonical(content: object) -> str:

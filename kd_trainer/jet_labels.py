@@ -9,21 +9,16 @@ from weaver.utils.data import fileio
 from weaver.utils.data.eval_utils import _get_data_var_names
 from weaver.utils.data.preprocess import _apply_selection, _build_new_variables
 
+from kd_trainer.definitions import needed_by
+
 if TYPE_CHECKING:
     from weaver.utils.dataset import DataConfig
 
 
 def plan(config: "DataConfig") -> tuple[set[str], dict[str, str]]:
     """What labels and selection need: (branches to read, {variable: expression to compute})."""
-    wanted = [config.label_names[0], *sorted(_get_data_var_names(config.selection or "True"))]
-    needed, branches = set(), set()
-    while wanted:
-        name = wanted.pop()
-        if name in config.var_funcs and name not in needed:
-            needed.add(name)
-            wanted += _get_data_var_names(config.var_funcs[name])
-        elif name not in needed:
-            branches.add(name)
+    wanted = [config.label_names[0], *_get_data_var_names(config.selection or "True")]
+    needed, branches = needed_by(wanted, config.var_funcs)
     return branches, {k: v for k, v in config.var_funcs.items() if k in needed}
 
 

@@ -44,14 +44,12 @@ def alternate(
 
 def rates(seconds: Iterable[float], amount: float) -> Spread:
     """Median and spread of amount / second: dict with median, lowest, highest."""
-    values = sorted(amount / s for s in seconds)
-    return {"median": median(values), "lowest": values[0], "highest": values[-1]}
+    return spread([amount / s for s in seconds])
 
 
 def ratio(first: Sequence[float], second: Sequence[float]) -> Spread:
     """Time of the second side over time of the first, turn by turn: dict with median, lowest, highest."""
-    values = sorted(b / a for a, b in zip(first, second, strict=True))
-    return {"median": median(values), "lowest": values[0], "highest": values[-1]}
+    return spread([b / a for a, b in zip(first, second, strict=True)])
 
 
 def spread(values: Sequence[float]) -> Spread:

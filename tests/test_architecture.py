@@ -9,9 +9,9 @@ from helpers import ROOT
 # from the top to the bottom: a module imports from its own room and from those below
 ROOMS = (
     "__main__", "study", "bench", "deploy", "pretrain", "distill", "supervised", "augment", "cache", "teacher",
-    "simulate", "datasets", "evaluate", "weaver_hooks", "configs", "expressions", "classes", "families", "init",
-    "requirements", "resources", "checkpoints", "digests", "jet_labels", "jet_files", "hdf5", "machine", "timing",
-    "arguments", "directories", "files", "errors",
+    "simulate", "datasets", "evaluate", "weaver_hooks", "pairing", "configs", "expressions", "classes", "families",
+    "init", "requirements", "resources", "checkpoints", "digests", "jet_labels", "definitions", "jet_files", "hdf5",
+    "machine", "timing", "arguments", "directories", "files", "errors",
 )  # fmt: skip
 HOOKS = {"Sophon", "contrastive", "distill", "finetune", "supervised", "firmware"}  # weaver trains others through them
 

@@ -6,8 +6,9 @@ from helpers import ROOT, kd_trainer
 from weaver.utils.dataset import DataConfig
 
 from kd_trainer import classes
-from kd_trainer.configs import cached, load, pair, student_view, teacher_view
+from kd_trainer.configs import cached, load, student_view, teacher_view
 from kd_trainer.errors import InputError
+from kd_trainer.pairing import pair
 
 FULL, L1 = (ROOT / "data" / "JetClassII" / f"JetClassII_{tier}.yaml" for tier in ("full", "l1"))
 TEACHER = ["X_bb", "X_cc", "QCD_bb", "QCD_light", "X_mm"]

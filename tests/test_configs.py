@@ -9,8 +9,9 @@ from helpers import ROOT, kd_trainer
 from weaver.utils.dataset import DataConfig
 from weaver_inputs import inputs_of
 
-from kd_trainer.configs import PREFIX, load, pair, student_view, teacher_view, with_sampling_weights
+from kd_trainer.configs import PREFIX, load, student_view, teacher_view
 from kd_trainer.errors import InputError
+from kd_trainer.pairing import pair, with_sampling_weights
 
 JETCLASS = {tier: ROOT / "data" / "JetClass" / f"JetClass_{tier}.yaml" for tier in ("full", "kin", "l1", "hlt")}
 JETCLASS2 = {tier: ROOT / "data" / "JetClassII" / f"JetClassII_{tier}.yaml" for tier in ("full", "l1")}

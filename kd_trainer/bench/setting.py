@@ -16,6 +16,7 @@ from kd_trainer.cache import command as cache
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate.complexity import load_network
 from kd_trainer.jet_files import needed_branches
+from kd_trainer.pairing import pair
 from kd_trainer.teacher.frozen import Teacher, load_teacher
 from kd_trainer.weaver_hooks import look_at
 
@@ -150,7 +151,7 @@ def prepare(
     student, teacher = (
         {**change(configs.load(path)), "weights": None} for path in (args.student_config, args.teacher_config)
     )
-    for name, options in {"student": student, "teacher": teacher, "paired": configs.pair(student, teacher)}.items():
+    for name, options in {"student": student, "teacher": teacher, "paired": pair(student, teacher)}.items():
         configs.write(options, folder / f"{name}.yaml", "of a benchmark")
     setting = Setting(
         folder, args.student.resolve(), parse_options(args.network_option),

@@ -15,10 +15,12 @@ from weaver.utils.data.preprocess import _apply_selection
 from weaver.utils.dataset import DataConfig
 
 from kd_trainer.classes import unlabelled
-from kd_trainer.configs import load, with_sampling_weights, write
+from kd_trainer.configs import load, write
+from kd_trainer.definitions import needed_by
 from kd_trainer.errors import InputError
 from kd_trainer.files import write_json
 from kd_trainer.jet_files import chunks, files_of, inspect_all
+from kd_trainer.pairing import with_sampling_weights
 
 NUMBER = "event_number"
 HASH = "kd_subset"  # name of the variable in the data config
@@ -76,7 +78,7 @@ def count(options: dict[str, Any], paths: Sequence[str]) -> tuple[int, int]:
         If a file cannot be read, or lacks a branch of the selection.
     """
     config = DataConfig(print_info=False, **copy.deepcopy(options))  # DataConfig changes the histograms of weights
-    branches = _branches_of_selection(config)
+    _, branches = needed_by(_get_data_var_names(config.selection or "True"), config.var_funcs)
     results = inspect_all(paths, branches, config.treename)
     for path, (_, trouble) in zip(paths, results):
         if trouble:
@@ -89,17 +91,6 @@ def count(options: dict[str, Any], paths: Sequence[str]) -> tuple[int, int]:
         for table in chunks(path, branches, ROWS, config.treename):
             kept += len(_apply_selection(table, config.selection, funcs=config.var_funcs))
     return total, kept
-
-
-def _branches_of_selection(config: DataConfig) -> set[str]:
-    wanted, branches = _get_data_var_names(config.selection or "True"), set()
-    while wanted:
-        name = wanted.pop()
-        if name in config.var_funcs:
-            wanted += _get_data_var_names(config.var_funcs[name])
-        else:
-            branches.add(name)
-    return branches
 
 
 def _check_numbers(paths: Sequence[str], number: str, treename: str | None) -> None:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from kd_trainer.classes import unlabelled
-from kd_trainer.configs import load, write
+from kd_trainer.configs import load, variables_of, write
 from kd_trainer.errors import InputError
 
 
@@ -20,7 +20,9 @@ def check_same_inputs(options: dict, other: dict, *, names: tuple[str, str]) -> 
     names : (str, str)
         Their names for the message.
     """
-    first, second = ({name: _variables(group) for name, group in o["inputs"].items()} for o in (options, other))
+    first, second = (
+        {name: [v[0] for v in variables_of(group)] for name, group in of["inputs"].items()} for of in (options, other)
+    )
     for group in sorted({*first, *second}):
         sizes = [len(inputs.get(group, ())) for inputs in (first, second)]
         if sizes[0] != sizes[1]:
@@ -30,10 +32,6 @@ def check_same_inputs(options: dict, other: dict, *, names: tuple[str, str]) -> 
                 f"{group} has {sizes[0]} inputs in {names[0]} and {sizes[1]} in {names[1]} (not in both: "
                 f"{', '.join(more)}): a network trained on one does not fit the other; choose another tier or dataset"
             )
-
-
-def _variables(group: dict) -> list[str]:
-    return [v[0] if isinstance(v, list) else v for v in group["vars"]]
 
 
 def main(argv: Sequence[str]) -> None:

@@ -6,9 +6,10 @@ Pure functions, as in `steps`. The rules of train_scripts/Snakefile are pretrain
 import glob
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from kd_trainer.digests import network_files
 from kd_trainer.jet_files import those_there
 from kd_trainer.study import scripts
-from kd_trainer.study.step import CHECKPOINT, PREDICTION, RECORD, Files, Step, network_files
+from kd_trainer.study.step import CHECKPOINT, PREDICTION, RECORD, Files, Step
 
 PROGRAM = "train_scripts/train_ssl.sh"
 SHARED = ("FILES", "MODEL", "TIER", "COMMENT", "DDP_NGPUS")

@@ -1,12 +1,12 @@
 """A step of a workflow: one command, with its input and output files."""
 
 import fnmatch
-import re
 import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from kd_trainer.digests import network_files
 from kd_trainer.errors import InputError
 from kd_trainer.study.scripts import Dataset, Script
 
@@ -97,13 +97,6 @@ class Files:
                 raise InputError(f"there is no file {pattern}")
             found |= dict.fromkeys(paths)
         return list(found)
-
-
-def network_files(path: str) -> list[str]:
-    """A network file, and the files in its folder that it names, as Sophon.py names ParT.py."""
-    names = re.findall(r"[\"']([\w-]+\.py)[\"']", Path(path).read_text(encoding="utf-8"))
-    others = [Path(path).with_name(name) for name in sorted(set(names)) if Path(path).with_name(name).is_file()]
-    return list(dict.fromkeys([path, *map(str, others)]))
 
 
 def description(dataset: Dataset, model: Script, *configs: str) -> list[str]:

@@ -1,9 +1,10 @@
 """Steps of a small study that train_kd.sh runs for all trainings at once: latency and report."""
 
+from kd_trainer.digests import network_files
 from kd_trainer.errors import InputError
 from kd_trainer.study.plan import Plan
 from kd_trainer.study.runs import settled
-from kd_trainer.study.step import Files, Step, network_files, predicted
+from kd_trainer.study.step import Files, Step, predicted
 
 
 def settings_of(plan: Plan) -> dict[str, str]:

@@ -13,8 +13,9 @@ from weaver.utils.dataset import DataConfig, _load_next
 from weaver_inputs import table_of
 
 from kd_trainer.cache.reader import Reader, ahead
-from kd_trainer.configs import complete, load, pair, stored
+from kd_trainer.configs import complete, load, stored
 from kd_trainer.errors import InputError
+from kd_trainer.pairing import pair
 from kd_trainer.weaver_hooks.reading import read_whole
 
 

@@ -16,6 +16,7 @@ from kd_trainer import configs
 from kd_trainer.datasets import collide2v, conversion, matching
 from kd_trainer.datasets.convert import _is_test
 from kd_trainer.datasets.provenance import found_in
+from kd_trainer.pairing import pair
 
 PROCESS = "tt0123j_5f_ckm_LO_MLM_hadronic"
 SUFFIX = "_13TeV-madgraphMLM-pythia8"
@@ -304,7 +305,7 @@ class TestConfigs:
         """The student's inputs are those of its own config, the teacher's those of its own, of other particles."""
         folder = ROOT / "data" / "Collide2V"
         student, teacher = (configs.load(folder / f"Collide2V_{x}.yaml") for x in ("l1", tier))
-        both = inputs(configs.pair(student, teacher), made[1])
+        both = inputs(pair(student, teacher), made[1])
         ours, theirs = inputs(student, made[1]), inputs(teacher, made[1])
         assert set(both) == {*ours, *(configs.PREFIX + group for group in theirs)}
         for group, values in ours.items():

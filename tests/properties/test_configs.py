@@ -17,6 +17,7 @@ from weaver.utils.dataset import DataConfig
 
 from kd_trainer import classes, configs, expressions
 from kd_trainer.errors import InputError
+from kd_trainer.pairing import pair
 
 NAMES = st.sampled_from(["part_px", "part_py", "jet_pt"])
 FUNCTIONS = st.sampled_from(
@@ -116,7 +117,7 @@ def data_configs(draw):
 def test_each_side_of_a_pair_is_the_config_that_was_paired(folder, student, teacher):
     before = copy.deepcopy((student, teacher))
     try:
-        paired = configs.pair(student, teacher)
+        paired = pair(student, teacher)
     except InputError as error:
         assert "redefines" in str(error)
         return

@@ -15,6 +15,7 @@ from kd_trainer import configs
 from kd_trainer.datasets import storage
 from kd_trainer.datasets.collide2v import FLAVOURS, Options, Views
 from kd_trainer.datasets.kinematics import directions
+from kd_trainer.pairing import pair
 from kd_trainer.simulate import cms_card, minimum_bias, phase2, production, puppi
 from kd_trainer.simulate import command as simulate
 from kd_trainer.simulate.collide2v import flavours
@@ -134,7 +135,7 @@ class TestJets:
     def test_data_configs_read_them(self, jets, tmp_path):
         path, folder = tmp_path / "bb_000.parquet", ROOT / "data" / "Collide2V"
         storage.write(path, [storage.to_table(jets)], {})
-        options = configs.pair(*(configs.load(folder / f"Collide2V_{tier}.yaml") for tier in ("l1", "offline")))
+        options = pair(*(configs.load(folder / f"Collide2V_{tier}.yaml") for tier in ("l1", "offline")))
         config = DataConfig(print_info=False, **options)
         how = {"training": False, "mode": "test", "reweight": False, "shuffle": False}
         table, _ = _load_next(config, [str(path)], None, how)

@@ -1,0 +1,19 @@
+"""What the variables of a data config are computed from."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from weaver.utils.data.eval_utils import _get_data_var_names
+
+
+def needed_by(names: Iterable[str], definitions: Mapping[str, Any]) -> tuple[set[str], set[str]]:
+    """The definitions that variables depend on, their own included, and the branches: names of both."""
+    needed, branches, todo = set(), set(), list(names)
+    while todo:
+        name = todo.pop()
+        if name not in definitions:
+            branches.add(name)
+        elif name not in needed:
+            needed.add(name)
+            todo += _get_data_var_names(str(definitions[name]))
+    return needed, branches
