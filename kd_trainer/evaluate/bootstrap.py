@@ -64,18 +64,9 @@ def rejection_statistic(
 def bootstrap(
     statistics: Mapping[Key, Statistic], n_jets: int, *, replicas: int = 200, seed: int = 1
 ) -> dict[Key, np.ndarray]:
-    """Replicas of several statistics with common weights, so that ratios and differences between models are paired.
+    """Replicas (R,) of several statistics for N jets with common weights, so that ratios and differences are paired.
 
     Each jet gets an independent Poisson weight k of mean 1, as if it were drawn k times in a resampled test sample.
-
-    Parameters
-    ----------
-    statistics : {key: function (R, N) -> (R,)}.
-    n_jets : number N of test jets.
-
-    Returns
-    -------
-    {key: (replicas,)}
     """
     rng = np.random.default_rng(seed)
     at_once = max(1, WEIGHTS_AT_ONCE // n_jets)

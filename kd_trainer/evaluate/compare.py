@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kd_trainer.evaluate import metrics
-from kd_trainer.evaluate.bootstrap import bootstrap
+from kd_trainer.evaluate.bootstrap import Key, bootstrap
 from kd_trainer.evaluate.predictions import Prediction
 from kd_trainer.evaluate.task import Task, measure
 from kd_trainer.evaluate.uncertainties import figure, in_quadrature, relative, standard_error
@@ -98,13 +98,12 @@ def mean_over_points(samples: Samples, points: Sequence[str]) -> Sample | None:
 
 
 def collect(
-    task: Task, models: Mapping[str, Sequence[Prediction]], replicas: int
-) -> tuple[dict[str, Samples], dict[str, Rejections]]:
+    task: Task, models: Mapping[Key, Sequence[Prediction]], replicas: int
+) -> tuple[dict[Key, Samples], dict[Key, Rejections]]:
     """Measure all models, and resample the test jets once for all of them.
 
     Parameters
     ----------
-    task : task.Task
     models : {name: [predictions.Prediction, one for each seed]}
     replicas : number of bootstrap replicas R.
 
@@ -121,8 +120,8 @@ def collect(
         for key, statistic in m.statistics.items()
     }
     drawn = bootstrap(statistics, len(task.labels), replicas=replicas)
-    samples: dict[str, Samples] = {}
-    rejections: dict[str, Rejections] = {}
+    samples: dict[Key, Samples] = {}
+    rejections: dict[Key, Rejections] = {}
     for name, seeds in measured.items():
         rejections[name] = {key: [m.rejections[key] for m in seeds] for key in seeds[0].rejections}
         values: dict[str, list[Any]] = {key: [m.values[key] for m in seeds] for key in seeds[0].values}

@@ -10,13 +10,7 @@ FIXED, FLOATING = "fixed point", "floating point"  # the network, and its twin, 
 
 
 def sentences(arguments: Iterable[str]) -> list[str]:
-    """One sentence for each NAME=firmware.json.
-
-    Raises
-    ------
-    InputError
-        If an argument has another form, or if a file is missing or has another format.
-    """
+    """One sentence for each NAME=firmware.json; InputError for another form, and a missing or foreign file."""
     lines = []
     for argument in arguments:
         name, _, path = argument.rpartition("=")

@@ -18,13 +18,7 @@ SAME_NETWORK = ("network", "options", "particles")
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The content of latency.json: dict with `machine` and `rows`.
-
-    Raises
-    ------
-    InputError
-        If the file is missing or has another format.
-    """
+    """The content of latency.json, `machine` and `rows`; InputError if it is missing or has another format."""
     if not path.is_file():
         raise InputError(f"--latency {path} is not there")
     try:

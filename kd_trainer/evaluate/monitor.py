@@ -8,6 +8,7 @@ from weaver.utils.logger import _logger
 
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate import metrics
+from kd_trainer.evaluate.task import Task, split
 from kd_trainer.evaluate.working_points import MANY_CLASSES, background_columns, default_background, working_points
 
 # (signal, background) -> (signal efficiency, background efficiency, {working point: rejection})
@@ -15,18 +16,10 @@ Curves = dict[tuple[str, str], tuple[np.ndarray, np.ndarray, dict[float, float]]
 
 
 def epoch_metrics(names: Sequence[str], *, for_training: bool, epoch: int, tb_helper: Any = None) -> dict[str, Any]:
-    """Metrics for weaver's `evaluate_classification`: weaver's own for few classes, `rejections` for many.
+    """Metrics as arguments of weaver's `evaluate_classification`: its own for few classes, `rejections` for many.
 
     Weaver's pairwise AUCs take half a minute for 188 classes. The rejections go to the log and, with the ROC curves,
     to TensorBoard.
-
-    Parameters
-    ----------
-    names : names of the classes, in order.
-
-    Returns
-    -------
-    dict of keyword arguments
     """
     if len(names) <= MANY_CLASSES:
         return {}
@@ -55,20 +48,16 @@ def measure(names: Sequence[str], labels: np.ndarray, scores: np.ndarray) -> Cur
     labels : (N,) true classes
     scores : (N, K) probabilities
     """
-    names = list(names)
-    present = np.bincount(labels, minlength=len(names)) > 0
+    background = default_background(names)
     curves: Curves = {}
     try:
-        points = working_points(names, default_background(names), present)
+        points = working_points(names, background, np.bincount(labels, minlength=len(names)) > 0)
     except InputError as error:  # for example no class with QCD in its name
         _logger.warning("No rejections: %s", error)
         return curves
+    task = Task(list(names), labels, background, background_columns(names, background), points)
     for point in points:
-        column, columns = names.index(point.signal), background_columns(names, point.background)
-        of_signal, of_background = (
-            metrics.discriminant(scores[chosen], column, columns)
-            for chosen in (labels == column, np.isin(labels, columns))
-        )
+        *_, of_signal, of_background = split(task, scores, point)
         if not len(of_background):
             continue
         efficiency = np.linspace(0.01, 1, 100)

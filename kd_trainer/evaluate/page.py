@@ -52,7 +52,6 @@ def document(report: Report, drawn: Mapping[str, str], data: str) -> str:
 
     Parameters
     ----------
-    report : blocks.Report
     drawn : {name: SVG} of the figures, without common ids.
     data : text of report.json, which the page offers for download.
     """

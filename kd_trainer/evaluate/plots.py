@@ -102,7 +102,6 @@ def draw_against(
     Parameters
     ----------
     points : {model: (cost, figure of merit, its uncertainty, text of the legend)}
-    xlabel, ylabel, title : str
     every : names of all models, for the colours.
     """
     from matplotlib.ticker import LogLocator, NullFormatter
@@ -125,28 +124,16 @@ def draw_against(
     return figure
 
 
-def draw_rejection_against_flops(plt: ModuleType, results: Mapping[str, Any]) -> Figure:
-    """Geometric-mean rejection against FLOPs, for models with known FLOPs."""
+def draw_rejection_against(
+    plt: ModuleType, results: Mapping[str, Any], costs: Mapping[str, tuple[float, str]], xlabel: str
+) -> Figure:
+    """Geometric-mean rejection of models against their cost, from {model: (cost, addition to its name)}."""
+    figures = {name: results["models"][name]["rejection"] for name in costs}
     points = {
-        name: (m["flops"], m["rejection"]["value"], m["rejection"]["total"],
-               f"{name} ({si(m['parameters'])} parameters)")
-        for name, m in results["models"].items()
-        if m["flops"] and m["rejection"]
-    }  # fmt: skip
-    labels = {"xlabel": "FLOPs for one jet (multiply-adds)", "ylabel": REJECTION, "title": results["title"]}
-    return draw_against(plt, points, **labels, every=results["models"])
-
-
-def draw_rejection_against_latency(plt: ModuleType, results: Mapping[str, Any]) -> Figure:
-    """Geometric-mean rejection against latency, for models with known latency."""
-    points = {
-        name: (1e3 * m["latency"]["p50_ms"], m["rejection"]["value"], m["rejection"]["total"],
-               f"{name} ({m['latency']['engine']})")
-        for name, m in results["models"].items()
-        if m["latency"] and m["rejection"]
-    }  # fmt: skip
-    rows = [m["latency"] for m in results["models"].values() if m["latency"]]
-    labels = {"xlabel": latency_label(rows), "ylabel": REJECTION, "title": results["title"]}
+        name: (cost, figures[name]["value"], figures[name]["total"], f"{name} ({text})")
+        for name, (cost, text) in costs.items()
+    }
+    labels = {"xlabel": xlabel, "ylabel": REJECTION, "title": results["title"]}
     return draw_against(plt, points, **labels, every=results["models"])
 
 
@@ -156,13 +143,13 @@ def latency_label(rows: Collection[Mapping[str, Any]]) -> str:
     return f"Median latency (µs), batch of {batches}, threads: {threads}"
 
 
-def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+def save(figure: Figure, folder: Path, name: str, dpi: int = 150) -> list[Path]:
     """Write a figure as PNG and PDF; returns their paths."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # keep the layout, so that it is computed once for all formats
     for path in paths(folder, name):
         with replacing(path) as temporary:
-            figure.savefig(temporary, format=path.suffix[1:], dpi=150)
+            figure.savefig(temporary, format=path.suffix[1:], dpi=dpi)
     return paths(folder, name)
 
 
@@ -204,10 +191,16 @@ def draw_all(
             figures["roc"] = draw_roc(plt, results, task, models, published)
             if any(ratio for c in results["comparisons"] for ratio in c["rejection_ratios"].values()):
                 figures["ratio"] = draw_ratio(plt, results, models)
-        if any(m["flops"] and m["rejection"] for m in results["models"].values()):
-            figures["rejection_vs_flops"] = draw_rejection_against_flops(plt, results)
-        if any(m.get("latency") and m["rejection"] for m in results["models"].values()):
-            figures["rejection_vs_latency"] = draw_rejection_against_latency(plt, results)
+        known = {name: m for name, m in results["models"].items() if m["rejection"]}
+        flops = {k: (m["flops"], f"{si(m['parameters'])} parameters") for k, m in known.items() if m["flops"]}
+        timed = {name: m["latency"] for name, m in known.items() if m.get("latency")}
+        if flops:
+            label = "FLOPs for one jet (multiply-adds)"
+            figures["rejection_vs_flops"] = draw_rejection_against(plt, results, flops, label)
+        if timed:
+            costs = {name: (1e3 * row["p50_ms"], row["engine"]) for name, row in timed.items()}
+            label = latency_label(timed.values())
+            figures["rejection_vs_latency"] = draw_rejection_against(plt, results, costs, label)
         for number, name in enumerate(results["models"] if "families" in results else (), 1):
             figures[f"confusion_{number}"] = draw_confusion(plt, results, name)
         for name, figure in figures.items():

@@ -20,13 +20,11 @@ def recovered(distilled: Sample, twin: Sample, ceiling: Sample) -> Figure | None
     ----------
     distilled, twin : Sample
         With equal numbers of seeds they are paired: trainings with the same seeds.
-    ceiling : Sample
 
     Returns
     -------
     dict, or None if the ceiling is less than two standard deviations above the twin
-
-    Uncertainties are propagated to first order.
+        Uncertainties are propagated to first order.
     """
     kd, ce, top = (sample.values.mean() for sample in (distilled, twin, ceiling))
     way = top - ce

@@ -162,42 +162,25 @@ def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="kd_trainer report", description="Compare taggers from weaver's prediction files of one test sample."
     )
-    parser.add_argument("models", nargs="+", metavar="NAME=PRED[,PRED...]", help="a model and the files of its seeds")
-    parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR")
-    parser.add_argument("--data-config", metavar="CFG", help="for the class names, if no ROOT file has them")
-    parser.add_argument(
-        "--background", help="class to reject, or a common part of several names (default: QCD, or the second of two)"
-    )
-    parser.add_argument(
-        "--signals",
-        nargs="+",
-        action="extend",
-        metavar="S[/B]",
+    add = parser.add_argument
+    add("models", nargs="+", metavar="NAME=PRED[,PRED...]", help="a model and the files of its seeds")
+    add("-o", "--output", required=True, type=Path, metavar="DIR")
+    add("--data-config", metavar="CFG", help="for the class names, if no ROOT file has them")
+    add("--background", help="class to reject, or a common part of several names (default: QCD, or the second of two)")
+    add("--signals", nargs="+", action="extend", metavar="S[/B]",
         help="rejections to quote: S for signal S against the background, S/B against the class B (default: all signal "
-        "classes; X_bb X_cc X_cc/X_bb for the 188 classes of JetClass-II)",
-    )
-    parser.add_argument(
-        "--compare", nargs="+", action="extend", metavar="A=B", help="ratios of A over B (default: distilled=baseline)"
-    )
-    parser.add_argument(
-        "--ceiling", metavar="NAME", help="a larger model: quote the fraction of the gap that a comparison closes"
-    )
-    parser.add_argument(
-        "--published",
-        default="auto",
-        choices=["auto", "none", *published.load()],
+        "classes; X_bb X_cc X_cc/X_bb for the 188 classes of JetClass-II)")  # fmt: skip
+    add("--compare", nargs="+", action="extend", metavar="A=B",
+        help="ratios of A over B (default: distilled=baseline)")  # fmt: skip
+    add("--ceiling", metavar="NAME", help="a larger model: quote the fraction of the gap that a comparison closes")
+    add("--published", default="auto", choices=["auto", "none", *published.load()],
         help="published results to print (default: chosen by the class names); name the benchmark if the predictions "
-        "are for its test set, to draw its results in the ROC plot too",
-    )
-    parser.add_argument(
-        "--latency", type=Path, metavar="latency.json", help="from kd_trainer bench latency, same names: a column"
-    )
-    parser.add_argument(
-        "--firmware", nargs="+", action="extend", default=[], metavar="NAME=firmware.json",
-        help="from kd_trainer firmware: one line each",
-    )  # fmt: skip
-    parser.add_argument("--title", default="", help="title of the report and of the plots")
-    parser.add_argument("--replicas", type=int, default=200, help="bootstrap replicas (default: 200)")
+        "are for its test set, to draw its results in the ROC plot too")  # fmt: skip
+    add("--latency", type=Path, metavar="latency.json", help="from kd_trainer bench latency, same names: a column")
+    add("--firmware", nargs="+", action="extend", default=[], metavar="NAME=firmware.json",
+        help="from kd_trainer firmware: one line each")  # fmt: skip
+    add("--title", default="", help="title of the report and of the plots")
+    add("--replicas", type=int, default=200, help="bootstrap replicas (default: 200)")
     args = parser.parse_args(argv)
     if args.replicas < 2:
         raise InputError("--replicas: an uncertainty needs at least 2")

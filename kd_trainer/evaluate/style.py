@@ -20,13 +20,7 @@ TEACHERS = ("#000000", "#717581")
 
 
 def load_style() -> tuple[ModuleType, list[Any]]:
-    """matplotlib.pyplot without a display, and the style sheet of mplhep.
-
-    Raises
-    ------
-    InputError
-        If they are not installed.
-    """
+    """matplotlib.pyplot without a display, and the style sheet of mplhep; InputError if they are not installed."""
     try:
         import matplotlib
 

@@ -30,10 +30,6 @@ def _number(value: float | None, form: Callable[[float], str]) -> str:
     return ABSENT if value is None else Number(form(value), value)
 
 
-def _two_digits(value: float) -> str:
-    return f"{value:.2g}"
-
-
 def rejection_cell(figure: Mapping[str, Any]) -> str:
     """A rejection, with a dagger if few background jets are left; a lower limit if none is left."""
     if figure["value"] is None:
@@ -99,7 +95,7 @@ def difference_table(results: Mapping[str, Any]) -> Table:
     rows = []
     for c in results["comparisons"]:
         ratio = c["rejection_ratio"]
-        parts = [_number(ratio and ratio[k], _two_digits) for k in ("statistical", "seed_error")]
+        parts = [_number(ratio and ratio[k], "{:.2g}".format) for k in ("statistical", "seed_error")]
         differences = [plus_minus(c[key]) for key in ("accuracy_difference", "auc_difference")]
         rows.append([title(c), plus_minus(ratio), *parts, *differences])
     return Table(header, rows)
@@ -112,7 +108,7 @@ def spread_table(results: Mapping[str, Any]) -> Table:
     for name, model in results["models"].items():
         if len(model["files"]) > 1:
             spreads = ((model[key] or {}).get("seed_spread") for key in ("accuracy", "auc", "rejection"))
-            rows.append([name, len(model["files"]), *(_number(s, _two_digits) for s in spreads)])
+            rows.append([name, len(model["files"]), *(_number(s, "{:.2g}".format) for s in spreads)])
     return Table(header, rows)
 
 

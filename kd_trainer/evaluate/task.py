@@ -45,7 +45,6 @@ def make_task(
 
     Parameters
     ----------
-    predictions : all predictions.
     names : (K,) names of the classes as shown.
     background : class to reject, or a common part of several names; see `working_points.default_background`.
     signals : 'S' or 'S/B' each; see `working_points.working_points`.
@@ -91,12 +90,7 @@ def split(task: Task, scores: np.ndarray, point: WorkingPoint) -> tuple[np.ndarr
 
 
 def measure(task: Task, scores: np.ndarray) -> Measured:
-    """All figures of one prediction (N, K).
-
-    Returns
-    -------
-    Measured
-    """
+    """All figures of one prediction (N, K)."""
     values = {"accuracy": metrics.accuracy(task.labels, scores)}
     statistics = {"accuracy": bootstrap.accuracy_statistic(task.labels, scores)}
     if len(task.names) <= MANY_CLASSES:

@@ -94,10 +94,6 @@ def working_points(
     background : class to reject, or a common part of several names.
     present : (K,) whether a class has test jets.
     chosen : 'S' or 'S/B' each, instead of the default.
-
-    Returns
-    -------
-    list of WorkingPoint
     """
     many = len(names) > MANY_CLASSES
     if chosen:
