@@ -15,19 +15,7 @@ from kd_trainer.evaluate.predictions import NUMERIC, Prediction
 
 
 def prediction(folder: Path, patterns: list[str]) -> Prediction:
-    """The prediction of a teacher for the test jets, in the classes of its students.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of a cache.
-    patterns : list of str
-        Input files of the cache, as for `cache`.
-
-    Returns
-    -------
-    Prediction
-    """
+    """The prediction of a teacher for the test jets, in the classes of its students, from a cache of these files."""
     config = DataConfig.load(str(folder / CONFIG))
     files = [str(target.output) for target in targets_of(patterns, folder).values()]
     options = {"training": False, "mode": "test", "reweight": False, "shuffle": False}

@@ -26,11 +26,6 @@ def write_document(paths: list[Path], output: Path) -> int:
 
     A block lies between `<!-- begin NAME -->` and `<!-- end NAME -->`, where NAME is the name of the results. Text
     outside the blocks does not change. If the file does not exist, it is created with the blocks alone.
-
-    Parameters
-    ----------
-    paths : list of Path, results.json as `study --report` writes them
-    output : Path
     """
     if output.is_dir():
         raise InputError(f"--output {output} is a folder: give the Markdown file")
@@ -52,13 +47,7 @@ def write_document(paths: list[Path], output: Path) -> int:
 
 
 def load(path: Path) -> dict:
-    """Results of a study.
-
-    Raises
-    ------
-    InputError
-        If the file does not contain results.
-    """
+    """Results of a study; InputError if the file does not contain results."""
     try:
         results = json.loads(Path(path).read_text(encoding="utf-8"))
         for key in NEEDED:

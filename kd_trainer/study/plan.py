@@ -123,7 +123,6 @@ def read(path: str | Path, environment: Mapping[str, str], arguments: tuple = ()
 
     Parameters
     ----------
-    path : path of the YAML
     environment : values of its variables, which override its `defaults`
     arguments : arguments of weaver for every training, which override those of the study
 

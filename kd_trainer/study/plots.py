@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from kd_trainer.evaluate.plots import save
 from kd_trainer.evaluate.style import COLOURS, legend, load_style
-from kd_trainer.files import replacing, si
+from kd_trainer.files import si
 
 MARKERS = "osD^vP*X"
 AXES = {
@@ -23,13 +24,7 @@ AXES = {
 
 
 def series(results: dict, axis: str) -> dict[str, list]:
-    """{label: [(x, cell), ...]}: lines of at least two cells that differ only in the quantity x.
-
-    Parameters
-    ----------
-    results : dict of results.json
-    axis : a name in AXES
-    """
+    """{label: [(x, cell), ...]}: lines of at least two cells that differ only in x, the quantity of an axis of AXES."""
     found: dict[str, dict] = {}
     for cell in results["cells"]:
         if "ratio" not in cell:
@@ -181,12 +176,6 @@ def draw_all(results: dict, folder: Path, stem: str) -> list[Path]:
             found = {axis: series(results, axis) for axis in AXES}
             drawn = {axis: draw(plt, results, axis, lines) for axis, lines in found.items() if lines}
         for axis, figure in drawn.items():
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")  # keep the layout, so that it is computed once for both formats
-            for kind in ("png", "pdf"):
-                path = folder / f"{stem}_{axis}.{kind}"
-                with replacing(path) as temporary:
-                    figure.savefig(temporary, format=kind, dpi=80)
-                written.append(path)
+            written += save(figure, folder, f"{stem}_{axis}", dpi=80)
             plt.close(figure)
     return written

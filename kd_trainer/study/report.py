@@ -26,13 +26,7 @@ WORK = (*TRAININGS, "cache")  # kinds of steps that are counted and timed
 
 
 def write_report(plan: Plan, folder: Path, *, replicas: int) -> int:
-    """Write results.json, results.md and the figures for all cells that are trained so far.
-
-    Raises
-    ------
-    InputError
-        If no cell is trained.
-    """
+    """Write results.json, results.md and figures for all cells trained so far; InputError if there are none."""
     style.load_style()  # a missing package is reported before the work, not after it
     results = {"name": plan.name, **evaluate(plan, replicas)}
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,13 +37,7 @@ def write_report(plan: Plan, folder: Path, *, replicas: int) -> int:
 
 
 def evaluate(plan: Plan, replicas: int) -> dict:
-    """The content of results.json.
-
-    Parameters
-    ----------
-    plan : plan.Plan
-    replicas : number of bootstrap replicas
-    """
+    """The content of results.json."""
     cells = finished(plan)
     if not any(found for _, found in cells.values()):
         raise InputError("no tagger of this study is trained and tested yet: run train_scripts/study.sh run")

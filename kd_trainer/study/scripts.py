@@ -42,13 +42,7 @@ class Dataset(NamedTuple):
 
 
 def model(name: str) -> Script:
-    """The description of a model in train_scripts/models.
-
-    Raises
-    ------
-    InputError
-        If there is no model of this name, or if its network file is missing.
-    """
+    """The description of a model in train_scripts/models; InputError if it or its network file is missing."""
     path = _path("models", name)
     found = _source(path)
     if not Path(found["network"]).is_file():

@@ -5,15 +5,13 @@ same for all taggers. Numbers are dicts with value, statistical (from the test j
 mean over seeds; None for one seed) and total (both in quadrature).
 """
 
-from typing import Any
-
 import numpy as np
 
-from kd_trainer.evaluate import compare, metrics
+from kd_trainer.evaluate import compare
 from kd_trainer.evaluate.bootstrap import accuracy_statistic, bootstrap
 from kd_trainer.evaluate.calibration import balanced_weights, ece_statistic
 from kd_trainer.evaluate.predictions import Prediction
-from kd_trainer.evaluate.task import Task, make_task, measure
+from kd_trainer.evaluate.task import Task, make_task
 from kd_trainer.evaluate.uncertainties import figure, standard_error
 from kd_trainer.evaluate.working_points import WorkingPoint
 
@@ -38,16 +36,13 @@ def study_task(
     return task._replace(points=list(points.values())), means
 
 
-def collect(
-    task: Task, means: dict[str, list[WorkingPoint]], cells: dict, replicas: int
-) -> tuple[dict, dict]:
+def collect(task: Task, means: dict[str, list[WorkingPoint]], cells: dict, replicas: int) -> tuple[dict, dict]:
     """Measure all taggers, and resample the test jets once for all of them.
 
     Parameters
     ----------
     task, means : from `study_task`
     cells : {key: [predictions.Prediction, one for each seed]}
-    replicas : number of bootstrap replicas
 
     Returns
     -------
@@ -55,40 +50,27 @@ def collect(
         means over the signals.
     averaged : {one of REJECTIONS: working points in the mean}; at these points every tagger leaves enough jets.
     """
+    measured, rejections = compare.collect(task, cells, replicas)
+    enough = compare.well_measured(*rejections.values())
+    averaged = {name: [point.key for point in points if point.key in enough] for name, points in means.items()}
     weights = balanced_weights(task.labels)
-    measured = {(key, seed): measure(task, p.scores) for key, found in cells.items() for seed, p in enumerate(found)}
-    statistics: dict[tuple, Any] = {}
-    for (key, seed), m in measured.items():
-        scores = cells[key][seed].scores
-        own = {"accuracy": accuracy_statistic(task.labels, scores, weights),
-               "ece": ece_statistic(task.labels, scores, weights)}  # fmt: skip
-        statistics |= {(key, seed, name): statistic for name, statistic in (m.statistics | own).items()}
-    drawn = bootstrap(statistics, len(task.labels), replicas=replicas)
-    nominal = np.ones((1, len(task.labels)))
-    averaged = {
-        name: [
-            point.key
-            for point in points
-            if all(m.rejections[point.key].passed >= metrics.FEW_JETS for m in measured.values())
-        ]
-        for name, points in means.items()
+    statistics = {
+        (key, seed, name): statistic(task.labels, prediction.scores, weights)
+        for key, predictions in cells.items()
+        for seed, prediction in enumerate(predictions)
+        for name, statistic in (("accuracy", accuracy_statistic), ("ece", ece_statistic))
     }
+    drawn = bootstrap(statistics, len(task.labels), replicas=replicas)  # with the same weights as in compare.collect
+    nominal = np.ones((1, len(task.labels)))
     samples = {}
-    for key, found in cells.items():
-        seeds = range(len(found))
-        values = {"auc": [measured[key, seed].values.get("auc") for seed in seeds]}
+    for key, predictions in cells.items():
+        means_of_points = {name: compare.mean_over_points(measured[key], of) for name, of in averaged.items()}
+        known = {**measured[key], **means_of_points}
         for name in ("accuracy", "ece"):
-            values[name] = [statistics[key, seed, name](nominal)[0] for seed in seeds]
-        for point in dict.fromkeys(p for points in averaged.values() for p in points):
-            values[point] = [measured[key, seed].rejections[point].value for seed in seeds]
-        known = {
-            name: compare.Sample(np.array(found), np.stack([drawn[key, seed, name] for seed in seeds]))
-            for name, found in values.items()
-            if None not in found
-        }
-        mean = {name: compare.mean_over_points(known, points) for name, points in averaged.items()}
-        samples[key] = {name: known.get(name, mean.get(name)) for name in FIGURES}
-        samples[key] = {name: sample for name, sample in samples[key].items() if sample is not None}
+            parts = [(key, seed, name) for seed in range(len(predictions))]
+            values = np.array([statistics[part](nominal)[0] for part in parts])
+            known[name] = compare.Sample(values, np.stack([drawn[part] for part in parts]))
+        samples[key] = {name: known[name] for name in FIGURES if known.get(name)}
     return samples, averaged
 
 

@@ -24,23 +24,15 @@ CACHED = "cached.yaml"
 
 
 class Step(NamedTuple):
-    """One command.
+    """One command."""
 
-    kind : rule of the Snakefile that runs it
-    run : unique among steps of this kind: name of the training, folder of the cache or of the jets
-    settings : {name: value} for train_kd.sh
-    arguments : arguments of its mode, or several argument lists of `kd_trainer simulate`
-    inputs, outputs : files
-    alone : whether it is the only step of its kind, and uses all cores
-    """
-
-    kind: str
-    run: str
-    settings: dict
-    arguments: tuple
-    inputs: tuple
+    kind: str  # rule of the Snakefile that runs it
+    run: str  # unique among steps of this kind: name of the training, folder of the cache or of the jets
+    settings: dict  # {name: value} for train_kd.sh
+    arguments: tuple  # arguments of its mode, or several argument lists of `kd_trainer simulate`
+    inputs: tuple  # files
     outputs: tuple
-    alone: bool = False
+    alone: bool = False  # whether it is the only step of its kind, and uses all cores
     program: str = ""  # empty: a mode of train_kd.sh
 
     @property

@@ -18,7 +18,6 @@ def of_plan(plan: Plan, find: Callable[[str], Iterable[str]] = glob.glob) -> lis
 
     Parameters
     ----------
-    plan : plan.Plan
     find : function from a pattern to the existing files that match
 
     Raises
