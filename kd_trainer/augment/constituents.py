@@ -8,24 +8,14 @@ TINY = 1e-9  # GeV, keeps directions of empty slots defined
 
 
 class Constituents(NamedTuple):
-    """Particles of N jets in P slots, real ones first; in double precision, so that conversions lose no precision.
+    """Particles (N, P) of N jets in P slots, real ones first; in double precision, so that conversions lose none."""
 
-    Attributes
-    ----------
-    pt, eta, phi, mass : (N, P)
-        Transverse momentum and mass in GeV, pseudorapidity, azimuth.
-    mask : (N, P) bool
-        True for a real particle.
-    source : (N, P) int
-        The slot in the original jet from which a particle takes its identity and track variables.
-    """
-
-    pt: torch.Tensor
+    pt: torch.Tensor  # GeV
     eta: torch.Tensor
     phi: torch.Tensor
-    mass: torch.Tensor
-    mask: torch.Tensor
-    source: torch.Tensor
+    mass: torch.Tensor  # GeV
+    mask: torch.Tensor  # bool, True for a real particle
+    source: torch.Tensor  # int, the slot in the original jet that gives identity and track variables
 
     def take(self, slots: torch.Tensor) -> "Constituents":
         """The same particles, reordered by slots (N, P)."""

@@ -42,7 +42,6 @@ class Inputs:
 
     Parameters
     ----------
-    data_config : DataConfig
     followers : sequence of str
         Variables, besides identity and track variables, that stay with a particle and do not depend on its momentum.
 

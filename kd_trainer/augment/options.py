@@ -8,41 +8,18 @@ from kd_trainer.weaver_hooks import HookOptions, check_numbers
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Augmentations(HookOptions):
-    """Options of hooks that train on augmented jets; 0 switches an augmentation off.
+    """Options of hooks that train on augmented jets; 0 switches an augmentation off."""
 
-    Attributes
-    ----------
-    aug_rotation : float
-        Largest angle of the rotation about the jet axis.
-    aug_translation : float
-        Largest shift in eta and phi, in units of the extent of the jet.
-    aug_distortion : float
-        Standard deviation of the shift of a 1 GeV particle in eta and phi; proportional to 1 / pT.
-    aug_distortion_pt_min : float
-        Below this pT (GeV) the standard deviation is constant.
-    aug_splitting : float
-        Fraction of the particles that are split into two, limited by the free slots.
-    aug_smearing : float
-        Relative resolution of momenta.
-    aug_dropping : float
-        Probability of removing a particle below aug_dropping_pt_max.
-    aug_dropping_pt_max : float
-        Largest pT of removed particles, in GeV.
-    aug_boost : float
-        Largest rapidity of a boost along the beam.
-    aug_followers : sequence of str
-        Variables that do not depend on the momentum of a particle, besides charge, is*, pid, d0*, dz*.
-    """
-
-    aug_rotation: float = 0.0
-    aug_translation: float = 0.0
-    aug_distortion: float = 0.0
-    aug_distortion_pt_min: float = 0.1
-    aug_splitting: float = 0.0
-    aug_smearing: float = 0.0
-    aug_dropping: float = 0.0
-    aug_dropping_pt_max: float = 1.0
-    aug_boost: float = 0.0
+    aug_rotation: float = 0.0  # largest angle of the rotation about the jet axis
+    aug_translation: float = 0.0  # largest shift in eta and phi, in units of the extent of the jet
+    aug_distortion: float = 0.0  # standard deviation of the shift in eta and phi at 1 GeV; proportional to 1 / pT
+    aug_distortion_pt_min: float = 0.1  # below this pT (GeV) the standard deviation is constant
+    aug_splitting: float = 0.0  # fraction of the particles that are split into two, limited by the free slots
+    aug_smearing: float = 0.0  # relative resolution of momenta
+    aug_dropping: float = 0.0  # probability of removing a particle below aug_dropping_pt_max
+    aug_dropping_pt_max: float = 1.0  # largest pT of removed particles, in GeV
+    aug_boost: float = 0.0  # largest rapidity of a boost along the beam
+    # variables that do not depend on the momentum of a particle, besides charge, is*, pid, d0*, dz*
     aug_followers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -12,13 +12,7 @@ from kd_trainer.errors import InputError
 
 
 class Views:
-    """Makes randomly augmented views of a batch of inputs, on the same device.
-
-    Parameters
-    ----------
-    inputs : features.Inputs
-    options : options.Augmentations
-    """
+    """Makes randomly augmented views of a batch of inputs, on the same device."""
 
     def __init__(self, inputs: Inputs, options: Augmentations) -> None:
         self.inputs = inputs

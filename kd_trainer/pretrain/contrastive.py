@@ -9,14 +9,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import distributed, nn
+from torch import nn
 from weaver.utils.nn.tools import AllGather
 
 from kd_trainer.weaver_hooks import CONTRAST, output_layer
+from kd_trainer.weaver_hooks.seeds import rank
 
 
 def similarities(views: torch.Tensor, everyone: torch.Tensor, *, first: int, temperature: float) -> torch.Tensor:
-    """Logits of the contrastive task.
+    """Logits (M, L) of the contrastive task, -inf for a view with itself.
 
     Parameters
     ----------
@@ -26,10 +27,6 @@ def similarities(views: torch.Tensor, everyone: torch.Tensor, *, first: int, tem
         The candidates for the partner of each view; `views` are its rows starting at `first`.
     temperature : float
         tau
-
-    Returns
-    -------
-    (M, L), -inf for a view with itself
     """
     logits = views @ everyone.T / temperature
     own = first + torch.arange(len(views), device=views.device)
@@ -43,7 +40,7 @@ def partners(jets: int, *, first: int = 0, device: torch.device | str | None = N
 
 def first_row(views: int) -> int:
     """The index of the first view of this process among the views of all processes, which have equal numbers."""
-    return views * distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
+    return views * rank()
 
 
 class Contrast(nn.Module):
@@ -51,10 +48,8 @@ class Contrast(nn.Module):
 
     Parameters
     ----------
-    embedding_dim : int
     dims : sequence of int
         Widths of the layers of the projection, with ReLU between them.
-    temperature : float
     """
 
     def __init__(self, embedding_dim: int, dims: Sequence[int], temperature: float) -> None:
@@ -88,8 +83,6 @@ def as_contrastive(model: nn.Module, *, projection: Sequence[int], temperature: 
     ----------
     model : torch.nn.Module
         The model of a network file, with an `output_layer`.
-    projection : sequence of int
-    temperature : float
     """
     name, layer = output_layer(model)
     model.set_submodule(name, nn.Identity())

@@ -56,13 +56,11 @@ def evaluate(
 
     Parameters
     ----------
-    task : evaluate.task.Task
     models : {'START:LABELS': [Prediction, one a seed]}
     reference : str
         The start with which the others are compared, at the same number of labels.
     replicas : int
         Number of bootstrap replicas of the test sample, for its uncertainty.
-    title : str
     """
     samples, rejections = compare.collect(task, models, replicas)
     averaged = compare.well_measured(*rejections.values())

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kd_trainer.evaluate.plots import MARKERS, REJECTION, save
 from kd_trainer.evaluate.style import COLOURS, legend, load_style
-from kd_trainer.files import replacing
 
-PANELS = {"accuracy": "Accuracy", "auc": "AUC", "rejection": "Rejection (geometric mean)"}
+PANELS = {"accuracy": "Accuracy", "auc": "AUC", "rejection": REJECTION}
 MOST_PANELS = 2
-MARKERS = "os^Dv"
 APART = 1.03  # factor between the lines along x, so that error bars do not overlap
 
 
@@ -19,19 +18,11 @@ def error_of(figure: Mapping[str, Any]) -> float:
 
 
 def draw(results: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Write efficiency.png and efficiency.pdf; returns their paths.
-
-    Parameters
-    ----------
-    results : dict
-        The output of `efficiency.evaluate`.
-    folder : Path
-    """
+    """Write efficiency.png and efficiency.pdf from the output of `efficiency.evaluate`; returns their paths."""
     plt, style = load_style()
     points, starts = results["points"], results["starts"]
     shown = [key for key in PANELS if all(point[key] for point in points)][:MOST_PANELS]
     seeds = max(len(point["files"]) for point in points)
-    written = []
     with plt.style.context(style):
         size = (7 * len(shown), 6 + 0.3 * len(starts))
         figure, axes = plt.subplots(1, len(shown), figsize=size, layout="constrained", squeeze=False)
@@ -49,9 +40,6 @@ def draw(results: Mapping[str, Any], folder: Path) -> list[Path]:
             ax.set_ylabel(PANELS[key])
         bars = f"bars: error of the mean over {seeds} seeds" if seeds > 1 else "bars: statistical, of the test jets"
         legend(figure, axes[0, 0], {"title": f"{results['title'] or 'Data efficiency'}; {bars}"}, 2)
-        for kind in ("png", "pdf"):
-            with replacing(folder / f"efficiency.{kind}") as temporary:
-                figure.savefig(temporary, format=kind, dpi=110)
-            written.append(folder / f"efficiency.{kind}")
+        written = save(figure, folder, "efficiency", dpi=110)
         plt.close(figure)
     return written

@@ -24,21 +24,11 @@ from kd_trainer.weaver_hooks import (
 
 @dataclasses.dataclass(frozen=True)
 class Options(HookOptions):
-    """The options of `networks/finetune.py`; all others go to the encoder's network.
+    """The options of `networks/finetune.py`; all others go to the encoder's network."""
 
-    Attributes
-    ----------
-    encoder : str
-        Network file of the tagger.
-    pretrained : str or None
-        Checkpoint to start from; None for random weights.
-    frozen : bool
-        Whether only the output layer is trained (linear probe).
-    """
-
-    encoder: str
-    pretrained: str | None = None
-    frozen: bool = False
+    encoder: str  # network file of the tagger
+    pretrained: str | None = None  # checkpoint to start from; None for random weights
+    frozen: bool = False  # whether only the output layer is trained (linear probe)
 
     PREFIXES: ClassVar = ("pretrained", "frozen")
     NETWORK: ClassVar = "encoder"

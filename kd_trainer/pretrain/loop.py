@@ -34,8 +34,6 @@ class TwoViews:
     ----------
     loader : DataLoader
         Its labels are not used.
-    views : views.Views
-    device : torch.device
     first : bool
         Whether the loader has not given a batch yet; the first batch is checked for repeated jets.
     """

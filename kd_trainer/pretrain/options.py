@@ -15,23 +15,12 @@ class Options(Augmentations):
 
     The temperature and the four augmentations that are on by default are those of JetCLR (arXiv 2108.04253 and its
     code). 0 switches an augmentation off.
-
-    Attributes
-    ----------
-    encoder : str
-        Network file of the encoder.
-    cl_temperature : float
-        Temperature that divides the cosine similarities, above 0.
-    cl_projection : sequence of int
-        Widths of the projection before the loss; empty for no projection.
-    cl_val_jets : int
-        Number of jets among which a view must find its partner in validation; limited by the batch size.
     """
 
-    encoder: str
-    cl_temperature: float = 0.1
-    cl_projection: tuple[int, ...] = (128, 128)
-    cl_val_jets: int = 64
+    encoder: str  # network file of the encoder
+    cl_temperature: float = 0.1  # divides the cosine similarities, above 0
+    cl_projection: tuple[int, ...] = (128, 128)  # widths of the projection before the loss; empty for no projection
+    cl_val_jets: int = 64  # jets among which a view must find its partner in validation; limited by the batch size
     _: dataclasses.KW_ONLY
     aug_rotation: float = math.pi
     aug_translation: float = 1.0

@@ -47,7 +47,6 @@ def subset(options: dict[str, Any], fraction: float, number: str = NUMBER) -> di
 
     Parameters
     ----------
-    options : dict
     fraction : float
         0 < fraction <= 1; the subset of a fraction is contained in that of every larger fraction.
     number : str

@@ -11,14 +11,8 @@ from kd_trainer.errors import InputError
 def check_same_inputs(options: dict, other: dict, *, names: tuple[str, str]) -> None:
     """Raise InputError unless a network that is trained with one data config fits the other.
 
-    Both must have the same input groups with the same numbers of variables. Names of variables may differ.
-
-    Parameters
-    ----------
-    options, other : dict
-        Options of two data configs.
-    names : (str, str)
-        Their names for the message.
+    Both must have the same input groups with the same numbers of variables. Names of variables may differ. `names` are
+    those of the configs in the message.
     """
     first, second = (
         {name: [v[0] for v in variables_of(group)] for name, group in of["inputs"].items()} for of in (options, other)
