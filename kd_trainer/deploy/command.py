@@ -38,16 +38,8 @@ DERIVED = (STATIC, INT8, QUANTISED, parity.REPORT, firmware.REPORT)
 def complete(folder: str | Path, data_config: str | Path, source: dict[str, Any]) -> None:
     """Add the data config, the source and the padding to an exported model, and sign the model with them.
 
-    The checksums of all files are recorded.
-
-    Parameters
-    ----------
-    folder : path
-        With model.onnx and preprocess.json of weaver's exporter.
-    data_config : path
-        Data config of the student, with which the model was exported.
-    source : dict
-        See `reference.describe`.
+    The folder has model.onnx and preprocess.json of weaver's exporter, made with this data config of the student. The
+    source is that of `reference.describe`. The checksums of all files are recorded.
 
     Raises
     ------
@@ -84,12 +76,7 @@ def check_embedding(path: str | Path, source: Mapping[str, Any], classes: Sequen
 
 
 def export_static(folder: str | Path, jets: int) -> Path:
-    """Write model_static.onnx for a fixed batch of `jets` jets and the number of particles of the data config.
-
-    Returns
-    -------
-    path
-    """
+    """Write model_static.onnx for a fixed batch of `jets` jets and the number of particles of the data config."""
     import torch
 
     exported = read(folder)

@@ -10,21 +10,7 @@ EMPTY = "no particles"
 
 
 def edge_cases(events: ak.Array, jets: Jets, config: DataConfig) -> dict[str, Inputs]:
-    """Inputs of modified jets, by name of the case.
-
-    Parameters
-    ----------
-    events : awkward record array
-        Jets as they are in files.
-    jets : inputs.Jets
-        The same jets, prepared.
-    config : DataConfig
-        Of the inputs.
-
-    Returns
-    -------
-    dict of name -> dict of inputs
-    """
+    """Inputs of modified jets, by name of the case, from jets as they are in files and the same jets, prepared."""
     counts = _counts(jets.inputs, config)
     cases = {EMPTY: _cut(jets.inputs, np.zeros_like(counts), config)}
     some = {name: x[counts > 0] for name, x in jets.inputs.items()}

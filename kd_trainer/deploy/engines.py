@@ -32,10 +32,8 @@ def sides(
 
     Parameters
     ----------
-    exported : model_dir.Exported
     path : model file; its INT8 variant, made by `quantise`, is in the same folder
     engines, precisions : to prepare
-    threads : int
     """
     makers = {  # each returns None if the processor does not support the precision
         ("torch", "fp32"): lambda: torch_side(exported, threads),

@@ -26,28 +26,13 @@ def tag_events(
     selected: bool = False,
     rows: int = delphes.EVENTS,
 ) -> tuple[int, int]:
-    """Write the scores of all jets of some files, event by event.
+    """Write the scores of all jets of Delphes files, event by event; result and errors are those of `tag.tag`.
 
     Parameters
     ----------
-    tagger : Tagger
-    paths, output : files of Delphes, and the file to write, parquet or ROOT.
     options : choice of the jets, see `delphes.Options`
     kept : names of branches of jets to copy in addition to jet_pt
-    selected : bool
-        Leave out the jets that fail the selection of the data config.
-    rows : int
-        Largest number of events in memory at a time.
-
-    Returns
-    -------
-    (int, int)
-        Jets written, and how many of them are flagged.
-
-    Raises
-    ------
-    InputError
-        If a file cannot be used. Nothing is written then.
+    rows : largest number of events in memory at a time
     """
     readers = [delphes.Reader(Path(path), options) for path in paths]
     written = flagged = 0

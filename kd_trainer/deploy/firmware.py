@@ -240,10 +240,7 @@ def against_twin(
 def balanced_accuracies(scores: dict[str, np.ndarray], truth: np.ndarray) -> dict[str, dict[str, float]]:
     """{name, and `difference` of the two: value and statistical uncertainty} with all classes weighted alike.
 
-    Parameters
-    ----------
-    scores : {name: (N, K)} of two networks.
-    truth : (N,) true classes.
+    They come from the scores {name: (N, K)} of two networks and the true classes (N,).
     """
     weights = balanced_weights(truth)
     statistics = {name: accuracy_statistic(truth, of, weights) for name, of in scores.items()}

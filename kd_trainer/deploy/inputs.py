@@ -49,17 +49,8 @@ def input_view(options: Mapping[str, Any]) -> DataConfig:
 
 def label_view(options: Mapping[str, Any]) -> DataConfig:
     """DataConfig of the true classes alone."""
-    left_out = (
-        "observers",
-        "monitor_variables",
-        "weights",
-        "bucketing",
-        "preprocess",
-        "selection",
-        "test_time_selection",
-    )
-    options = {**copy.deepcopy(options), **dict.fromkeys(left_out), "inputs": {}}
-    return DataConfig(print_info=False, **options)
+    kept = ("treename", "branch_magic", "file_magic", "new_variables", "labels")
+    return DataConfig(print_info=False, inputs={}, **{key: copy.deepcopy(options.get(key)) for key in kept})
 
 
 def labels(events: ak.Array, config: DataConfig) -> np.ndarray:
@@ -79,10 +70,6 @@ def prepare(events: ak.Array, config: DataConfig, selected: bool = False) -> Jet
         See `input_view`.
     selected : bool
         Leave out the jets that fail the selection of the config (its `test_time_selection`, if it has one).
-
-    Returns
-    -------
-    Jets
 
     Raises
     ------

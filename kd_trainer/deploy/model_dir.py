@@ -108,11 +108,6 @@ def check_preprocess(found: Mapping[str, Any], options: Mapping[str, Any], folde
             raise InputError(f"{folder}: {PREPROCESS} and {CONFIG} do not belong together: `{key}` differs")
 
 
-def fingerprint(folder: Path) -> str:
-    """SHA-256 of preprocess.json."""
-    return sha256(folder / PREPROCESS)
-
-
 def recorded(folder: Path) -> dict[str, str]:
     """Recorded SHA-256 of the files in a folder, by name; empty if there is no record."""
     path = folder / SUMS
@@ -137,12 +132,12 @@ def verify(path: Path) -> None:
 
 
 def sign(folder: Path, path: Path) -> None:
-    """Write the fingerprint of preprocess.json into the metadata of a model file."""
+    """Write the SHA-256 of preprocess.json into the metadata of a model file."""
     import onnx
 
     model = onnx.load(path)
     others = {entry.key: entry.value for entry in model.metadata_props}
-    onnx.helper.set_model_props(model, {**others, FINGERPRINT: fingerprint(folder)})
+    onnx.helper.set_model_props(model, {**others, FINGERPRINT: sha256(folder / PREPROCESS)})
     with replacing(path) as temporary:
         onnx.save(model, temporary)
 
@@ -164,5 +159,5 @@ def check_model(session: Any, path: str | Path, exported: Exported) -> None:
     if exported.classes and isinstance(width, int) and width < len(exported.classes):
         raise InputError(f"{wrong}: the model gives {width} scores, the file has {len(exported.classes)} classes")
     made_with = session.get_modelmeta().custom_metadata_map.get(FINGERPRINT)
-    if made_with and made_with != fingerprint(exported.folder):
+    if made_with and made_with != sha256(exported.folder / PREPROCESS):
         raise InputError(f"{wrong}: the model was exported with another {PREPROCESS} (SHA-256 {made_with[:12]}...)")

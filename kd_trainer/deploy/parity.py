@@ -56,8 +56,6 @@ def parity(
 
     Parameters
     ----------
-    folder : path of the model directory.
-    files : paths of jets.
     jets : approximate number of jets to use.
     tolerance : largest difference that is accepted.
 

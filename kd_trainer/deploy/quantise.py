@@ -135,6 +135,8 @@ def run(
     sample, truth = labelled_sample(test, plain, test_jets)
     inputs = read_inputs(calibration, plain.config, jets)[1].inputs
     paths = dict(zip(("fp32", "int8"), make_int8(plain, inputs)))
+    from kd_trainer.deploy.int8 import quantised_operators  # as in make_int8
+
     sessions = {name: session.open_session(path, threads) for name, path in paths.items()}
     classes = len(plain.classes)
     scores = {name: session.run(s, sample, batch_size)[:, :classes] for name, s in sessions.items()}
@@ -153,13 +155,6 @@ def run(
     write_json(Path(folder, QUANTISED), result)
     record(Path(folder), QUANTISED)
     return result
-
-
-def quantised_operators(path: Path) -> dict[str, Any]:
-    """See `int8.quantised_operators`."""
-    from kd_trainer.deploy import int8
-
-    return int8.quantised_operators(path)
 
 
 def print_result(result: Mapping[str, Any]) -> None:

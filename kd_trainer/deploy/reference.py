@@ -25,12 +25,7 @@ def describe(network: str | Path, options: dict[str, Any], weights: str | Path) 
 def load(source: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[torch.nn.Module, dict[str, Any]]:
     """The torch model in eval mode, with scores as output, and its model_info.
 
-    Parameters
-    ----------
-    source : dict
-        See `describe`.
-    options : dict
-        Of the student's data config.
+    It is made of a source, see `describe`, and the options of the student's data config.
 
     Raises
     ------

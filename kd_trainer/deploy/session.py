@@ -22,7 +22,6 @@ def open_session(
 
     Parameters
     ----------
-    path : path
     threads : int or None
         Threads per operator; None for all cores.
     spin : bool

@@ -52,7 +52,6 @@ def tag(
 
     Parameters
     ----------
-    tagger : Tagger
     paths, output : input files, and the file to write, parquet or ROOT.
     keep : list of patterns, or None
         Branches to copy, see `kept_branches`.

@@ -103,7 +103,6 @@ def simulate(
     ----------
     folder : path
         With src/ of alkaid; files of the simulation are written to sim/.
-    logic : CombLogic
     inputs : (N, M)
     expected : (N, K) logits that have to come out.
     stages : int, of the pipeline.
@@ -149,7 +148,7 @@ def synthesise(folder: Path) -> dict[str, Any] | None:
         return None
     sources = [os.path.relpath(path, folder) for path in sorted((folder / "src").rglob("*.v"))]
     script = f"read_verilog -sv {' '.join(sources)}; synth_xilinx -family xcup -nodsp -noiopad -noclkbuf -top {TOP}"
-    text = _call(tool, "-q", "-p", f"{script}; tee -o yosys.txt stat -tech xilinx", cwd=folder)
+    _call(tool, "-q", "-p", f"{script}; tee -o yosys.txt stat -tech xilinx", cwd=folder)
     text = (folder / "yosys.txt").read_text()
     total = text[text.find("=== design hierarchy") :] if "=== design hierarchy" in text else text
     counts = {name: int(n) for name, n in re.findall(r"^\s+(LUT[1-6]|FD[RSCP]E)\s+(\d+)\s*$", total, re.M)}
