@@ -68,18 +68,27 @@ def replacing(path: str | Path) -> Iterator[Path]:
     StopError if the file cannot be written.
     """
     path = Path(path)
-    name = f".{path.name}.{platform.node()}."
-    temporary = path.with_name(f"{name}{os.getpid()}")
+    temporary = path.with_name(f"{_temporary_name(path)}{os.getpid()}")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f"{glob.escape(name)}*"):
-            if not _is_running(left.name.removeprefix(name)):
-                left.unlink(missing_ok=True)
+        remove_leftovers(path)
         try:
             yield temporary
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove temporary files of `replacing` that killed processes of this machine have left."""
+    name = _temporary_name(path)
+    for left in path.parent.glob(f"{glob.escape(name)}*"):
+        if not _is_running(left.name.removeprefix(name)):
+            left.unlink(missing_ok=True)
+
+
+def _temporary_name(path: Path) -> str:
+    return f".{path.name}.{platform.node()}."
 
 
 def _is_running(pid: str) -> bool:

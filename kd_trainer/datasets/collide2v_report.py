@@ -8,12 +8,7 @@ import tabulate
 
 
 def report(found: Iterable[Mapping[str, Any]]) -> str:
-    """Table of the jets that were matched, left out and written, by process.
-
-    Parameters
-    ----------
-    found : dicts of `Views.finish`
-    """
+    """Table of the jets that were matched, left out and written, by process, from the dicts of `Views.finish`."""
     processes: dict[str, Counter[str]] = {}
     distances: Counter[str] = Counter()
     for file in found:

@@ -58,13 +58,7 @@ SUFFIXES = {**{name: form.suffix for name, form in FORMATS.items()}, "collide2v"
 
 
 def count_rows(form: Format, source: Path) -> int:
-    """Number of rows of an input file.
-
-    Raises
-    ------
-    InputError
-        If it cannot be opened, has another layout, or no rows.
-    """
+    """Number of rows of an input file; InputError if it cannot be opened, has another layout, or no rows."""
     with reading(source), form.open(source) as (rows, _):
         if not rows:
             raise InputError(f"{source} has no jets")
@@ -74,19 +68,7 @@ def count_rows(form: Format, source: Path) -> int:
 def convert_file(
     form: Format, source: Path, made: dict[str, Any], target: Path, progress: Callable[[int], object]
 ) -> int:
-    """Convert a file without the jets that have no particles.
-
-    Parameters
-    ----------
-    form : Format
-    source, target : Path
-    made : dict, the settings to store
-    progress : function of a number of rows
-
-    Returns
-    -------
-    int
-        Number of jets.
+    """Convert a file, without jets that have no particles, and store the settings `made`; returns the number of jets.
 
     Raises
     ------

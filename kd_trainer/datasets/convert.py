@@ -14,9 +14,10 @@ import tqdm
 
 from kd_trainer.datasets import collide2v, collide2v_report, delphes
 from kd_trainer.datasets.conversion import SUFFIXES, Format, convert_file, count_rows, format_of
-from kd_trainer.datasets.provenance import found_in, is_complete, remove_leftovers, settings
+from kd_trainer.datasets.provenance import found_in, is_complete, settings
 from kd_trainer.directories import make_directory
 from kd_trainer.errors import InputError, StopError
+from kd_trainer.files import remove_leftovers
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,38 +55,22 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("format", choices=SUFFIXES, help=kinds)
     add("inputs", nargs="+", metavar="INPUT", help="files, patterns, or directories of such files")
     add("-o", "--output", required=True, type=Path, metavar="DIR", help="directory of the parquet files")
-    add(
-        "--train-test-split",
-        type=float,
-        default=0.9,
-        metavar="F",
+    add("--train-test-split", type=float, default=0.9, metavar="F",
         help="qg: fraction of the files that are named train_file_<i>, the others are named test_file_<i>; collide2v: "
-        "fraction of the files of each process in the folder train, the others are in test (default: %(default)s)",
-    )
-    two = parser.add_argument_group("collide2v")
-    two.add_argument("--collection", choices=collide2v.CONES, default="AK4", help="PUPPI jets (default: %(default)s)")
-    two.add_argument(
-        "--radius",
-        type=float,
-        metavar="R",
-        help="largest Delta R between matched jets of the two views (default: half of the jet radius)",
-    )
-    two.add_argument(
-        "--length-unit", choices=("mm", "cm"), default="mm", help="unit of D0 and DZ (default: %(default)s)"
-    )
-    two.add_argument("--gen", action="store_true", help="write generated particles too, and only jets that have them")
-    two.add_argument(
-        "--classes", type=Path, metavar="FILE.yaml", help="define classes by process (default: by the jet flavour)"
-    )
-    events = parser.add_argument_group("delphes")
-    events.add_argument("--jets", default=delphes.JETS, metavar="BRANCH", help="jet collection (default: %(default)s)")
-    events.add_argument(
-        "--eta",
-        choices=delphes.ETAS,
-        default="stored",
-        help="pseudorapidity of the particles: as stored, or that of the momentum. Delphes 3.5.0 (and JetClass-II) "
-        "stores that of the point where a track reaches the calorimeter (default: %(default)s)",
-    )
+        "fraction of the files of each process in the folder train, the others are in test "
+        "(default: %(default)s)")  # fmt: skip
+    two = parser.add_argument_group("collide2v").add_argument
+    two("--collection", choices=collide2v.CONES, default="AK4", help="PUPPI jets (default: %(default)s)")
+    two("--radius", type=float, metavar="R",
+        help="largest Delta R between matched jets of the two views (default: half of the jet radius)")  # fmt: skip
+    two("--length-unit", choices=("mm", "cm"), default="mm", help="unit of D0 and DZ (default: %(default)s)")
+    two("--gen", action="store_true", help="write generated particles too, and only jets that have them")
+    two("--classes", type=Path, metavar="FILE.yaml", help="define classes by process (default: by the jet flavour)")
+    events = parser.add_argument_group("delphes").add_argument
+    events("--jets", default=delphes.JETS, metavar="BRANCH", help="jet collection (default: %(default)s)")
+    events("--eta", choices=delphes.ETAS, default="stored",
+           help="pseudorapidity of the particles: as stored, or that of the momentum. Delphes 3.5.0 (and JetClass-II) "
+           "stores that of the point where a track reaches the calorimeter (default: %(default)s)")  # fmt: skip
     add("--overwrite", action="store_true", help="replace existing files")
     args = parser.parse_args(argv)
     if not 0 <= args.train_test_split <= 1:
@@ -116,13 +101,7 @@ def options_of(args: argparse.Namespace) -> collide2v.Options | delphes.Options 
 
 
 def input_files(inputs: Iterable[str], suffix: str) -> list[Path]:
-    """Files given by the arguments, in the natural order of their names: list of Path.
-
-    Raises
-    ------
-    InputError
-        If no file matches an argument.
-    """
+    """Files of the arguments, in the natural order of their names; InputError if no file matches an argument."""
     found = set()
     for name in inputs:
         pattern = os.path.join(glob.escape(name), f"*{suffix}") if os.path.isdir(name) else name
@@ -188,11 +167,7 @@ def refuse_moved(output: Path, wanted: Iterable[str]) -> None:
 
 
 def convert_all(missing: Mapping[Path, tuple[Format, Path, dict[str, Any]]]) -> None:
-    """Convert files one after the other, with a progress bar.
-
-    Parameters
-    ----------
-    missing : dict of target to (format, source, settings)
+    """Convert files, {target: (format, source, settings)}, one after the other, with a progress bar.
 
     Raises
     ------

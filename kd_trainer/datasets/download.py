@@ -71,13 +71,7 @@ def _address(part: Part) -> str:
 
 
 def choose(table: Table, names: Sequence[str]) -> list[Part]:
-    """The parts with the given names, each once.
-
-    Raises
-    ------
-    InputError
-        If there is no name, or an unknown one.
-    """
+    """The parts with the given names, each once; InputError if there is no name, or an unknown one."""
     known = dict(table)
     for parts in table.values():
         known |= {part["name"]: [part] for part in parts if part["name"] not in table}

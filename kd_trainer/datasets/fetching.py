@@ -22,13 +22,7 @@ class File(NamedTuple):
     unpack: str | None = None
 
     def has_arrived(self) -> bool:
-        """Whether the file exists with the right checksum.
-
-        Raises
-        ------
-        InputError
-            If a different file has its name.
-        """
+        """Whether the file exists with the right checksum; InputError if a different file has its name."""
         if self.path.exists() and not matches(self.path, self.check):
             raise InputError(f"{self.path} is not the file that {self.url} should be; move it away")
         return self.path.exists()
@@ -87,11 +81,6 @@ class Dataset(NamedTuple):
 
 def fetch_parts(parts: Iterable[Mapping[str, Any]], directory: Path) -> None:
     """Fetch what is missing. A failure ends the call; the same call then continues from there.
-
-    Parameters
-    ----------
-    parts : list of dict, of the table
-    directory : Path
 
     Raises
     ------

@@ -9,12 +9,7 @@ Columns = dict[str, np.ndarray]  # (P,) of particles or of jets, by name
 
 
 def directions(columns: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-    """Transverse momentum, pseudorapidity and azimuth of particles with px, py, pz.
-
-    Returns
-    -------
-    pt, eta, phi : (P,) each
-    """
+    """Transverse momentum, pseudorapidity and azimuth, (P,) each, of particles with px, py, pz."""
     pt = np.hypot(columns["px"], columns["py"])
     return pt, np.arcsinh(columns["pz"] / pt), np.arctan2(columns["py"], columns["px"])
 

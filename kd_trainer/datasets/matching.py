@@ -16,7 +16,6 @@ def pairs(
         Eta and Phi of the jets of all events.
     number, their_number : (E,)
         Number of jets in each event.
-    radius : float
 
     Returns
     -------
@@ -39,17 +38,12 @@ def pairs(
 
 
 def vertices(event: np.ndarray, pt: np.ndarray, z: np.ndarray, events: int) -> np.ndarray:
-    """Position of the hard collision along the beam: the median z of the tracks, weighted with pT.
+    """Position (E,) of the hard collision along the beam: the median z of the tracks, weighted with pT; or else 0.
 
     Parameters
     ----------
     event, pt, z : (T,)
         Of the tracks that PUPPI keeps; event in ascending order.
-    events : int
-
-    Returns
-    -------
-    (E,), 0 for events without tracks
     """
     order = np.lexsort((z, event))
     total = np.bincount(event, pt, minlength=events)

@@ -15,15 +15,7 @@ BLOCK = 1 << 20  # bytes
 
 
 def is_placed(folder: Path, name: str, check: str) -> bool:
-    """Whether all files that were fetched as `name` are in a folder.
-
-    Parameters
-    ----------
-    folder : Path
-    name : str
-    check : str
-        As given to `place`.
-    """
+    """Whether all files that were fetched as `name` are in a folder; `check` is that of `place`."""
     try:
         note = json.loads(_note(folder, name).read_text())
         return note["check"] == check and all((folder / file).exists() for file in note["files"])

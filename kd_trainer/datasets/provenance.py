@@ -1,7 +1,6 @@
 """The input and settings of a converted file: stored in the file, compared when a conversion is resumed."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +33,7 @@ def found_in(path: Path) -> dict[str, Any]:
 
 
 def is_complete(path: Path, made: dict[str, Any]) -> bool:
-    """Whether a file with these settings is already there.
-
-    Raises
-    ------
-    InputError
-        If the file was made from another input or with other settings.
-    """
+    """Whether a file with these settings is there; InputError if it has another input or other settings."""
     if not path.exists():
         return False
     try:
@@ -51,16 +44,3 @@ def is_complete(path: Path, made: dict[str, Any]) -> bool:
     if different:
         raise InputError(f"{path} was made from another input ({'; '.join(different)}); give --overwrite to replace it")
     return True
-
-
-def remove_leftovers(path: Path) -> None:
-    """Remove temporary files of `path` that a killed process left behind."""
-    for temporary in path.parent.glob(f".{path.name}.*"):
-        process = temporary.name.rpartition(".")[2]
-        if process.isdecimal():
-            try:
-                os.kill(int(process), 0)
-            except ProcessLookupError:
-                temporary.unlink(missing_ok=True)
-            except PermissionError:  # the process of another user is alive
-                pass

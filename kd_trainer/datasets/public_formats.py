@@ -154,7 +154,6 @@ def blocks(path: Path, wanted: Mapping[str, tuple[tuple[int | None, ...], slice]
 
     Parameters
     ----------
-    path : Path
     wanted : dict of name to the shape of a row (None: any length) and the part of its last axis to read
 
     Yields

@@ -12,18 +12,7 @@ TIMEOUT = 60  # seconds
 
 
 def record_files(doi: str, patterns: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Files of a record.
-
-    Parameters
-    ----------
-    doi : str
-    patterns : list of str
-        A file is listed if its name matches one of them.
-
-    Returns
-    -------
-    dict
-        Name to (url, checksum).
+    """Files of a record whose names match one of the patterns: {name: (url, checksum)}.
 
     Raises
     ------
@@ -73,13 +62,7 @@ def dataset_size(repository: str, patterns: Sequence[str], staging: Path, endpoi
 
 
 def fetch_dataset(repository: str, patterns: Sequence[str], staging: Path, endpoint: str | None = None) -> None:
-    """Fetch the files of a dataset into a directory; existing files are kept.
-
-    Raises
-    ------
-    InputError
-        If a file cannot be fetched or written.
-    """
+    """Fetch the missing files of a dataset into a directory; InputError if one cannot be fetched or written."""
     import huggingface_hub
 
     try:

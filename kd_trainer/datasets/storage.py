@@ -37,11 +37,6 @@ def is_complete(path: Path, settings: dict[str, Any]) -> bool:
 
     A file gets its name only when it is complete. Therefore only the settings have to be compared.
 
-    Parameters
-    ----------
-    path : Path
-    settings : dict that json can hold
-
     Raises
     ------
     InputError
@@ -92,13 +87,7 @@ def numbered(tables: Iterable[pa.Table]) -> pa.Table:
 
 
 def write(path: Path, tables: Iterable[pa.Table], settings: dict[str, Any]) -> None:
-    """Write a file of numbered jets under a temporary name, and rename it when it is complete.
-
-    Parameters
-    ----------
-    path : Path ending in .parquet or .root
-    tables : list of Arrow tables of jets
-    settings : dict that json can hold
+    """Write a parquet or ROOT file of numbered jets under a temporary name, and rename it when it is complete.
 
     Raises
     ------

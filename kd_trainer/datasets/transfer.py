@@ -34,13 +34,7 @@ def matches(path: Path, check: str) -> bool:
 
 
 def remote_size(url: str) -> int:
-    """Size of a file in bytes, 0 if the server does not tell it in advance.
-
-    Raises
-    ------
-    InputError
-        If the server does not answer or has no such file.
-    """
+    """Bytes of a file, 0 if the server does not tell; InputError if it does not answer or has no such file."""
     try:
         response = requests.head(url, headers={"Accept-Encoding": "identity"}, allow_redirects=True, timeout=TIMEOUT)
     except requests.RequestException as error:
@@ -60,7 +54,6 @@ def fetch(url: str, path: Path, check: str) -> None:
 
     Parameters
     ----------
-    url : str
     path : Path
         In a directory that exists.
     check : str

@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+import platform
 import sys
 
 import awkward as ak
@@ -241,7 +242,8 @@ class TestResume:
         assert "was not written by 'convert'" in fails("top", top_file, "-o", tmp_path)
 
     def test_leftovers_of_killed_processes(self, top_file, tmp_path):
-        stale, alive = (tmp_path / f".train_file.parquet.{pid}" for pid in (2**22 + 1, os.getppid()))
+        name = f".train_file.parquet.{platform.node()}"
+        stale, alive = (tmp_path / f"{name}.{pid}" for pid in (2**22 + 1, os.getppid()))
         stale.touch(), alive.touch()
         kd_trainer("convert", "top", top_file, "-o", tmp_path)
         assert set(tmp_path.iterdir()) == {alive, tmp_path / "train_file.parquet"}
