@@ -24,15 +24,7 @@ if TYPE_CHECKING:
 def sides(
     config: DataConfig, model: torch.nn.Module, info: Mapping[str, Any], X: dict[str, torch.Tensor], views: Views
 ) -> dict[str, Callable[[], None]]:
-    """A function that makes two views of all jets, and one that trains on them once: forward, backward, AdamW.
-
-    Parameters
-    ----------
-    config : DataConfig
-    model, info : of the encoder's network file
-    X : dict of (N, C, P)
-    views : augment.views.Views
-    """
+    """A function that makes two views of jets X (N, C, P), and one that trains on them: forward, backward, AdamW."""
     import torch
 
     from kd_trainer.pretrain.contrastive import as_contrastive, nt_xent, partners

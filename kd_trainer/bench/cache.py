@@ -91,7 +91,7 @@ def measure(setting: Setting, events: ak.Array, args: argparse.Namespace) -> dic
             commands[side, part] = lambda words=words, output=output: run(words, output)
             outputs[side, part] = output
     seconds = alternate(commands, args.repetitions)
-    sides = {side: times_of(seconds, side) for side in ("cache", "weaver")}
+    sides = {side: {part: seconds[side, part] for part in numbers} for side in ("cache", "weaver")}
     rates = {side: rates_of(times, numbers) for side, times in sides.items()}
     return {
         "jets": numbers,
@@ -102,18 +102,10 @@ def measure(setting: Setting, events: ak.Array, args: argparse.Namespace) -> dic
     }
 
 
-def times_of(seconds: Mapping[tuple[str, str], list[float]], side: str) -> dict[str, list[float]]:
-    """{part: seconds} of one side, of {(side, part): seconds}."""
-    return {part: times for (other, part), times in seconds.items() if other == side}
-
-
 def rates_of(times: Mapping[str, Sequence[float]], numbers: Mapping[str, int]) -> dict[str, list[float]]:
     """Jets per second in each repetition: of the whole command, of its first batches, and of the batches after them.
 
-    Parameters
-    ----------
-    times : dict of 'start-up', 'warm-up', 'all' -> list of seconds
-    numbers : dict of the same -> number of jets
+    They come from seconds and numbers of jets of the parts start-up, warm-up and all.
 
     Raises
     ------

@@ -23,19 +23,7 @@ OURS = ", as in a training with our hooks"
 
 
 def sides_of(setting: Setting, events: ak.Array, how: list[Any]) -> tuple[dict[str, list[Any]], dict[str, list[str]]]:
-    """The arguments of weaver for each loader that is measured, and the files of each kind.
-
-    Parameters
-    ----------
-    setting : Setting
-    events : awkward record array
-    how : list
-        Arguments of the loader.
-
-    Returns
-    -------
-    dict of name -> list, dict of kind of files -> paths
-    """
+    """The arguments of weaver for each loader that is measured, and the paths of each kind; `how`: loader arguments."""
     files = {kind: sample.write_two(setting.folder, kind, events) for kind in ("parquet", "root")}
     sides = {f"student, {kind}": [*setting.plain(*files[kind]), *how] for kind in ("parquet", "root")}
     sides |= {f"student and teacher, {kind}": [*setting.live(*files[kind]), *how] for kind in ("parquet", "root")}

@@ -52,17 +52,12 @@ def inputs_of(exported: Exported, files: Sequence[str], jets: int) -> Inputs:
 
 
 def cell(sides: Mapping[Any, Side], inputs: Mapping[Any, Inputs], batch: int, seconds: float) -> dict[Any, list[float]]:
-    """Times of calls with one batch size; all sides are called alternately.
+    """Seconds of calls with one batch size; all sides are called alternately.
 
     Parameters
     ----------
-    sides : {key: function of inputs}
     inputs : {key: inputs (N, C, P) of at least `batch` jets}
     seconds : approximate time to spend.
-
-    Returns
-    -------
-    {key: list of seconds}
     """
     batches = {key: {name: x[:batch] for name, x in inputs[key].items()} for key in sides}
     calls = {key: (lambda key=key: sides[key](batches[key])) for key in sides}

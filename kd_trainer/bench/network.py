@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kd_trainer.arguments import check_at_least, parse_options, write_output
+from kd_trainer.deploy import session
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate.complexity import count_parameters, load_data_config, load_network
 from kd_trainer.files import si
@@ -38,10 +39,6 @@ def random_jets(shapes: Mapping[str, tuple[int, ...]], jets: int, seed: int = 0)
     Parameters
     ----------
     shapes : dict of input name -> (1, C, P); inputs whose names end in vectors, mask or points get such values
-
-    Returns
-    -------
-    dict of tensors
     """
     import torch
 
@@ -77,7 +74,7 @@ def real_jets(config: DataConfig, files: Sequence[str], jets: int) -> dict[str, 
 
 def sides(
     model: torch.nn.Module, inputs: Sequence[torch.Tensor], labels: torch.Tensor, batch_size: int
-) -> dict[str, Callable[[], None]]:
+) -> dict[str, Callable[[], object]]:
     """A function that trains on all jets once (forward and backward), and one that predicts all jets."""
     import torch
 
@@ -114,7 +111,7 @@ def onnx_side(
     inputs: Sequence[torch.Tensor],
     batch_size: int,
     threads: int | None,
-) -> Callable[[], None]:
+) -> Callable[[], object]:
     """A function that predicts all jets once with ONNX Runtime, from a model made with `for_inference`.
 
     Raises
@@ -126,32 +123,22 @@ def onnx_side(
 
     try:
         import onnx  # noqa: F401, needed by the exporter of torch
-        import onnxruntime
-    except ImportError as error:
-        raise InputError(f"{error.name} is not installed; pip install 'weaver-kd[onnx]'") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
+    except ImportError:
+        raise InputError("onnx is not installed; pip install 'weaver-kd[onnx]'") from None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
         torch.onnx.export(
             model.eval().cpu(), tuple(x[:2] for x in inputs), path, input_names=info["input_names"],
             output_names=info["output_names"], dynamic_axes=info["dynamic_axes"], opset_version=15, dynamo=False,
         )  # fmt: skip
-        session = onnxruntime.InferenceSession(str(path), options, providers=onnxruntime.get_available_providers())
-    used = [x.name for x in session.get_inputs()]  # the exporter leaves out what the network does not use
-    arrays = {name: x.numpy() for name, x in zip(info["input_names"], inputs) if name in used}
-    jets = len(inputs[0])
-
-    def predict() -> None:
-        for i in range(0, jets, batch_size):
-            session.run(None, {name: x[i : i + batch_size] for name, x in arrays.items()})
-
-    return predict
+        exported = session.open_session(path, threads, gpu=True)
+    arrays = {name: x.numpy() for name, x in zip(info["input_names"], inputs)}
+    return lambda: session.run(exported, arrays, batch_size)
 
 
 def prepare(
     network: str, options: dict[str, Any], args: argparse.Namespace
-) -> tuple[torch.nn.Module, dict[str, Callable[[], None]], int]:
+) -> tuple[torch.nn.Module, dict[str, Callable[[], object]], int]:
     """Model and the function of each use for one network."""
     import torch
 
@@ -175,19 +162,13 @@ def prepare(
     return model, functions, jets
 
 
-def run_of(network: str, options: dict[str, Any], args: argparse.Namespace, use: str) -> Callable[[], None]:
+def run_of(network: str, options: dict[str, Any], args: argparse.Namespace, use: str) -> Callable[[], object]:
     """For `peak_memory`: the function of one use, in a process of its own."""
     return prepare(network, options, args)[1][use]
 
 
 def measure(networks: Sequence[tuple[str, dict[str, Any]]], args: argparse.Namespace) -> dict[str, Any]:
-    """All results as plain numbers: dict.
-
-    Parameters
-    ----------
-    networks : list of (path, options)
-    args : of the command line
-    """
+    """All results as plain numbers, for networks (path, options)."""
     names = [f"{i}: {path}" for i, (path, _) in enumerate(networks, start=1)]
     prepared = [prepare(path, options, args) for path, options in networks]
     jets = prepared[0][2]

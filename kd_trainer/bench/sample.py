@@ -24,17 +24,12 @@ KINDS = ("ChargedHadron", "NeutralHadron", "Photon", "Electron", "Muon")
 
 
 def random_events(jets: int, particles: int | None = None, seed: int = 0) -> ak.Array:
-    """Jets with the branches of JetClass, and `jet_label` from 0 to 187 as in JetClass-II.
+    """Records of jets with the branches of JetClass in GeV, and `jet_label` from 0 to 187 as in JetClass-II.
 
     Parameters
     ----------
-    jets : int
     particles : int or None
         Number of particles in every jet; None draws numbers as in JetClass, about 45.
-
-    Returns
-    -------
-    awkward record array of length `jets`; momenta in GeV
     """
     rng = np.random.default_rng(seed)
     counts = np.full(jets, particles) if particles else multiplicities(rng, jets, LONGEST)
@@ -92,14 +87,9 @@ def write(path: Path, events: ak.Array) -> str:
 
 
 def write_two(folder: Path, kind: str, events: ak.Array) -> list[str]:
-    """Write jets to two files, because weaver 0.5 cannot read parts of a single parquet file; returns the paths.
+    """Write two or more jets to two files of a kind, parquet or root; returns the paths.
 
-    Parameters
-    ----------
-    folder : Path
-    kind : 'parquet' or 'root'
-    events : awkward record array
-        At least two jets.
+    Weaver 0.5 cannot read parts of a single parquet file.
     """
     half = len(events) // 2
     return [write(folder / f"jets_{i}.{kind}", part) for i, part in enumerate((events[:half], events[half:]))]

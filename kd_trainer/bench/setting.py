@@ -25,24 +25,14 @@ DISTILL = ROOT / "networks" / "distill.py"
 
 
 class Setting(NamedTuple):
-    """Networks, options and weights of a student and its teacher.
+    """Networks, options and weights of a student and its teacher."""
 
-    Attributes
-    ----------
-    folder : Path
-        Holds student.yaml, teacher.yaml and paired.yaml; nothing is written outside of it.
-    network, options : Path, dict
-        Of the student.
-    teacher, teacher_options, weights : Path, dict, Path
-        Of the teacher.
-    """
-
-    folder: Path
-    network: Path
+    folder: Path  # holds student.yaml, teacher.yaml and paired.yaml; nothing is written outside of it
+    network: Path  # of the student
     options: dict
-    teacher: Path
+    teacher: Path  # network file
     teacher_options: dict
-    weights: Path
+    weights: Path  # of the teacher
 
     def config(self, name: str) -> Path:
         """Path of student.yaml, teacher.yaml or paired.yaml."""
@@ -98,13 +88,9 @@ class Setting(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser, teacher: str | None = None) -> None:
-    """Add the arguments for the networks and data configs.
+    """Add the arguments for the networks and data configs; `teacher` is the default of networks/*.py.
 
-    Parameters
-    ----------
-    parser : ArgumentParser
-    teacher : str or None
-        Name of the default teacher in networks/*.py. If None, the benchmark chooses it and the student's data config.
+    Without one the benchmark chooses it and the student's data config.
     """
     add, data, networks = parser.add_argument, ROOT / "data" / "JetClass", ROOT / "networks"
     add("--student-config", type=Path, default=data / "JetClass_l1.yaml" if teacher else None, metavar="CFG",
@@ -137,16 +123,10 @@ def prepare(
 
     Parameters
     ----------
-    args : Namespace
-    folder : Path
     weights : Path or None
         Of the teacher; None for random weights.
     change : function of the options of a data config
         Returns the options to use instead.
-
-    Returns
-    -------
-    Setting
     """
     student, teacher = (
         {**change(configs.load(path)), "weights": None} for path in (args.student_config, args.teacher_config)
@@ -165,17 +145,7 @@ def prepare(
 
 
 class Weaver:
-    """Loader and training function of a weaver command, made by weaver's own functions.
-
-    Parameters
-    ----------
-    arguments : list
-        As of the `weaver` command.
-
-    Attributes
-    ----------
-    loader : DataLoader
-    """
+    """Loader and training function of a `weaver` command with these arguments, made by weaver's own functions."""
 
     def __init__(self, arguments: Iterable[Any]) -> None:
         from weaver import train as weaver
@@ -230,7 +200,6 @@ def loading(
 
     Parameters
     ----------
-    batch_size : int
     steps : int or None
         Steps per epoch; None reads until the files end.
     in_memory : bool

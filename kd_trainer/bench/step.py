@@ -47,10 +47,8 @@ def measure(setting: Setting, events: ak.Array, args: argparse.Namespace) -> dic
 
     Parameters
     ----------
-    setting : Setting
     events : awkward record array
         Jets; the teacher sees the first `live_steps` batches of them.
-    args : of the command line
     """
     jets = sample.write(setting.folder / "jets.parquet", events)
     few = sample.write(setting.folder / "few.parquet", events[: args.live_steps * args.batch_size])
