@@ -16,15 +16,7 @@ NAME = "kd_matching"
 
 
 class Matching(nn.Module):
-    """The student's embedding, projected to the width of the teacher's embedding.
-
-    Parameters
-    ----------
-    layer : nn.Linear
-        The student's output layer.
-    width : int
-        Width D of the teacher's embedding.
-    """
+    """The student's embedding, the input of its output layer, projected to the width D of the teacher's embedding."""
 
     def __init__(self, layer: nn.Linear, width: int) -> None:
         super().__init__()

@@ -30,8 +30,6 @@ def from_cache(loader: Loader, validation: Loader, args: argparse.Namespace, tea
     validation : DataLoader
         If it has no files of its own, it reads its part of the cache's files. The part of the original files may
         contain other jets, because a cache holds only the selected jets.
-    args : weaver's arguments
-    teacher : CachedTeacher
 
     Raises
     ------

@@ -41,8 +41,6 @@ class StudentView:
     ----------
     loader : DataLoader
         With a paired data config or the student's own, or a `Mixture` of two loaders.
-    teacher : callable (X, device) -> SoftTargets, or None
-    device : torch.device
     deposit : callable of SoftTargets and a (N,) bool tensor
         Called for each batch before the student gets it, with its soft targets and a mask of the jets with labels.
     steps : int or None

@@ -195,12 +195,7 @@ def soft_target_loss(name: str, options: Mapping[str, float] | None = None) -> C
 
 
 def check_classes(name: str, classes: int) -> None:
-    """Refuse a loss that has no meaning for two classes.
-
-    Raises
-    ------
-    InputError
-    """
+    """Raise InputError for a loss that has no meaning for two classes."""
     if classes == 2 and name in NOT_FOR_TWO:
         raise InputError(f"kd_loss '{name}' is not for two classes: {NOT_FOR_TWO[name]}; use 'kl' or 'mse'")
 

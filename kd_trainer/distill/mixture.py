@@ -26,10 +26,7 @@ UNLABELLED = "unlabelled"  # name of the second loader
 class Mixture:
     """A loader of batches with labelled jets first; the others have class 0 and False in `LABELLED`.
 
-    Parameters
-    ----------
-    labelled, unlabelled : DataLoader
-        Endless loaders; the batch size of each is its number of jets in a combined batch.
+    It combines two endless loaders; the batch size of each is its number of jets in a combined batch.
     """
 
     def __init__(self, labelled: Loader, unlabelled: Loader) -> None:
@@ -71,7 +68,6 @@ def mixed(
     ----------
     loader : DataLoader
         Weaver's training loader, not started yet.
-    args : weaver's arguments
     files : dict of group -> list of str
         Paths of the files without labels, see `loaders.groups_of`.
     config : str

@@ -19,74 +19,36 @@ EMBEDDING_WITH_CACHE = (
 
 @dataclasses.dataclass(frozen=True)
 class Options(HookOptions):
-    """The options of `networks/distill.py`; all others go to the student's network.
+    """The options of `networks/distill.py`; all others go to the student's network."""
 
-    Attributes
-    ----------
-    student : str
-        Network file of the student.
-    pretrained : str or None
-        Checkpoint for all layers of the student but its output layer; None for random weights.
-    teacher : str, list of str or None
-        Network file of the teacher; optional only with `kd_alpha` 0, which trains on labels alone.
-    teacher_weights : str, list of str or None
-        The teacher's checkpoint, a state dict as weaver writes it; several form an ensemble.
-    teacher_options : dict or list of dict
-        Options of the teacher's network.
-    kd_alpha : number or [(epoch, value), ...]
-        Weight of the soft targets in the loss, 0 to 1; the weight of the labels is 1 - kd_alpha.
-    kd_temperature : number or [(epoch, value), ...]
-        Temperature of both softmax functions, above 0.
-    kd_loss : str
-        The loss between student and teacher, see `losses`.
-    kd_loss_options : dict
-        The weights of this loss.
-    kd_label_smoothing : float
-        Label smoothing of the cross-entropy, at least 0 and below 1.
-    kd_ensemble : str
-        How several teachers are averaged: their probabilities or their logits, see `ensemble`.
-    kd_embed_weight : float
-        Weight of the loss between the embeddings of student and teacher, 0 or above.
-    kd_embed_loss : str
-        That loss: cosine, smooth_l1.
-    kd_ema : float
-        Decay of the moving average of the student's weights, at least 0 and below 1; 0 for no average.
-    kd_memory : float
-        Memory in megabytes for soft targets, 0 or above, so that the teacher is evaluated once for each jet; with 0 it
-        is evaluated every time.
-    kd_cache : str or None
-        Folder of a cache of the training files, or of a blend, to read the soft targets from. It names its teachers; if
-        `teacher` is given too, it must be the same.
-    kd_unlabelled : str or list of str, or None
-        `[GROUP:]PATTERN` of files with unlabelled jets, see `mixture`.
-    kd_unlabelled_config : str or None
-        Their data config, as `kd_trainer pair --unlabelled` writes it; not needed with kd_unlabelled_cache.
-    kd_unlabelled_fraction : float
-        Fraction of each batch with unlabelled jets, above 0 and below 1.
-    kd_unlabelled_cache : str or None
-        The cache of these jets, like kd_cache.
-    """
-
-    student: str
+    student: str  # network file of the student
+    # network file of the teacher; optional only with kd_alpha 0, which trains on labels alone, and with kd_cache
     teacher: str | list[str] | None = None
+    # the teacher's checkpoint, a state dict as weaver writes it; several form an ensemble
     teacher_weights: str | list[str] | None = None
+    # options of the teacher's network
     teacher_options: dict[str, Any] | list[dict[str, Any]] = dataclasses.field(default_factory=dict)
+    # weight of the soft targets in the loss, 0 to 1; the weight of the labels is 1 - kd_alpha
     kd_alpha: float | list[tuple[int, float]] = 0.7
-    kd_temperature: float | list[tuple[int, float]] = 3.0
-    kd_loss: str = "kl"
-    kd_loss_options: dict[str, float] = dataclasses.field(default_factory=dict)
-    kd_label_smoothing: float = 0.0
-    kd_ensemble: str = "probabilities"
-    kd_embed_weight: float = 0.0
-    kd_embed_loss: str = "cosine"
-    kd_ema: float = 0.0
+    kd_temperature: float | list[tuple[int, float]] = 3.0  # of both softmax functions, above 0
+    kd_loss: str = "kl"  # the loss between student and teacher, see `losses`
+    kd_loss_options: dict[str, float] = dataclasses.field(default_factory=dict)  # the weights of this loss
+    kd_label_smoothing: float = 0.0  # of the cross-entropy, at least 0 and below 1
+    kd_ensemble: str = "probabilities"  # how several teachers are averaged: probabilities or logits, see `ensemble`
+    kd_embed_weight: float = 0.0  # weight of the loss between the embeddings of student and teacher, 0 or above
+    kd_embed_loss: str = "cosine"  # that loss: cosine, smooth_l1
+    kd_ema: float = 0.0  # decay of the moving average of the student's weights, below 1; 0 for no average
+    # memory in megabytes for soft targets, so that the teacher is evaluated once for each jet; with 0 every time
     kd_memory: float = 500.0
+    # folder of a cache of the training files, or of a blend, to read the soft targets from. It names its teachers; if
+    # `teacher` is given too, it must be the same
     kd_cache: str | None = None
-    kd_unlabelled: str | list[str] | None = None
+    kd_unlabelled: str | list[str] | None = None  # `[GROUP:]PATTERN` of files with unlabelled jets, see `mixture`
+    # their data config, as `kd_trainer pair --unlabelled` writes it; not needed with kd_unlabelled_cache
     kd_unlabelled_config: str | None = None
-    kd_unlabelled_fraction: float = 0.9
-    kd_unlabelled_cache: str | None = None
-    pretrained: str | None = None
+    kd_unlabelled_fraction: float = 0.9  # fraction of each batch with unlabelled jets, above 0 and below 1
+    kd_unlabelled_cache: str | None = None  # the cache of these jets, like kd_cache
+    pretrained: str | None = None  # checkpoint for all layers of the student but its output layer
 
     PREFIXES: ClassVar = ("kd_", "teacher", "pretrained")
     PATTERNS: ClassVar = {"kd_unlabelled": "", "kd_cache": "/*/*.parquet", "kd_unlabelled_cache": "/*/*.parquet"}

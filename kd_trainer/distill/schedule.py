@@ -13,17 +13,7 @@ Value = float | Sequence[tuple[int, float]]  # a number, or pairs of an epoch an
 class Schedule:
     """A constant, or values at given epochs: linear between them, constant before the first and after the last.
 
-    Parameters
-    ----------
-    name : str
-        Name for messages.
-    value : number or sequence of (epoch, value)
-        Epochs are counted from 0 and increase.
-
-    Raises
-    ------
-    InputError
-        For any other value.
+    Epochs are counted from 0 and increase; InputError for any other value. `name` is for messages.
     """
 
     def __init__(self, name: str, value: Value) -> None:

@@ -15,12 +15,7 @@ LENGTHS = (1, 32)  # shortest lengths to try; a graph network needs enough slots
 
 
 def masks_of(inputs: Inputs) -> dict[str, str]:
-    """The mask of each input: {'pf_features': 'pf_mask', 'pf_mask': 'pf_mask', ...}.
-
-    Parameters
-    ----------
-    inputs : dict of name -> tensor; inputs that are not (N, C, P) are left out
-    """
+    """The mask of each input (N, C, P): {'pf_features': 'pf_mask', 'pf_mask': 'pf_mask', ...}; others are left out."""
     found = {}
     for name, x in inputs.items():
         mask = f"{name.rpartition('_')[0]}_mask"
@@ -75,12 +70,7 @@ def batches(inputs: Inputs, shortest: int | None) -> tuple[torch.Tensor, list[di
 
 
 def trial_jets(shapes: Mapping[str, Sequence[int]]) -> dict[str, torch.Tensor]:
-    """Inputs of six random jets of several multiplicities, with arbitrary values in padded slots as in weaver's `wrap`.
-
-    Parameters
-    ----------
-    shapes : dict of name -> (N, C, P)
-    """
+    """Inputs of six random jets, for shapes {name: (N, C, P)}; padded slots have any values, as in weaver's `wrap`."""
     generator = torch.Generator().manual_seed(0)
     counts = torch.tensor([1, 2, 7, 19, 40, 10**6])
     inputs = {k: torch.rand((len(counts), *shape[1:]), generator=generator) for k, shape in shapes.items()}
@@ -93,13 +83,8 @@ def trial_jets(shapes: Mapping[str, Sequence[int]]) -> dict[str, torch.Tensor]:
 def shortest_length(model: Callable[..., torch.Tensor], inputs: Inputs) -> int | None:
     """The smallest length to which jets may be trimmed without a change of the outputs; None if trimming changes them.
 
-    Trimming changes the outputs of a network that ignores its mask, or that needs more neighbours than particles.
-
-    Parameters
-    ----------
-    model : callable of the inputs
-    inputs : dict of name -> (N, ...) tensor
-        Inputs for the test, see `trial_jets`.
+    Trimming changes the outputs of a network that ignores its mask, or that needs more neighbours than particles. The
+    inputs for the test are those of `trial_jets`.
     """
     if not masks_of(inputs):
         return None

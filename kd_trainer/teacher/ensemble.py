@@ -46,13 +46,7 @@ def mixture(logits: Sequence[torch.Tensor], weights: Sequence[float]) -> torch.T
 
 
 def grouped(logits: torch.Tensor, groups: Sequence[Sequence[int]]) -> torch.Tensor:
-    """Log-probabilities (N, K) of groups of classes, in fp32, normalised over all classes in the groups.
-
-    Parameters
-    ----------
-    logits : (N, L) tensor
-    groups : list of K lists of columns
-    """
+    """Log-probabilities (N, K) of K groups of columns of logits (N, L), in fp32, normalised over all their columns."""
     exact = (logits.cpu() if logits.device.type == "mps" else logits).double()
     sums = torch.stack([exact[:, columns].logsumexp(dim=1) for columns in groups], dim=1)
     return sums.log_softmax(dim=1).float().to(logits.device)
@@ -61,13 +55,8 @@ def grouped(logits: torch.Tensor, groups: Sequence[Sequence[int]]) -> torch.Tens
 class Ensemble:
     """Teachers with the same inputs, whose combined output is a distribution over the student's classes.
 
-    Parameters
-    ----------
-    teachers : list of Teacher
-    what : str
-        See `combined`.
-    groups : list of lists of int, or None
-        Columns of the teachers' logits for each class of the student, see `grouped`; None if the classes are the same.
+    For `what` see `combined`. `groups` are the columns of the teachers' logits for each class of the student, see
+    `grouped`; None if the classes are the same.
     """
 
     def __init__(self, teachers: Sequence[Teacher], what: str, groups: Sequence[Sequence[int]] | None) -> None:
@@ -93,17 +82,7 @@ class Ensemble:
 
 
 def load_ensemble(members: Iterable[TeacherSpec], paired: DataConfig, what: str, embedding: bool = False) -> Ensemble:
-    """The teachers of a distillation.
-
-    Parameters
-    ----------
-    members : list of spec.TeacherSpec
-    paired : DataConfig
-    what : str
-        See `combined`.
-    embedding : bool
-        Whether the embedding is needed; only for a single teacher.
-    """
+    """The teachers of a distillation, for `what` see `combined`; `embedding`: whether it is needed, of one teacher."""
     view = teacher_view(paired)
     teachers = [load_teacher(*member[:2], view, member.options, embedding) for member in members]
     return Ensemble(teachers, what, columns_of(paired.labels))

@@ -28,13 +28,7 @@ def folded(model: nn.Module, inputs: Sequence[torch.Tensor]) -> nn.Module:
     """A copy of a network in eval mode that gives the same outputs with fewer operations.
 
     Each `nn.Sequential` of pointwise layers becomes linear layers and activations. The original network is returned if
-    it has no such layers, or if the new network fails or gives other outputs for `inputs`.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-    inputs : list of tensors
-        Inputs of a few jets, in the order of `model.forward`.
+    it has no such layers, or if the new network fails or gives other outputs for the inputs of a few jets.
     """
     found: dict[str, list[nn.Module]] = {}
     for name, module in model.named_modules():

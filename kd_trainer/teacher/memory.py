@@ -19,14 +19,7 @@ ENTRY = 250  # bytes for each jet in the dict in addition to its soft targets: k
 
 
 class RememberingTeacher:
-    """Soft targets of a batch; those of jets seen before come from memory.
-
-    Parameters
-    ----------
-    teacher : Teacher
-    max_bytes : int
-        Memory for soft targets; further jets are evaluated every time.
-    """
+    """Soft targets of a batch; those of jets seen before come from memory, as far as `max_bytes` are enough."""
 
     def __init__(self, teacher: Ensemble, max_bytes: float) -> None:
         self.teacher = teacher

@@ -11,12 +11,7 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 class InBfloat16:
-    """An ensemble with matrix products in bfloat16; the first jets are evaluated in float32 too and compared.
-
-    Parameters
-    ----------
-    ensemble : ensemble.Ensemble
-    """
+    """An ensemble with matrix products in bfloat16; the first jets are evaluated in float32 too and compared."""
 
     def __init__(self, ensemble: Ensemble) -> None:
         self.ensemble = ensemble
@@ -24,13 +19,7 @@ class InBfloat16:
         self.compared = False
 
     def __call__(self, X: Inputs, device: torch.device | str) -> SoftTargets:
-        """Soft targets in fp32 for a batch X, with matrix products in bfloat16, on `device`.
-
-        Raises
-        ------
-        StopError
-            If the GPU does not support bfloat16.
-        """
+        """Soft targets in fp32, with matrix products in bfloat16; StopError if the GPU does not support bfloat16."""
         if self.compared:
             return self.ensemble(X, device)
         if not has_bfloat16(torch.device(device)):

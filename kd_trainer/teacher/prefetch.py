@@ -19,16 +19,6 @@ def with_soft_targets(
 
     On a CPU the teacher is evaluated when the batch is needed. On a GPU the next batch is started before the current
     one is yielded, in a separate stream, so its kernels run in parallel to the student's step.
-
-    Parameters
-    ----------
-    batches : iterable of (X, y, Z)
-    teacher : callable (X, device) -> SoftTargets
-    device : torch.device
-
-    Yields
-    ------
-    (X, y, Z), SoftTargets
     """
     if device.type != "cuda":
         for batch in batches:

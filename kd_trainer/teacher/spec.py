@@ -26,10 +26,6 @@ def members(network: Any, weights: Any, options: Any) -> list[TeacherSpec]:
     network, weights : str or list of str
     options : dict or list of dict
 
-    Returns
-    -------
-    list of TeacherSpec
-
     Raises
     ------
     InputError

@@ -17,18 +17,11 @@ def check_classes(loader: Loader, *, allowed: bool) -> None:
 
     Label branches are read file by file until each class has a jet, so usually little is read.
 
-    Parameters
-    ----------
-    loader : DataLoader
-        The loader of a classification.
-    allowed : bool
-        Whether classes without jets are allowed.
-
     Raises
     ------
     InputError
-        If a class has no jets, unless the files have so few jets that this may be chance; or if a class has no sampling
-        weights, so that none of its jets would be drawn.
+        If a class has no jets, unless this is `allowed` or the files have so few jets that it may be chance; or if a
+        class has no sampling weights, so that none of its jets would be drawn.
     """
     dataset, config = loader.dataset, loader.dataset.config
     names = names_of(config.labels)
