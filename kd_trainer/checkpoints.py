@@ -15,7 +15,6 @@ def read_weights(path: str | Path, what: str = "the weights") -> dict[str, torch
 
     Parameters
     ----------
-    path : path
     what : str
         What the file holds, in the plural, for the message.
 

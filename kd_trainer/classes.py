@@ -39,19 +39,8 @@ def is_unlabelled(labels: Labels) -> bool:
 def unlabelled(options: Mapping[str, Any], names: Iterable[str] = ()) -> dict[str, Any]:
     """Options of a data config that reads files without labels, and without sampling weights and observers.
 
-    Weaver requires a label, so the label is the constant 0, made from the mask of the particles.
-
-    Parameters
-    ----------
-    options : dict
-        Options of another data config.
-    names : sequence of str
-        The classes; networks need their number.
-
-    Raises
-    ------
-    InputError
-        If the config has no mask.
+    Weaver requires a label, so the label is the constant 0, made from the mask of the particles; InputError if there is
+    no mask. `names` are the classes, because networks need their number.
     """
     mask = (options["inputs"].get("pf_mask") or {}).get("vars")
     if not mask:

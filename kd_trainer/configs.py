@@ -163,12 +163,7 @@ def complete(options: Options) -> Options:
 def cached(paired: Options, groups: Mapping[str, Any]) -> Options:
     """Options of the config that reads the student's inputs and the soft targets from the files of a cache.
 
-    Parameters
-    ----------
-    paired : dict
-        Options of the paired config of the cache.
-    groups : dict
-        Input groups of the soft targets, by name; the names begin with the prefix.
+    They are made of the paired config of the cache and the input groups of the soft targets, named with the prefix.
     """
     config = copy.deepcopy(paired)
     for section in (config["new_variables"], config["inputs"], config["preprocess"]["params"]):

@@ -8,13 +8,7 @@ from kd_trainer.errors import InputError
 
 
 def make_directory(path: str | Path) -> None:
-    """Create an output directory.
-
-    Raises
-    ------
-    InputError
-        If the directory cannot be created or is not writable.
-    """
+    """Create an output directory; InputError if it cannot be created or is not writable."""
     try:
         os.makedirs(path, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()

@@ -58,14 +58,7 @@ MODULES = {"np": np, "numpy": np, "ak": ak, "awkward": ak, "math": math}
 
 
 def check(options: Mapping[str, Any], path: object) -> None:
-    """Raise InputError for a forbidden expression in a data config, unless the user trusts it.
-
-    Parameters
-    ----------
-    options : dict
-        Options of a data config.
-    path : name of the config in the message
-    """
+    """Raise InputError for a forbidden expression in the options of the data config `path`, unless it is trusted."""
     if is_trusted():
         return
     for place, expression in _expressions(options):

@@ -20,12 +20,8 @@ def family(name: str) -> str:
     """The family of a class.
 
     X -> two particles: the decay products (quarks by flavour, gluons, leptons). X -> YY: the number of decay products
-    in the jet, whether two of them are b quarks, and the leptons. QCD: the heaviest quarks.
-
-    Parameters
-    ----------
-    name : str
-        For example X_bb, X_YY_bbtauhtaue or QCD_bcss; any other class is its own family.
+    in the jet, whether two of them are b quarks, and the leptons. QCD: the heaviest quarks. The names are like X_bb,
+    X_YY_bbtauhtaue and QCD_bcss; any other class is its own family.
     """
     origin, _, products = name.rpartition("_")
     if origin not in ("X", "X_YY", "QCD") or not (products == LIGHT or PRODUCTS.fullmatch(products)):

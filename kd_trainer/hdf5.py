@@ -56,13 +56,7 @@ def check_compression(dataset: h5py.Dataset) -> None:
 
 @contextlib.contextmanager
 def arrays(path: str | Path) -> Iterator[dict[str, h5py.Dataset]]:
-    """The arrays of a file by name, one for each branch, as weaver reads them.
-
-    Raises
-    ------
-    InputError
-        If PyTables would execute something in the file.
-    """
+    """The arrays of a file by name, as weaver reads them; InputError if PyTables would execute something in it."""
     with opened(path) as file:
         _check_attributes(file)
         import h5py
@@ -76,14 +70,12 @@ def arrays(path: str | Path) -> Iterator[dict[str, h5py.Dataset]]:
         }
 
 
-def table(
-    arrays: dict[str, h5py.Dataset], branches: Iterable[str], start: int = 0, stop: int | None = None
-) -> ak.Array:
+def table(arrays: dict[str, h5py.Dataset], branches: Iterable[str], start: int, stop: int) -> ak.Array:
     """Rows of selected `arrays` as an awkward record array."""
     return ak.Array({name: _rows(arrays[name], start, stop) for name in branches})
 
 
-def _rows(array: h5py.Dataset, start: int, stop: int | None) -> np.ndarray | list[Any]:
+def _rows(array: h5py.Dataset, start: int, stop: int) -> np.ndarray | list[Any]:
     """Rows of an array, with the types that PyTables gives them."""
     import h5py
 

@@ -13,19 +13,9 @@ LINK, SCRIPT = "train_kd.sh", Path("train_scripts") / "train_kd.sh"
 
 
 def lay_out(folder: Path, *, overwrite: bool = False) -> list[Path]:
-    """Copy the shipped files into a folder; equal files that exist already are not touched.
+    """Copy the shipped files into a folder; returns those that were written, relative to the folder.
 
-    Parameters
-    ----------
-    folder : Path
-        Created if it does not exist.
-    overwrite : bool
-        Whether files with other content are replaced.
-
-    Returns
-    -------
-    list of Path
-        The files that were written, relative to the folder.
+    The folder is created if it does not exist. Equal files are not touched, others are replaced only with `overwrite`.
 
     Raises
     ------

@@ -43,7 +43,6 @@ def counts(paths: Sequence[str], config: "DataConfig", number: int, part: tuple[
     ----------
     paths : list of str
         Read in a shuffled order, because neighbouring files often hold the same class.
-    config : DataConfig
     number : int
         Number of classes K.
     part : (begin, end)

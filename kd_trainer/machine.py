@@ -36,12 +36,7 @@ def _processor() -> str:
 
 
 def peak_memory(function: Callable[..., Callable[[], object]], *args: Any) -> int | None:
-    """Peak growth in bytes of the memory of a new process while it runs a function; None if the system does not tell.
-
-    Parameters
-    ----------
-    function : function of a module, called as function(*args); it returns the callable that is measured
-    """
+    """Peak growth in bytes of the memory of a new process while it runs `function(*args)()`; None if not known."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_measure, (function, args))
 

@@ -108,7 +108,6 @@ def with_sampling_weights(student: Options, *sources: Options, named: Iterable[O
 
     Parameters
     ----------
-    student : dict
     sources : dicts
         The histograms come from the first config that has them, the student's included.
     named : sequence of dicts

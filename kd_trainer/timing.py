@@ -16,18 +16,10 @@ LONG = 30.0  # seconds
 def alternate(
     sides: Mapping[Side, Callable[[], object]], repetitions: int, progress: bool = True
 ) -> dict[Side, list[float]]:
-    """Run each side in turn, `repetitions` times after one warm-up.
+    """Run each side in turn, `repetitions` times after one warm-up; returns the seconds of each run, by side.
 
     The alternation makes a temporary slowdown of the machine affect all sides. A warm-up of half a minute or more
     counts as a measurement.
-
-    Parameters
-    ----------
-    sides : dict of name -> callable without arguments
-
-    Returns
-    -------
-    dict of name -> list of seconds
     """
     seconds: dict[Side, list[float]] = {name: [] for name in sides}
     turns = [(i, name) for i in range(repetitions + 1) for name in sides]
