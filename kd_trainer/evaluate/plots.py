@@ -133,8 +133,7 @@ def draw_rejection_against(
         name: (cost, figures[name]["value"], figures[name]["total"], f"{name} ({text})")
         for name, (cost, text) in costs.items()
     }
-    labels = {"xlabel": xlabel, "ylabel": REJECTION, "title": results["title"]}
-    return draw_against(plt, points, **labels, every=results["models"])
+    return draw_against(plt, points, xlabel=xlabel, ylabel=REJECTION, title=results["title"], every=results["models"])
 
 
 def latency_label(rows: Collection[Mapping[str, Any]]) -> str:
