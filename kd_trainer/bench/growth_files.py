@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -193,6 +194,7 @@ def make_weight(files: Files) -> None:
 
 def run_once(name: str, few: Files, files: Files) -> dict[str, float]:
     """Seconds of a quantity after a warm-up with few files: of the processor, and those that passed."""
+    multiprocessing.set_start_method("fork", force=True)  # for the loader, as in the `weaver` command
     setattr(Production, "write_all", _no_jets)  # noqa: B010  in a process of its own
     with quiet():
         side_of(name, few)()
@@ -227,8 +229,8 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     context = multiprocessing.get_context("forkserver")  # its processes do not import modules again
     context.set_forkserver_preload([__name__])
     for name, value in tqdm(turns):
-        with context.Pool(1) as pool:
-            found[name][value].append(pool.apply(run_once, (name, samples[0], samples[value])))
+        with ProcessPoolExecutor(1, context) as pool:
+            found[name][value].append(pool.submit(run_once, name, samples[0], samples[value]).result())
     seconds: dict[str, Any] = {name: {} for name in args.quantities}
     for name, value in itertools.product(args.quantities, args.values):
         runs = found[name][value]
