@@ -3,13 +3,15 @@
 Weaver logs a file that it cannot read and continues without it. Here such a file is an error.
 """
 
+import contextlib
+import functools
 import glob
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import awkward as ak
 import pyarrow.parquet
@@ -122,23 +124,63 @@ def name_in_file(name: str, config: "DataConfig") -> str:
     return name
 
 
-def contents(path: str | Path, treename: str | None = None) -> tuple[set[str], int]:
-    """Branch names and number of rows of a parquet, ROOT or HDF5 file; InputError if it cannot be read."""
+class Opened(NamedTuple):
+    """An open file: names of its branches, number of its rows, and a function that reads rows as `first_rows` does."""
+
+    names: set[str]
+    rows: int
+    first: Callable[[Iterable[str], int | None], ak.Array]
+
+
+@contextlib.contextmanager
+def opened(path: str | Path, treename: str | None = None) -> Iterator[Opened]:
+    """Open a parquet, ROOT or HDF5 file once, for its description and its first rows.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or has another format.
+    """
     extension = Path(path).suffix
     with reading(path):
         if os.path.exists(path) and not os.path.isfile(path):
             raise InputError("is not a regular file")  # reading a pipe would block
         if extension == ".parquet":
-            file = pyarrow.parquet.ParquetFile(path)
-            return set(file.schema_arrow.names), file.metadata.num_rows
-        if extension == ".root":
+            with pyarrow.parquet.ParquetFile(path) as file:
+                first = functools.partial(_first_of_parquet, file)
+                yield Opened(set(file.schema_arrow.names), file.metadata.num_rows, first)
+        elif extension == ".root":
             with uproot.open(path) as file:
                 tree = _tree(file, treename)
-                return set(tree.keys(recursive=False)), tree.num_entries
-        if extension == ".h5":
+                first = functools.partial(_first_of_root, tree)
+                yield Opened(set(tree.keys(recursive=False)), tree.num_entries, first)
+        elif extension == ".h5":
             with hdf5.arrays(path) as arrays:
-                return set(arrays), len(next(iter(arrays.values()), ()))
-        raise InputError("is not a parquet, ROOT or HDF5 file")
+                first = functools.partial(_first_of_hdf5, arrays)
+                yield Opened(set(arrays), len(next(iter(arrays.values()), ())), first)
+        else:
+            raise InputError("is not a parquet, ROOT or HDF5 file")
+
+
+def _first_of_parquet(file: pyarrow.parquet.ParquetFile, branches: Iterable[str], rows: int | None) -> ak.Array:
+    branches = sorted(branches)
+    if rows is None:
+        return ak.from_arrow(file.read(columns=branches))
+    return ak.from_arrow(next(file.iter_batches(batch_size=rows, columns=branches)))
+
+
+def _first_of_root(tree: uproot.TTree, branches: Iterable[str], rows: int | None) -> ak.Array:
+    return within(tree.arrays(sorted(branches), entry_stop=rows))
+
+
+def _first_of_hdf5(arrays: dict[str, Any], branches: Iterable[str], rows: int | None) -> ak.Array:
+    return hdf5.table(arrays, sorted(branches), stop=rows)
+
+
+def contents(path: str | Path, treename: str | None = None) -> tuple[set[str], int]:
+    """Branch names and number of rows of a parquet, ROOT or HDF5 file; errors as in `opened`."""
+    with opened(path, treename) as file:
+        return file.names, file.rows
 
 
 def _tree(file: uproot.ReadOnlyDirectory, treename: str | None) -> uproot.TTree:
@@ -151,9 +193,12 @@ def _tree(file: uproot.ReadOnlyDirectory, treename: str | None) -> uproot.TTree:
     return file[treename or trees.pop()]
 
 
-def first_rows(path: str | Path, branches: Iterable[str], rows: int, treename: str | None = None) -> ak.Array:
-    """The first rows of a file with jets, as an awkward record array of the branches."""
-    return next(chunks(path, branches, rows, treename))
+def first_rows(
+    path: str | Path, branches: Iterable[str], rows: int | None = None, treename: str | None = None
+) -> ak.Array:
+    """The first rows of a file (None: all rows) as an awkward record array of the branches."""
+    with opened(path, treename) as file:
+        return file.first(branches, rows)
 
 
 def chunks(path: str | Path, branches: Iterable[str], rows: int, treename: str | None = None) -> Iterator[ak.Array]:
@@ -191,16 +236,25 @@ def check_numbers(table: ak.Array, names: Iterable[str]) -> None:
         raise InputError(f"text stands where numbers are expected, in {', '.join(texts)}")
 
 
-def inspect(path: str | Path, branches: Iterable[str], treename: str | None = None) -> Found:
-    """Number of rows, and a description of what is wrong with the file ('' if nothing is)."""
+def inspect(
+    path: str | Path,
+    branches: Iterable[str],
+    treename: str | None = None,
+    look: Callable[[Opened], object] = lambda file: None,
+) -> Found:
+    """Number of rows, and a description of what is wrong with the file ('' if nothing is).
+
+    `look` is called with the open file if nothing is wrong.
+    """
     try:
-        present, rows = contents(path, treename)
+        with opened(path, treename) as file:
+            missing = sorted(set(branches) - file.names)
+            trouble = f"lacks {', '.join(missing)}" if missing else "" if file.rows else "has no jets"
+            if not trouble:
+                look(file)
+            return file.rows, trouble
     except InputError as error:
         return 0, str(error).removeprefix(f"{path} ")
-    missing = sorted(set(branches) - present)
-    if missing:
-        return rows, f"lacks {', '.join(missing)}"
-    return rows, "" if rows else "has no jets"
 
 
 def inspect_all(

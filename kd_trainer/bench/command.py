@@ -11,7 +11,7 @@ BENCHMARKS = {
     "step": ("kd_trainer.bench.step", "a training step on labels, with cached soft targets, with the teacher"),
     "cache": ("kd_trainer.bench.cache", "soft targets by `cache` and by `weaver --predict`; memory of cache"),
     "io": ("kd_trainer.bench.io", "weaver's loader alone: ROOT, parquet and cache; bytes per jet"),
-    "growth": ("kd_trainer.bench.growth", "time of teacher, cache, step and loader by particles, jets or classes"),
+    "growth": ("kd_trainer.bench.growth", "times by particles, jets or classes; start-up by files"),
     "augment": ("kd_trainer.bench.augment", "two augmented views, and the training step of the encoder on them"),
     "latency": ("kd_trainer.bench.latency", "time of exported models for a batch of jets, for each inference engine"),
 }

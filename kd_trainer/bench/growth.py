@@ -1,4 +1,4 @@
-"""python -m kd_trainer bench growth: how times grow with the particles per jet, the jets or the classes."""
+"""python -m kd_trainer bench growth: how times grow with particles per jet, jets or classes; `growth_files`: files."""
 
 import argparse
 import copy
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from kd_trainer.arguments import check_at_least, write_output
-from kd_trainer.bench import sample
+from kd_trainer.bench import growth_files, sample
 from kd_trainer.bench.setting import ROOT, Setting, Weaver, add_arguments, default_device, loading, prepare
 from kd_trainer.cache.compute import JETS as CHUNK
 from kd_trainer.cache.reader import Reader
@@ -153,10 +153,14 @@ def print_results(results: Mapping[str, Any]) -> None:
 
 def main(argv: Sequence[str]) -> None:
     """Measure, print, write JSON if asked to."""
+    if argv[:1] == ["files"]:
+        growth_files.main(argv)
+        return
     parser = argparse.ArgumentParser(
         prog="kd_trainer bench growth",
         description="Measure the time per jet of teacher, cache, training and loader for several numbers of particles "
-        "(the same in all jets), jets or classes, alternately. The jets are random.",
+        "(the same in all jets), jets or classes, alternately. The jets are random. `growth files` measures the "
+        "steps before a training by the number of files; it has a --help of its own.",
     )
     parser.add_argument("axis", choices=AXES)
     add_arguments(parser)

@@ -150,7 +150,7 @@ class Weaver:
     def __init__(self, arguments: Iterable[Any]) -> None:
         from weaver import train as weaver
 
-        self.args = weaver.parser.parse_args([*map(str, arguments), "--num-workers", "0", "--start-lr", "1e-3"])
+        self.args = weaver.parser.parse_args(["--num-workers", "0", "--start-lr", "1e-3", *map(str, arguments)])
         self.args.local_rank, self.args.model_prefix = None, ""  # these trainings write no files
         for name in ("data_config", "batch_size", "fetch_step"):  # weaver's main() fills these in
             setattr(self.args, f"{name}_val", getattr(self.args, name))

@@ -25,10 +25,11 @@ from kd_trainer.errors import InputError, one_line
 from kd_trainer.families import columns_of, part
 from kd_trainer.jet_files import (
     Found,
+    Opened,
     check_numbers,
     chunks,
     first_rows,
-    inspect_all,
+    inspect,
     named_files,
     needed_branches,
     series,
@@ -50,18 +51,39 @@ def by_group(named: Iterable[tuple[str, str]], parts: Collection[str] = ()) -> d
     return groups
 
 
-def tables(path: str, branches: Collection[str], rows: int | None, treename: str | None) -> Iterator[ak.Array]:
-    """Yield the first rows of a file as one table; if `rows` is None, all rows in tables of `CHUNK` rows."""
-    whole = chunks(path, branches, CHUNK, treename) if rows is None else [first_rows(path, branches, rows, treename)]
+def tables(
+    path: str, branches: Collection[str], rows: int | None, treename: str | None, file: Opened | None = None
+) -> Iterator[ak.Array]:
+    """Yield the first rows of a file as one table; if `rows` is None, all rows in tables of `CHUNK` rows.
+
+    `file` is the file if it is already open.
+    """
+    if rows is None:
+        whole: Iterable[ak.Array] = chunks(path, branches, CHUNK, treename)
+    else:
+        whole = [file.first(branches, rows) if file else first_rows(path, branches, rows, treename)]
     for table in whole:
         check_numbers(table, branches)
         yield table
 
 
-def labels(path: str, config: DataConfig, rows: int | None = None) -> np.ndarray:
+def labels(path: str, config: DataConfig, rows: int | None = None, file: Opened | None = None) -> np.ndarray:
     """Class indices of the selected jets in the first rows of a file (None: in all rows), as in `classes_in`."""
-    found = [classes_in(table, config) for table in tables(path, plan(config)[0], rows, config.treename)]
+    found = [classes_in(table, config) for table in tables(path, plan(config)[0], rows, config.treename, file)]
     return np.concatenate(found or [np.zeros(0, dtype=int)])
+
+
+def look(path: str, branches: Collection[str], config: DataConfig, rows: int | None) -> tuple[Found, Any]:
+    """What `inspect` finds in a file, and its `labels`; the file is opened once, unless all rows are read.
+
+    Instead of the labels there is a text that says why they cannot be read, or None if the file is unusable.
+    """
+    read: list[Any] = []
+
+    def read_labels(file: Opened) -> None:
+        read.append(or_trouble(partial(labels, config=config, rows=rows, file=file))(path))
+
+    return inspect(path, branches, config.treename, read_labels), read[0] if read else None
 
 
 def defects(path: str, branches: Collection[str], rows: int | None, treename: str | None = None) -> list[str]:
@@ -112,15 +134,13 @@ def check(
     branches = trained_on.union(*(needed_branches(config, training=False) for config in configs))
     treename = configs[0].treename
     bar = partial(tqdm.tqdm, total=len(paths), desc="files", unit="file", disable=None)
-    metadata = dict(zip(paths, inspect_all(paths, branches, treename, bar)))
-    troubles = [f"{path} {trouble}" for path, (_, trouble) in metadata.items() if trouble]
-    good = [path for path, (_, trouble) in metadata.items() if not trouble]
-
     names = [] if is_unlabelled(configs[0].labels) else [shown(name) for name in names_of(configs[0].labels)]
     with ThreadPoolExecutor(4) as pool:
-        read = list(pool.map(or_trouble(lambda path: labels(path, configs[0], rows)), good))
-        found = {path: values for path, values in zip(good, read) if not isinstance(values, str)}
-        troubles += [f"{path} {trouble}" for path, trouble in zip(good, read) if isinstance(trouble, str)]
+        looks = dict(zip(paths, bar(pool.map(lambda path: look(path, branches, configs[0], rows), paths))))
+        metadata = {path: inspected for path, (inspected, _) in looks.items()}
+        troubles = [f"{path} {trouble}" for path, (_, trouble) in metadata.items() if trouble]
+        found = {path: values for path, (_, values) in looks.items() if isinstance(values, np.ndarray)}
+        troubles += [f"{path} {text}" for path, (_, text) in looks.items() if isinstance(text, str)]
         some = list(found) if rows is None else sampled(list(found))
         for path, texts in zip(some, pool.map(or_trouble(lambda x: defects(x, trained_on, rows, treename)), some)):
             troubles += [f"{path} {text}" for text in ([texts] if isinstance(texts, str) else texts)]
@@ -187,7 +207,7 @@ def missing_classes(
     for path in paths:
         if seen.issuperset(range(num_classes)):
             break
-        values = or_trouble(lambda path: labels(path, config))(path)
+        values = or_trouble(partial(labels, config=config))(path)
         if isinstance(values, str):
             raise InputError(f"{path} {values}")
         seen |= set(np.unique(values).tolist())

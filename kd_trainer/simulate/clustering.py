@@ -1,6 +1,8 @@
 """Jets from particles with FastJet: anti-kT jets, their constituents, soft drop and N-subjettiness."""
 
 import contextlib
+from collections.abc import Sequence
+from typing import Any
 
 import awkward as ak
 import fastjet
@@ -14,6 +16,8 @@ COMPONENTS = ("px", "py", "pz", "energy")
 # Cambridge/Aachen; the radius is larger than any jet, so all constituents are clustered into one jet again
 TREE = fastjet.JetDefinition(fastjet.cambridge_algorithm, 10 * RADIUS)
 SYMMETRY_CUT = 0.1  # of soft drop
+UNUSED = (999.0, 999, 999.0)  # parameters of N-subjettiness that its one-pass axes do not use
+bare_pseudojet = fastjet._swig._fastjet_swig.new_PseudoJet  # without its Python class, which takes most of the time
 
 # the banner of every worker would break the progress bar; docs/howto/simulate.md asks users to cite FastJet instead
 with contextlib.suppress(AttributeError):
@@ -38,19 +42,15 @@ def cluster(particles: Columns, n_events: int, min_pt: float, radius: float = RA
     members : (sum of count,) indices into `particles`, jet by jet, by decreasing transverse momentum
     """
     counts = np.bincount(particles["event"], minlength=n_events)
-    definition = fastjet.JetDefinition(fastjet.antikt_algorithm, radius)
-    sequence = fastjet.ClusterSequence(_momenta(particles, counts), definition)
-    momenta = sequence.inclusive_jets(min_pt)
-    index = sequence.constituent_index(min_pt)
-    event = np.repeat(np.arange(n_events), ak.to_numpy(ak.num(momenta)))
-    count = ak.to_numpy(ak.flatten(ak.num(index, axis=2)))
-    first = np.cumsum(counts) - counts
-    members = ak.to_numpy(ak.flatten(index, axis=None)) + np.repeat(first[event], count)
+    sequence = _cluster(particles, counts, fastjet.JetDefinition(fastjet.antikt_algorithm, radius))
+    *momenta, offsets = sequence.to_numpy(min_pt)
+    constituents, index, _ = sequence.to_numpy_with_constituents(min_pt)  # longer than the jets fill them
+    event = np.repeat(np.arange(n_events), np.diff(offsets))
+    count, first = np.diff(constituents[: len(event) + 1]).astype(int), np.cumsum(counts) - counts
+    members = index[: count.sum()] + np.repeat(first[event], count)
     pt = np.hypot(particles["px"][members], particles["py"][members])
     members = members[np.lexsort((-pt, np.repeat(np.arange(len(count)), count)))]
-    flat = ak.flatten(momenta)
-    jets = {"event": event, "px": flat.px, "py": flat.py, "pz": flat.pz, "energy": flat.E, "count": count}
-    return {name: np.asarray(values) for name, values in jets.items()}, members
+    return {"event": event, **dict(zip(COMPONENTS, momenta)), "count": count}, members
 
 
 def constituents(particles: Columns, members: np.ndarray, counts: np.ndarray) -> ak.Array:
@@ -96,14 +96,15 @@ def soft_drop_mass(particles: Columns, counts: np.ndarray) -> np.ndarray:
     -------
     (J,) in GeV
     """
-    momenta = np.stack([particles[name] for name in COMPONENTS], axis=1).tolist()
-    firsts = (np.cumsum(counts) - counts).tolist()
-    return np.array([_groomed_mass(momenta[i : i + n]) for i, n in zip(firsts, counts.tolist(), strict=True)])
+    components = [particles[name].tolist() for name in COMPONENTS]
+    stops = np.cumsum(counts)
+    slices = map(slice, (stops - counts).tolist(), stops.tolist())
+    return np.array([_groomed_mass([component[part] for component in components]) for part in slices])
 
 
-def _groomed_mass(momenta: list[list[float]]) -> float:
+def _groomed_mass(components: Sequence[list[float]]) -> float:
     """Soft-drop mass of one jet: follow the harder branch of its tree until both branches pass the symmetry cut."""
-    sequence = fastjet._swig.ClusterSequence([fastjet._swig.PseudoJet(*momentum) for momentum in momenta], TREE)
+    sequence = fastjet._swig.ClusterSequence(list(map(bare_pseudojet, *components)), TREE)
     (jet,) = sequence.exclusive_jets(1)
     while True:
         one, two = fastjet._swig.PseudoJet(), fastjet._swig.PseudoJet()
@@ -126,12 +127,13 @@ def n_subjettiness(particles: Columns, counts: np.ndarray) -> np.ndarray:
     -------
     (J, 4)
     """
-    jets = fastjet.ClusterSequence(_momenta(particles, counts), TREE)
-    return np.asarray(jets.njettiness(njets=[1, 2, 3, 4], beta=1.0, R0=RADIUS)).reshape(-1, 4)
+    sequence = _cluster(particles, counts, TREE)
+    (taus,) = sequence.to_numpy_njettiness("NormalizedMeasure", "OnePass_KT_Axes", [1, 2, 3, 4], 1.0, RADIUS, *UNUSED)
+    return taus.reshape(-1, 4)
 
 
-def _momenta(particles: Columns, counts: np.ndarray) -> ak.Array:
-    """Input of FastJet: a list of four-momenta per event or jet, contiguous in memory."""
-    flat = [ak.contents.NumpyArray(np.ascontiguousarray(particles[name], np.float64)) for name in COMPONENTS]
-    record = ak.contents.RecordArray(flat, ["px", "py", "pz", "E"], parameters={"__record__": "Momentum4D"})
-    return lists(record, counts)
+def _cluster(particles: Columns, counts: np.ndarray, definition: fastjet.JetDefinition) -> Any:
+    """The arrays of FastJet's clustering of each event or jet; its awkward arrays take longer than the clustering."""
+    momenta = (np.ascontiguousarray(particles[name], np.float64) for name in COMPONENTS)
+    stops = np.cumsum(counts)
+    return fastjet._ext.interfacemulti(*momenta, stops - counts, stops, definition)

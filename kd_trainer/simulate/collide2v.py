@@ -10,6 +10,7 @@ from kd_trainer.datasets.collide2v import Options, Views
 from kd_trainer.datasets.kinematics import Columns, directions
 from kd_trainer.simulate.clustering import cluster
 from kd_trainer.simulate.cms_card import PHOTON, collide, detect
+from kd_trainer.simulate.columns import records
 from kd_trainer.simulate.events import flatten, select, stable_particles
 from kd_trainer.simulate.phase2 import LEVEL1, OFFLINE
 from kd_trainer.simulate.selection import distances, keep
@@ -40,7 +41,7 @@ def make_jets(batch: ak.Array, _: str, rng: np.random.Generator, pileup: float, 
     columns = _generated(particles, len(batch)) | {"event_number": first + np.arange(len(batch))}
     for view, detector in DETECTORS.items():
         columns |= _seen(view, detect(reached, collisions, rng, detector), record, len(batch))
-    events = ak.zip(columns, depth_limit=1)
+    events = records(columns)
     if not all(ak.any(ak.num(events[f"{view}_JetPuppiAK4_PT"])) for view in DETECTORS):
         return None
     jets = Views(Path("simulated events"), Options(gen=True)).jets(events)

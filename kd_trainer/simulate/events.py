@@ -25,16 +25,18 @@ def flatten(batch: ak.Array) -> Columns:
         event, first (index of the first entry of the event), pid, status, mother (index in the event), px, py, pz,
         energy in GeV, production vertex x, y, z in mm and t in s
     """
-    entries = batch.prt
-    counts = ak.to_numpy(ak.num(entries.id))
-    first = np.cumsum(counts) - counts
-    vertex = ak.fill_none(ak.flatten(entries.vProd), {"px": 0.0, "py": 0.0, "pz": 0.0, "e": 0.0})
-    columns = {"pid": entries.id, "status": entries.status, "mother": entries.mother1}
-    columns |= {"px": entries.p.px, "py": entries.p.py, "pz": entries.p.pz, "energy": entries.p.e}
-    record = {name: ak.to_numpy(ak.flatten(values)) for name, values in columns.items()}
-    record |= {"x": ak.to_numpy(vertex.px), "y": ak.to_numpy(vertex.py), "z": ak.to_numpy(vertex.pz)}
-    record["t"] = ak.to_numpy(vertex.e) / LIGHT
-    record["event"], record["first"] = np.repeat(np.arange(len(counts)), counts), np.repeat(first, counts)
+    entries = ak.flatten(batch.prt).layout  # a record of arrays; reading these is much faster than awkward's operations
+    counts = ak.to_numpy(ak.num(batch.prt))
+    momentum, vertex = entries["p"], entries["vProd"]
+    columns = {"pid": entries["id"], "status": entries["status"], "mother": entries["mother1"]}
+    columns |= {"px": momentum["px"], "py": momentum["py"], "pz": momentum["pz"], "energy": momentum["e"]}
+    record = {name: values.data for name, values in columns.items()}
+    displaced = vertex.index.data  # -1 for particles without a vertex
+    for name, component in {"x": "px", "y": "py", "z": "pz", "t": "e"}.items():
+        record[name] = np.append(vertex.content[component].data, 0.0)[displaced]
+    record["t"] /= LIGHT
+    record["event"] = np.repeat(np.arange(len(counts)), counts)
+    record["first"] = np.repeat(np.cumsum(counts) - counts, counts)
     return record
 
 
@@ -54,9 +56,10 @@ def stable_particles(record: Columns) -> Columns:
     -------
     dict of (Q,) arrays with the columns of `record`
     """
-    seen = (record["status"] > 0) & ~np.isin(np.abs(record["pid"]), NEUTRINOS)
-    central = np.abs(record["pz"]) < np.hypot(record["px"], record["py"]) * np.sinh(ETA_MAX)
-    return select(record, seen & central)
+    final = np.flatnonzero(record["status"] > 0)
+    pid, px, py, pz = (record[name][final] for name in ("pid", "px", "py", "pz"))
+    seen = ~np.isin(np.abs(pid), NEUTRINOS) & (np.abs(pz) < np.hypot(px, py) * np.sinh(ETA_MAX))
+    return select(record, final[seen])
 
 
 def resonances(record: Columns, pids: Sequence[int], prongs: int) -> Columns:

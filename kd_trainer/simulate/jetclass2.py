@@ -9,7 +9,7 @@ from kd_trainer.datasets.kinematics import Columns, directions
 from kd_trainer.simulate import truth
 from kd_trainer.simulate.clustering import cluster, members_of
 from kd_trainer.simulate.cms_card import momenta_at_calorimeter, reconstruct
-from kd_trainer.simulate.columns import generated, reconstructed, summary
+from kd_trainer.simulate.columns import generated, reconstructed, records, summary
 from kd_trainer.simulate.events import flatten, select, stable_particles
 from kd_trainer.simulate.selection import keep, match_once
 
@@ -54,7 +54,7 @@ def make_jets(batch: ak.Array, name: str, rng: np.random.Generator, pileup: floa
     columns |= {f"genpart_{key}": values for key, values in generated(genparts, gencounts, jets).items()}
     columns |= {f"genjet_{key}": values for key, values in _genjets(genjets, genparts, nearest).items()}
     columns |= {f"aux_genpart_{key}": values for key, values in _truth(record, found).items()}
-    return ak.zip(columns, depth_limit=1)
+    return records(columns)
 
 
 def _genjets(genjets: Columns, genparts: Columns, nearest: np.ndarray) -> Columns:
