@@ -28,6 +28,7 @@ myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 4
 nb_execution_mode = "off"  # notebooks are stored with their output
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # CommonMark, the default, has no tables
 
 autosummary_generate = False  # one page has all
 default_role = "code"  # of single backticks in docstrings

@@ -62,6 +62,10 @@ def test_a_half_trained_run_is_refused(call, half, mode, settings):
     assert not (half / "model.onnx").exists()
 
 
+def test_a_run_that_was_never_trained_is_not_called_incomplete(call):
+    refused(call("train_kd.sh", "convert", RUN="none"), "no checkpoint training/none/net_best_epoch_state.pt: train it first")
+
+
 def test_its_prediction_is_not_that_of_another(call, half):
     result = call("train_kd.sh", "report", RUN="half")
     assert result.returncode == 1 and "training/half/pred.root" in result.stderr.splitlines()[-1]

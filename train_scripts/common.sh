@@ -237,7 +237,10 @@ need_trained() { # need_trained RUN
 need_whole() { # need_whole CHECKPOINT: the training that made it must be complete and must have recorded this file
     local path=${1#"$PWD/"} prefix=${1%_best_epoch_state.pt} sum
     local made=${path#training/}
-    if [[ $made != "$path" ]]; then need_trained "${made%/*}"; fi
+    if [[ $made != "$path" ]]; then
+        [[ $dry_run || -d training/${made%/*} ]] || fail "there is no checkpoint $path: train it first"
+        need_trained "${made%/*}"
+    fi
     if [[ $dry_run || ! -f $1 ]]; then return; fi
     [[ -f ${prefix}_record.json || ! -f ${prefix}_resume.pt ]] ||
         fail "$1 belongs to an incomplete training: run the training again to continue it"

@@ -61,6 +61,7 @@ case $mode in
         export_onnx "$student_run" "training/$student_run/student.yaml" "$(best "$student_run")" "$network" "${options[@]}" "$@"
         ;;
     firmware) # -o trained None starts from random weights; KD_ALPHA=0 from the baseline, on labels alone
+        [[ $dry_run ]] || kd_need fpga onnx
         kind=kd training_mode=train
         if [[ $KD_ALPHA =~ ^0(\.0*)?$ ]]; then kind=baseline training_mode=baseline; fi
         plain_run=$(student_name "$STUDENT" "$kind" "$SEED")

@@ -9,6 +9,7 @@ kd_extras=convert,demo,download,onnx,plot,workflow${kd_more:+,$kd_more}
 
 kd_fail() {
     echo "${0##*/}: $*" >&2
+    if [[ $- == *i* ]]; then kill -INT $$; fi # after `source` at a prompt, exit would close the terminal
     exit 1
 }
 
