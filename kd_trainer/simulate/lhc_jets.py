@@ -10,7 +10,6 @@ from kd_trainer.simulate.clustering import cluster, constituents
 from kd_trainer.simulate.detector import reconstruct
 from kd_trainer.simulate.events import flatten, resonances, stable_particles
 from kd_trainer.simulate.selection import keep, match_resonances
-from kd_trainer.simulate.towers import energy_flow
 
 PT_MIN, PT_MAX, ETA_MAX = 800.0, 1600.0, 2.0
 MAX_CONSTITUENTS = 150
@@ -31,7 +30,7 @@ def make_jets(batch: ak.Array, name: str, rng: np.random.Generator) -> ak.Array 
     awkward array of jets, or None if none is accepted
     """
     record = flatten(batch)
-    parts = energy_flow(reconstruct(stable_particles(record), rng))
+    parts = reconstruct(stable_particles(record), rng)
     jets, members = cluster(parts, len(batch), PT_MIN)
     accepted = leading_in_window(jets)
     if name in RESONANCES:
