@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 SIZE = "Size by alkaid, about LUTs"
 FIGURES = {"accuracy": "Accuracy, classes weighted alike", "rejection": REJECTION}
 KEPT = ("cost", "ebops", "register_bits", "stages", "clock_ns", "latency_ns")
-DESIGNS = ("JEDI-linear", "MLP-Mixer", "Deep Sets", "Deep Sets (HGQ)")  # of LHCJets in published.yaml
 STORED = "points"
 
 
@@ -84,9 +83,39 @@ def _mean(figures: Sequence[Mapping[str, Any] | None]) -> tuple[float | None, fl
     return float(np.mean(values)), max(_spread(values), *(figure["statistical"] for figure in known))
 
 
-def draw(plt: ModuleType, rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
-    """A panel for accuracy and one for rejection, against the size, and one with published designs."""
-    figure, axes = plt.subplots(1, 3, figsize=(20, 7), layout="constrained")
+def designs(kind: str) -> dict[str, list[dict[str, Any]]]:
+    """Published designs for the LHC jets of hls4ml: {name: rows of published.yaml}.
+
+    Parameters
+    ----------
+    kind : those alone that have this in their names, for example "16 particles, 3 features"; empty: all
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in published.load()["LHCJets"]["rows"]:
+        if kind in row["model"]:
+            name = row["model"].replace(f", {kind}", "") if kind else row["model"].split(", ")[0]
+            found.setdefault(name, []).append(row)
+    if not found:
+        raise InputError(f"no published design of the LHC jets has '{kind}' in its name, see published.yaml")
+    return found
+
+
+def draw(plt: ModuleType, rows: Sequence[Mapping[str, Any]], title: str, kind: str = "") -> Figure:
+    """A panel for accuracy and one for rejection, against the size; published designs of a kind, or in their own panel.
+
+    Parameters
+    ----------
+    plt : matplotlib.pyplot
+    rows : as from `summary`
+    title : above the names of the arms
+    kind : designs that are drawn beside the points, see `designs`; empty: a third panel with all designs
+    """
+    figure, axes = plt.subplots(1, 2 if kind else 3, figsize=(20, 7), layout="constrained")
     arms = list(dict.fromkeys(row["arm"] for row in rows))
     for ax, (key, label) in zip(axes, FIGURES.items()):
         for arm, colour, marker in zip(arms, COLOURS, MARKERS):
@@ -95,21 +124,24 @@ def draw(plt: ModuleType, rows: Sequence[Mapping[str, Any]], title: str) -> Figu
                 x, y, error = zip(*found)
                 ax.errorbar(x, y, error, fmt=f"{marker}-", color=colour, label=arm, capsize=4)
         ax.set(xlabel=SIZE, ylabel=label)
-    axes[0].legend(title=title, title_fontsize=15)
-    _draw_published(axes[2])
+    if kind:
+        _draw_published(axes[0], kind)
+        axes[0].set(xscale="log", xlabel=f"{SIZE}; published: LUTs")
+    axes[0].legend(title=title, title_fontsize=15, fontsize=13 if kind else None)
+    if not kind:
+        _draw_published(axes[2], kind)
+        axes[2].set(xscale="log", xlabel="LUTs as published", ylabel="Accuracy", ylim=(0.55, 0.84))
+        where = {"loc": "lower right", "title": "LHC jets of hls4ml, 5 classes, not ours"}
+        axes[2].legend(title_fontsize=15, fontsize=13, **where)
     return figure
 
 
-def _draw_published(ax: Axes) -> None:
-    """Published designs on the LHC jets of hls4ml: another data set, other classes."""
-    rows = published.load()["LHCJets"]["rows"]
-    for design, colour, marker in zip(DESIGNS, COLOURS[::-1], MARKERS):
-        chosen = [row for row in rows if row["model"].split(", ")[0] == design]
-        source = chosen[0]["source"]
-        ax.plot([row["luts"] for row in chosen], [row["accuracy"] for row in chosen], marker, color=colour,
-                label=f"{design} ({source})")  # fmt: skip
-    ax.set(xscale="log", xlabel="LUTs as published", ylabel="Accuracy", ylim=(0.55, 0.84))
-    ax.legend(title="LHC jets of hls4ml, 5 classes, not ours", title_fontsize=15, fontsize=13, loc="lower right")
+def _draw_published(ax: Axes, kind: str) -> None:
+    """Published designs on the LHC jets of hls4ml: another data set than that of the points."""
+    for (name, rows), colour, marker in zip(designs(kind).items(), COLOURS[::-1], MARKERS):
+        label = f"{name} ({rows[0]['source']})" + (", original jets" if kind else "")
+        ax.plot([row["luts"] for row in rows], [row["accuracy"] for row in rows], marker, color=colour, label=label,
+                fillstyle="none" if kind else "full", markersize=10 if kind else None)  # fmt: skip
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -142,7 +174,11 @@ def main(argv: Sequence[str]) -> None:
         help="firmware.json of each seed; or the OUT.json of an earlier call")  # fmt: skip
     add("-o", "--output", type=Path, required=True, metavar="OUT", help="without ending")
     add("--title", default="", metavar="TEXT", help="above the names of the arms")
+    add("--published", default="", metavar="KIND",
+        help="for points of the LHC jets of hls4ml: draw published designs with this in their names beside them, for "
+        "example '16 particles, 3 features'")  # fmt: skip
     args = parser.parse_args(argv)
+    designs(args.published)
     points: list[dict[str, Any]] = []
     for argument in args.points:
         if argument.endswith(".json") and "=" not in argument:
@@ -154,7 +190,7 @@ def main(argv: Sequence[str]) -> None:
     write_json(args.output.with_suffix(".json"), {STORED: points})
     plt, style = load_style()
     with plt.style.context(style), replacing(args.output.with_suffix(".png")) as temporary:
-        figure = draw(plt, rows, args.title)
+        figure = draw(plt, rows, args.title, args.published)
         figure.savefig(temporary, format="png", dpi=100)
         plt.close(figure)
     print(table(rows))

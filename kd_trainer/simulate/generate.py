@@ -7,11 +7,16 @@ import awkward as ak
 import numpy as np
 import pythia8mc
 
-from kd_trainer.simulate import collide2v, grids, jetclass, jetclass2, quark_gluon, top
+from kd_trainer.simulate import collide2v, grids, jetclass, jetclass2, lhc_jets, quark_gluon, top
 from kd_trainer.simulate.samples import SAMPLES, SEEDS, pythia_seed, seed_sequence
 from kd_trainer.simulate.veto import EarlyVeto, IsotropicPair
 
-MAKE_JETS = {"jetclass": jetclass.make_jets, "top": top.make_jets, "qg": quark_gluon.make_jets}
+MAKE_JETS = {
+    "jetclass": jetclass.make_jets,
+    "top": top.make_jets,
+    "qg": quark_gluon.make_jets,
+    "lhcjet": lhc_jets.make_jets,
+}
 # reuseInit = -1: take the integrals of multiparton interactions from INTEGRALS; if it is empty, compute and store them
 REUSE, INTEGRALS = "MultipartonInteractions:reuseInit", "Init:reuseMPIiDiffSys0"
 MAX_BATCH = 100  # events; larger batches are not faster

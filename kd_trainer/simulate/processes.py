@@ -75,7 +75,7 @@ def _one_lepton(w_to_quarks: str, w_to_lepton: str) -> Settings:
 
 
 HIGGS, W_TO_QUARKS, W_TO_LEPTON = (25, 36), _any(24, QUARKS), _any(24, LEPTONS)
-Z_TO_NEUTRINOS = _any(23, NEUTRINOS)
+Z_TO_NEUTRINOS, Z_TO_QUARKS = _any(23, NEUTRINOS), _any(23, QUARKS)
 
 PROCESSES = {
     "QCD": Process((Z_AND_PARTON + Z_TO_NEUTRINOS,), (), 0, (375, 1700), 4.4, 40),
@@ -87,7 +87,7 @@ PROCESSES = {
         (_higgs("24 -24", *_one_lepton("Pos", "Neg")), _higgs("24 -24", *_one_lepton("Neg", "Pos"))),
         HIGGS, 3, (440, 1950), 4.1, 80,
     ),
-    "Zqq": Process((Z_PAIR + _any(23, QUARKS),), (23,), 2, (370, 1140), 3.9, 80),
+    "Zqq": Process((Z_PAIR + Z_TO_QUARKS,), (23,), 2, (370, 1140), 3.9, 80),
     "Wqq": Process((W_AND_Z + W_TO_QUARKS + Z_TO_NEUTRINOS,), (24,), 2, (330, 1120), 3.7, 35),
     "Tbqq": Process((TOP_PAIR + W_TO_QUARKS,), (6,), 3, (350, 1140), 3.8, 40),
     "Tbl": Process((TOP_PAIR + W_TO_LEPTON,), (6,), 2, (420, 2200), 5.5, 50),

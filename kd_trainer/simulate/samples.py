@@ -36,6 +36,7 @@ SAMPLES = {
     "qg": Sample(benchmarks.QUARK_GLUON, benchmarks.settings, benchmarks.QUARK_GLUON_WINDOW),
     "jetclass2": Sample(grids.GROUPS, grids.settings, draw=grids.draw, digits=4, pileup=50),
     "collide2v": Sample(processes.DIJETS, processes.settings, pileup=200),
+    "lhcjet": Sample(benchmarks.LHC_JETS, benchmarks.settings),
 }
 # the position in this list is part of every seed: append new samples and classes at the end
 STREAMS = [(sample, name) for sample, (classes, *_) in SAMPLES.items() for name in classes]

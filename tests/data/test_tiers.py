@@ -21,7 +21,7 @@ TIERS = {
     **dict.fromkeys(("JetClass", "JetClassII"), ("full", "kinpid", "kin", "hlt", "l1", "l1trk")),
     "TopLandscape": ("kin", "hlt", "l1"),
     "QuarkGluon": ("kinpidplus", "kinpid", "kin", "hlt", "l1"),
-    "LHCJets": ("kin", "kin64", "kin32", "kin16", "kin8"),
+    "LHCJets": ("kin", "kin64", "kin32", "kin16", "kin8", "kin16x3"),
 }
 LENGTHS = {"kin": 150, "kin64": 64, "kin32": 32, "kin16": 16, "kin8": 8}  # of LHCJets
 FLAGS = ["Photon", *(f"{x}{sign}" for x in ("Electron", "Muon") for sign in ("Plus", "Minus")), "NeutralHadron",
@@ -148,15 +148,17 @@ def test_features_and_order(dataset, tier):
     if tier == "l1trk":  # the inputs of the CMS Level-1 jet tagger in its order, but for those that are not stored
         tagger = ["pt", "pt_rel", "pt_log", "deta", "dphi", "mass", *(f"is{x}" for x in FLAGS), "z0", "dxy"]
         expected = [f"part_{x.replace('pt', 'pt_scale') if scaled and x != 'pt_rel' else x}" for x in tagger]
+    if tier == "kin16x3":
+        expected = ["part_pt_log", "part_etarel", "part_phirel"]
     assert features == expected
     assert config.input_names == ("pf_points", "pf_features", "pf_vectors", "pf_mask")
-    length = LENGTHS[tier] if dataset == "LHCJets" else KEPT[tier][0] if tier in KEPT else 128
+    length = LENGTHS.get(tier, 16) if dataset == "LHCJets" else KEPT[tier][0] if tier in KEPT else 128
     assert {shape[2] for shape in config.input_shapes.values()} == {length}
     params = config.preprocess_params
     modes = {"constant" if name.endswith("_mask") else "wrap": p["pad_mode"] for name, p in params.items()}
     assert modes == {"constant": "constant", "wrap": "wrap"}
     standard = [(1.7, 0.7), (2.0, 0.7), (-4.7, 0.7), (-4.7, 0.7), (0.2, 4.0)]
-    for name, values in zip([] if tier == "l1trk" else config.input_dicts["pf_features"], standard):
+    for name, values in zip([] if tier in ("l1trk", "kin16x3") else config.input_dicts["pf_features"], standard):
         p = params[name]
         assert (p["center"], p["scale"], p["min"], p["max"]) == (*values, -5, 5)
     if tier == "full":
@@ -195,6 +197,17 @@ def test_tiers_of_the_lhc_jets_differ_in_length_only():
     for tier, length in LENGTHS.items():
         shorter = config_path("LHCJets", tier).read_text().splitlines()[1:]
         assert [line.replace(f"length: {length}", "length: 150") for line in shorter] == whole
+
+
+def test_three_features_of_published_taggers(tmp_path):
+    """kin16x3: log pT as in kin16; its offsets, eight times as large, in the steps of the firmware's inputs."""
+    jets = random_jets(number=12, particles=20)
+    momenta = {name: jets[f"part_{name}"] for name in ("px", "py", "pz", "energy")}
+    made = top_jets(momenta, np.arange(len(jets)) % 5)
+    three, seven = (inputs(made, "LHCJets", tier, tmp_path)["pf_features"] for tier in ("kin16x3", "kin16"))
+    assert three.shape[1] == 3
+    np.testing.assert_array_equal(three[:, 0], seven[:, 0])
+    np.testing.assert_allclose(three[:, 1:], np.clip(8 * seven[:, 5:], -8, 8), atol=1e-5)
 
 
 def test_tiers_of_the_lhc_jets_hold_the_hardest_particles(tmp_path):

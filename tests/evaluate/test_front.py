@@ -5,7 +5,7 @@ import json
 import pytest
 
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate.front import main, read_point, summary
+from kd_trainer.evaluate.front import designs, main, read_point, summary
 
 
 def report(folder, name, accuracy, cost=20000.0):
@@ -33,9 +33,21 @@ def test_drawn_and_drawn_again(tmp_path, capsys):
     main([point, "-o", str(tmp_path / "out" / "front")])
     first = capsys.readouterr().out
     assert "| distilled | 1       | 20,000" in first and "0.0100 ± 0.0000" in first
-    main([str(tmp_path / "out" / "front.json"), "-o", str(tmp_path / "again")])
+    stored, again = str(tmp_path / "out" / "front.json"), str(tmp_path / "again")
+    main([stored, "-o", again, "--published", "16 particles, 3 features"])
     assert capsys.readouterr().out == first
     assert (tmp_path / "again.png").stat().st_size > 10_000
+
+
+def test_published_designs():
+    """All by their architecture, or those of a kind by what else is in their names."""
+    assert list(designs("")) == ["JEDI-linear", "MLP-Mixer", "Deep Sets", "Deep Sets (HGQ)"]
+    assert sum(map(len, designs("").values())) == 26
+    found = designs("16 particles, 3 features")
+    assert found.pop("JEDI-linear, permutation invariant")[0]["luts"] == 136440
+    assert list(found) == ["JEDI-linear", "MLP-Mixer", "Deep Sets", "Deep Sets (HGQ)"]
+    with pytest.raises(InputError, match="no published design of the LHC jets has '17 particles' in its name"):
+        designs("17 particles")
 
 
 @pytest.mark.parametrize(("argument", "text"), [

@@ -1,4 +1,4 @@
-"""`simulate top` and `simulate qg`: physics of small samples, settings, files, wrong input."""
+"""`simulate top`, `qg` and `lhcjet`: physics of small samples, settings, files, wrong input."""
 
 import awkward as ak
 import numpy as np
@@ -15,11 +15,12 @@ from kd_trainer.simulate.clustering import cluster, n_subjettiness, soft_drop_ma
 from kd_trainer.simulate.detector import reconstruct
 from kd_trainer.simulate.events import flatten, stable_particles
 from kd_trainer.simulate.generate import generate, start_pythias
+from kd_trainer.simulate.lhc_jets import leading_in_window
 from kd_trainer.simulate.samples import SAMPLES, STREAMS
 from kd_trainer.simulate.top import hardest_in_window, with_itself
 from kd_trainer.simulate.towers import energy_flow
 
-JETS = {"qg": 40, "top": 60}
+JETS = {"qg": 40, "top": 60, "lhcjet": 60}
 VISIBLE = {22, 11, 13, 211, 321, 130, 2112, 2212}
 
 
@@ -42,6 +43,11 @@ def qg(folders):
 @pytest.fixture(scope="module")
 def top(folders):
     return make(folders["top"], "top")
+
+
+@pytest.fixture(scope="module")
+def lhc(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("lhcjet"), "lhcjet")
 
 
 def momentum(jets):
@@ -124,6 +130,34 @@ class TestTop:
         columns = with_itself(tops)
         assert columns["prong_eta"].tolist() == [[0.1, 0.2, 0.3, 0.7]]
         assert columns["prong_phi"].tolist() == [[0.0, 0.0, 0.0, 1.0]]
+
+
+class TestLHCJets:
+    def test_columns_and_labels(self, lhc, top):
+        """The columns of converted public files, which are those of top jets."""
+        for label, name in enumerate("gqWZt"):
+            jets = lhc[f"{name}_000.parquet"]
+            assert len(jets) == JETS["lhcjet"] and ak.all(jets.label == label)
+            assert jets.fields == top["top_000.parquet"].fields
+
+    def test_window(self, lhc):
+        jets = ak.concatenate(list(lhc.values()))
+        assert ak.all((jets.jet_pt > 799) & (jets.jet_pt < 1601) & (abs(jets.jet_eta) < 2.01))
+        assert 980 < np.median(jets.jet_pt) < 1020 and ak.max(jets.jet_nparticles) <= 150
+
+    def test_masses_and_multiplicities(self, lhc):
+        mass, number = (
+            {name: float(statistic(lhc[f"{name}_000.parquet"][column])) for name in "gqWZt"}
+            for statistic, column in ((np.median, "jet_mass"), (np.mean, "jet_nparticles"))
+        )
+        assert [mass[name] for name in "WZt"] == pytest.approx([92, 101, 186], rel=0.05)
+        assert number["g"] > number["t"] > number["q"] > number["Z"] > number["W"] > 25
+
+    def test_the_two_hardest_jets_of_an_event(self):
+        pt, event = np.array([900.0, 850.0, 820.0, 790.0, 1000.0]), np.array([0, 0, 0, 1, 1])
+        jets = {"event": event, "px": pt, "py": 0 * pt, "pz": np.array([0, 0, 0, 0, 5000.0])}
+        assert leading_in_window(jets).tolist() == [True, True, False, False, False]
+        assert leading_in_window({name: values[:0] for name, values in jets.items()}).tolist() == []
 
 
 def test_towers_merge_neighbours_of_one_kind():
@@ -217,6 +251,7 @@ def test_streams_of_random_numbers_are_those_of_the_first_release():
     """New entries may be appended to the list; any other change gives other jets for the same seed."""
     assert [name for sample, name in STREAMS if sample == "jetclass"] == [name for _, name in STREAMS[:10]]
     assert STREAMS[10:14] == [("top", "top"), ("top", "QCD"), ("qg", "quark"), ("qg", "gluon")]
+    assert STREAMS[-5:] == [("lhcjet", name) for name in "gqWZt"]
 
 
 def test_parts_know_their_sample():
