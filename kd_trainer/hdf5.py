@@ -70,12 +70,14 @@ def arrays(path: str | Path) -> Iterator[dict[str, h5py.Dataset]]:
         }
 
 
-def table(arrays: dict[str, h5py.Dataset], branches: Iterable[str], start: int, stop: int) -> ak.Array:
+def table(
+    arrays: dict[str, h5py.Dataset], branches: Iterable[str], start: int = 0, stop: int | None = None
+) -> ak.Array:
     """Rows of selected `arrays` as an awkward record array."""
     return ak.Array({name: _rows(arrays[name], start, stop) for name in branches})
 
 
-def _rows(array: h5py.Dataset, start: int, stop: int) -> np.ndarray | list[Any]:
+def _rows(array: h5py.Dataset, start: int, stop: int | None) -> np.ndarray | list[Any]:
     """Rows of an array, with the types that PyTables gives them."""
     import h5py
 

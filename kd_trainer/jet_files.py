@@ -123,7 +123,17 @@ def name_in_file(name: str, config: "DataConfig") -> str:
 
 
 def contents(path: str | Path, treename: str | None = None) -> tuple[set[str], int]:
-    """Branch names and number of rows of a parquet, ROOT or HDF5 file; InputError if it cannot be read."""
+    """Branch names and number of rows of a parquet, ROOT or HDF5 file.
+
+    Returns
+    -------
+    (set of str, int)
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or has another format.
+    """
     extension = Path(path).suffix
     with reading(path):
         if os.path.exists(path) and not os.path.isfile(path):
@@ -151,9 +161,23 @@ def _tree(file: uproot.ReadOnlyDirectory, treename: str | None) -> uproot.TTree:
     return file[treename or trees.pop()]
 
 
-def first_rows(path: str | Path, branches: Iterable[str], rows: int, treename: str | None = None) -> ak.Array:
-    """The first rows of a file with jets, as an awkward record array of the branches."""
-    return next(chunks(path, branches, rows, treename))
+def first_rows(
+    path: str | Path, branches: Iterable[str], rows: int | None = None, treename: str | None = None
+) -> ak.Array:
+    """The first rows of a file (None: all rows) as an awkward record array of the branches."""
+    branches = sorted(branches)
+    extension = Path(path).suffix
+    with reading(path):
+        if extension == ".parquet":
+            file = pyarrow.parquet.ParquetFile(path)
+            if rows is None:
+                return ak.from_arrow(file.read(columns=branches))
+            return ak.from_arrow(next(file.iter_batches(batch_size=rows, columns=branches)))
+        if extension == ".root":
+            with uproot.open(path) as file:
+                return within(_tree(file, treename).arrays(branches, entry_stop=rows))
+        with hdf5.arrays(path) as arrays:
+            return hdf5.table(arrays, branches, stop=rows)
 
 
 def chunks(path: str | Path, branches: Iterable[str], rows: int, treename: str | None = None) -> Iterator[ak.Array]:
