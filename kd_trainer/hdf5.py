@@ -70,7 +70,9 @@ def arrays(path: str | Path) -> Iterator[dict[str, h5py.Dataset]]:
         }
 
 
-def table(arrays: dict[str, h5py.Dataset], branches: Iterable[str], start: int, stop: int | None) -> ak.Array:
+def table(
+    arrays: dict[str, h5py.Dataset], branches: Iterable[str], start: int = 0, stop: int | None = None
+) -> ak.Array:
     """Rows of selected `arrays` as an awkward record array."""
     return ak.Array({name: _rows(arrays[name], start, stop) for name in branches})
 

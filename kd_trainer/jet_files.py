@@ -174,7 +174,7 @@ def _first_of_root(tree: uproot.TTree, branches: Iterable[str], rows: int | None
 
 
 def _first_of_hdf5(arrays: dict[str, Any], branches: Iterable[str], rows: int | None) -> ak.Array:
-    return hdf5.table(arrays, sorted(branches), 0, rows)
+    return hdf5.table(arrays, sorted(branches), stop=rows)
 
 
 def contents(path: str | Path, treename: str | None = None) -> tuple[set[str], int]:
