@@ -154,7 +154,8 @@ class Weaver:
         self.args.local_rank, self.args.model_prefix = None, ""  # these trainings write no files
         for name in ("data_config", "batch_size", "fetch_step"):  # weaver's main() fills these in
             setattr(self.args, f"{name}_val", getattr(self.args, name))
-        self.args.data_split_val, self.args.in_memory_val, self.args.data_val = 1, False, self.args.data_train
+        self.args.data_split_val, self.args.in_memory_val = 1, False
+        self.args.data_val = self.args.data_val or self.args.data_train
         self.loader, self.config, self.val_loader, _ = weaver.train_load(self.args)
 
     def trained(self) -> Callable[[], None]:
