@@ -15,7 +15,7 @@ from weaver.utils.dataset import DataConfig, _check_labels, _finalize_inputs
 from kd_trainer.configs import inputs_to_store, stored, student_view, teacher_inputs
 from kd_trainer.errors import InputError, one_line
 from kd_trainer.jet_files import check_numbers, chunks, name_in_file
-from kd_trainer.weaver_hooks.arrays import dtype_for, to_column
+from kd_trainer.weaver_hooks.arrays import to_columns
 
 
 class Chunk(NamedTuple):
@@ -83,7 +83,8 @@ class Reader:
         InputError
             If the file cannot be read, or its jets cannot be preprocessed.
         """
-        dtypes: dict[str, str] = {}
+        groups = self.arrays.input_names if self.arrays else ()
+        dtypes = {f"_{group}": "float32" for group in groups if self.dtype == "float32"}
         for table in chunks(path, self.branches(), rows, self.config.treename):
             try:
                 yield self._prepare(table, path, dtypes)
@@ -116,10 +117,8 @@ class Reader:
         """Append the student's inputs to `kept`; `dtypes` by column are chosen for the first jets of a file."""
         if self.arrays is None:
             return kept
-        made = _finalize_inputs(table, self.arrays)
-        for name in map("_{}".format, self.arrays.input_names):
-            dtype = dtypes.setdefault(name, dtype_for(made[name]) if self.dtype == "float16" else "float32")
-            kept = kept.append_column(*to_column(name, made[name], dtype))
+        for column in to_columns(_finalize_inputs(table, self.arrays), self.arrays.inputs, dtypes):
+            kept = kept.append_column(*column)
         return kept
 
 

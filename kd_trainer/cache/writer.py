@@ -18,7 +18,7 @@ from kd_trainer.errors import InputError
 from kd_trainer.files import writing
 
 ROW_GROUP = 1000  # jets in a row group; weaver reads ranges of row groups
-COMPRESSION, SPLIT = "lz4", "BYTE_STREAM_SPLIT"
+COMPRESSION = "lz4"
 REPEATED = 10  # a column gets a dictionary if its values repeat at least so often on average
 
 
@@ -89,21 +89,16 @@ def encodings(table: pa.Table) -> dict[str, Any]:
 
     Columns with repeated values (charges, momenta on a grid) get a dictionary. Other columns get byte stream split (all
     first bytes, all second bytes, ...), so that lz4 can compress them; a dictionary would make files 1.5 times larger.
-    Arrays get byte stream split if it makes them smaller, which is not so if much of them is padding.
+    Arrays are written as they are: their padding repeats values, which lz4 finds only if they lie together.
     """  # fmt: skip
     leaves = dict(_values_of(name, column.combine_chunks()) for name, column in zip(table.column_names, table.columns))
     floats = {path: values for path, values in leaves.items() if pa.types.is_floating(values.type)}
     once = [path for path, values in floats.items()
             if values.type == pa.float16() or pc.count_distinct(values).as_py() * REPEATED > len(values)]  # fmt: skip
     arrays = [path for path, values in leaves.items() if pa.types.is_fixed_size_binary(values.type)]
-    split = [path for path in once if leaves[path].type != pa.float16()]
-    for path in arrays:
-        sizes = {how: size(table.select([path]), use_dictionary=False, column_encoding={path: how})
-                 for how in ("PLAIN", SPLIT)}  # fmt: skip
-        split += [path] if sizes[SPLIT] < sizes["PLAIN"] else []
     return {
         "use_dictionary": [path for path in leaves if path not in (*once, *arrays)],
-        "column_encoding": dict.fromkeys(split, SPLIT),
+        "column_encoding": {path: "BYTE_STREAM_SPLIT" for path in once if leaves[path].type != pa.float16()},
     }
 
 

@@ -1,15 +1,17 @@
 """Input groups that the files of a cache store as arrays, as the network takes them.
 
-The column `_<group>` holds the array of a jet after standardisation and padding, as bytes of fp16 or fp32; its metadata
-give the data type and the shape. The loader reads it without weaver's preprocessing:
+The column `_<group>` holds, for each jet, the values of the group's variables after standardisation and padding as
+bytes of fp16 or fp32; its metadata give the data type and the shape. A variable that an earlier group has too lies there
+alone. The loader reads these columns without weaver's preprocessing:
 
-weaver's `_load_next` --> all other columns, with selection, labels and sampling weights, by weaver's own functions
-                      --> the arrays of the jets that remain
+weaver's `_load_next` --> selection, labels, sampling weights, observers by weaver's own functions
+                      --> arrays and soft targets of the jets that remain
 """
 
 import functools
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import awkward as ak
@@ -18,17 +20,37 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from weaver.utils import dataset
+from weaver.utils.dataset import DataConfig
 
-from kd_trainer.configs import Options, stored_groups
+from kd_trainer.configs import PREFIX, STORED, Options, stored_groups, without_teacher
 from kd_trainer.errors import InputError, one_line
 
 LARGEST = 8.0  # of values that are stored in fp16; its rounding changes them by at most 0.002
 ROW = "_kd_row"  # column of a table: the number of a jet among those that are read together
 
+Place = tuple[str, int]  # the column of a variable, and its number in it
+
+
+def places(groups: Mapping[str, Any]) -> dict[str, list[Place]]:
+    """Where the variables of each input group lie; `groups` as in `inputs` of a data config."""
+    found: dict[str, Place] = {}
+    result = {}
+    for group, spec in groups.items():
+        names = [v[0] if isinstance(v, list) else v for v in spec["vars"]]
+        new = dict.fromkeys(name for name in names if name not in found)
+        found |= {name: (f"_{group}", i) for i, name in enumerate(new)}
+        result[group] = [found[name] for name in names]
+    return result
+
+
+def arrays_in(options: Options) -> dict[str, Any]:
+    """The input groups that a data config reads as arrays, by name."""
+    return {name: options["preprocess"][STORED]["inputs"][name] for name in stored_groups(options)}
+
 
 def columns_of(options: Options) -> list[str]:
-    """Names of the columns with arrays that the options of a data config ask for."""
-    return [f"_{group}" for group in stored_groups(options)]
+    """Names of the columns with arrays that a data config reads."""
+    return sorted({column for group in places(arrays_in(options)).values() for column, _ in group})
 
 
 def dtype_for(array: np.ndarray) -> str:
@@ -36,33 +58,82 @@ def dtype_for(array: np.ndarray) -> str:
     return "float16" if np.abs(array).max(initial=0) <= LARGEST else "float32"
 
 
-def to_column(name: str, array: np.ndarray, dtype: str) -> tuple[pa.Field, pa.Array]:
-    """A column of arrays (N, ...) in fp32.
+def to_columns(
+    table: Mapping[str, np.ndarray], groups: Mapping[str, Any], dtypes: dict[str, str]
+) -> Iterator[tuple[pa.Field, pa.Array]]:
+    """Columns for input groups, from weaver's table of fp32 arrays `_<group>` (N, ...).
+
+    `dtypes` are the data types by column; a missing one is chosen for these arrays and added.
 
     Raises
     ------
     InputError
-        If a finite value is outside the range of the data type.
+        If a finite value is outside the range of the data type, or if an array has too many dimensions.
     """
+    for group, where in places(groups).items():
+        name, array = f"_{group}", table[f"_{group}"]
+        values = array.reshape(len(array), len(where), -1)
+        if _as_weaver(values, groups[group]).shape != array.shape:
+            raise InputError(f"the input group {group} has {array.ndim - 1} dimensions: give --store branches")
+        own = [where.index((name, i)) for i in range(len({place for place in where if place[0] == name}))]
+        if own:
+            yield _to_column(name, values[:, own], dtypes.setdefault(name, dtype_for(values[:, own])))
+
+
+def _to_column(name: str, values: np.ndarray, dtype: str) -> tuple[pa.Field, pa.Array]:
     with np.errstate(over="ignore"):
-        values = np.ascontiguousarray(array, dtype)
-    if np.isinf(values).sum() > np.isinf(array).sum():
+        narrow = np.ascontiguousarray(values, dtype)
+    if np.isinf(narrow).sum() > np.isinf(values).sum():
         raise InputError(f"the input group {name[1:]} has values outside the range of {dtype}, unlike the first jets "
                          "of the file: give --dtype float32")  # fmt: skip
-    kind = pa.binary(values[0].nbytes)
-    made = pa.FixedSizeBinaryArray.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
-    shape = ",".join(map(str, array.shape[1:]))
-    return pa.field(name, kind, nullable=False, metadata={"dtype": dtype, "shape": shape}), made
+    kind = pa.binary(narrow[0].nbytes)
+    field = pa.field(name, kind, nullable=False, metadata={"dtype": dtype, "shape": "{},{}".format(*values.shape[1:])})
+    return field, pa.FixedSizeBinaryArray.from_buffers(kind, len(narrow), [None, pa.py_buffer(narrow)])
 
 
-def to_array(column: pa.ChunkedArray, field: pa.Field) -> np.ndarray:
-    """The arrays (N, ...) of a column that `to_column` has made, in the data type of the column."""
-    dtype, shape = (field.metadata[key].decode() for key in (b"dtype", b"shape"))
-    sizes = [int(size) for size in shape.split(",") if size]
-    values = math.prod(sizes)
-    parts = [np.frombuffer(one.buffers()[1], dtype, len(one) * values, one.offset * one.type.byte_width)
-             for one in column.chunks]  # fmt: skip
-    return np.concatenate(parts).reshape(-1, *sizes)
+def _as_weaver(values: Any, spec: Mapping[str, Any]) -> Any:
+    """Arrays (N, variables, length) in the shape that weaver gives them: without `length` it drops axes of size 1."""
+    if spec["length"] is not None:
+        return values
+    values = values[:, :, 0] if values.shape[2] == 1 else values
+    return values[:, 0] if len(spec["vars"]) == 1 else values
+
+
+def to_arrays(table: pa.Table, groups: Mapping[str, Any], rows: np.ndarray) -> dict[str, np.ndarray]:
+    """The reverse of `to_columns` for these rows of a table: fp32."""
+    found = places(groups)
+    columns = {column for where in found.values() for column, _ in where}
+    blocks = {column: _block(table, column, rows) for column in columns}
+    return {f"_{group}": _as_weaver(_assembled(where, blocks), groups[group]).numpy() for group, where in found.items()}
+
+
+def _block(table: pa.Table, name: str, rows: np.ndarray) -> torch.Tensor:
+    """The values of a column: (N, variables, length)."""
+    dtype, shape = (table.field(name).metadata[key].decode() for key in (b"dtype", b"shape"))
+    sizes = [int(size) for size in shape.split(",")]
+    parts = [np.frombuffer(one.buffers()[1], dtype, len(one) * math.prod(sizes), one.offset * one.type.byte_width)
+             for one in table[name].chunks]  # fmt: skip
+    values = np.concatenate(parts).reshape(-1, *sizes)
+    return torch.from_numpy(values if len(rows) == len(values) else values[rows])
+
+
+def _assembled(where: Sequence[Place], blocks: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """The array of a group in fp32; torch converts fp16 twenty times as fast as numpy."""
+    parts = []
+    for _, run in itertools.groupby(enumerate(where), lambda pair: (pair[1][0], pair[1][1] - pair[0])):
+        (_, (column, first)), *others = run
+        parts.append(blocks[column][:, first : first + len(others) + 1])
+    return parts[0].float().contiguous() if len(parts) == 1 else torch.cat([part.float() for part in parts], dim=1)
+
+
+def _soft_targets(column: pa.ChunkedArray, rows: np.ndarray) -> np.ndarray:
+    """Soft targets (N,) or (N, K) in fp32, as weaver gives them."""
+    whole = column.combine_chunks()
+    if pa.types.is_fixed_size_list(whole.type):
+        array = whole.flatten().to_numpy(zero_copy_only=False).reshape(len(whole), -1)
+    else:
+        array = whole.to_numpy(zero_copy_only=False)
+    return torch.from_numpy(array[rows]).float().numpy()
 
 
 def part(rows: int, load_range: tuple[float, float] | None) -> tuple[int, int]:
@@ -107,21 +178,26 @@ def with_arrays(load_next: Callable[..., Any]) -> Callable[..., Any]:
     def load(
         config: Any, files: Sequence[str], ranges: Sequence[tuple[float, float]] | None, options: dict[str, Any]
     ) -> Any:
-        columns = columns_of(config.options)
-        if not columns:
+        groups = arrays_in(config.options)
+        if not groups:
             return load_next(config, files, ranges, options)
-        others = [*(config.train_load_branches if options["training"] else config.test_load_branches)]
-        others.remove("aux_training_") if "aux_training_" in others else None
-        tables = [read(path, [*others, *columns], one) for path, one in zip(files, ranges or [None] * len(files))]
-        table = pa.concat_tables(tables)
+        weavers, targets = _without_targets(config)
+        branches = weavers.train_load_branches if options["training"] else weavers.test_load_branches
+        others = sorted(branches - {"aux_training_"})
+        names = [*others, *targets, *columns_of(config.options)]
+        table = pa.concat_tables(read(path, names, one) for path, one in zip(files, ranges or [None] * len(files)))
         small = ak.from_arrow(table.select(others).combine_chunks())
         small[ROW] = np.arange(len(small))
-        found, indices = dataset._preprocess(small, config, options)
+        found, indices = dataset._preprocess(small, weavers, options)
         rows = found.pop(ROW)
-        for name in columns:
-            array = to_array(table[name], table.field(name))
-            array = array if len(rows) == len(array) else array[rows]
-            found[name] = torch.from_numpy(array).float().numpy()  # numpy converts fp16 20 times slower
-        return found, indices
+        found |= {f"_{name}": _soft_targets(table[name], rows) for name in targets}
+        return found | to_arrays(table, groups, rows), indices
 
     return load
+
+
+def _without_targets(config: DataConfig) -> tuple[DataConfig, list[str]]:
+    """A DataConfig without the soft targets, and their columns; the same object for the same config."""
+    if "kd_without_targets" not in vars(config):
+        config.kd_without_targets = without_teacher(config), [name for name in config.inputs if name.startswith(PREFIX)]
+    return config.kd_without_targets
