@@ -1,8 +1,8 @@
 """Input groups that the files of a cache store as arrays, as the network takes them.
 
 The column `_<group>` holds, for each jet, the values of the group's variables after standardisation and padding as
-bytes of fp16 or fp32; its metadata give the data type and the shape. A variable that an earlier group has too lies there
-alone. The loader reads these columns without weaver's preprocessing:
+bytes of fp16 or fp32; its metadata give the data type and the shape. A variable that an earlier group has too lies
+there alone. The loader reads these columns without weaver's preprocessing:
 
 weaver's `_load_next` --> selection, labels, sampling weights, observers by weaver's own functions
                       --> arrays and soft targets of the jets that remain
@@ -99,31 +99,48 @@ def _as_weaver(values: Any, spec: Mapping[str, Any]) -> Any:
     return values[:, 0] if len(spec["vars"]) == 1 else values
 
 
-def to_arrays(table: pa.Table, groups: Mapping[str, Any], rows: np.ndarray) -> dict[str, np.ndarray]:
-    """The reverse of `to_columns` for these rows of a table: fp32."""
+class Stored:
+    """The array of an input group, for jets that were read together, as the files store it.
+
+    Parameters
+    ----------
+    where : list of Place
+        Of the variables of the group.
+    blocks : dict of column -> (N, variables, length) array in fp16 or fp32
+    spec : dict
+        The group in the data config.
+    """
+
+    def __init__(self, where: Sequence[Place], blocks: Mapping[str, np.ndarray], spec: Mapping[str, Any]) -> None:
+        self.blocks, self.spec = blocks, spec
+        self.runs = []  # column, first of its variables, after the last
+        for _, run in itertools.groupby(enumerate(where), lambda pair: (pair[1][0], pair[1][1] - pair[0])):
+            (_, (column, first)), *others = run
+            self.runs.append((column, first, first + 1 + len(others)))
+
+    def take(self, rows: np.ndarray, axis: int = 0) -> np.ndarray:
+        """The arrays of these jets in fp32, as weaver gives them; torch converts fp16 twenty times as fast as numpy."""
+        parts = [torch.from_numpy(self.blocks[column].take(rows, axis))[:, start:stop].float()
+                 for column, start, stop in self.runs]  # fmt: skip
+        return _as_weaver(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1), self.spec).contiguous().numpy()
+
+
+def to_arrays(table: pa.Table, groups: Mapping[str, Any], rows: np.ndarray) -> dict[str, Stored]:
+    """The input groups of these rows of a table, by `_<group>`: the reverse of `to_columns`."""
     found = places(groups)
     columns = {column for where in found.values() for column, _ in where}
     blocks = {column: _block(table, column, rows) for column in columns}
-    return {f"_{group}": _as_weaver(_assembled(where, blocks), groups[group]).numpy() for group, where in found.items()}
+    return {f"_{group}": Stored(where, blocks, groups[group]) for group, where in found.items()}
 
 
-def _block(table: pa.Table, name: str, rows: np.ndarray) -> torch.Tensor:
+def _block(table: pa.Table, name: str, rows: np.ndarray) -> np.ndarray:
     """The values of a column: (N, variables, length)."""
     dtype, shape = (table.field(name).metadata[key].decode() for key in (b"dtype", b"shape"))
     sizes = [int(size) for size in shape.split(",")]
     parts = [np.frombuffer(one.buffers()[1], dtype, len(one) * math.prod(sizes), one.offset * one.type.byte_width)
              for one in table[name].chunks]  # fmt: skip
     values = np.concatenate(parts).reshape(-1, *sizes)
-    return torch.from_numpy(values if len(rows) == len(values) else values[rows])
-
-
-def _assembled(where: Sequence[Place], blocks: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """The array of a group in fp32; torch converts fp16 twenty times as fast as numpy."""
-    parts = []
-    for _, run in itertools.groupby(enumerate(where), lambda pair: (pair[1][0], pair[1][1] - pair[0])):
-        (_, (column, first)), *others = run
-        parts.append(blocks[column][:, first : first + len(others) + 1])
-    return parts[0].float().contiguous() if len(parts) == 1 else torch.cat([part.float() for part in parts], dim=1)
+    return values if len(rows) == len(values) else values[rows]
 
 
 def _soft_targets(column: pa.ChunkedArray, rows: np.ndarray) -> np.ndarray:
@@ -155,7 +172,8 @@ def read(path: str, names: Sequence[str], load_range: tuple[float, float] | None
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             start, stop = part(file.metadata.num_rows, load_range)
-            groups, first, last = [], 0, 0  # the row groups with these jets
+            groups: list[int] = []  # the row groups with these jets
+            first = last = 0
             for i in range(file.num_row_groups):
                 end = last + file.metadata.row_group(i).num_rows
                 if end > start and last < stop:
@@ -185,10 +203,10 @@ def with_arrays(load_next: Callable[..., Any]) -> Callable[..., Any]:
         branches = weavers.train_load_branches if options["training"] else weavers.test_load_branches
         others = sorted(branches - {"aux_training_"})
         names = [*others, *targets, *columns_of(config.options)]
-        table = pa.concat_tables(read(path, names, one) for path, one in zip(files, ranges or [None] * len(files)))
-        small = ak.from_arrow(table.select(others).combine_chunks())
-        small[ROW] = np.arange(len(small))
-        found, indices = dataset._preprocess(small, weavers, options)
+        parts: Sequence[tuple[float, float] | None] = ranges or [None] * len(files)
+        table = pa.concat_tables(read(path, names, one) for path, one in zip(files, parts))
+        small = table.select(others).append_column(ROW, pa.array(np.arange(len(table)))).combine_chunks()
+        found, indices = dataset._preprocess(ak.from_arrow(small), weavers, options)
         rows = found.pop(ROW)
         found |= {f"_{name}": _soft_targets(table[name], rows) for name in targets}
         return found | to_arrays(table, groups, rows), indices

@@ -11,7 +11,7 @@ from weaver.utils.dataset import SimpleIterDataset, _SimpleIter
 from kd_trainer.configs import defined
 from kd_trainer.errors import InputError
 from kd_trainer.jet_files import inspect_all, needed_branches
-from kd_trainer.weaver_hooks.arrays import columns_of
+from kd_trainer.weaver_hooks.arrays import Stored, columns_of
 
 Loader = Any  # a DataLoader as weaver makes it
 
@@ -103,7 +103,7 @@ def gather(loader: Loader) -> None:
     if isinstance(loader.dataset, SimpleIterDataset):
         loader.dataset.kd_batches = loader.batch_size, loader.drop_last
         loader.dataset.__class__ = Whole
-        vars(loader)["batch_sampler"] = None  # torch then asks for batches instead of jets, but forbids to set it
+        loader.__dict__["batch_sampler"] = None  # torch then asks for batches instead of jets, but forbids to set it
     loader.collate_fn = Gather(loader.dataset.config)
 
 
@@ -124,7 +124,8 @@ class Gather:
 
 
 def _together(columns: list[Any], rows: Sequence[np.ndarray]) -> torch.Tensor:
-    if all(isinstance(column, np.ndarray) and column.dtype.kind in "biuf" for column in columns):
+    if all(isinstance(column, Stored) or isinstance(column, np.ndarray) and column.dtype.kind in "biuf"
+           for column in columns):  # fmt: skip
         parts = [column.take(i, axis=0) for column, i in zip(columns, rows)]
         return torch.from_numpy(parts[0] if len(parts) == 1 else np.concatenate(parts))
     return default_collate([column[i] for column, numbers in zip(columns, rows) for i in numbers])
