@@ -20,7 +20,7 @@ def data_config(dataset, tier):
 def table_of(config, *files, training=False, part=None):
     """What weaver reads of files, or of a part (from, to) of each: {name: values}, and the numbers of selected jets."""
     options = {"training": training, "mode": "val" if training else "test", "reweight": False, "shuffle": False}
-    table, indices = dataset._load_next(config, [str(path) for path in files], part and [part], options)
+    table, indices = dataset._load_next(config, [str(path) for path in files], part and [part] * len(files), options)
     return {name: as_array(column) for name, column in table.items()}, indices
 
 

@@ -204,7 +204,7 @@ def with_arrays(load_next: Callable[..., Any]) -> Callable[..., Any]:
         others = sorted(branches - {"aux_training_"})
         names = [*others, *targets, *columns_of(config.options)]
         parts: Sequence[tuple[float, float] | None] = ranges or [None] * len(files)
-        table = pa.concat_tables(read(path, names, one) for path, one in zip(files, parts))
+        table = pa.concat_tables(read(path, names, one) for path, one in zip(files, parts, strict=True))
         small = table.select(others).append_column(ROW, pa.array(np.arange(len(table)))).combine_chunks()
         found, indices = dataset._preprocess(ak.from_arrow(small), weavers, options)
         rows = found.pop(ROW)
