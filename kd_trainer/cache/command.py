@@ -31,7 +31,7 @@ from kd_trainer.teacher.precision import PRECISIONS, InBfloat16
 from kd_trainer.teacher.spec import ENSEMBLES, AddTeacher, check_complete
 
 STORES = ("inputs", "branches")
-LARGER = 1.5  # by default, inputs are stored if they take less than this factor more space than the branches
+LARGER = 1.1  # by default, inputs are stored if they take less than this factor more space than the branches
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -58,8 +58,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder of the cache")
     parser.add_argument("--top", type=int, metavar="K", help="store the K largest logits of a jet and one "
                         "value for the others; for temperatures near 1 (default: store all)")  # fmt: skip
-    parser.add_argument("--store", choices=STORES, help="what to store: the student's inputs, ready for training, or "
-                        "the branches they are computed from (default: inputs, unless much larger)")  # fmt: skip
+    parser.add_argument("--store", choices=STORES, help="what to store: the student's inputs, as the network takes "
+                        "them, or the branches they are computed from (default: inputs, unless larger)")  # fmt: skip
     parser.add_argument("--dtype", choices=DTYPES, help="data type of the soft targets, and of the stored inputs "
                         "where its rounding is small (default: float16)")  # fmt: skip
     parser.add_argument("--precision", choices=PRECISIONS, help="precision of the teacher's matrix products; bfloat16 "

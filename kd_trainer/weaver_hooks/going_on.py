@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from kd_trainer.errors import InputError
+from kd_trainer.machine import keep_freed_memory
 from kd_trainer.weaver_hooks import seeds
 from kd_trainer.weaver_hooks.hook import HookOptions, check_arguments, loud, options_in
 from kd_trainer.weaver_hooks.inputs import Gather, Loader, check_files, gather, loaders_of
@@ -83,6 +84,7 @@ def trains(
         *before, weavers, dev, epoch = args  # before: model, loss, optimiser, scheduler
         training, validation, weaver_args = training_of(extra_args), extra_args["val_loader"], extra_args["args"]
         if first := not fed:
+            keep_freed_memory()
             fed.append(feed(weavers, validation, weaver_args))
         (loader,) = fed
         loaders = loaders_of(loader)
