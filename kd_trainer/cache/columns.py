@@ -51,8 +51,8 @@ class Layout:
                              "classes")  # fmt: skip
 
     def described(self) -> dict[str, Any]:
-        """The entries of a fingerprint; older files have no entry `inputs`."""
-        return {name: value for name, value in vars(self).items() if value != ""}
+        """The entries of a fingerprint."""
+        return dict(vars(self))
 
     def columns(self, logits: torch.Tensor) -> dict[str, pa.Array]:
         """Arrow columns by name for logits (N, K).
