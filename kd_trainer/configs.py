@@ -5,7 +5,7 @@ A paired config has the input groups and variables of a teacher with the prefix 
 
 import copy
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ SECTIONS = {
     str: ("treename", "selection", "test_time_selection"),
 }
 KINDS = {dict: "a mapping from names", list: "a list", str: "a text"}
-STORED = "stored"  # in `preprocess`: definitions of the variables that are already stored in the files
+STORED = "stored"  # in `preprocess`: the student's inputs, of which the files store some as arrays
 
 
 def load(path: str | Path) -> Options:
@@ -90,8 +90,16 @@ def _misshapen(options: Options) -> Iterator[str]:
 
 def student_view(config: DataConfig) -> DataConfig:
     """The DataConfig without the teacher's input groups, as the student, its checkpoint and its export use it."""
-    inputs = {k: v for k, v in config.inputs.items() if not k.startswith(PREFIX)}
-    return _restrict(config, inputs, labels=classes.of_student(config.labels))
+    return without_teacher(DataConfig(print_info=False, **defined(config.options)))
+
+
+def without_teacher(config: DataConfig) -> DataConfig:
+    """The DataConfig without the teacher's input groups; if files store the student's inputs, it reads them there."""
+    return _restrict(config, _student_groups(config.inputs), labels=classes.of_student(config.labels))
+
+
+def _student_groups(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: spec for name, spec in inputs.items() if not name.startswith(PREFIX)}
 
 
 def teacher_view(config: DataConfig) -> DataConfig:
@@ -108,6 +116,12 @@ def teacher_view(config: DataConfig) -> DataConfig:
 def teacher_inputs(config: DataConfig) -> DataConfig:
     """The DataConfig that reads the teacher's inputs of a paired config, under their prefixed names, and the labels."""
     return _restrict(config, _teacher_groups(config), observers=[], monitor_variables=[])
+
+
+def inputs_to_store(config: DataConfig) -> DataConfig:
+    """The DataConfig that makes those inputs of the student that a cache stores as arrays, and the labels."""
+    groups = {name: config.inputs[name] for name in stored_groups(stored(config.options))}
+    return _restrict(config, groups, observers=[], monitor_variables=[])
 
 
 def has_teacher(config: DataConfig) -> bool:
@@ -179,41 +193,45 @@ def cached(paired: Options, groups: Mapping[str, Any]) -> Options:
 
 
 def stored(options: Options) -> Options:
-    """Options of the config that reads its input variables from files that store them, without evaluating expressions.
+    """Options of the config that reads the student's inputs from files that store them as arrays.
 
-    A variable stays an expression if it draws random numbers or differs between training and evaluation.
+    An input group stays as it is if one of its variables draws random numbers or differs between training and
+    evaluation.
     """
-    kept = variables_to_store(options)
-    definitions = options["new_variables"]
+    student, params = _student_groups(options["inputs"]), options["preprocess"]["params"]
+    kept = {name: spec for name, spec in options["inputs"].items() if name not in student or _changes(spec, options)}
+    names = {v[0] for spec in kept.values() for v in variables_of(spec)}
     return {
         **options,
-        "new_variables": {name: text for name, text in definitions.items() if name not in kept},
-        "preprocess": {**options["preprocess"], STORED: {name: definitions[name] for name in kept}},
+        "inputs": kept,
+        "preprocess": {
+            **options["preprocess"],
+            "params": {name: value for name, value in params.items() if name in names},
+            STORED: {"inputs": student, "params": {k: v for k, v in params.items() if not k.startswith(PREFIX)}},
+        },
     }
 
 
-def variables_to_store(options: Options) -> list[str]:
-    """Names of the input variables of a config that have a definition and always the same value."""
+def _changes(spec: Mapping[str, Any], options: Options) -> bool:
+    """Whether a jet can have different values of an input group."""
     definitions = options.get("new_variables") or {}
-    found = []
-    for name in dict.fromkeys(v[0] for spec in options["inputs"].values() for v in variables_of(spec)):
-        needed, others = needed_by([name], definitions)
-        changes = "aux_training_" in others or any("random" in str(definitions[one]) for one in needed)
-        if name in definitions and not changes:
-            found.append(name)
-    return found
+    needed, others = needed_by([v[0] for v in variables_of(spec)], definitions)
+    return "aux_training_" in others or any("random" in str(definitions[name]) for name in needed)
 
 
-def needed_for(names: Iterable[str], options: Options) -> set[str]:
-    """Names of the definitions of a config that these variables depend on, themselves included."""
-    return needed_by(names, options.get("new_variables") or {})[0]
+def stored_groups(options: Options) -> list[str]:
+    """Names of the input groups that a config of `stored` reads as arrays; other configs have none."""
+    return [name for name in options["preprocess"].get(STORED, {}).get("inputs", {}) if name not in options["inputs"]]
 
 
 def defined(options: Options) -> Options:
     """The reverse of `stored`; options of other configs do not change."""
     preprocess = dict(options.get("preprocess") or {})
-    definitions = {**(options.get("new_variables") or {}), **preprocess.pop(STORED, {})}
-    return {**options, "new_variables": definitions, "preprocess": preprocess}
+    if STORED not in preprocess:
+        return options
+    student = preprocess.pop(STORED)
+    preprocess["params"] = {**student["params"], **preprocess["params"]}
+    return {**options, "inputs": {**student["inputs"], **options["inputs"]}, "preprocess": preprocess}
 
 
 def write(options: Options, path: str | Path, header: str) -> None:

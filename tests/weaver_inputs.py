@@ -1,11 +1,15 @@
 """What weaver feeds a network, as torch tensors."""
 
 import awkward as ak
+import numpy as np
 import pytest
 import torch
 from helpers import ROOT
-from weaver.utils.dataset import DataConfig, _load_next
+from weaver.utils import dataset
+from weaver.utils.dataset import DataConfig
 from weaver.utils.import_tools import import_module
+
+from kd_trainer.weaver_hooks.arrays import Stored
 
 
 def data_config(dataset, tier):
@@ -16,7 +20,13 @@ def data_config(dataset, tier):
 def table_of(config, *files, training=False, part=None):
     """What weaver reads of files, or of a part (from, to) of each: {name: values}, and the numbers of selected jets."""
     options = {"training": training, "mode": "val" if training else "test", "reweight": False, "shuffle": False}
-    return _load_next(config, [str(path) for path in files], part and [part], options)
+    table, indices = dataset._load_next(config, [str(path) for path in files], part and [part] * len(files), options)
+    return {name: as_array(column) for name, column in table.items()}, indices
+
+
+def as_array(column):
+    """A column of weaver's table, or of a cache of inputs, as numpy array."""
+    return column.take(np.arange(len(next(iter(column.blocks.values()))))) if isinstance(column, Stored) else column
 
 
 def inputs_of(config, *files):

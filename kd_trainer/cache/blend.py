@@ -20,7 +20,7 @@ from weaver.utils.dataset import DataConfig
 
 from kd_trainer import configs
 from kd_trainer.cache import fingerprint
-from kd_trainer.cache.columns import LOGITS, Layout
+from kd_trainer.cache.columns import ARRAYS, LOGITS, Layout
 from kd_trainer.cache.compute import check, is_complete
 from kd_trainer.cache.origin import BLEND, Blend, Member, Source, read_source, student_side, write_beside
 from kd_trainer.cache.paths import Target
@@ -51,11 +51,11 @@ def main(args: argparse.Namespace) -> int:
     ]
     check_same_student([member.source for member in members])
     blend = Blend(str(args.output / BLEND), members)
-    inputs = {bool(one.fingerprint["layout"].get("inputs")): one.folder for one in members}
+    inputs = {one.fingerprint["layout"].get("inputs", ""): one.folder for one in members}
     if len(inputs) > 1:
-        raise InputError(f"{inputs[True]} stores the student's inputs, but {inputs[False]} stores branches: run cache "
+        raise InputError(f"{inputs[ARRAYS]} stores the student's inputs, but {inputs['']} stores branches: run cache "
                          "again with the same --store")  # fmt: skip
-    layout = Layout(len(names_of(blend.options()["labels"])), dtype=args.dtype or "float16", inputs=True in inputs)
+    layout = Layout(len(names_of(blend.options()["labels"])), dtype=args.dtype or "float16", inputs=next(iter(inputs)))
     origin = fingerprint.of_files(blend.made_of(), {"classes": layout.classes} if args.check else layout.described())
     if args.check and args.dtype:
         origin["layout"]["dtype"] = args.dtype

@@ -16,6 +16,7 @@ from kd_trainer.errors import InputError
 
 LOGITS, TOP_LOGITS, TOP_CLASSES, REST = (PREFIX + name for name in ("logits", "top_logits", "top_classes", "rest"))
 DTYPES = ("float16", "float32")
+ARRAYS = "arrays"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,26 +31,28 @@ class Layout:
         Number of largest logits to store; 0: all. The total probability of the other classes at temperature 1 is stored
         too; it is divided equally among them, at every temperature.
     dtype : str
-        Data type of the stored logits.
-    inputs : bool
-        Whether the files contain the student's input variables, instead of the branches they are computed from.
+        Data type of the stored logits, and of the student's inputs where its rounding is small.
+    inputs : str
+        "arrays" if the files contain the student's inputs, "" if the branches they are computed from.
     """
 
     classes: int
     top: int = 0
     dtype: str = "float16"
-    inputs: bool = False
+    inputs: str = ""
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise InputError(f"soft targets are stored as {' or '.join(DTYPES)}, not {self.dtype}")
+        if self.inputs not in ("", ARRAYS):
+            raise InputError("the cache stores the student's inputs in an older format: run cache --overwrite")
         if not 0 <= self.top < self.classes:
             raise InputError(f"the {self.top} largest of {self.classes} logits: the number must be below the number of "
                              "classes")  # fmt: skip
 
     def described(self) -> dict[str, Any]:
-        """The entries of a fingerprint; older files have no entry `inputs`."""
-        return {name: value for name, value in vars(self).items() if value is not False}
+        """The entries of a fingerprint."""
+        return dict(vars(self))
 
     def columns(self, logits: torch.Tensor) -> dict[str, pa.Array]:
         """Arrow columns by name for logits (N, K).

@@ -13,14 +13,14 @@ from weaver.utils.dataset import DataConfig
 
 from kd_trainer import configs
 from kd_trainer.cache import blend, fingerprint
-from kd_trainer.cache.columns import DTYPES, Layout
+from kd_trainer.cache.columns import ARRAYS, DTYPES, Layout
 from kd_trainer.cache.compute import Production, check, is_complete
 from kd_trainer.cache.origin import CONFIG as CONFIG  # for study/
 from kd_trainer.cache.origin import Source, write_beside
 from kd_trainer.cache.paths import targets_of
 from kd_trainer.cache.ranks import rank_and_size, share
 from kd_trainer.cache.reader import Reader
-from kd_trainer.cache.writer import ROW_GROUP, turn_in
+from kd_trainer.cache.writer import ROW_GROUP, encodings, size, turn_in
 from kd_trainer.classes import names_of
 from kd_trainer.configs import STORED
 from kd_trainer.errors import InputError
@@ -31,7 +31,7 @@ from kd_trainer.teacher.precision import PRECISIONS, InBfloat16
 from kd_trainer.teacher.spec import ENSEMBLES, AddTeacher, check_complete
 
 STORES = ("inputs", "branches")
-LARGER = 1.5  # by default, inputs are stored if they are at most this factor larger than the branches
+LARGER = 1.1  # by default, inputs are stored if they take less than this factor more space than the branches
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -58,9 +58,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder of the cache")
     parser.add_argument("--top", type=int, metavar="K", help="store the K largest logits of a jet and one "
                         "value for the others; for temperatures near 1 (default: store all)")  # fmt: skip
-    parser.add_argument("--store", choices=STORES, help="what to store: the student's inputs, ready for training, or "
-                        "the branches they are computed from (default: inputs, unless much larger)")  # fmt: skip
-    parser.add_argument("--dtype", choices=DTYPES, help="data type of the soft targets (default: float16)")
+    parser.add_argument("--store", choices=STORES, help="what to store: the student's inputs, as the network takes "
+                        "them, or the branches they are computed from (default: inputs, unless larger)")  # fmt: skip
+    parser.add_argument("--dtype", choices=DTYPES, help="data type of the soft targets, and of the stored inputs "
+                        "where its rounding is small (default: float16)")  # fmt: skip
     parser.add_argument("--precision", choices=PRECISIONS, help="precision of the teacher's matrix products; bfloat16 "
                         "is compared with float32 on the first jets (default: float32)")  # fmt: skip
     parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: cuda if there is one)")
@@ -92,7 +93,7 @@ def main(argv: Sequence[str]) -> int:
     asked = {key: value for key, value in (("top", args.top), ("dtype", args.dtype)) if value is not None}
     targets = targets_of(args.files, args.output)
     if args.store or not args.check:
-        asked["inputs"] = stores_inputs(args, config, min(targets))
+        asked["inputs"] = ARRAYS if stores_inputs(args, config, min(targets)) else ""
     layout = Layout(len(names_of(config.labels)), **asked)
     source = Source(args.paired, args.teachers, args.ensemble)
     compared = {"classes": layout.classes, **asked} if args.check else layout.described()
@@ -132,10 +133,11 @@ def stores_inputs(args: argparse.Namespace, config: DataConfig, path: str) -> bo
     if (args.output / CONFIG).exists() and not args.overwrite:
         return STORED in configs.load(args.output / CONFIG)["preprocess"]
     try:
-        inputs, branches = (next(Reader(config, which).read(path, ROW_GROUP)).table for which in (True, False))
+        tables = [next(Reader(config, dtype).read(path, ROW_GROUP)).table for dtype in (args.dtype or DTYPES[0], None)]
     except (InputError, StopIteration):
         return False  # a later check reports what is wrong with the file
-    return inputs is not None and branches is not None and inputs.nbytes < LARGER * branches.nbytes
+    inputs, branches = (0 if table is None else size(table, **encodings(table)) for table in tables)
+    return inputs < LARGER * branches
 
 
 def load(args: argparse.Namespace, config: DataConfig) -> Teacher | Ensemble | InBfloat16:
@@ -157,7 +159,7 @@ def compute(
     args, layout, origin
         Arguments of the command line, and as in `Production`. The teacher is loaded only if there is work.
     """
-    reader = Reader(config, layout.inputs)
+    reader = Reader(config, layout.dtype if layout.inputs else None)
     looks = dict(zip(work, inspect_all(list(work), reader.branches(), config.treename)))
     trouble = [f"{path} {reason}" for path, (_, reason) in looks.items() if reason]
     rows = {path: count for path, (count, reason) in looks.items() if not reason}

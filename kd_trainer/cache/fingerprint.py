@@ -104,8 +104,11 @@ def read(path: str | Path) -> dict[str, Any]:
         If there is none.
     """
     try:
-        return json.loads(pq.read_schema(path).metadata[KEY.encode()])
-    except (KeyError, TypeError, ValueError, OSError, pa.ArrowException):
+        found = json.loads(pq.read_schema(path).metadata[KEY.encode()])
+        if isinstance(found.get("layout"), dict):
+            found["layout"].setdefault("inputs", "")  # older files
+        return found
+    except (AttributeError, KeyError, TypeError, ValueError, OSError, pa.ArrowException):
         raise InputError(f"{path} is not a file that 'cache' has written") from None
 
 

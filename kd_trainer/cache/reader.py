@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 from weaver.utils.data.preprocess import _apply_selection, _build_new_variables
-from weaver.utils.data.tools import _fused_pad_and_stack
 from weaver.utils.dataset import DataConfig, _check_labels, _finalize_inputs
 
-from kd_trainer.configs import needed_for, stored, student_view, teacher_inputs, variables_to_store
+from kd_trainer.configs import inputs_to_store, stored, student_view, teacher_inputs
 from kd_trainer.errors import InputError, one_line
 from kd_trainer.jet_files import check_numbers, chunks, name_in_file
+from kd_trainer.weaver_hooks.arrays import to_columns
 
 
 class Chunk(NamedTuple):
@@ -26,8 +26,9 @@ class Chunk(NamedTuple):
     rows : int
         Number of jets before the selection.
     table : pyarrow.Table or None
-        The student's branches, or its input variables, for jets that pass the selection; None if none does. Types are
-        those of the input file, including whether values may be null, because awkward cannot sort nullable lists.
+        The student's branches, or its inputs as arrays and what else it reads, for jets that pass the selection; None
+        if none does. Types are those of the input file, including whether values may be null, because awkward cannot
+        sort nullable lists.
     X : dict of name -> (N, ...) tensor
         The teacher's inputs of the selected jets.
     nan : int
@@ -47,25 +48,22 @@ class Reader:
     ----------
     paired : DataConfig
         The paired config.
-    inputs : bool
-        Whether to store the student's input variables instead of the branches they are computed from.
+    dtype : str or None
+        Data type in which the student's inputs are stored where its rounding is small; None stores the branches they
+        are computed from.
     """
 
-    def __init__(self, paired: DataConfig, inputs: bool = False) -> None:
+    def __init__(self, paired: DataConfig, dtype: str | None = None) -> None:
         student = student_view(paired)
         self.config: DataConfig = teacher_inputs(paired)
-        self.magic = paired.file_magic or {}
+        self.magic, self.dtype = paired.file_magic or {}, dtype
         made: set[str] = set(self.config.train_aux_branches)
-        self.groups: dict[str, list[str]] = {}  # the student's input variables, if these are stored
-        self.narrowed: set[str] = set()
         kept, branches = student, self.config.train_load_branches | student.train_load_branches
-        if inputs:
+        self.arrays: DataConfig | None = None
+        if dtype:
             kept = DataConfig(print_info=False, **stored(student.options))
-            others = DataConfig(print_info=False, **{**kept.options, "inputs": {}})
-            self.groups, self.params = student.input_dicts, student.preprocess_params
-            self.narrowed = {*variables_to_store(student.options)}
-            self.narrowed -= others.train_load_branches | others.test_load_branches
-            made |= needed_for(variables_to_store(student.options), student.options)
+            self.arrays = inputs_to_store(student)
+            made |= self.arrays.train_aux_branches
         self.functions = {name: text for name, text in paired.var_funcs.items() if name in made}
         self.kept = sorted((kept.train_load_branches | kept.test_load_branches) - {"aux_training_"})
         branches |= student.test_load_branches
@@ -85,13 +83,15 @@ class Reader:
         InputError
             If the file cannot be read, or its jets cannot be preprocessed.
         """
+        groups = self.arrays.input_names if self.arrays else ()
+        dtypes = {f"_{group}": "float32" for group in groups if self.dtype == "float32"}
         for table in chunks(path, self.branches(), rows, self.config.treename):
             try:
-                yield self._prepare(table, path)
+                yield self._prepare(table, path, dtypes)
             except Exception as error:
                 raise InputError(f"{path}: weaver cannot preprocess its jets: {one_line(error)}") from None
 
-    def _prepare(self, table: ak.Array, path: str) -> Chunk:
+    def _prepare(self, table: ak.Array, path: str, dtypes: dict[str, str]) -> Chunk:
         """The steps of weaver's `_preprocess` for training, without its sampling and shuffling."""
         rows = len(table)
         check_numbers(table, self.names.values())
@@ -105,24 +105,21 @@ class Reader:
         if len(table) == 0:
             return Chunk(rows, None, {})
         table = _build_new_variables(table, self.functions)
-        self._narrow(table)
         kept = ak.to_arrow_table(ak.to_packed(table[self.kept]), list_to32=True, extensionarray=False)
         if self.config.label_type == "simple":
             _check_labels(table)
         nan = with_nan([table[name] for names in self.config.input_dicts.values() for name in names])
         inputs = _finalize_inputs(table, self.config)
         X = {name: torch.from_numpy(inputs["_" + name]) for name in self.config.input_names}
-        return Chunk(rows, kept, X, nan)
+        return Chunk(rows, self._with_arrays(kept, table, dtypes), X, nan)
 
-    def _narrow(self, table: ak.Array) -> None:
-        """Convert lists to fp32 if weaver converts them to fp32 anyway before any other use."""
-        others: set[str] = set()
-        for names in self.groups.values():
-            if not {*names} <= {*table.fields} or _fused_pad_and_stack(table, names, self.params) is None:
-                others |= {*names}
-        for name in self.narrowed - others:
-            if "float64" in str(table[name].type):
-                table[name] = ak.values_astype(table[name], "float32")
+    def _with_arrays(self, kept: pa.Table, table: ak.Array, dtypes: dict[str, str]) -> pa.Table:
+        """Append the student's inputs to `kept`; `dtypes` by column are chosen for the first jets of a file."""
+        if self.arrays is None:
+            return kept
+        for column in to_columns(_finalize_inputs(table, self.arrays), self.arrays.inputs, dtypes):
+            kept = kept.append_column(*column)
+        return kept
 
 
 def with_nan(columns: Sequence[ak.Array]) -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from kd_trainer.errors import InputError
 from kd_trainer.files import writing
 
 ROW_GROUP = 1000  # jets in a row group; weaver reads ranges of row groups
+COMPRESSION = "lz4"
 REPEATED = 10  # a column gets a dictionary if its values repeat at least so often on average
 
 
@@ -87,15 +89,24 @@ def encodings(table: pa.Table) -> dict[str, Any]:
 
     Columns with repeated values (charges, momenta on a grid) get a dictionary. Other columns get byte stream split (all
     first bytes, all second bytes, ...), so that lz4 can compress them; a dictionary would make files 1.5 times larger.
+    Arrays are written as they are: their padding repeats values, which lz4 finds only if they lie together.
     """  # fmt: skip
     leaves = dict(_values_of(name, column.combine_chunks()) for name, column in zip(table.column_names, table.columns))
     floats = {path: values for path, values in leaves.items() if pa.types.is_floating(values.type)}
     once = [path for path, values in floats.items()
             if values.type == pa.float16() or pc.count_distinct(values).as_py() * REPEATED > len(values)]  # fmt: skip
+    arrays = [path for path, values in leaves.items() if pa.types.is_fixed_size_binary(values.type)]
     return {
-        "use_dictionary": [path for path in leaves if path not in once],
+        "use_dictionary": [path for path in leaves if path not in (*once, *arrays)],
         "column_encoding": {path: "BYTE_STREAM_SPLIT" for path in once if leaves[path].type != pa.float16()},
     }
+
+
+def size(table: pa.Table, **encoding: Any) -> int:
+    """Size of a parquet file with a table and these arguments of ParquetWriter, in bytes."""
+    with io.BytesIO() as file:
+        pq.write_table(table, file, compression=COMPRESSION, row_group_size=ROW_GROUP, **encoding)
+        return file.tell()
 
 
 def _values_of(path: str, values: pa.Array) -> tuple[str, pa.Array]:
@@ -124,7 +135,7 @@ class Writer:
         """Append a table."""
         if self.parquet is None:
             schema = table.schema.with_metadata(self.metadata)
-            self.parquet = pq.ParquetWriter(self.file, schema, compression="lz4", write_page_checksum=True,
+            self.parquet = pq.ParquetWriter(self.file, schema, compression=COMPRESSION, write_page_checksum=True,
                                              **encodings(table))  # fmt: skip
         self.parquet.write_table(table.cast(self.parquet.schema), row_group_size=ROW_GROUP)
 

@@ -12,7 +12,7 @@ from kd_trainer import configs
 from kd_trainer.cache.cached_teacher import CachedTeacher, reads_cache
 from kd_trainer.cache.origin import CONFIG
 from kd_trainer.cache.paths import output_of
-from kd_trainer.configs import has_teacher, student_view
+from kd_trainer.configs import has_teacher, without_teacher
 from kd_trainer.errors import InputError
 from kd_trainer.jet_files import named_files
 from kd_trainer.weaver_hooks import Loader, files_of
@@ -53,7 +53,7 @@ def from_cache(loader: Loader, validation: Loader, args: argparse.Namespace, tea
                              "inputs, which a cache lacks: give --data-val, or train without the cache")  # fmt: skip
         validation.dataset._init_file_dict, end = files, args.train_val_split
         theirs = {**teacher.config.options, "selection": validation.dataset.config.selection, "observers": []}
-        validation.dataset._data_config = student_view(DataConfig(print_info=False, **theirs))
+        validation.dataset._data_config = without_teacher(DataConfig(print_info=False, **theirs))
     dataset = dataset_of(files, teacher.folder / CONFIG, args, name="train", end=end)
     return loader_of(dataset, args.batch_size, loader, args)
 

@@ -11,12 +11,12 @@ from kd_trainer.weaver_hooks.hook import (
     loud,
     output_layer,
 )
-from kd_trainer.weaver_hooks.inputs import Gather, Loader, check_files, files_of, loaders_of
+from kd_trainer.weaver_hooks.inputs import Gather, Loader, check_files, files_of, gather, loaders_of
 from kd_trainer.weaver_hooks.pretrained import CONTRAST, take_over
 from kd_trainer.weaver_hooks.seeds import seed_network
 
 __all__ = [
     "CONTRAST", "Gather", "HookOptions", "Loader", "as_list", "check_files", "check_numbers", "evaluates", "files_of",
-    "hook", "init_opt_of", "is_number", "load_network", "loaders_of", "look_at", "loud", "output_layer",
+    "gather", "hook", "init_opt_of", "is_number", "load_network", "loaders_of", "look_at", "loud", "output_layer",
     "reads_whole", "seed_network", "take_over", "training_of", "trains",
 ]  # fmt: skip

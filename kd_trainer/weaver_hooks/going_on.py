@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import nn
-from weaver.utils.dataset import SimpleIterDataset
 
 from kd_trainer.errors import InputError
+from kd_trainer.machine import keep_freed_memory
 from kd_trainer.weaver_hooks import seeds
 from kd_trainer.weaver_hooks.hook import HookOptions, check_arguments, loud, options_in
-from kd_trainer.weaver_hooks.inputs import Gather, Loader, Whole, check_files, loaders_of
+from kd_trainer.weaver_hooks.inputs import Gather, Loader, check_files, gather, loaders_of
 from kd_trainer.weaver_hooks.labels import check_classes
 from kd_trainer.weaver_hooks.reading import in_workers, read_whole
 from kd_trainer.weaver_hooks.training import Training
@@ -84,6 +84,7 @@ def trains(
         *before, weavers, dev, epoch = args  # before: model, loss, optimiser, scheduler
         training, validation, weaver_args = training_of(extra_args), extra_args["val_loader"], extra_args["args"]
         if first := not fed:
+            keep_freed_memory()
             fed.append(feed(weavers, validation, weaver_args))
         (loader,) = fed
         loaders = loaders_of(loader)
@@ -144,6 +145,4 @@ def look_at(loader: Loader, use: str) -> None:
         rows = check_files(loader, use)
         read_whole(rows)
         loader.worker_init_fn = in_workers(rows)
-        if isinstance(loader.dataset, SimpleIterDataset):
-            loader.dataset.__class__ = Whole
-        loader.collate_fn = Gather(loader.dataset.config)  # workers copy these settings when they start
+        gather(loader)  # workers copy these settings when they start

@@ -8,8 +8,10 @@ import torch
 from torch.utils.data import default_collate
 from weaver.utils.dataset import SimpleIterDataset, _SimpleIter
 
+from kd_trainer.configs import defined
 from kd_trainer.errors import InputError
 from kd_trainer.jet_files import inspect_all, needed_branches
+from kd_trainer.weaver_hooks.arrays import Stored, columns_of
 
 Loader = Any  # a DataLoader as weaver makes it
 
@@ -43,7 +45,8 @@ def check_files(loader: Loader, use: str) -> dict[str, int]:
                 f"{loader.num_workers} processes of the loader cannot share {few}: give --num-workers {len(files)}"
             )
     paths, config = files_of(loader), loader.dataset.config
-    results = inspect_all(paths, needed_branches(config, training=use != "test"), config.treename)
+    needed = needed_branches(config, training=use != "test") | {*columns_of(config.options)}
+    results = inspect_all(paths, needed, config.treename)
     bad = [f"{path} {trouble}" for path, (_, trouble) in zip(paths, results) if trouble]
     if bad:
         more = f" (and {len(bad) - 3} more)" if len(bad) > 3 else ""
@@ -52,44 +55,77 @@ def check_files(loader: Loader, use: str) -> dict[str, int]:
 
 
 Table = Mapping[str, Any]  # columns of the jets that are read together, from weaver's `_load_next`
+Part = tuple[Table, np.ndarray]  # jets of a batch that were read together: their table, and their rows in it
 
 
 class Jets(_SimpleIter):
-    """Weaver's iterator of jets that gives (table, row number) for each jet; `Gather` collates them."""
+    """Weaver's iterator, which gives the jets of a batch together, as parts; `Gather` collates them."""
 
-    def get_data(self, i: int) -> tuple[Table, int]:
-        return self.table, i
+    batch_size: int
+    drop_last: bool
+
+    def get_data(self, i: int) -> None:
+        """Nothing: weaver calls this for the first jet of each part."""
+
+    def advance(self) -> None:
+        """Go to the next jet, and read the next jets if necessary."""
+        super().__next__()
+
+    def __next__(self) -> list[Part]:
+        parts: list[Part] = []
+        missing = self.batch_size
+        while missing:
+            try:
+                self.advance()
+            except StopIteration:
+                if parts and not self.drop_last:
+                    return parts
+                raise
+            rows = np.asarray(self.indices[self.cursor - 1 : self.cursor - 1 + missing])
+            self.cursor += len(rows) - 1
+            missing -= len(rows)
+            parts.append((self.table, rows))
+        return parts
 
 
 class Whole(SimpleIterDataset):
-    """Weaver's dataset with the iterator `Jets`."""
+    """Weaver's dataset with the iterator `Jets`, set up by `gather`."""
 
     def __iter__(self) -> _SimpleIter:
         iterator = super().__iter__()
         iterator.__class__ = Jets
+        iterator.batch_size, iterator.drop_last = self.kd_batches
         return iterator
+
+
+def gather(loader: Loader) -> None:
+    """Make a loader of weaver, not started yet, collate the jets of a batch in one step."""
+    if isinstance(loader.dataset, SimpleIterDataset):
+        loader.dataset.kd_batches = loader.batch_size, loader.drop_last
+        loader.dataset.__class__ = Whole
+        loader.__dict__["batch_sampler"] = None  # torch then asks for batches instead of jets, but forbids to set it
+    loader.collate_fn = Gather(loader.dataset.config)
 
 
 class Gather:
     """Collate batches X, y, Z of {name: (N, ...)} like `default_collate`, but without a copy for each jet.
 
-    Called with a sequence of items of `Jets`; the DataConfig `config` says which columns belong to X, y and Z.
+    Called with the parts of a batch; the DataConfig `config` says which columns belong to X, y and Z.
     """
 
     def __init__(self, config: Any) -> None:
-        self.parts = [{name: f"_{name}" for name in config.input_names}]
+        self.parts = [{name: f"_{name}" for name in defined(config.options)["inputs"]}]
         self.parts += [{name: name for name in names} for names in (config.label_names, config.z_variables)]
 
-    def __call__(self, jets: Sequence[tuple[Table, int]]) -> list[dict[str, torch.Tensor]]:
-        tables, numbers = zip(*jets)
-        starts = [0, *(k for k in range(1, len(jets)) if tables[k] is not tables[k - 1])]
-        rows = [np.array(numbers[a:b]) for a, b in zip(starts, [*starts[1:], len(jets)])]
-        return [{name: _together([tables[k][column] for k in starts], rows) for name, column in part.items()}
+    def __call__(self, jets: Sequence[Part]) -> list[dict[str, torch.Tensor]]:
+        tables, rows = zip(*jets)
+        return [{name: _together([table[column] for table in tables], rows) for name, column in part.items()}
                 for part in self.parts]  # fmt: skip
 
 
-def _together(columns: list[Any], rows: list[np.ndarray]) -> torch.Tensor:
-    if all(isinstance(column, np.ndarray) and column.dtype.kind in "biuf" for column in columns):
+def _together(columns: list[Any], rows: Sequence[np.ndarray]) -> torch.Tensor:
+    if all(isinstance(column, Stored) or isinstance(column, np.ndarray) and column.dtype.kind in "biuf"
+           for column in columns):  # fmt: skip
         parts = [column.take(i, axis=0) for column, i in zip(columns, rows)]
         return torch.from_numpy(parts[0] if len(parts) == 1 else np.concatenate(parts))
     return default_collate([column[i] for column, numbers in zip(columns, rows) for i in numbers])

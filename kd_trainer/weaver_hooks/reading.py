@@ -6,7 +6,6 @@ weaver's `_preprocess` if all jets fail the selection, `_finalize_inputs` if bra
 """
 
 import functools
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from weaver.utils.data import fileio, preprocess
 
 from kd_trainer.errors import InputError, one_line
 from kd_trainer.jet_files import contents, within
+from kd_trainer.weaver_hooks.arrays import ROW, promised, with_arrays
 from kd_trainer.weaver_hooks.hook import loud
 
 READERS = ("_read_hdf5", "_read_parquet", "_read_root")  # readers of weaver; arguments: path, branches, ...
@@ -53,6 +53,7 @@ def read_whole(rows: Mapping[str, int] | None = None) -> None:
     preprocess._read_files = loud(whole)  # weaver calls it before any hook
     dataset._finalize_inputs = _explaining(dataset._finalize_inputs)
     dataset._preprocess = _selecting(dataset._preprocess)
+    dataset._load_next = with_arrays(dataset._load_next)
     pyarrow.parquet.ParquetFile = Verified
 
 
@@ -96,7 +97,8 @@ def _explaining(finalize: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(finalize)
     def explaining(table: Any, config: Any) -> Any:
         try:
-            return finalize(table, config)
+            made = finalize(table, config)
+            return made | {ROW: ak.to_numpy(table[ROW])} if ROW in table.fields else made
         except Exception as error:
             lists = [name for name, params in config.preprocess_params.items()
                      if params["length"] is None and getattr(table[name], "ndim", 1) > 1]  # fmt: skip
@@ -124,11 +126,3 @@ def _rows_of(path: str, treename: str | None = None, **_: Any) -> int:
     if path not in ROWS:
         ROWS[path] = contents(path, treename)[1]
     return ROWS[path]
-
-
-def promised(rows: int, load_range: tuple[float, float] | None) -> int:
-    """Number of jets that weaver reads from a file with `rows` jets for a range (begin, end) in [0, 1]; None: all."""
-    if load_range is None:
-        return rows
-    start, stop = (math.trunc(edge * rows) for edge in load_range)
-    return min(max(start + 1, stop), rows) - start

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from kd_trainer.weaver_hooks.inputs import Jets, Loader, Whole
+from kd_trainer.weaver_hooks.inputs import Jets, Loader, Part, Whole
 from kd_trainer.weaver_hooks.seeds import DRAWING
 
 PLACE = "kd_place"  # column in the table of a chunk
@@ -74,9 +74,9 @@ class Stream(Jets):
             for files, ranges in self.load_filelist_and_ranges
         ]
 
-    def __next__(self) -> Any:
+    def advance(self) -> None:
         if self.start:
-            super().__next__()  # reads the chunk
+            super().advance()  # reads the chunk
             start, self.start = self.start, None
             self.original = self.indices
             if self.in_memory:
@@ -84,12 +84,15 @@ class Stream(Jets):
             self.cursor = start.jet
         if self.in_memory and self.cursor >= len(self.indices):
             self._permute(self.turn + 1)
-        jet = super().__next__()
+        super().advance()
+
+    def __next__(self) -> list[Part]:
+        parts = super().__next__()
         shared = self.shared
         shared[1], shared[2] = (self.turn, 0) if self.in_memory else self.table[PLACE]
         shared[3] = self.cursor
-        shared[0] += 1
-        return jet
+        shared[0] += sum(len(rows) for _, rows in parts)
+        return parts
 
     def _permute(self, turn: int) -> None:
         self.turn, self.cursor = turn, 0
@@ -131,11 +134,13 @@ class Reproducible(Whole):
     def _stream(self, worker: int, start: Place) -> Stream:
         shared = memoryview(self.kd_shared).cast("B").cast("q")[4 * worker : 4 * worker + 4]
         weaver_arguments = {name: copy.deepcopy(self.__dict__[name]) for name in self._init_args}
-        return Stream(key=(*self.kd_key, worker), start=start, shared=shared, **weaver_arguments)
+        stream = Stream(key=(*self.kd_key, worker), start=start, shared=shared, **weaver_arguments)
+        stream.batch_size, stream.drop_last = self.kd_batches
+        return stream
 
 
 class Follower:
-    """Makes a weaver loader, not started yet, reproducible: the seed determines the order of its jets.
+    """Makes a weaver loader that gathers batches, not started yet, reproducible: its seed determines the order of jets.
 
     `epoch` is the first epoch, `places` the place of each worker at its start.
     """

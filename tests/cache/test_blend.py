@@ -290,7 +290,7 @@ def test_members_of_one_kind_with_all_logits(folder, originals):
     for name in "ab":
         path = folder / "full" / name / "jets.parquet"
         made = fingerprint.read(path)
-        rewrite(path, pq.read_table(path), made | {"layout": made["layout"] | {"top": 0, "inputs": True}})
+        rewrite(path, pq.read_table(path), made | {"layout": made["layout"] | {"top": 0, "inputs": "arrays"}})
     refused(folder, f"{folder}/full stores the student's inputs, but {folder}/large stores branches: run cache")
 
 

@@ -70,13 +70,14 @@ def test_logits_are_the_teachers_in_the_order_of_the_jets(make_cache, teacher, f
 
 @pytest.mark.parametrize("store", ["inputs", "branches"])
 def test_the_config_reads_the_files_in_weaver(make_cache, files, cache, configs, store):
-    make_cache(cache, *files, "--store", store)
+    make_cache(cache, *files, "--store", store, "--dtype", "float32")
     read_whole()
     config = DataConfig(print_info=False, **data_configs.load(cache / "cached.yaml") | {"observers": []})
     table, _ = table_of(config, cache / "a" / "jets.parquet", training=True, part=(0.1, 0.8))
     assert table["_teacher_logits"].shape == (63, 10) and table["_teacher_logits"].dtype == np.float32
     student = DataConfig(print_info=False, **data_configs.load(configs / "student.yaml") | {"observers": []})
     alone, _ = table_of(student, files[0], training=True, part=(0.1, 0.8))
+    assert config.input_names == (*(student.input_names if store == "branches" else ()), "teacher_logits")
     for name in student.input_names:
         # numpy's vectorised functions depend on where in memory an array begins, in the last digit
         np.testing.assert_allclose(table["_" + name], alone["_" + name], rtol=1e-4, atol=1e-6)
@@ -376,5 +377,5 @@ def test_the_fingerprint_is_json_in_the_metadata(make_cache, files, cache):
     made = json.loads(pq.read_schema(cache / "a" / "jets.parquet").metadata[b"kd_trainer.cache"])
     assert set(made) == {"format", "teacher", "config", "layout", "precision", "versions", "input"}
     assert made["teacher"]["options"] == TEACHER
-    assert made["layout"] == {"classes": 10, "top": 0, "dtype": "float16", "inputs": True}
+    assert made["layout"] == {"classes": 10, "top": 0, "dtype": "float16", "inputs": "arrays"}
     assert made["input"]["path"] == str(files[0]) and made["input"]["size"] == files[0].stat().st_size

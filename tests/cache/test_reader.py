@@ -9,13 +9,17 @@ import tables
 import uproot
 from distillation import FULL, L1
 from helpers import random_jets
-from weaver.utils.dataset import DataConfig, _load_next
+from weaver.utils.dataset import DataConfig
 from weaver_inputs import table_of
 
+from kd_trainer import configs
+from kd_trainer.cache.columns import Layout, _fixed_lists
 from kd_trainer.cache.reader import Reader, ahead
-from kd_trainer.configs import complete, load, stored
+from kd_trainer.configs import complete, defined, load, stored
 from kd_trainer.errors import InputError
 from kd_trainer.pairing import pair
+from kd_trainer.weaver_hooks import Gather
+from kd_trainer.weaver_hooks.arrays import to_columns
 from kd_trainer.weaver_hooks.reading import read_whole
 
 
@@ -73,34 +77,104 @@ def test_branches_of_the_student_are_kept(path):
     ]
 
 
-def inputs(options, path):
-    """X of weaver's training loader for a student, in the order of the file."""
-    config = DataConfig(print_info=False, **options | {"observers": []})
+def inputs(options, *paths):
+    """X of weaver's training loader for a student, in the order of the files: {name: (N, ...)}."""
     read_whole()
-    how = {"training": True, "mode": "train", "reweight": False, "shuffle": False}
-    return {name: array for name, array in _load_next(config, [str(path)], None, how)[0].items() if name[0] == "_"}
+    config = DataConfig(print_info=False, **options | {"observers": []})
+    table, rows = table_of(config, *paths, training=True)
+    X, _, _ = Gather(config)([(table, rows)])
+    return {name: array.numpy() for name, array in X.items()}
 
 
-@pytest.mark.parametrize("extra", [{}, {"observers": ["wide"]}])
-def test_stored_inputs_are_the_evaluated_ones_bit_for_bit(tmp_path, extra):
-    """Lists in fp64 become fp32, as weaver makes them, unless something else reads them too."""
-    student = load(L1) | extra
-    more = {"wide": "ak.values_astype(cand_pt, 'float64') / 3", "noise": "0 * np.random.normal() + cand_pt",
-            "mode": "cand_pt * ak.values_astype(aux_training_, 'float32')"}  # fmt: skip
-    student["new_variables"] = {**student["new_variables"], **more}
-    for name in more:
-        student["inputs"]["pf_points" if name == "wide" else "pf_features"]["vars"].append([name, 1.0, 0.3])
-    ak.to_parquet(random_jets(100), tmp_path / "jets.parquet")
+def cached(student, path, folder, dtype):
+    """The table for a cache of jets, which is also written to a file in three row groups."""
     paired = DataConfig(print_info=False, **pair(student, load(FULL)))
-    table = next(Reader(paired, inputs=True).read(str(tmp_path / "jets.parquet"), 1000)).table
-    assert {"cand_deltaR", "wide", "part_px"} < set(table.column_names)  # part_px is for what cannot be stored
-    assert not {"noise", "mode", "part_d0val", "part_charge"} & set(table.column_names)
-    assert table.schema.field("wide").type.value_type == (pa.float64() if extra else pa.float32())
-    pq.write_table(table, tmp_path / "cache.parquet", row_group_size=30)
-    found = inputs(stored(complete(student)), tmp_path / "cache.parquet")
-    for name, array in inputs(student, tmp_path / "jets.parquet").items():
-        assert array.dtype == found[name].dtype
+    table = next(Reader(paired, dtype).read(str(path), 1000)).table
+    table = table.append_column("teacher_logits", _fixed_lists(np.arange(200, dtype=dtype).reshape(100, 2)))
+    pq.write_table(table, folder / f"{dtype}.parquet", row_group_size=33)
+    options = configs.cached(complete(student), Layout(2).groups())
+    return table, stored(options), folder / f"{dtype}.parquet"
+
+
+@pytest.fixture
+def student():
+    """Options with variables in several groups, without length, in fp64, and of the branches themselves."""
+    made = load(L1)
+    more = {"wide": "ak.values_astype(cand_pt, 'float64') / 3"}
+    made["new_variables"] = {**made["new_variables"], **more}
+    made["inputs"]["pf_points"]["vars"] += [["wide", 1.0, 0.3], "cand_charge"]
+    made["inputs"] |= {"jet": {"length": None, "vars": [["jet_tau1", 0.5], ["jet_pt", 500, 0.01]]},
+                       "tau": {"length": None, "vars": [["jet_tau1", 0.5]]}}  # fmt: skip
+    return made
+
+
+@pytest.fixture
+def jets(tmp_path):
+    ak.to_parquet(random_jets(100), tmp_path / "jets.parquet")
+    return tmp_path / "jets.parquet"
+
+
+def test_stored_inputs_are_the_evaluated_ones_bit_for_bit(student, jets, tmp_path):
+    table, options, path = cached(student, jets, tmp_path, "float32")
+    assert list(options["inputs"]) == ["teacher_logits"] and not {"part_px", "cand_pt"} & {*table.column_names}
+    shapes = {name: table.field(name).metadata[b"shape"] for name in table.column_names if name[0] == "_"}
+    assert shapes == {"_pf_points": b"4,16", "_pf_features": b"10,16", "_pf_vectors": b"4,16", "_pf_mask": b"1,16",
+                      "_jet": b"2,1"}  # fmt: skip
+    found, expected = inputs(options, path), inputs(student, jets)
+    assert list(found) == [*expected, "teacher_logits"]
+    for name, array in expected.items():
+        assert array.dtype == found[name].dtype and array.shape == found[name].shape
         np.testing.assert_array_equal(array, found[name])
+    np.testing.assert_array_equal(found["teacher_logits"], np.arange(200).reshape(100, 2))
+    assert defined(options) == configs.cached(complete(student), Layout(2).groups())
+
+
+def test_half_precision_only_where_its_rounding_is_small(student, jets, tmp_path):
+    table, options, path = cached(student, jets, tmp_path, "float16")
+    dtypes = {name[1:]: table.field(name).metadata[b"dtype"] for name in table.column_names if name[0] == "_"}
+    assert dtypes.pop("pf_vectors") == b"float32" and set(dtypes.values()) == {b"float16"}
+    found, expected = inputs(options, path), inputs(student, jets)
+    np.testing.assert_array_equal(found["pf_vectors"], expected["pf_vectors"])
+    for name in ("pf_points", "pf_features", "pf_mask", "jet"):
+        assert np.abs(found[name] - expected[name]).max() <= 0.002
+    np.testing.assert_array_equal(found["pf_mask"], expected["pf_mask"])
+
+
+def test_a_part_and_a_selection(student, jets, tmp_path):
+    """Rows that begin and end within row groups, of two files; the selection is that of the training."""
+    _, options, path = cached(student, jets, tmp_path, "float32")
+    config = DataConfig(print_info=False, **options | {"observers": [], "selection": "jet_pt > 600"})
+    table, _ = table_of(config, path, path, training=True, part=(0.25, 0.9))
+    alone, _ = table_of(DataConfig(print_info=False, **student | {"observers": [], "selection": "jet_pt > 600"}), jets,
+                        training=True, part=(0.25, 0.9))  # fmt: skip
+    assert 5 < len(alone["_tau"]) < 60
+    for name in ("_pf_features", "_tau", "_label_"):
+        np.testing.assert_array_equal(table[name], np.concatenate([alone[name]] * 2))
+
+
+def test_what_cannot_be_stored_stays_an_expression(student, jets, tmp_path):
+    more = {"noise": "0 * np.random.normal() + cand_pt", "mode": "cand_pt * ak.values_astype(aux_training_, 'float32')"}
+    student["new_variables"] = {**student["new_variables"], **more}
+    student["inputs"]["pf_points"]["vars"].append("noise")
+    student["inputs"]["pf_vectors"]["vars"].append("mode")
+    table, options, path = cached(student, jets, tmp_path, "float32")
+    assert list(options["inputs"]) == ["pf_points", "pf_vectors", "teacher_logits"]
+    assert {"part_px", "_pf_features", "_jet"} < {*table.column_names} and "part_d0val" not in table.column_names
+    found = inputs(options, path)
+    for name, array in inputs(student, jets).items():
+        np.testing.assert_array_equal(array, found[name])
+
+
+@pytest.mark.parametrize(
+    "array, spec, message",
+    [
+        (np.array([1e9, 2]), {"length": None, "vars": ["a"]}, "group g has values outside the range of float16"),
+        (np.ones((2, 3, 4, 5)), {"length": None, "vars": ["a", "b", "c"]}, "group g has 3 dimensions: give --store b"),
+    ],
+)
+def test_refused_arrays(array, spec, message):
+    with pytest.raises(InputError, match=message):
+        list(to_columns({"_g": array.astype("float32")}, {"g": spec}, {"_g": "float16"}))
 
 
 def test_types_stay_what_they_are(path):

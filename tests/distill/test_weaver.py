@@ -92,7 +92,7 @@ SEEDED = """
 import torch
 from weaver.utils.import_tools import import_module
 from weaver.utils.nn.tools import evaluate_classification, train_classification
-from kd_trainer.weaver_hooks.inputs import Gather
+from kd_trainer.weaver_hooks.inputs import gather
 from kd_trainer.weaver_hooks.seeds import seed_epoch, seed_network
 from kd_trainer.weaver_hooks.streams import Follower
 pfn = import_module({network!r})
@@ -104,8 +104,8 @@ def get_model(data_config, **kwargs):
 def get_train_fn(data_config, **kwargs):
     def train(model, loss_func, opt, scheduler, train_loader, dev, epoch, **kwargs):
         if epoch == 0:
+            gather(train_loader)
             Follower(train_loader, (1, 0, 0), 0)
-        train_loader.collate_fn = Gather(train_loader.dataset.config)
         seed_epoch(1, epoch)
         train_classification(model, loss_func, opt, scheduler, train_loader, dev, epoch, **kwargs)
     return train

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from torch.utils.data import default_collate
 from torch.utils.data._utils.collate import default_collate_fn_map
-from weaver.utils.dataset import DataConfig, _collate_awkward_array_fn
+from weaver.utils.dataset import DataConfig, _collate_awkward_array_fn, _SimpleIter
 
 from kd_trainer.errors import InputError
 from kd_trainer.weaver_hooks import Gather, check_files
@@ -29,10 +29,7 @@ def table(jets, observer):
 
 def weavers(table, i):
     """A jet as weaver gives it."""
-    iterator = Jets.__new__(Jets)
-    iterator.table, iterator._data_config = table, CONFIG
-    assert iterator.get_data(i) == (table, i)
-    return super(Jets, iterator).get_data(i)
+    return _SimpleIter.get_data(SimpleNamespace(table=table, _data_config=CONFIG), i)
 
 
 @pytest.mark.parametrize(
@@ -42,10 +39,11 @@ def weavers(table, i):
 @pytest.mark.parametrize("rows", [[[3, 0, 3, 6]], [[5, 1], [0, 2, 2]], [[4], [4], [0, 1]]])
 def test_a_batch_is_that_of_torch(observer, rows):
     """Whether its jets were read together or not."""
-    jets = [(one, i) for one, numbers in zip([table(7, observer) for _ in rows], rows) for i in numbers]
+    tables = [table(7, observer) for _ in rows]
+    jets = [(one, i) for one, numbers in zip(tables, rows) for i in numbers]
     default_collate_fn_map[ak.Array] = _collate_awkward_array_fn  # as every dataset of weaver does
     expected = default_collate([weavers(*jet) for jet in jets])
-    for ours, theirs in zip(Gather(CONFIG)(jets), expected, strict=True):
+    for ours, theirs in zip(Gather(CONFIG)(list(zip(tables, map(np.array, rows)))), expected, strict=True):
         assert ours.keys() == theirs.keys()
         for name, values in ours.items():
             assert type(values) is type(theirs[name])
@@ -56,8 +54,39 @@ def test_a_batch_is_that_of_torch(observer, rows):
 def test_changing_a_batch_changes_no_jet():
     jets = table(2, np.arange)
     before = jets["_pf"].copy()
-    Gather(CONFIG)([(jets, 0), (jets, 1)])[0]["pf"].zero_()
+    Gather(CONFIG)([(jets, np.array([0, 1]))])[0]["pf"].zero_()
     np.testing.assert_array_equal(jets["_pf"], before)
+
+
+class Chunks(_SimpleIter):
+    """Weaver's iterator over chunks of jets that need no files."""
+
+    def __init__(self, *chunks):
+        self.filelist, self.indices, self.cursor, self._async_load = ["a"], [], 0, False
+        self._in_memory, self.chunks = False, iter(chunks)
+        self._try_get_next()
+
+    def __iter__(self):
+        return self
+
+    def _try_get_next(self, init=False):
+        self.prefetch = next(self.chunks, None)
+
+
+class Batches(Jets, Chunks):
+    batch_size = 4
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_batches_have_the_jets_of_weaver_in_its_order(drop_last):
+    """Batches that end within a chunk, at its end, in the next but one; a chunk without jets; an incomplete batch."""
+    orders = [np.random.default_rng(size).permutation(size) for size in (6, 2, 0, 1, 5)]
+    chunks = [({"number": 100 * i}, order) for i, order in enumerate(orders)]
+    found = Batches(*chunks)
+    found.drop_last = drop_last
+    batches = [[table["number"] + i for table, rows in parts for i in rows] for parts in found]
+    every = [table["number"] + i for table, rows in chunks for i in rows]
+    assert batches == [every[i : i + 4] for i in range(0, 12 if drop_last else 14, 4)]
 
 
 @pytest.mark.parametrize("group, name", [("QCD", " of QCD"), ("_", "")])

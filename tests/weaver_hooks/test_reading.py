@@ -14,8 +14,9 @@ from weaver.utils.dataset import DataConfig
 
 from kd_trainer.errors import InputError
 from kd_trainer.weaver_hooks import reading
+from kd_trainer.weaver_hooks.arrays import promised
 from kd_trainer.weaver_hooks.labels import check_classes
-from kd_trainer.weaver_hooks.reading import promised, read_whole
+from kd_trainer.weaver_hooks.reading import read_whole
 
 JETS = 240
 SUPERVISED = ("-n", "networks/supervised.py", "-o", "network", "'networks/PFN.py'", *STUDENT)
