@@ -43,6 +43,12 @@ def shared():
 
 
 @pytest.fixture(scope="session")
+def delphes_file(shared):
+    """The public example of JetClass-II: ten events of Delphes."""
+    return shared / "real" / "delphes_example.root"
+
+
+@pytest.fixture(scope="session")
 def simulated(tmp_path_factory):
     """Simulated jets: a parquet file of 80 for each of the ten classes."""
     if not HAS_PYTHIA:

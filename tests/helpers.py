@@ -6,19 +6,24 @@ import functools
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import awkward as ak
+import h5py
 import numpy as np
 import pyarrow.parquet as pq
+import uproot
 
 from kd_trainer.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[1]
+PROGRESS = re.compile(r"\d+%\||\d(it|jet|file|cell|event)s? \[|\?(it|jet|file|cell|event)s?/s")
 CLASSES = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl")
 
 
@@ -58,6 +63,15 @@ def kd_trainer(*args, check=True):
     return subprocess.CompletedProcess(args, code, out.getvalue(), err.getvalue())
 
 
+def failure(*args):
+    """The one line of error of python -m kd_trainer, besides bars of progress."""
+    result = kd_trainer(*args, check=False)
+    said = [line for line in re.split("[\r\n]+", result.stderr) if line and not PROGRESS.search(line)]
+    assert result.returncode == 1 and len(said) == 1, result.stdout + result.stderr
+    assert "Traceback" not in result.stdout
+    return said[0]
+
+
 def weaver(*args, check=True, cwd=ROOT, env=None):
     """The weaver command on the CPU, in a process of its own, see `fork_server`."""
     return run(fork_bin() / "weaver", "--gpus", "", *args, check=check, cwd=cwd, env=env)
@@ -93,6 +107,23 @@ def fork_bin():
         (folder / name).write_text(f"#!/usr/bin/env bash\n{lines}\n")
         (folder / name).chmod(0o755)
     return folder
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+class Program:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
 
 
 def random_jets(number=40, particles=100, seed=5):
@@ -131,12 +162,43 @@ def random_jets(number=40, particles=100, seed=5):
     return ak.Array(record)
 
 
+def scores_of(table):
+    """(N, K) scores of tagged jets."""
+    return np.stack([ak.to_numpy(table[name]) for name in table.fields if name.startswith("score_")], axis=1)
+
+
 def write_splits(folder, particles=30, **numbers):
     """SPLIT/jets.parquet with so many random jets for each split, in a folder, which is returned."""
     for seed, (split, number) in enumerate(numbers.items()):
         (folder / split).mkdir(parents=True)
         ak.to_parquet(random_jets(number, particles, seed), folder / split / "jets.parquet")
     return folder
+
+
+def write_root(path, columns, tree="tree"):
+    """A ROOT file with the columns of an awkward array, or of a mapping."""
+    columns = {name: columns[name] for name in getattr(columns, "fields", columns)}
+    with uproot.recreate(path) as file:
+        file.mktree(tree, {name: values.type if isinstance(values, ak.Array) else (values.dtype, values.shape[1:])
+                           for name, values in columns.items()})  # fmt: skip
+        file[tree].extend(columns)
+
+
+def write_hdf5(path, jets, particles, **options):
+    """An HDF5 file of jets; lists are cut or filled with 1 to so many particles."""
+    with h5py.File(path, "w") as file:
+        for name in jets.fields:
+            values = jets[name]
+            if values.ndim > 1:
+                values = ak.fill_none(ak.pad_none(values, particles, clip=True), 1)
+            file.create_dataset(name, data=ak.to_numpy(values), **options)
+
+
+def flip(path, start, number=1):
+    """Flip all bits of some bytes of a file."""
+    content = bytearray(path.read_bytes())
+    content[start : start + number] = bytes(x ^ 0xFF for x in content[start : start + number])
+    path.write_bytes(content)
 
 
 def damage_page(path, branch, group=0, value=False):
@@ -146,9 +208,5 @@ def damage_page(path, branch, group=0, value=False):
     """
     chunks = pq.ParquetFile(path).metadata.row_group(group)
     (chunk,) = (c for c in map(chunks.column, range(chunks.num_columns)) if c.path_in_schema.split(".")[0] == branch)
-    content = bytearray(Path(path).read_bytes())
-    start = chunk.data_page_offset + value * chunk.total_compressed_size // 2
-    for i in range(start, start + (2 if value else 12)):
-        content[i] ^= 0xFF
-    Path(path).write_bytes(content)
+    flip(Path(path), chunk.data_page_offset + value * chunk.total_compressed_size // 2, 2 if value else 12)
     assert pq.read_metadata(path).num_rows

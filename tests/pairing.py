@@ -1,7 +1,7 @@
 """An untrained teacher, and the configs that pair it with a student."""
 
 import pytest
-from distillation import FULL, L1, TEACHER
+from distillation import FULL, L1, TEACHER, words
 from helpers import kd_trainer
 from weaver_inputs import untrained
 
@@ -29,8 +29,7 @@ def make_cache(configs, teacher):
     """python -m kd_trainer cache, as a function of the folder and the files; `run` may start it in another process."""
 
     def make(folder, *args, run=kd_trainer, paired=configs / "paired.yaml", network=PART, weights=teacher, **kwargs):
-        options = [word for name, value in TEACHER.items() for word in ("-o", name, str(value))]
-        return run("cache", "--paired", paired, "--network", network, "--weights", weights, *options,
+        return run("cache", "--paired", paired, "--network", network, "--weights", weights, *words(TEACHER),
                    "--output", folder, "--device", "cpu", *args, **kwargs)  # fmt: skip
 
     return make

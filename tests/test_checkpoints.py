@@ -1,22 +1,15 @@
 """Checkpoints: which ones are refused, and the error messages."""
 
 import json
-import os
 import pickle
 
 import pytest
 import torch
+from helpers import Program
 
 from kd_trainer.checkpoints import read_weights
 from kd_trainer.digests import sha256
 from kd_trainer.errors import InputError
-
-
-class Foreign:
-    """Runs a command when it is unpickled."""
-
-    def __reduce__(self):
-        return os.mkdir, ("unpickled",)
 
 
 def test_weights_are_read(tmp_path):
@@ -28,7 +21,7 @@ def test_nothing_is_unpickled_and_nobody_is_told_to(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, save in {"pickle.pt": pickle.dump, "torch.pt": torch.save}.items():
         with open(name, "wb") as file:
-            save({"weight": Foreign()}, file)
+            save({"weight": Program("unpickled")}, file)
         with pytest.raises(InputError, match="the teacher's weights .* cannot be read") as error:
             read_weights(name, "the teacher's weights")
         assert "weights_only" not in str(error.value) and "\n" not in str(error.value)

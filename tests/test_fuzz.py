@@ -8,6 +8,7 @@ import copy
 import json
 import os
 import random
+import re
 import shutil
 import tarfile
 
@@ -16,9 +17,8 @@ import h5py
 import numpy as np
 import pytest
 import torch
-import uproot
 import yaml
-from helpers import kd_trainer
+from helpers import PROGRESS, kd_trainer, write_hdf5, write_root
 from weaver.train import save_parquet
 
 from kd_trainer.cache.columns import Layout
@@ -68,11 +68,8 @@ def good(tmp_path_factory):
     for i, name in enumerate(CLASSES):
         jets[f"label_{name}"] = (labels == i).astype("int32")
     ak.to_parquet(jets, folder / "jets.parquet", row_group_size=5)
-    write_root(folder / "jets.root", "tree", {name: jets[name] for name in jets.fields})
-    with h5py.File(folder / "jets.h5", "w") as file:
-        for name in jets.fields:
-            values = jets[name]
-            file[name] = ak.to_numpy(ak.fill_none(ak.pad_none(values, 9), 1) if values.ndim > 1 else values)
+    write_root(folder / "jets.root", jets)
+    write_hdf5(folder / "jets.h5", jets, 9)
     write_public_files(folder, rng, labels)
     for name in ("config", "other"):
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(CONFIG, sort_keys=False))
@@ -86,13 +83,6 @@ def good(tmp_path_factory):
     with tarfile.open(folder / "some.tar", "w") as file:
         file.add(folder / "config.yaml", "a/config.root")
     return folder
-
-
-def write_root(path, tree, columns):
-    with uproot.recreate(path) as file:
-        file.mktree(tree, {name: values.type if isinstance(values, ak.Array) else (values.dtype, values.shape[1:])
-                           for name, values in columns.items()})  # fmt: skip
-        file[tree].extend(columns)
 
 
 def write_public_files(folder, rng, labels):
@@ -113,7 +103,7 @@ def write_predictions(folder, rng, labels):
     columns = {"jet_pt": np.ones(JETS), "_label_": labels}
     columns |= {name: labels == i for i, name in enumerate(CLASSES)}
     columns |= {f"score_{name}": scores[:, i] for i, name in enumerate(CLASSES)}
-    write_root(folder / "pred.root", "Events", columns)
+    write_root(folder / "pred.root", columns, "Events")
     (folder / "pred.model.json").write_text(json.dumps(SIDECAR))
     (folder / "latency.json").write_text(json.dumps(LATENCY))
 
@@ -203,7 +193,7 @@ def command(text):
     def run(folder, path):
         words = [word.replace("PATH", str(path)).replace("DIR", str(folder)) for word in text.split()]
         result = kd_trainer(*words, check=False)
-        lines = [line for line in result.stderr.splitlines() if line and "jet/s" not in line and "?jet" not in line]
+        lines = [line for line in re.split("[\r\n]+", result.stderr) if line and not PROGRESS.search(line)]
         assert result.returncode == 0 or lines[-1].startswith(f"kd_trainer {words[0]}: "), result.stderr
         assert result.returncode < 2 and "Traceback" not in result.stderr
         return lines[-1] if result.returncode else ""

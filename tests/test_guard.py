@@ -2,24 +2,16 @@
 
 import signal
 import subprocess
-import time
 
 import psutil
 import pytest
-from helpers import ROOT
+from helpers import ROOT, wait_for
 
 GUARD = ROOT / "train_scripts" / "guard.py"
 
 
-def start(folder, command):
-    return subprocess.Popen([GUARD, folder / "lock", "bash", "-c", command], stderr=subprocess.PIPE, text=True)
-
-
-def wait_for(condition):
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
+def start(folder, command, guard=GUARD):
+    return subprocess.Popen([guard, folder / "lock", "bash", "-c", command], stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
@@ -44,7 +36,10 @@ def test_a_second_command_is_refused_while_the_first_is_at_work(tmp_path):
 
 
 def test_what_is_deaf_to_a_signal_is_killed(tmp_path):
-    guard = start(tmp_path, f"trap '' TERM; touch {tmp_path}/deaf; while true; do sleep 1; done")
+    impatient = tmp_path / "guard.py"
+    impatient.write_text(GUARD.read_text().replace("PATIENCE = 5", "PATIENCE = 1"))
+    impatient.chmod(0o755)
+    guard = start(tmp_path, f"trap '' TERM; touch {tmp_path}/deaf; while true; do sleep 1; done", impatient)
     wait_for((tmp_path / "deaf").exists)
     guard.terminate()
     assert guard.wait(timeout=10) == 128 + signal.SIGTERM

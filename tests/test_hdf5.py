@@ -8,24 +8,12 @@ import h5py
 import numpy as np
 import pytest
 import tables
-from helpers import ROOT, kd_trainer, random_jets
+from helpers import ROOT, Program, failure, kd_trainer, random_jets, write_hdf5
 
 from kd_trainer.jet_files import chunks, contents, first_rows, inspect
 
 KIN = ROOT / "data" / "TopLandscape" / "TopLandscape_kin.yaml"
 VALUES = np.arange(12, dtype="float32")
-
-
-class Program:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def __reduce__(self):
-        import os
-
-        return os.mkdir, (str(self.folder),)
 
 
 @pytest.fixture
@@ -92,8 +80,8 @@ def test_commands_run_nothing(path, tmp_path, monkeypatch):
     spoil(path, "/", "TITLE", np.bytes_(pickle.dumps(Program(tmp_path / "evil"), 0)))
     monkeypatch.setattr(tables, "open_file", None)
     for command in (("check", path), ("subset", "--fraction", "0.5", "-o", tmp_path / "x", "--files", path)):
-        result = kd_trainer(command[0], "--data-config", KIN, *command[1:], check=False)
-        assert result.returncode == 1 and "attribute TITLE of / is a pickled program" in result.stderr.splitlines()[-1]
+        line = failure(command[0], "--data-config", KIN, *command[1:])
+        assert "attribute TITLE of / is a pickled program" in line
     assert not (tmp_path / "evil").exists()
 
 
@@ -104,11 +92,5 @@ def test_without_h5py(path, monkeypatch):
 
 def test_jets(tmp_path):
     """`check` goes through an honest file."""
-    jets = random_jets(20)
-    with h5py.File(tmp_path / "jets.h5", "w") as file:
-        for name in jets.fields:
-            values = jets[name]
-            file[name] = ak.to_numpy(
-                ak.fill_none(ak.pad_none(values, 100, clip=True), 1) if values.ndim > 1 else values
-            )
+    write_hdf5(tmp_path / "jets.h5", random_jets(20), 100)
     assert kd_trainer("check", "--data-config", KIN, tmp_path / "jets.h5").returncode == 0

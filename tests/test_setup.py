@@ -19,7 +19,7 @@ if [[ $1 == -m ]]; then mkdir -p "${{@: -1}}/bin"; cp "$0" "${{@: -1}}/bin/pytho
 """
 PIP = """#!/usr/bin/env bash
 echo "${@: -1}" >>"$LOG"
-sleep 1
+sleep "${PIP_TAKES:-0}"
 exit "${PIP_FAILS:-0}"
 """
 
@@ -58,7 +58,7 @@ def source(path, *args, then="", check=True, **env):
         ({"python3": 14, "python3.14": 14}, "python3.14"),
     ],
 )
-def test_interpreter(interpreters, tmp_path, names, chosen):
+def test_interpreter(interpreters, names, chosen):
     text = (ROOT / "train_scripts" / "setup.sh").read_text().partition("\nif ! {")[0]
     result = run("bash", "-c", f"{text}\nkd_python", "x", env={"PATH": interpreters(names)})
     assert result.stdout == f"{chosen}\n"
@@ -82,7 +82,8 @@ def test_installed_once(interpreters, tmp_path):
     assert source(path, check=False, PIP_FAILS=1, **env).returncode == 1  # and the next one tries again
     log.unlink()
     command = ["bash", "-c", f"source {ROOT}/train_scripts/setup.sh"]
-    both = [subprocess.Popen(command, env={"PATH": path, **{k: str(v) for k, v in env.items()}}) for _ in range(2)]
+    slow = {"PATH": path, "PIP_TAKES": "1", **{k: str(v) for k, v in env.items()}}
+    both = [subprocess.Popen(command, env=slow) for _ in range(2)]
     assert [one.wait() for one in both] == [0, 0]
     basic = f"{ROOT}[convert,demo,download,onnx,plot,workflow]"
     assert log.read_text() == f"{basic}\n"

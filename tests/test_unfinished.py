@@ -3,11 +3,10 @@
 import shutil
 
 import pytest
+from distillation import short
 from helpers import ROOT, script, write_splits
 
 NOT_COMPLETE = "the training half is not complete: run the same command again to continue it; see logs/half/train.log"
-TINY = ("--num-epochs", 3, "--samples-per-epoch", 40, "--samples-per-epoch-val", 40, "--batch-size", 20,
-        "--num-workers", 0)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +25,7 @@ def call(clone, tmp_path_factory):
 def train(call, die=""):
     hooks = {"HOOKS": ROOT / "networks" / "distill.py", "DIE": die}
     dying = ("--network-config", ROOT / "tests" / "weaver_hooks" / "dying.py")
-    return call("train_kd.sh", "baseline", *TINY, *dying, RUN="half", **hooks)
+    return call("train_kd.sh", "baseline", *short(40, 40, 20, epochs=3), *dying, RUN="half", **hooks)
 
 
 @pytest.fixture(scope="module")

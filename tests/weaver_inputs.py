@@ -35,12 +35,39 @@ def inputs_of(config, *files):
     return {group: table["_" + group] for group in config.input_names}
 
 
-def untrained(path, config, network="ParT", seed=1, **options):
+def fed(jets, config, folder):
+    """What weaver feeds the network for an awkward array of jets, by way of a file in a folder: {group: (N, C, P)}."""
+    ak.to_parquet(jets, folder / "jets.parquet")
+    return inputs_of(config, folder / "jets.parquet")
+
+
+def network(name, config, **options):
+    """A network file for a data config, or the path of one: (model, what weaver is told about it)."""
+    if not isinstance(config, DataConfig):
+        config = DataConfig.load(str(config), load_observers=False)
+    return import_module(str(ROOT / "networks" / f"{name}.py")).get_model(config, **options)
+
+
+def untrained(path, config, name="ParT", seed=1, **options):
     """Write the weights of an untrained network."""
     torch.manual_seed(seed)
-    data = DataConfig.load(str(config), load_observers=False)
-    model, _ = import_module(str(ROOT / "networks" / f"{network}.py")).get_model(data, **options)
-    torch.save(model.state_dict(), path)
+    torch.save(network(name, config, **options)[0].state_dict(), path)
+
+
+def export(path, model, info):
+    """An ONNX file of a network as weaver makes it."""
+    inputs = tuple(torch.ones(2, *info["input_shapes"][name][1:]) for name in info["input_names"])
+    names = {key: info[key] for key in ("input_names", "output_names", "dynamic_axes")}
+    torch.onnx.export(model.eval(), inputs, path, **names, opset_version=15, dynamo=False)
+
+
+def exported(folder, name, config, **options):
+    """net.pt, model.onnx and preprocess.json of an untrained network in a folder."""
+    torch.manual_seed(1)
+    model, info = network(name, config, for_inference=True, **options)
+    torch.save(model.state_dict(), folder / "net.pt")
+    export(folder / "model.onnx", model, info)
+    DataConfig.load(str(config)).export_json(folder / "preprocess.json")
 
 
 @pytest.fixture
@@ -50,11 +77,5 @@ def load_config():
 
 @pytest.fixture
 def read(tmp_path):
-    """Function of jets (awkward array) and a DataConfig: the inputs {group: (N, C, P)}."""
-
-    def inputs(jets, config):
-        path = tmp_path / "jets.parquet"
-        ak.to_parquet(jets, path)
-        return {group: torch.from_numpy(values) for group, values in inputs_of(config, path).items()}
-
-    return inputs
+    """Function of jets (awkward array) and a DataConfig: the inputs as tensors."""
+    return lambda jets, config: {group: torch.from_numpy(x) for group, x in fed(jets, config, tmp_path).items()}

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from helpers import CLASSES, ROOT, kd_trainer, random_jets
 from weaver.utils.dataset import DataConfig
-from weaver_inputs import inputs_of, table_of
+from weaver_inputs import data_config, fed, table_of
 
 DATASETS = ("JetClass", "JetClassII")
 PIDS = np.array([211, 321, 2212, 130, 2112, 22, 11, 13])
@@ -36,18 +36,11 @@ def jets_with_truth(number=40, particles=200, seed=6):
     return jets
 
 
-def inputs(jets, dataset, folder, tier="gen"):
-    """What weaver feeds the network: {group: (N, C, P)}, and the names of the features."""
-    path = folder / "jets.parquet"
-    ak.to_parquet(jets, path)
-    config = DataConfig.load(str(config_path(dataset, tier)), load_observers=False, load_reweight_info=False)
-    return inputs_of(config, path), config.input_dicts["pf_features"]
-
-
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_inputs_are_those_of_the_generated_particles(dataset, tmp_path):
     jets = jets_with_truth()
-    got, names = inputs(jets, dataset, tmp_path)
+    config = data_config(dataset, "gen")
+    got, names = fed(jets, config, tmp_path), config.input_dicts["pf_features"]
     column = {name.removeprefix("gen_").replace("_scale", ""): got["pf_features"][:, i] for i, name in enumerate(names)}
     for i, jet in enumerate(jets):
         get = {name: ak.to_numpy(jet[f"genpart_{name}"]).astype(float) for name in ("px", "py", "pz", "energy", *"xyz")}
@@ -90,8 +83,7 @@ def test_no_input_rests_on_the_detector(dataset, tmp_path):
         if name.startswith("part_") or (name.startswith("jet_") and name not in ("jet_label", "jet_pt", "jet_sdmass")):
             changed[name] = jets[name] * 2 + 1
     changed["jet_pt"], changed["jet_sdmass"] = jets.jet_pt * 1.01, jets.jet_sdmass * 1.01  # selection reads them
-    before, _ = inputs(jets, dataset, tmp_path)
-    after, _ = inputs(changed, dataset, tmp_path)
+    before, after = (fed(x, data_config(dataset, "gen"), tmp_path) for x in (jets, changed))
     for group in before:
         np.testing.assert_array_equal(before[group], after[group], err_msg=group)
 
@@ -122,7 +114,7 @@ def test_it_pairs_with_a_detector_level_student_and_reads_simulated_jets(jets, t
 
 def test_it_reads_the_public_jets(shared, tmp_path):
     path = shared / "real" / "JetClassII_example.parquet"
-    got, _ = inputs(ak.from_parquet(path), "JetClassII", tmp_path)
+    got = fed(ak.from_parquet(path), data_config("JetClassII", "gen"), tmp_path)
     assert all(np.isfinite(values).all() for values in got.values())
     pt = np.hypot(got["pf_vectors"][:, 0], got["pf_vectors"][:, 1]) * got["pf_mask"][:, 0]
     assert np.median(pt.sum(axis=1)) == pytest.approx(500, rel=0.2)

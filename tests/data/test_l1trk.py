@@ -4,7 +4,7 @@ import awkward as ak
 import numpy as np
 import pytest
 from helpers import random_jets
-from weaver_inputs import data_config
+from weaver_inputs import data_config, fed
 
 from kd_trainer.deploy.inputs import variables
 
@@ -46,9 +46,9 @@ def jets_of(grid, **changes):
 
 
 @pytest.fixture
-def inputs(read):
+def inputs(tmp_path):
     """Function of jets and a dataset: what weaver feeds the network of the tier, {group: (N, C, 16)}."""
-    return lambda jets, dataset: {k: x.numpy() for k, x in read(jets, data_config(dataset, "l1trk")).items()}
+    return lambda jets, dataset: fed(jets, data_config(dataset, "l1trk"), tmp_path)
 
 
 @pytest.fixture

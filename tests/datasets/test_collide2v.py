@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers import ROOT, kd_trainer, script
+from distillation import short
+from helpers import ROOT, failure, kd_trainer, script
 from weaver.utils.dataset import DataConfig
 from weaver_inputs import inputs_of
 
@@ -30,10 +31,7 @@ def name(process=PROCESS, seed=52000001):
 
 
 def fails(*args):
-    result = kd_trainer("convert", "collide2v", *args, check=False)
-    assert result.returncode == 1
-    (line,) = result.stderr.splitlines()
-    return line
+    return failure("convert", "collide2v", *args)
 
 
 @pytest.fixture(scope="module")
@@ -177,8 +175,7 @@ class TestFiles:
     def test_arguments(self, tmp_path):
         collide.write(tmp_path / name(), 2)
         assert "--radius has to be above 0 and at most 0.4" in fails(tmp_path, "-o", tmp_path, "--radius", 0.5)
-        result = kd_trainer("convert", "top", tmp_path, "-o", tmp_path, "--gen", check=False)
-        assert "--gen is for collide2v, not for top" in result.stderr
+        assert "--gen is for collide2v, not for top" in failure("convert", "top", tmp_path, "-o", tmp_path, "--gen")
 
 
 def shuffled(events):
@@ -233,26 +230,20 @@ def no_candidates(events):
 BAD = {
     "degrees": (everywhere(degrees, "Phi"), "FullReco_JetPuppiAK4_Phi has values up to 17"),
     "rows": (shuffled, "5 of the 150 L1T jets have one of the 180 FullReco jets within Delta R = 0.2: check that "),
-    "far": (
-        everywhere(lambda eta: eta + 0.14, "Eta", views=("L1T_Jet", "L1T_PUPPI")),
-        "the mean distance of matched jets is 0.1",
-    ),
-    "nowhere": (
-        everywhere(lambda eta: eta + 20, "Eta", views=("L1T_Jet",)),
-        "0 of the 150 L1T jets have one of the 180",
-    ),
+    "far": (everywhere(lambda eta: eta + 0.14, "Eta", views=("L1T_Jet", "L1T_PUPPI")),
+            "the mean distance of matched jets is 0.1"),
+    "nowhere": (everywhere(lambda eta: eta + 20, "Eta", views=("L1T_Jet",)),
+                "0 of the 150 L1T jets have one of the 180"),
     "cm": (everywhere(lambda z: z / 10, "DZ", "D0"), "DZ seems to be in cm, give --length-unit cm"),
-    "MeV": (
-        everywhere(lambda pt: pt * 300, "PT", views=("L1T_PUPPIPart",)),
-        "particles of L1T do not add up to its jets",
-    ),
+    "MeV": (everywhere(lambda pt: pt * 300, "PT", views=("L1T_PUPPIPart",)),
+            "particles of L1T do not add up to its jets"),
     "beyond": (beyond, "ConstituentsIdx of L1T has indices beyond the particles of the event"),
     "shorter": (shorter, "FullReco_PUPPIPart_DZ does not have as many entries as FullReco_PUPPIPart_PT"),
     "lacks": (without("L1T_PUPPIPart_DZ", "L1T_PUPPIPart_D0"), "lacks L1T_PUPPIPart_D0, L1T_PUPPIPart_DZ"),
     "nan": (not_a_number, "has NaN or infinity in l1part_px of row"),
     "flavour": (undefined, "none of the 120 matched jets can be used: 120 are of no class"),
     "empty": (no_candidates, "none of the 120 matched jets can be used: 120 have no candidates"),
-}
+}  # fmt: skip
 
 
 class TestBad:
@@ -356,11 +347,9 @@ def test_from_files_to_a_report(clone, tmp_path):
         collide.write(tmp_path / name(seed=seed), 60, seed)
     folder = clone / "datasets" / "Collide2V"
     kd_trainer("convert", "collide2v", tmp_path, "-o", folder)
-    tiny = ("--num-epochs", 1, "--samples-per-epoch", 100, "--samples-per-epoch-val", 20, "--batch-size", 20,
-            "--num-workers", 0)  # fmt: skip
     env = {"DATASET": "Collide2V", "TEACHER": "PFN-1k", "STUDENT": "PFN-1k"}
     for mode in ("teacher", "train", "baseline"):
-        script(clone / "train_kd.sh", mode, *tiny, cwd=clone, env=env)
+        script(clone / "train_kd.sh", mode, *short(100, 20, 20), cwd=clone, env=env)
     for mode in ("test", "report"):
         script(clone / "train_kd.sh", mode, cwd=clone, env=env)
     text = (clone / "training" / "Collide2V_report" / "report.md").read_text()

@@ -5,6 +5,7 @@ import os
 import pickle
 import platform
 import sys
+from unittest.mock import Mock
 
 import awkward as ak
 import h5py
@@ -13,7 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import uproot
-from helpers import kd_trainer, random_jets
+from helpers import Program, failure, kd_trainer, random_jets, write_root
 from weaver.utils.data.fileio import _read_files
 
 from kd_trainer.datasets import conversion
@@ -47,13 +48,6 @@ def quark_gluon_arrays(number=1200, particles=139, seed=2):
     return x, rng.integers(0, 2, number).astype(float)
 
 
-def write_root(path, jets, trees=("tree",)):
-    with uproot.recreate(path) as file:
-        for name in trees:
-            file.mktree(name, {field: jets[field].type for field in jets.fields})
-            file[name].extend({field: jets[field] for field in jets.fields})
-
-
 @pytest.fixture(scope="module")
 def top_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("top") / "train.h5"
@@ -71,10 +65,7 @@ def groups(path):
 
 
 def fails(*args):
-    """The one line of a command that fails."""
-    result = kd_trainer("convert", *args, check=False)
-    assert result.returncode == 1
-    (line,) = result.stderr.splitlines()
+    line = failure("convert", *args)
     assert line.startswith("kd_trainer convert: ")
     return line
 
@@ -144,13 +135,8 @@ class TestTop:
 
     def test_nothing_is_unpickled(self, tmp_path):
         """Any attribute may hold a pickle that runs a command; that of the column names is refused."""
-
-        class Bomb:
-            def __reduce__(self):
-                return os.mkdir, (str(tmp_path / "bomb"),)
-
         write_top(tmp_path / "x.h5", *top_arrays(20))
-        bomb = np.bytes_(pickle.dumps(Bomb(), protocol=0))
+        bomb = np.bytes_(pickle.dumps(Program(tmp_path / "bomb"), protocol=0))
         with h5py.File(tmp_path / "x.h5", "r+") as file:
             for node in (file, file["table"], file["table/table"]):
                 node.attrs["TITLE"] = bomb
@@ -210,7 +196,9 @@ class TestJetClass:
         assert groups(tmp_path / "out" / "HToBB_000.parquet") == [1000, 500]
 
     def test_trees(self, tmp_path):
-        write_root(tmp_path / "a.root", random_jets(3), trees=("one", "two"))
+        with uproot.recreate(tmp_path / "a.root") as file:
+            for name in ("one", "two"):
+                file.mktree(name, {"jet_pt": "float32"})
         assert "a.root has 2 trees: one, two" in fails("jetclass", tmp_path / "a.root", "-o", tmp_path)
         write_root(tmp_path / "a.root", random_jets(3)[["jet_pt", "part_px"]])
         line = fails("jetclass", tmp_path, "-o", tmp_path)
@@ -248,19 +236,12 @@ class TestResume:
         kd_trainer("convert", "top", top_file, "-o", tmp_path)
         assert set(tmp_path.iterdir()) == {alive, tmp_path / "train_file.parquet"}
 
-    def test_full_disk(self, top_file, tmp_path, monkeypatch):
-        def write(self, *args, **kwargs):
-            raise OSError(errno.ENOSPC, "No space left on device")
-
+    def test_full_disk_and_stopped(self, top_file, tmp_path, monkeypatch):
+        write = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
         monkeypatch.setattr(pq.ParquetWriter, "write_table", write)
         assert fails("top", top_file, "-o", tmp_path).endswith("train_file.parquet cannot be written: the disk is full")
         assert list(tmp_path.iterdir()) == []
-
-    def test_stopped(self, top_file, tmp_path, monkeypatch):
-        def write(self, *args, **kwargs):
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr(pq.ParquetWriter, "write_table", write)
+        write.side_effect = KeyboardInterrupt
         result = kd_trainer("convert", "top", top_file, "-o", tmp_path, check=False)
         assert result.returncode == 130 and "complete files are kept" in result.stdout
         assert list(tmp_path.iterdir()) == []

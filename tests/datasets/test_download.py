@@ -12,12 +12,13 @@ import tarfile
 import threading
 from collections import namedtuple
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from unittest.mock import Mock
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
 import yaml
-from helpers import kd_trainer
+from helpers import failure, kd_trainer
 
 from kd_trainer.datasets import download, placing, transfer
 from kd_trainer.datasets.fetching import items_of
@@ -108,10 +109,7 @@ def get(folder, *names):
 
 
 def fails(folder, *names):
-    """The one line of a command that fails."""
-    result = kd_trainer("download", *names, "-d", folder, check=False)
-    assert result.returncode == 1
-    (line,) = result.stderr.splitlines()
+    line = failure("download", *names, "-d", folder)
     assert line.startswith("kd_trainer download: ")
     return line
 
@@ -216,7 +214,7 @@ class TestTransfer:
         assert f"{server.url}/a.pt: {code} " in fails(folder, "a.pt")
         assert len(ranges(server)) <= 1
 
-    def test_no_server(self, offer, folder, monkeypatch):
+    def test_no_server(self, offer, folder):
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))  # bound but not listening: refused
             offer("a.pt", url=f"http://127.0.0.1:{unused.getsockname()[1]}/a.pt")
@@ -238,25 +236,17 @@ class TestTransfer:
         monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(341_000))
         get(folder, "group")
 
-    def test_disk_full(self, offer, folder, monkeypatch):
-        def write(*args):
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-        offer("a.pt")
-        monkeypatch.setattr(transfer, "_write", write)
-        assert f"cannot write to {folder}: [Errno 28] No space left on device" in fails(folder, "a.pt")
-
     def test_unwritable_directory(self, offer, folder):
         offer("a.pt")
         folder.touch()
         assert f"cannot write to {folder}/below: " in fails(folder / "below", "a.pt")
 
-    def test_stopped(self, offer, folder, monkeypatch):
-        def write(*args):
-            raise KeyboardInterrupt
-
+    def test_disk_full_and_stopped(self, offer, folder, monkeypatch):
         offer("a.pt")
+        write = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
         monkeypatch.setattr(transfer, "_write", write)
+        assert f"cannot write to {folder}: [Errno 28] No space left on device" in fails(folder, "a.pt")
+        write.side_effect = KeyboardInterrupt
         result = kd_trainer("download", "a.pt", "-d", folder, check=False)
         assert result.returncode == 130 and "goes on from here" in result.stdout
 
@@ -277,12 +267,8 @@ class TestArchives:
 
     def test_interrupted_unpacking_is_done_again(self, server, offer, folder, monkeypatch):
         offer("val.tar", archive(self.FILES), unpack="*.root")
-
-        def extract(*args, **kwargs):
-            raise KeyboardInterrupt
-
         with monkeypatch.context() as patch:
-            patch.setattr(placing, "_extract", extract)
+            patch.setattr(placing, "_extract", Mock(side_effect=KeyboardInterrupt))
             assert kd_trainer("download", "val.tar", "-d", folder, check=False).returncode == 130
         (folder / "there" / ".val.tar.unpacked").mkdir()  # as a killed process leaves it
         server.requests.clear()
@@ -378,7 +364,7 @@ class TestRecords:
         assert {path.name for path in (folder / "qg").iterdir()} == {".val.tar.gz.json", "jetImage_0.h5"}
         assert "1 items, 1 of them already" in get(folder, "packed")
 
-    def test_files_of_a_record(self, server, folder):
+    def test_files_of_a_record(self, folder):
         get(folder, "qg")
         assert sorted(path.name for path in (folder / "qg").iterdir()) == ["QG_jets.npz", "QG_jets_1.npz"]
         assert "2 items, 2 of them already" in get(folder, "qg")

@@ -7,15 +7,15 @@ import awkward as ak
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from distillation import short
 from hdf5_layouts import aspen_arrays, lhc_arrays, write
-from helpers import ROOT, kd_trainer, script
+from helpers import ROOT, failure, kd_trainer, script
 from weaver.utils.dataset import DataConfig
 from weaver_inputs import table_of, untrained
 
 from kd_trainer.datasets import conversion
 
-TINY = ("--num-epochs", 1, "--samples-per-epoch", 60, "--samples-per-epoch-val", 20, "--batch-size", 20,
-        "--num-workers", 0)  # fmt: skip
+TINY = short(60, 20, 20)
 ARRAYS = {"lhcjet": lhc_arrays, "aspen": aspen_arrays}
 
 
@@ -32,9 +32,8 @@ def aspen(tmp_path_factory):
 
 def fails(form, folder):
     """The one line of a conversion that fails."""
-    result = kd_trainer("convert", form, folder, "-o", folder / "out", check=False)
-    assert result.returncode == 1 and not list((folder / "out").iterdir())
-    (line,) = result.stderr.splitlines()
+    line = failure("convert", form, folder, "-o", folder / "out")
+    assert not list((folder / "out").iterdir())
     return line.partition("1 of 1 files were not converted: ")[2].removeprefix(f"{folder}/")
 
 

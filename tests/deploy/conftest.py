@@ -8,9 +8,7 @@ import torch
 from distillation import L1, STUDENT
 from filelock import FileLock
 from helpers import ROOT, kd_trainer, weaver
-from weaver.utils.dataset import DataConfig
-from weaver.utils.import_tools import import_module
-from weaver_inputs import table_of
+from weaver_inputs import data_config, network, table_of
 
 from kd_trainer.evaluate.complexity import parse_options
 
@@ -19,10 +17,10 @@ OPTIONS = parse_options(zip(STUDENT[1::3], STUDENT[2::3]))
 
 def train(files, path, steps=60):
     """Weights of a PFN after some steps on a few jets."""
-    config = DataConfig.load(str(L1), load_observers=False)
+    config = data_config("JetClass", "l1")
     table, _ = table_of(config, *files)
     torch.manual_seed(1)
-    model, _ = import_module(str(ROOT / "networks" / "PFN.py")).get_model(config, **OPTIONS)
+    model, _ = network("PFN", config, **OPTIONS)
     inputs = [torch.tensor(table["_" + name]) for name in config.input_names]
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     for _ in range(steps):

@@ -8,10 +8,10 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from distillation import L1, TEACHER
-from helpers import ROOT, kd_trainer, weaver
-from weaver.utils.dataset import DataConfig
+from distillation import L1, TEACHER, words
+from helpers import ROOT, failure, kd_trainer, weaver
 from weaver.utils.import_tools import import_module
+from weaver_inputs import data_config, network
 
 from kd_trainer.deploy.firmware import balanced_accuracies, operators_outside, saturated_inputs
 from kd_trainer.deploy.verilog import as_words
@@ -25,11 +25,11 @@ TINY = {"PFN": {"phi_dims": (4,), "rho_dims": ()}, "InteractionNet": {"dims": (3
 
 
 def load(name, **options):
-    return import_module(str(ROOT / "networks" / f"{name}.py")).get_model(config(), **options)
+    return network(name, L1, **options)
 
 
 def config():
-    return DataConfig.load(str(L1), load_observers=False)
+    return data_config("JetClass", "l1")
 
 
 def jets(number=64):
@@ -195,8 +195,7 @@ def firmware_dir(val_files, tmp_path_factory):
     model = quantised("dense")
     torch.save(model.state_dict(), folder / "net.pt")
     torch.save(load("dense", **TINY["dense"])[0].state_dict(), folder / "twin.pt")
-    settings = {"plain": f"'{ROOT}/networks/dense.py'", **TINY["dense"]}
-    options = [word for name, value in settings.items() for word in ("-o", name, str(value))]
+    options = words({"plain": f"'{ROOT}/networks/dense.py'", **TINY["dense"]})
     network = ROOT / "networks" / "firmware.py"
     weaver("-c", L1, "-n", network, *options, "-m", folder / "net.pt", "--export-onnx", folder / "model.onnx")
     kd_trainer("deploy", folder, val_files[0], "--network", network, *options, "--weights", folder / "net.pt",
@@ -248,11 +247,10 @@ def test_other_verilog_is_found(firmware_dir):
 
 
 def test_network_that_is_not_in_fixed_point(own_dir, val_files):
-    result = kd_trainer("firmware", own_dir, *val_files, check=False)
-    assert result.returncode == 1
-    assert "PFN.py is not in fixed point: train it with ./train_kd.sh firmware" in result.stderr
+    line = failure("firmware", own_dir, *val_files)
+    assert "PFN.py is not in fixed point: train it with ./train_kd.sh firmware" in line
 
 
 def test_wrong_numbers(own_dir, val_files):
-    result = kd_trainer("firmware", own_dir, *val_files, "--clock", 0, check=False)
-    assert result.returncode == 1 and "--clock is 0: it has to be at least 1 ns" in result.stderr
+    line = failure("firmware", own_dir, *val_files, "--clock", 0)
+    assert "--clock is 0: it has to be at least 1 ns" in line

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from helpers import kd_trainer
+from helpers import failure, kd_trainer
 
 from kd_trainer.bench.latency import cell, models_of, print_results, summary
 from kd_trainer.bench.latency_plot import draw, qualities
@@ -86,29 +86,19 @@ def test_names(tmp_path):
 @pytest.mark.parametrize(("options", "text"), [
     (["--batches", 0], "have to be positive"),
     (["--report", "nothing.json"], "--report nothing.json is not there"),
+    ([*QUICK, "--engines", "onnxruntime", "--precisions", "bf16"], "nothing to measure: onnxruntime with bf16"),
 ])  # fmt: skip
 def test_wrong_arguments(model_dir, options, text):
-    result = kd_trainer("bench", "latency", model_dir / "model.onnx", *options, check=False)
-    assert result.returncode == 1 and text in result.stderr and len(result.stderr.splitlines()) == 1
-
-
-def fails(*args):
-    result = kd_trainer("bench", "latency", *args, check=False)
-    assert result.returncode == 1
-    return result.stderr.splitlines()[-1]
+    assert text in failure("bench", "latency", model_dir / "model.onnx", *options)
 
 
 def test_model_of_fixed_size(model_dir):
     path = model_dir / "model_static.onnx"
-    assert fails(path, *QUICK).endswith("model_static.onnx takes 1 jets at a time: give --batches 1")
+    line = failure("bench", "latency", path, *QUICK)
+    assert line.endswith("model_static.onnx takes 1 jets at a time: give --batches 1")
     options = ["--batches", 1, "--threads", 1, "--seconds", 0.01, "--engines", "onnxruntime", "--precisions", "fp32"]
     table = kd_trainer("bench", "latency", path, *options).stdout
     assert "onnxruntime" in table
-
-
-def test_nothing_to_measure(model_dir):
-    line = fails(model_dir, *QUICK, "--engines", "onnxruntime", "--precisions", "bf16")
-    assert "there is nothing to measure: onnxruntime with bf16" in line
 
 
 def test_percentile_of_few_calls(capsys):
@@ -131,5 +121,5 @@ def test_report_without_figures(tmp_path):
 
 
 def test_model_that_is_not_in_the_report(model_dir, report):
-    result = kd_trainer("bench", "latency", f"other={model_dir}", "--report", report, check=False)
-    assert result.returncode == 1 and "has no model other, only small, teacher" in result.stderr
+    line = failure("bench", "latency", f"other={model_dir}", "--report", report)
+    assert "has no model other, only small, teacher" in line

@@ -5,26 +5,12 @@ import json
 import awkward as ak
 import numpy as np
 import onnx
-import pytest
-from helpers import kd_trainer
+from helpers import failure, kd_trainer, scores_of
 
 from kd_trainer.deploy.inputs import label_view, labels, prepare
 from kd_trainer.deploy.model_dir import read
 from kd_trainer.deploy.quantise import figures, labelled_sample, verdict
 from kd_trainer.deploy.tagger import Tagger
-
-
-def scores_of(table):
-    return np.stack([ak.to_numpy(table[name]) for name in table.fields if name.startswith("score_")], axis=1)
-
-
-def perturb(path):
-    """Change the signs of the output layer of a model: the likeliest class becomes the least likely one."""
-    model = onnx.load(path)
-    for weight in model.graph.initializer:
-        if weight.name.startswith("mod.fc."):
-            weight.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(weight), weight.name))
-    onnx.save(model, path)
 
 
 def test_model_and_report(own_dir, val_files):
@@ -74,14 +60,9 @@ def test_jets_that_the_selection_excludes_are_not_measured(own_dir, val_files):
     assert np.array_equal(truth, labels(events, label_view(exported.options))[kept])
 
 
-@pytest.mark.parametrize(("options", "text"), [(["--jets", 0], "--jets has to be at least 1")])
-def test_wrong_numbers(own_dir, val_files, options, text):
-    result = kd_trainer("quantise", own_dir, val_files[0], "--test", val_files[0], *options, check=False)
-    assert result.returncode == 1 and text in result.stderr and not (own_dir / "model_int8.onnx").exists()
-
-
-def test_classes_without_jets(own_dir, val_files):
-    result = kd_trainer("quantise", own_dir, val_files[0], "--test", val_files[0], check=False)
-    lines = [line for line in result.stderr.splitlines() if line]
-    assert result.returncode == 1 and "has no test jets of class" in lines[-1]
+def test_wrong_numbers_and_classes_without_jets(own_dir, val_files):
+    words = ("quantise", own_dir, val_files[0], "--test", val_files[0])
+    assert "--jets has to be at least 1" in failure(*words, "--jets", 0)
+    assert not (own_dir / "model_int8.onnx").exists()
+    assert "has no test jets of class" in failure(*words)
     assert not (own_dir / "quantised.json").exists()

@@ -60,7 +60,7 @@ def test_firmware(converted, training):
     small = ("-o", "phi_dims", "(16, 16)", "-o", "rho_dims", "(16,)")
     result = train_kd(
         training, "firmware", *small, "-o", "teacher_options", teacher, "--num-epochs", 1, "--batch-size", 64,
-        "--samples-per-epoch", 256, "--samples-per-epoch-val", 64, "--num-workers", 0, FIRMWARE="no",
+        "--samples-per-epoch", 128, "--samples-per-epoch-val", 64, "--num-workers", 0, FIRMWARE="no",
     )  # fmt: skip
     made = training.with_name(RUN + "_firmware_1e-6")
     log = (training.parents[1] / "logs" / made.name / "train.log").read_text()

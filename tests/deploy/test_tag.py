@@ -3,32 +3,17 @@
 import awkward as ak
 import numpy as np
 import pytest
-import torch
 import uproot
-from distillation import TEACHER
-from helpers import CLASSES, ROOT, kd_trainer, random_jets
-from weaver.utils.dataset import DataConfig
-from weaver.utils.import_tools import import_module
+from distillation import L1, TEACHER
+from helpers import CLASSES, ROOT, failure, kd_trainer, random_jets, scores_of, write_root
+from weaver_inputs import exported
 
 from kd_trainer.deploy import reference
 from kd_trainer.deploy.command import complete
 from kd_trainer.deploy.inputs import NO_PARTICLES, NOT_FINITE_INPUT, NOT_FINITE_SCORE
-from kd_trainer.deploy.score_files import writer
 from kd_trainer.deploy.tagger import Tagger
 
 SCORES = [f"score_label_{name}" for name in CLASSES]
-
-
-def scores_of(table):
-    return np.stack([ak.to_numpy(table[name]) for name in SCORES], axis=1)
-
-
-def fails(*args):
-    """The one line of a command that fails."""
-    result = kd_trainer(*args, check=False)
-    lines = [line for line in result.stderr.splitlines() if "jet/s" not in line and line]
-    assert result.returncode == 1 and len(lines) == 1, result.stderr
-    return lines[0]
 
 
 @pytest.fixture
@@ -89,8 +74,7 @@ def test_lists_in_root(model_dir, val_files, tmp_path):
 
 def test_files_of_root(model_dir, tmp_path):
     events = random_jets(30)
-    with writer(tmp_path / "jets.root") as append:
-        append(events)
+    write_root(tmp_path / "jets.root", events)
     kd_trainer("tag", model_dir, tmp_path / "jets.root", "-o", tmp_path / "tagged.parquet", "--chunk", 11)
     table = ak.from_parquet(tmp_path / "tagged.parquet")
     np.testing.assert_allclose(scores_of(table), scores_of(Tagger(model_dir)(events)), atol=1e-6)
@@ -124,18 +108,9 @@ def test_selected_jets_alone(own_dir, tmp_path):
 
 def test_embedding(val_files, tmp_path):
     """ParT with `-o export_embed True`, exported as weaver does."""
-    config = ROOT / "data" / "JetClass" / "JetClass_l1.yaml"
     options = {**TEACHER, "export_embed": True}
-    network = import_module(str(ROOT / "networks" / "ParT.py"))
-    torch.manual_seed(1)
-    model, info = network.get_model(DataConfig.load(str(config), load_observers=False), for_inference=True, **options)
-    torch.save(model.state_dict(), tmp_path / "net.pt")
-    inputs = tuple(torch.ones(2, *info["input_shapes"][name][1:]) for name in info["input_names"])
-    names = {key: info[key] for key in ("input_names", "output_names", "dynamic_axes")}
-    torch.onnx.export(model.eval(), inputs, tmp_path / "model.onnx", **names, opset_version=15, dynamo=False)
-    DataConfig.load(str(config)).export_json(tmp_path / "preprocess.json")
-    source = reference.describe(ROOT / "networks" / "ParT.py", options, tmp_path / "net.pt")
-    complete(tmp_path, config, source)
+    exported(tmp_path, "ParT", L1, **options)
+    complete(tmp_path, L1, reference.describe(ROOT / "networks" / "ParT.py", options, tmp_path / "net.pt"))
     kd_trainer("parity", tmp_path, *val_files)  # passes, although empty jets are NaN
     for name in ("tagged.parquet", "tagged.root"):
         kd_trainer("tag", tmp_path, val_files[0], "-o", tmp_path / name, "--keep")
@@ -147,25 +122,25 @@ def test_embedding(val_files, tmp_path):
 
 def test_missing_branch(model_dir, own_file, tmp_path):
     path = own_file(lambda x: ak.without_field(x, "part_charge"))
-    assert fails("tag", model_dir, path, "-o", tmp_path / "o.parquet").endswith("jets.parquet lacks part_charge")
+    assert failure("tag", model_dir, path, "-o", tmp_path / "o.parquet").endswith("jets.parquet lacks part_charge")
     assert not (tmp_path / "o.parquet").exists()
 
 
 def test_no_jets(model_dir, own_file, tmp_path):
     path = own_file(lambda x: x[:0])
-    assert fails("tag", model_dir, path, "-o", tmp_path / "o.parquet").endswith("has no jets")
+    assert failure("tag", model_dir, path, "-o", tmp_path / "o.parquet").endswith("has no jets")
 
 
 def test_file_that_cannot_be_read(model_dir, val_files, tmp_path):
     (tmp_path / "jets.parquet").write_bytes(val_files[0].read_bytes()[:1000])
-    line = fails("tag", model_dir, val_files[0], tmp_path / "jets.parquet", "-o", tmp_path / "o.parquet")
+    line = failure("tag", model_dir, val_files[0], tmp_path / "jets.parquet", "-o", tmp_path / "o.parquet")
     assert "jets.parquet cannot be read" in line
 
 
 def test_failure_leaves_nothing(model_dir, own_file, tmp_path):
     path = own_file(lambda x: ak.with_field(x, x.jet_pt, "part_charge"))
     (tmp_path / "o.root").write_text("the result before")
-    line = fails("tag", model_dir, path, "-o", tmp_path / "o.root")
+    line = failure("tag", model_dir, path, "-o", tmp_path / "o.root")
     assert "the inputs cannot be computed from these jets" in line
     assert (tmp_path / "o.root").read_text() == "the result before"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["jets.parquet", "o.root"]
@@ -173,7 +148,7 @@ def test_failure_leaves_nothing(model_dir, own_file, tmp_path):
 
 def test_missing_values_do_not_fit_into_root(model_dir, own_file, tmp_path):
     path = own_file(lambda x: ak.with_field(x, ak.mask(x.jet_pt, np.arange(len(x)) > 3), "weight"))
-    line = fails("tag", model_dir, path, "-o", tmp_path / "o.root", "--keep", "weight")
+    line = failure("tag", model_dir, path, "-o", tmp_path / "o.root", "--keep", "weight")
     assert "weight has missing values, which a ROOT file cannot store" in line
     kd_trainer("tag", model_dir, path, "-o", tmp_path / "o.parquet", "--keep", "weight", "--chunk", 3)
     assert ak.sum(ak.is_none(ak.from_parquet(tmp_path / "o.parquet").weight)) == 4
@@ -188,7 +163,7 @@ def test_files_with_other_types(model_dir, val_files, tmp_path):
     assert ak.to_list(ak.from_parquet(tmp_path / "o.parquet").run) == [5] * len(jets) + [7] * len(jets)
     for name, text in {"no.parquet": "run is double, which does not fit the int32 of earlier files",
                        "no.root": "run is float64, but int32 in earlier files"}.items():  # fmt: skip
-        line = fails("tag", model_dir, first, third, "-o", tmp_path / name, "--keep", "run")
+        line = failure("tag", model_dir, first, third, "-o", tmp_path / name, "--keep", "run")
         assert f"{third}: {text}" in line and not (tmp_path / name).exists()
 
 
@@ -200,9 +175,9 @@ def test_files_with_other_types(model_dir, val_files, tmp_path):
 ])  # fmt: skip
 def test_wrong_arguments(model_dir, val_files, tmp_path, monkeypatch, options, text):
     monkeypatch.chdir(tmp_path)
-    assert text in fails("tag", model_dir, val_files[0], *options)
+    assert text in failure("tag", model_dir, val_files[0], *options)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_output_over_input(model_dir, val_files):
-    assert "is one of the input files" in fails("tag", model_dir, val_files[0], "-o", val_files[0])
+    assert "is one of the input files" in failure("tag", model_dir, val_files[0], "-o", val_files[0])

@@ -3,9 +3,7 @@ import copy
 import pytest
 import torch
 from distillation import FULL, TEACHER
-from helpers import ROOT
-from weaver.utils.dataset import DataConfig
-from weaver.utils.import_tools import import_module
+from weaver_inputs import network
 
 from kd_trainer.distill import embedding
 from kd_trainer.distill.loss import DistillationLoss
@@ -19,8 +17,7 @@ WIDTH = 6
 
 def build(name, **options):
     torch.manual_seed(0)
-    config = DataConfig.load(str(FULL), load_observers=False)
-    model, info = import_module(str(ROOT / "networks" / f"{name}.py")).get_model(config, **options)
+    model, info = network(name, FULL, **options)
     inputs = [torch.rand(3, *info["input_shapes"][k][1:]) for k in info["input_names"]]
     return model.eval(), inputs
 
@@ -79,10 +76,6 @@ def test_the_loss_trains_student_and_projection(student):
     for parameter in (loss_func.matching.projection.weight, model.mod.phi[0].weight):
         assert parameter.grad.abs().sum() > 0
     assert not model.mod.fc.weight.grad.any()  # there, so that DDP has all gradients, and zero
-
-
-def len_of(model):
-    return sum(p.numel() for p in model.parameters())
 
 
 def test_evaluation_keeps_nothing(student):

@@ -20,27 +20,18 @@ def test_other_options_go_to_the_student():
     [
         ({"kd_alhpa": 0.5}, "unknown option kd_alhpa: valid are student, teacher, teacher_weights, .*kd_temperature"),
         ({"teacher_wieghts": "x"}, "unknown option teacher_wieghts: valid are"),
-        ({"seed": -1}, r"seed is -1: it must be a whole number from 0 to 2\^32 - 1"),
         ({"restart": True}, "restart is True: valid are no, yes, changed"),
         ({"kd_alpha": 1.5}, "kd_alpha is 1.5: it must lie between 0 and 1"),
         ({"kd_alpha": [(0, 0.5), (9, 1.5)]}, r"kd_alpha is \[.*\]: it must lie between 0 and 1"),
         ({"kd_alpha": True}, "kd_alpha is True: it must be a number, or a schedule like"),
-        ({"kd_temperature": 0.0}, "kd_temperature is 0.0: it must be above 0"),
-        ({"kd_temperature": [(0, 4), (9, 0)]}, r"kd_temperature is \[.*\]: it must be above 0"),
         ({"kd_loss": ["kl"]}, r"kd_loss is \['kl'\]: valid are kl, "),
         ({"kd_embed_loss": []}, r"kd_embed_loss is \[\]: valid are cosine"),
-        ({"kd_loss": "huber"}, "kd_loss is 'huber': valid are kl, "),
         ({"kd_loss": "dkd", "kd_loss_options": {"beta": 2}}, "no option 'beta': valid are target, non_target"),
         ({"kd_loss_options": "target"}, "kd_loss_options is 'target': it must be a dict"),
         ({"kd_loss": "none"}, "the student learns nothing from the teacher: give a kd_embed_weight"),
-        ({"kd_label_smoothing": 1.0}, "kd_label_smoothing is 1.0: it must be 0 or above, and below 1"),
-        ({"kd_embed_weight": "much"}, "kd_embed_weight is 'much': it must be a number"),
-        ({"kd_embed_weight": -1}, "kd_embed_weight is -1: it must be 0 or above"),
-        ({"kd_memory": -5}, "kd_memory is -5: it must be 0 or above"),
         ({"kd_embed_loss": "l2"}, "kd_embed_loss is 'l2': valid are cosine, smooth_l1"),
         ({"kd_ema": 1.0}, "kd_ema is 1.0: it must be 0 or above, and below 1, for example 0.999"),
         ({"kd_ema": -0.1}, "kd_ema is -0.1: it must be 0 or above"),
-        ({"kd_ema": True}, "kd_ema is True: it must be a number"),
         ({"kd_embed_weight": 1, "kd_cache": "x"}, "a cache has no embeddings"),
         ({"kd_embed_weight": 1, "teacher_weights": ["a", "b"]}, "an ensemble has no embedding"),
         ({"kd_embed_weight": 1, "kd_alpha": 0, "teacher": None}, "no teacher is given"),
@@ -54,6 +45,7 @@ def test_other_options_go_to_the_student():
     ],
 )
 def test_bad_options(change, message):
+    """Values of numbers are in tests/faults/test_settings.py."""
     with pytest.raises(InputError, match=message):
         Options.split({**GIVEN, **change})
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import re
+import shutil
+import uuid
 
 import awkward as ak
 import numpy as np
@@ -9,11 +11,12 @@ import onnxruntime
 import pytest
 import torch
 import yaml
-from distillation import L1, STUDENT, TRAINING, data, distillation
+from distillation import L1, STUDENT, TRAINING, data, distillation, same, state
 from helpers import ROOT, kd_trainer, weaver
 from weaver.utils.dataset import DataConfig
-from weaver.utils.import_tools import import_module
-from weaver_inputs import table_of, untrained
+from weaver_inputs import network, table_of, untrained
+
+COMMENT = f"_test_{uuid.uuid4().hex}"  # at the end of the name of weaver's folder for tensorboard
 
 
 @pytest.fixture(scope="module")
@@ -22,17 +25,9 @@ def distilled(jets, configs, teacher, tmp_path_factory):
     folder = tmp_path_factory.mktemp("distilled")
     before = hashlib.sha256(teacher.read_bytes()).hexdigest()
     _, log = distillation(jets, configs, teacher, folder / "net", *STUDENT, "-o", "seed", 1,
-                          "--tensorboard", "_test", cwd=ROOT)
+                          "--tensorboard", COMMENT, cwd=ROOT)
     assert hashlib.sha256(teacher.read_bytes()).hexdigest() == before
     return folder / "net", log
-
-
-def state(prefix, epoch=1):
-    return torch.load(f"{prefix}_epoch-{epoch}_state.pt", weights_only=True)
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
 def test_log_says_what_happens(distilled, teacher):
@@ -50,10 +45,8 @@ def test_log_says_what_happens(distilled, teacher):
 
 
 def test_checkpoint_is_the_student_alone(distilled):
-    keys = set(state(distilled[0]))
-    config = DataConfig.load(str(L1))
-    student, _ = import_module(str(ROOT / "networks" / "PFN.py")).get_model(config, phi_dims=(16, 16), rho_dims=(16,))
-    assert keys == set(student.state_dict())
+    student, _ = network("PFN", L1, phi_dims=(16, 16), rho_dims=(16,))
+    assert state(distilled[0]).keys() == student.state_dict().keys()
 
 
 def test_prediction_and_onnx_equal_torch(distilled, jets, tmp_path):
@@ -82,10 +75,11 @@ def test_prediction_and_onnx_equal_torch(distilled, jets, tmp_path):
 def test_tensorboard_has_the_distillation(distilled):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    folder = max((ROOT / "runs").glob("*_test"), key=lambda path: path.stat().st_mtime)
+    (folder,) = (ROOT / "runs").glob(f"*{COMMENT}")
     events = EventAccumulator(str(folder)).Reload()
     for name in ("task_loss", "kd_loss", "agreement"):
         assert len(events.Scalars(f"KD/{name} (epoch)")) == 2
+    shutil.rmtree(folder)
 
 
 SEEDED = """
@@ -149,16 +143,6 @@ def test_student_equal_to_its_teacher_has_no_kd_loss(jets, tmp_path):
     log = (tmp_path / "net.log").read_text()
     kd_loss, agreement = re.search(r"kd_loss ([\d.]+), agreement ([\d.]+)", log).groups()
     assert float(kd_loss) < 1e-5 and float(agreement) == 1
-
-
-def test_resume_with_load_epoch(jets, configs, teacher, distilled, tmp_path):
-    prefix, _ = distilled
-    for kind in ("state", "optimizer"):
-        (tmp_path / f"net_epoch-0_{kind}.pt").write_bytes((prefix.parent / f"net_epoch-0_{kind}.pt").read_bytes())
-    _, log = distillation(jets, configs, teacher, tmp_path / "net", *STUDENT, "-o", "seed", 1, "--load-epoch", 0)
-    assert "Resume training from epoch 0" in log
-    assert "Epoch #1 training" in log and "Epoch #0 training" not in log
-    assert (tmp_path / "net_epoch-1_state.pt").is_file()
 
 
 def test_distillation_from_the_published_particlenet(shared, tmp_path):

@@ -94,14 +94,6 @@ def test_pairing_cancels_what_models_share(sample):
     assert compare.ratio(first, second)["statistical"] < 0.5 * compare.ratio(first, third)["statistical"]
 
 
-def test_memory_does_not_change_the_replicas(sample, monkeypatch):
-    labels, (discriminant, _) = sample
-    statistics = {"r": statistic(labels, discriminant)}
-    whole = bootstrap(statistics, len(labels), replicas=11)["r"]
-    monkeypatch.setattr("kd_trainer.evaluate.bootstrap.WEIGHTS_AT_ONCE", 4 * len(labels))
-    assert np.array_equal(bootstrap(statistics, len(labels), replicas=11)["r"], whole)
-
-
 def test_replicas_without_background_stay_finite():
     labels = np.repeat([1, 0], [100, 100])
     discriminant = np.concatenate([np.linspace(0, 1, 100), np.full(99, -1.0), [0.9]])

@@ -4,8 +4,8 @@ import json
 import textwrap
 
 import pytest
+from helpers import failure, kd_trainer
 
-from kd_trainer.__main__ import main
 from kd_trainer.evaluate.complexity import complexity, load_data_config, parse_options
 from kd_trainer.files import si
 
@@ -109,11 +109,11 @@ def test_particle_transformer_is_as_published(files, tmp_path):
     assert found["flops"] == pytest.approx(340e6, rel=0.02)
 
 
-def test_command(files, tmp_path, capsys):
+def test_command(files, tmp_path):
     output = tmp_path / "runs" / "pred.model.json"
-    options = ["--network", str(files[0]), "--data-config", str(files[1]), "--name", "toy", "--output", str(output)]
-    assert main(["complexity", *options, "-o", "attention", "True"]) == 0
-    assert capsys.readouterr().out.startswith("toy: 338 parameters (338), ")
+    options = ["--network", files[0], "--data-config", files[1], "--name", "toy", "--output", output]
+    result = kd_trainer("complexity", *options, "-o", "attention", "True")
+    assert result.stdout.startswith("toy: 338 parameters (338), ")
     content = json.loads(output.read_text())
     assert list(content) == ["name", "network", "options", "data_config", "classes", "parameters", "flops", "particles"]
     assert content["options"] == {"attention": True} and content["classes"] == ["label_QCD", "label_top"]
@@ -130,18 +130,15 @@ def test_command(files, tmp_path, capsys):
         (["--particles", "0"], "--particles 0: a jet has at least one particle"),
     ],
 )
-def test_wrong_input_ends_in_one_line(files, capsys, change, message):
-    arguments = ["--network", str(files[0]), "--data-config", str(files[1]), *change]
-    assert main(["complexity", *arguments]) == 1
-    error = capsys.readouterr().err
-    assert all(part in error for part in message.split(" .* "))
-    assert error.count("\n") == 1
+def test_wrong_input_ends_in_one_line(files, change, message):
+    line = failure("complexity", "--network", files[0], "--data-config", files[1], *change)
+    assert all(part in line for part in message.split(" .* "))
 
 
-def test_a_file_without_get_model(files, capsys):
+def test_a_file_without_get_model(files):
     files[0].write_text("x = 1\n")
-    assert main(["complexity", "--network", str(files[0]), "--data-config", str(files[1])]) == 1
-    assert "has no function get_model" in capsys.readouterr().err
+    line = failure("complexity", "--network", files[0], "--data-config", files[1])
+    assert "has no function get_model" in line
 
 
 def test_options_are_python_literals():

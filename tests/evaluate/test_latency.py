@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from helpers import failure, kd_trainer
 
-from kd_trainer.__main__ import main
 from kd_trainer.evaluate import latency, plots
 
 LABELS = np.arange(3000) % 10
@@ -41,25 +41,25 @@ def test_conditions():
 @pytest.fixture
 def predictions(tmp_path, toy, write, write_sidecar):
     """Arguments of report: a teacher and a student with and without it."""
-    arguments = []
+    found = []
     for name, strength in (("teacher", 3.0), ("distilled", 2.3), ("baseline", 1.7)):
         path = write(tmp_path / f"{name}.root", LABELS, toy(LABELS, strength, len(name)))
         write_sidecar(path, **({"network": "networks/ParT.py"} if name == "teacher" else {}))
-        arguments.append(f"{name}={path}")
-    return arguments
+        found.append(f"{name}={path}")
+    return found
 
 
-def report(folder, predictions, rows):
+def arguments(folder, predictions, rows):
     path = folder / "latency.json"
     path.write_text(json.dumps({"machine": {"processor": "a processor"}, "rows": rows}))
-    return main(["report", *predictions, "--latency", str(path), "-o", str(folder), "--replicas", "20"])
+    return ("report", *predictions, "--latency", path, "-o", folder, "--replicas", 20)
 
 
-def test_column_sentence_and_plot(predictions, tmp_path, monkeypatch, capsys):
+def test_column_sentence_and_plot(predictions, tmp_path, monkeypatch):
     monkeypatch.setattr(plots, "draw_roc", lambda plt, *_: plt.figure())  # takes seconds
     monkeypatch.setattr(plots, "draw_ratio", lambda plt, *_: plt.figure())
     rows = [row(model="teacher", p50_ms=9.8412), row(model="distilled", p50_ms=0.0342), row(model="distilled", batch=9)]
-    assert report(tmp_path, predictions, rows) == 0
+    shown = kd_trainer(*arguments(tmp_path, predictions, rows)).stdout
     results = json.loads((tmp_path / "report.json").read_text())
     assert [m["latency"]["p50_ms"] for m in results["models"].values()] == [9.8412, 0.0342, 0.0342]
     text = (tmp_path / "report.md").read_text()
@@ -68,21 +68,19 @@ def test_column_sentence_and_plot(predictions, tmp_path, monkeypatch, capsys):
     assert "median time for a batch of 1 on one thread, in onnxruntime (for each model the fastest engine)" in text
     assert "on a processor;" in text and "![rejection_vs_latency](rejection_vs_latency.png)" in text
     assert (tmp_path / "rejection_vs_latency.png").stat().st_size > 10_000
-    shown = capsys.readouterr().out
     assert "latency (µs)" in shown and "rejection_vs_latency.pdf" in shown
 
 
-def test_other_names(predictions, tmp_path, capsys):
-    assert report(tmp_path, predictions, [row(model="PFN")]) == 1
-    assert "has none of the models of the report, but PFN: use the same names" in capsys.readouterr().err
+def test_other_names(predictions, tmp_path):
+    line = failure(*arguments(tmp_path, predictions, [row(model="PFN")]))
+    assert "has none of the models of the report, but PFN: use the same names" in line
 
 
 @pytest.mark.parametrize(("text", "message"), [(None, "is not there"), ("{", "is not the latency.json"),
                                                ('{"rows": [{}]}', "is not the latency.json")])  # fmt: skip
-def test_wrong_file(predictions, tmp_path, capsys, text, message):
+def test_wrong_file(predictions, tmp_path, text, message):
     path = tmp_path / "latency.json"
     if text:
         path.write_text(text)
-    assert main(["report", *predictions, "--latency", str(path), "-o", str(tmp_path / "out")]) == 1
-    error = capsys.readouterr().err
-    assert message in error and len(error.splitlines()) == 1 and not (tmp_path / "out").exists()
+    assert message in failure("report", *predictions, "--latency", path, "-o", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -22,11 +22,6 @@ def two_classes(signal, background):
     return labels, np.stack([probability, 1 - probability], axis=1)
 
 
-def test_accuracy():
-    scores = np.array([[0.7, 0.3], [0.4, 0.6], [0.9, 0.1], [0.2, 0.8]])
-    assert metrics.accuracy(np.array([0, 1, 1, 1]), scores) == 0.75
-
-
 def test_auc_of_two_gaussians(gaussians):
     auc, influence = metrics.auc_influence(*two_classes(*gaussians))
     expected = NormalDist().cdf(1.5 / np.sqrt(2))

@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from helpers import failure, kd_trainer
 from weaver.train import save_parquet
 
-from kd_trainer.__main__ import main
 from kd_trainer.evaluate import content, markdown, page
 from kd_trainer.evaluate.blocks import Figure, Number, Report, Section, Table
 from kd_trainer.evaluate.tables import rejection_cell
@@ -108,8 +108,8 @@ def folder(tmp_path_factory):
     kinds = ("distilled", "baseline")
     arguments = [f"{MODEL.replace('distilled', kind)}={folder}/{kind}*/pred.parquet" for kind in kinds]
     output = folder / "report"
-    assert main(["report", *arguments, "--data-config", str(config), "-o", str(output), "--replicas", "10",
-                 "--title", "</title><script>"]) == 0  # fmt: skip
+    kd_trainer("report", *arguments, "--data-config", config, "-o", output, "--replicas", 10,
+               "--title", "</title><script>")  # fmt: skip
     return output
 
 
@@ -171,15 +171,14 @@ def test_settings_of_the_trainings(folder):
 
 
 @pytest.mark.parametrize("record", ["{", "[]", '{"recipe": 1}'])
-def test_a_record_that_is_none(folder, tmp_path, record, capsys):
+def test_a_record_that_is_none(folder, tmp_path, record):
     for source in (folder.parent / "distilled1").iterdir():
         (tmp_path / source.name).write_bytes(source.read_bytes())
     (tmp_path / "net_record.json").write_text(record)
-    arguments = ["--data-config", str(folder.parent / "config.yaml"), "-o", str(tmp_path / "out"), "--replicas", "2"]
-    assert main(["report", f"a={tmp_path}/pred.parquet", *arguments]) == 1
-    error = capsys.readouterr().err
+    arguments = ("--data-config", folder.parent / "config.yaml", "-o", tmp_path / "out", "--replicas", 2)
+    line = failure("report", f"a={tmp_path}/pred.parquet", *arguments)
     assert re.fullmatch(
-        r"kd_trainer report: \S*/net_record.json is not the record of a training .*: move it to another folder\n", error
+        r"kd_trainer report: \S*/net_record.json is not the record of a training .*: move it to another folder", line
     )
 
 

@@ -39,6 +39,8 @@ def test_many_classes():
 def test_chosen_signals():
     assert keys(JETCLASS, "QCD", chosen=["Tbl", "Hbb/Hcc"]) == ["Tbl vs QCD@99.5%", "Hbb vs Hcc@50%"]
     assert keys(MANY, "QCD", chosen=["X_3", "X_3"]) == ["X_3@30%", "X_3@50%"]
+    points = [f"X_7 vs {background}@{percent}%" for background in ("QCD", "X_3") for percent in (30, 50)]
+    assert keys(MANY, "QCD", chosen=["X_7", "X_7/X_3"]) == points
 
 
 @pytest.mark.parametrize(

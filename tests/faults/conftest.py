@@ -20,9 +20,8 @@ import torch
 import uproot
 import yaml
 from distillation import FULL, L1
-from helpers import CLASSES, ROOT, damage_page, kd_trainer, random_jets
-from weaver.utils.dataset import DataConfig
-from weaver.utils.import_tools import import_module
+from helpers import CLASSES, ROOT, Program, damage_page, failure, flip, kd_trainer, random_jets, write_hdf5, write_root
+from weaver_inputs import exported, untrained
 
 from kd_trainer.deploy import reference
 from kd_trainer.deploy.command import complete
@@ -41,13 +40,6 @@ seeds: [1]
 baseline: labels
 arms: {labels: {}}
 """
-
-
-class Program:
-    """A program that torch.load must not run."""
-
-    def __reduce__(self):
-        return os.system, ("touch executed",)
 
 
 @pytest.fixture(scope="session")
@@ -95,8 +87,14 @@ def write_jets(path):
     for name, column in {"text": "part_px", "label_text": "label_QCD"}.items():
         words = ak.Array(["one"] * 40 if column == "label_QCD" else [["one"] * n for n in ak.num(jets[column])])
         ak.to_parquet(ak.with_field(jets, words, column), path / f"{name}.parquet")
-    write_root(path, jets)
-    write_hdf5(path, jets)
+    write_root(path / "jets.root", jets)
+    shutil.copy(path / "jets.root", path / "value.root")
+    damage_basket(path / "value.root", "tree", "part_px")
+    write_hdf5(path / "jets.h5", jets, 20, compression="gzip")
+    shutil.copy(path / "jets.h5", path / "value.h5")
+    with h5py.File(path / "value.h5") as file:
+        start = file["part_px"].id.get_chunk_info(0).byte_offset
+    flip(path / "value.h5", start + 8, 40)
     for ending in ("root", "h5"):
         good = (path / f"jets.{ending}").read_bytes()
         (path / f"short.{ending}").write_bytes(good[: len(good) // 2])
@@ -105,40 +103,12 @@ def write_jets(path):
     (path / "closed.parquet").chmod(0)
 
 
-def write_root(path, jets):
-    with uproot.recreate(path / "jets.root") as file:
-        file.mktree("tree", {name: jets[name].type for name in jets.fields})
-        file["tree"].extend({name: jets[name] for name in jets.fields})
-    shutil.copy(path / "jets.root", path / "value.root")
-    damage_basket(path / "value.root", "tree", "part_px")
-
-
 def damage_basket(path, tree, branch):
     """Flip bits of the data of a branch in a ROOT file."""
     with uproot.open(path) as file:
         branch = file[tree][branch]
         start = int(branch.member("fBasketSeek")[0]) + branch.basket_key(0).fKeylen + 9
     flip(path, start, 40)
-
-
-def write_hdf5(path, jets):
-    with h5py.File(path / "jets.h5", "w") as file:
-        for name in jets.fields:
-            column = jets[name]
-            if column.ndim > 1:
-                column = ak.fill_none(ak.pad_none(column, 20, clip=True), 0)
-            values = ak.to_numpy(column)
-            file.create_dataset(name, data=values, chunks=values.shape, compression="gzip")
-    shutil.copy(path / "jets.h5", path / "value.h5")
-    with h5py.File(path / "value.h5") as file:
-        start = file["part_px"].id.get_chunk_info(0).byte_offset
-    flip(path / "value.h5", start + 8, 40)
-
-
-def flip(path, start, number):
-    content = bytearray(path.read_bytes())
-    content[start : start + number] = bytes(x ^ 0xFF for x in content[start : start + number])
-    path.write_bytes(content)
 
 
 def write_configs(path):
@@ -186,17 +156,10 @@ def write_configs(path):
 
 def write_models(path):
     """Weights of a teacher and of a student, and the student's folder as `deploy` leaves it."""
-    torch.manual_seed(1)
-    network = import_module(str(ROOT / "networks" / "PFN.py"))
-    for name, config in (("teacher", FULL), ("student", L1)):
-        data = DataConfig.load(str(config), load_observers=False)
-        model, info = network.get_model(data, for_inference=True, **PFN)
-        torch.save(model.state_dict(), path / f"{name}.pt")
+    untrained(path / "teacher.pt", FULL, "PFN", **PFN)
     (path / "model").mkdir()
-    inputs = tuple(torch.ones(2, *info["input_shapes"][name][1:]) for name in info["input_names"])
-    names = {key: info[key] for key in ("input_names", "output_names", "dynamic_axes")}
-    torch.onnx.export(model.eval(), inputs, path / "model" / "model.onnx", **names, opset_version=15, dynamo=False)
-    DataConfig.load(str(L1)).export_json(path / "model" / "preprocess.json")
+    exported(path / "model", "PFN", L1, **PFN)
+    (path / "model" / "net.pt").rename(path / "student.pt")
     shutil.copytree(path / "model", path / "exported")
     with contextlib.chdir(path):
         complete("model", "l1.yaml", reference.describe("networks/PFN.py", PFN, "student.pt"))
@@ -209,7 +172,7 @@ def write_models(path):
         shutil.copytree(path / "model", path / name)
         (path / name / change[0]).write_bytes(change[1])
     (path / "broken.py").write_text("def get_model(")
-    torch.save({"state": Program()}, path / "malicious.pt")
+    torch.save({"state": Program("executed")}, path / "malicious.pt")
     (path / "short.pt").write_bytes((path / "student.pt").read_bytes()[:1000])
     (path / "empty.pt").touch()
     kd_trainer("pair", "--student", path / "l1.yaml", "--teacher", path / "full.yaml", "-o", path / "pair")
@@ -267,13 +230,8 @@ def write_prediction(path, classes):
     scores = np.random.default_rng(2).dirichlet(np.ones(len(classes)), 400).astype("float32")
     columns = {f"score_{name}": scores[:, i] for i, name in enumerate(classes)}
     columns |= {name: (truth == i).astype("int32") for i, name in enumerate(classes)} | {"_label_": truth}
-    with uproot.recreate(path) as file:
-        file.mktree("Events", {name: values.dtype for name, values in columns.items()})
-        file["Events"].extend(columns)
+    write_root(path, columns, "Events")
     return path.read_bytes()
-
-
-PROGRESS = re.compile(r"\d+%\||\d(it|jet|file|cell)s? \[|\?(it|jet|file|cell)s?/s")
 
 
 @pytest.fixture
@@ -286,15 +244,12 @@ def fails(folder, monkeypatch, capfd):
 
     def call(line, meanwhile=contextlib.nullcontext):
         with meanwhile():
-            result = kd_trainer(*shlex.split(line), check=False)
-        said = [text for text in re.split("[\r\n]+", result.stderr) if text and not PROGRESS.search(text)]
-        assert result.returncode == 1, result.stdout + result.stderr
-        assert len(said) == 1 and said[0].startswith(f"kd_trainer {line.split()[0]}: "), result.stderr
-        assert "Traceback" not in result.stderr + result.stdout and "weights_only" not in said[0]
+            said = failure(*shlex.split(line))
+        assert said.startswith(f"kd_trainer {line.split()[0]}: ") and "weights_only" not in said
         assert not capfd.readouterr().err
         left = {path.name for path in Path("out").rglob("*") if not path.is_dir()}
         assert left <= {"cached.yaml", "teachers.yaml", "blend.yaml"}
-        return said[0]
+        return said
 
     yield call
     assert not (folder / "executed").exists()

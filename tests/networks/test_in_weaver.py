@@ -1,38 +1,24 @@
-"""Each network through the real weaver command: an epoch and the predictions; test_networks.py has the export."""
+"""Networks through the real weaver command: an epoch and the predictions; test_networks.py has the export.
+
+ParT is trained in tests/pretrain/test_weaver.py, PFN in tests/distill/test_weaver.py, dense in tests/test_demo.py.
+"""
 
 import awkward as ak
 import numpy as np
 import pytest
 import torch
-from distillation import TEACHER, TRAINING, data
+from distillation import SMALL, TRAINING, data, words
 from helpers import ROOT, weaver
 
-SMALL = {
-    "ParT": TEACHER,
-    "MIParT": {"embed_dims": [16, 16], "pair_embed_dims": [8, 8], "num_heads": 2, "num_mi_layers": 1, "num_layers": 1},
-    "ParticleNet": {"conv_params": [(7, (8, 8))], "fc_params": [(8, 0.1)]},
-    "InteractionNet": {},
-}
 
-
-@pytest.mark.parametrize("network", SMALL)
+@pytest.mark.parametrize("network", ["MIParT", "ParticleNet", "InteractionNet"])
 def test_trains_and_predicts(network, jets, tmp_path):
     kin = ROOT / "data" / "JetClass" / "JetClass_kin.yaml"
-    options = [str(word) for name, value in SMALL[network].items() for word in ("-o", name, value)]
-    model = ("-c", kin, "-n", f"networks/{network}.py", *options)
     weaver(
-        *data(jets),
-        "--data-test",
-        f"{jets}/val/*.parquet",
-        *model,
-        "-m",
-        tmp_path / "net",
-        "--num-epochs",
-        1,
-        *TRAINING,
-        "--predict-output",
-        tmp_path / "pred.parquet",
-    )
+        *data(jets), "--data-test", f"{jets}/val/*.parquet", "-c", kin, "-n", f"networks/{network}.py",
+        *words(SMALL.get(network, {})), "-m", tmp_path / "net", "--num-epochs", 1, *TRAINING,
+        "--predict-output", tmp_path / "pred.parquet",
+    )  # fmt: skip
     best = tmp_path / "net_best_epoch_state.pt"
     scores = ak.to_numpy(ak.from_parquet(tmp_path / "pred.parquet").scores)
     assert scores.shape == (160, 10) and torch.load(best, weights_only=True)

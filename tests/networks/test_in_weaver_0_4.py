@@ -5,12 +5,11 @@ import shutil
 import sys
 
 import pytest
-from distillation import TEACHER, TRAINING, data
+from distillation import SMALL, TRAINING, data, words
 from helpers import ROOT, run
 
 pytestmark = pytest.mark.weaver_0_4
 NETWORKS = sorted(path.stem for path in (ROOT / "networks").glob("*.py") if "kd_trainer" not in path.read_text())
-OPTIONS = {"ParT": TEACHER, "ParticleNet": {"conv_params": [(7, (8, 8))], "fc_params": [(8, 0.1)]}}
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +27,9 @@ def test_trains_and_predicts(network, weaver_0_4, jets, tmp_path):
     needed = [path for path in (ROOT / "networks").glob("*.py") if path.stem == network or path.name in code]
     for file in (*needed, ROOT / "data" / "JetClass" / "JetClass_kin.yaml"):
         shutil.copy(file, tmp_path)
-    options = [str(word) for name, value in OPTIONS.get(network, {}).items() for word in ("-o", name, value)]
     run(
         weaver_0_4, "--gpus", "", *data(jets), "--data-test", f"{jets}/val/*.parquet", "-c", "JetClass_kin.yaml",
-        "-n", f"{network}.py", *options, "-m", "net", "--num-epochs", 1, *TRAINING,
+        "-n", f"{network}.py", *words(SMALL.get(network, {})), "-m", "net", "--num-epochs", 1, *TRAINING,
         "--predict-output", tmp_path / "pred.root",
         cwd=tmp_path, env={"PYTHONPATH": "", "MPLCONFIGDIR": os.fspath(tmp_path)},
     )  # fmt: skip

@@ -2,18 +2,16 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from helpers import ROOT
-from weaver.utils.dataset import DataConfig
-from weaver.utils.import_tools import import_module
+from weaver_inputs import data_config, export
+from weaver_inputs import network as make
 
 NETWORKS = ("ParT", "MIParT", "ParticleNet", "InteractionNet", "PFN", "dense")
 TINY = {"conv_params": [(4, (8, 8))], "fc_params": [(8, 0.1)]}  # ParticleNet for the 16 particles of l1
 
 
 def build(network, tier="full", dataset="JetClass", **options):
-    config = DataConfig.load(str(ROOT / "data" / dataset / f"{dataset}_{tier}.yaml"), load_observers=False)
     torch.manual_seed(0)
-    model, info = import_module(str(ROOT / "networks" / f"{network}.py")).get_model(config, **options)
+    model, info = make(network, data_config(dataset, tier), **options)
     return model.eval(), info
 
 
@@ -119,11 +117,7 @@ def test_wrong_options(network, options, message):
 @pytest.mark.parametrize("network", NETWORKS)
 def test_onnx(network, tmp_path):
     model, info = build(network, "l1", for_inference=True, **(TINY if network == "ParticleNet" else {}))
-    X = batch(info)
-    torch.onnx.export(
-        model, tuple(X.values()), tmp_path / "model.onnx", input_names=info["input_names"],
-        output_names=info["output_names"], dynamic_axes=info["dynamic_axes"], opset_version=15, dynamo=False,
-    )  # fmt: skip
+    export(tmp_path / "model.onnx", model, info)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     names = [i.name for i in session.get_inputs()]
     for counts in ((16,), (3, 9, 16, 7)):

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from helpers import ROOT, kd_trainer
+from helpers import ROOT, failure, kd_trainer
 
 KIN = ROOT / "data" / "JetClass" / "JetClass_kin.yaml"
 PFN = ROOT / "networks" / "PFN.py"
@@ -30,5 +30,4 @@ def test_share_of_a_training_step(tmp_path):
     ],
 )
 def test_bad_input(argument, message):
-    result = kd_trainer("bench", "augment", "--data-config", KIN, *argument, check=False)
-    assert result.returncode == 1 and message in result.stderr
+    assert message in failure("bench", "augment", "--data-config", KIN, *argument)

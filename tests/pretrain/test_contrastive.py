@@ -5,22 +5,13 @@ import multiprocessing
 
 import pytest
 import torch
-from helpers import ROOT
+from distillation import SMALL
 from torch import distributed, nn
-from weaver.utils.import_tools import import_module
+from weaver_inputs import network
 
 from kd_trainer.errors import InputError
 from kd_trainer.pretrain.contrastive import Contrast, as_contrastive, first_row, nt_xent, partners, similarities
 from kd_trainer.supervised import FiniteLoss
-
-SMALL = {
-    "ParT": {"embed_dims": [16, 8], "pair_embed_dims": [8], "num_heads": 2, "num_layers": 1, "num_cls_layers": 1},
-    "MIParT": {"embed_dims": (16, 16), "pair_embed_dims": (8,), "num_heads": 2, "num_mi_layers": 1, "num_layers": 1,
-               "num_cls_layers": 1},
-    "ParticleNet": {"conv_params": [(4, (8, 8))], "fc_params": [(12, 0.1)]},
-    "PFN": {}, "InteractionNet": {}, "dense": {}, "Sophon": {"embed_dims": [16, 8], "pair_embed_dims": [8],
-                                                            "num_heads": 2, "num_layers": 1, "num_cls_layers": 1},
-}  # fmt: skip
 
 
 def test_nt_xent_of_a_batch_by_hand():
@@ -54,15 +45,14 @@ def test_projection():
     assert not list(Contrast(8, (), temperature=0.1).parameters())
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [*SMALL, "PFN", "InteractionNet", "dense"])
 def test_encoder_of_every_network_loads_into_it(name, load_config):
-    config = load_config("JetClass", "kin")
-    network = import_module(str(ROOT / "networks" / f"{name}.py"))
-    model, info = network.get_model(config, **SMALL[name])
+    config, options = load_config("JetClass", "kin"), SMALL.get(name, {})
+    model, info = network(name, config, **options)
     output_layer = {key for key, value in model.state_dict().items() if key.startswith("mod.fc") and len(value) == 10}
     assert len(output_layer) == 2
 
-    encoder = as_contrastive(network.get_model(config, **SMALL[name])[0], projection=(16,), temperature=0.1).eval()
+    encoder = as_contrastive(network(name, config, **options)[0], projection=(16,), temperature=0.1).eval()
     inputs = [torch.rand(4, *config.input_shapes[key][1:]) for key in info["input_names"]]
     inputs[-1] = (torch.arange(128) < 40).float().expand(4, 1, 128)
     logits = encoder(*inputs)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from helpers import ROOT
 from weaver.utils.import_tools import import_module
+from weaver_inputs import network
 
 from kd_trainer.errors import InputError
 from kd_trainer.pretrain import finetune
@@ -19,7 +20,7 @@ def config(load_config):
 
 
 def tagger(config, **options):
-    return import_module(PFN).get_model(config, phi_dims=(8,), rho_dims=(6,), **options)[0]
+    return network("PFN", config, phi_dims=(8,), rho_dims=(6,), **options)[0]
 
 
 @pytest.fixture
@@ -117,6 +118,7 @@ def test_refusals(options, message, config):
         finetune.get_model(config, **options)
 
 
-def test_network_file_has_all_hooks():
-    module = import_module(str(ROOT / "networks" / "finetune.py"))
+@pytest.mark.parametrize("name", ["contrastive", "finetune"])
+def test_network_file_has_all_hooks(name):
+    module = import_module(str(ROOT / "networks" / f"{name}.py"))
     assert {"get_model", "get_loss", "get_train_fn", "get_evaluate_fn", "init_opt"} <= set(dir(module))

@@ -6,7 +6,7 @@ import awkward as ak
 import numpy as np
 import pytest
 import yaml
-from helpers import ROOT, kd_trainer, random_jets
+from helpers import ROOT, failure, kd_trainer, random_jets
 from weaver.utils.data.eval_utils import _eval_expr
 from weaver.utils.dataset import SimpleIterDataset
 
@@ -103,7 +103,7 @@ def test_sampling_weights(files, tmp_path):
     (tmp_path / "has.auto.yaml").write_text(yaml.safe_dump({**options, "weights": made}))
     words = ("subset", "--data-config", tmp_path / "asks.yaml", "--fraction", "0.3", "-o", tmp_path / "x",
              "--files", *files)  # fmt: skip
-    assert "give an existing *.auto.yaml with --weights" in kd_trainer(*words, check=False).stderr
+    assert "give an existing *.auto.yaml with --weights" in failure(*words)
     kd_trainer(*words, "--weights", tmp_path / "has.auto.yaml")
     assert yaml.safe_load((tmp_path / "x_0.3.yaml").read_text())["weights"] == made
 
@@ -123,7 +123,5 @@ def test_fraction_out_of_range(fraction):
     ],
 )
 def test_bad_input(arguments, message, files, tmp_path):
-    output = ("-o", tmp_path / "x", "--files", *files)
-    result = kd_trainer("subset", "--data-config", CONFIG, *arguments, *output, check=False)
-    assert result.returncode == 1 and message in result.stderr and len(result.stderr.strip().splitlines()) == 1
+    assert message in failure("subset", "--data-config", CONFIG, *arguments, "-o", tmp_path / "x", "--files", *files)
     assert not list(tmp_path.iterdir())

@@ -5,22 +5,20 @@ import json
 import os
 import shlex
 import subprocess
-import time
 
 import awkward as ak
 import numpy as np
 import pytest
 import torch
 import yaml
-from helpers import ROOT, fork_bin, random_jets, run
+from helpers import ROOT, fork_bin, random_jets, run, wait_for
 from weaver.utils.data.fileio import _write_root
-from weaver.utils.dataset import DataConfig
-from weaver.utils.import_tools import import_module
-from weaver_inputs import table_of
+from weaver_inputs import data_config, network, table_of
 
 from kd_trainer.evaluate.predictions import read
 from kd_trainer.pretrain.contrastive import as_contrastive
 
+KIN = ROOT / "data" / "TopLandscape" / "TopLandscape_kin.yaml"
 PRETRAINED = "demo_PFN_kin_pretrained_1_seed1"
 LINEAR = "TopLandscape_PFN_kin_linear_from_demo_1_0.3_seed1"
 MODES = ("scratch", "linear", "finetune")
@@ -38,12 +36,6 @@ while (($#)); do
     shift
 done
 """
-
-
-def network():
-    """The ordinary network of the runs with labels: (model, its info, data config)."""
-    config = DataConfig.load(str(ROOT / "data" / "TopLandscape" / "TopLandscape_kin.yaml"), load_observers=False)
-    return *import_module(str(ROOT / "networks" / "PFN.py")).get_model(config), config
 
 
 def train_ssl(folder, *args, check=True, **env):
@@ -72,7 +64,7 @@ def settings(data):
     (data / "bin").mkdir()
     (data / "bin" / "weaver").write_text(WEAVER)
     (data / "bin" / "weaver").chmod(0o755)
-    encoder = as_contrastive(network()[0], projection=(4,), temperature=0.1)
+    encoder = as_contrastive(network("PFN", KIN)[0], projection=(4,), temperature=0.1)
     torch.save(encoder.state_dict(), data / "encoder.pt")
     files = {"NOTES": "notes", "PREDICTION": "pred.root", "ENCODER": "encoder.pt"}
     stub = {"REAL_WEAVER": fork_bin() / "weaver", **{name: data / file for name, file in files.items()}}
@@ -106,9 +98,9 @@ def test_a_linear_probe_leaves_the_encoder_bit_by_bit(scan):
 
 
 def test_its_predictions_are_those_of_the_ordinary_network(scan, data):
-    model, info, config = network()
+    model, info = network("PFN", KIN)
     model.load_state_dict(weights(scan, LINEAR))
-    table, _ = table_of(config, data / "test" / "jets.parquet")
+    table, _ = table_of(data_config("TopLandscape", "kin"), data / "test" / "jets.parquet")
     with torch.no_grad():
         scores = model.eval()(*(torch.from_numpy(table["_" + name]) for name in info["input_names"])).softmax(dim=1)
     predicted = read(scan / "training" / LINEAR / "pred.root")
@@ -207,11 +199,11 @@ def test_a_scan_that_was_killed_ends_as_one_that_was_not(clone, data):
     with open(data / "killed.log", "w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     state = clone / "training" / f"{PRETRAINED}_killed" / "net_resume.pt"
-    wait_for(lambda: state.exists() or process.poll() is not None)
+    wait_for(lambda: state.exists() or process.poll() is not None, 120)
     process.kill()
     process.wait()
     lock = clone / "training" / "TopLandscape_PFN_kin_scan_killed" / ".lock"
-    wait_for(lambda: not processes_of(process.pid) and is_free(lock))
+    wait_for(lambda: not processes_of(process.pid) and is_free(lock), 120)
     assert state.exists(), (data / "killed.log").read_text()[-3000:]
     assert not (state.parent / "net_record.json").exists()
     train_ssl(clone, "scan", *words, **env, COMMENT="_killed")
@@ -221,13 +213,6 @@ def test_a_scan_that_was_killed_ends_as_one_that_was_not(clone, data):
     whole, killed = (read(clone / "training" / f"{LINEAR}_{name}" / "pred.root") for name in ("whole", "killed"))
     assert np.array_equal(whole.scores, killed.scores)
     assert (clone / "training" / "TopLandscape_PFN_kin_scan_killed" / "efficiency.png").exists()
-
-
-def wait_for(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
 
 
 def is_free(lock):

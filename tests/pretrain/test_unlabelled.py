@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from helpers import ROOT, kd_trainer
+from helpers import ROOT, failure, kd_trainer
 
 from kd_trainer.errors import InputError
 from kd_trainer.pretrain.unlabelled import check_same_inputs
@@ -46,7 +46,7 @@ def test_a_group_less():
 def test_it_is_not_written_for_another_network(tmp_path):
     full, kin = (ROOT / "data" / "JetClass" / f"JetClass_{tier}.yaml" for tier in ("full", "kin"))
     words = ("unlabelled", "--data-config", full, "-o", tmp_path / "x.yaml", "--same-inputs-as")
-    assert kd_trainer(*words, kin, check=False).returncode == 1 and not list(tmp_path.iterdir())
+    assert "pf_features has 17 inputs in " in failure(*words, kin) and not list(tmp_path.iterdir())
     kd_trainer(*words, full)
     assert "labels" in yaml.safe_load((tmp_path / "x.yaml").read_text())
 

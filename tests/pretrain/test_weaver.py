@@ -2,23 +2,26 @@
 
 import math
 import re
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from distillation import TRAINING, data
+from distillation import TEACHER, TRAINING, data, words
 from helpers import ROOT, weaver
 from weaver.utils.dataset import DataConfig
-from weaver.utils.import_tools import import_module
 
+from kd_trainer.augment.features import Inputs
+from kd_trainer.augment.views import Views
 from kd_trainer.errors import InputError
 from kd_trainer.pretrain import hooks
+from kd_trainer.pretrain.loop import FixedViews, TwoViews
+from kd_trainer.pretrain.options import Options
 from kd_trainer.pretrain.unlabelled import main, unlabelled
 
 HLT = ROOT / "data" / "JetClass" / "JetClass_hlt.yaml"
-ENCODER = ("-o", "embed_dims", "[16, 16]", "-o", "pair_embed_dims", "[8]", "-o", "num_heads", "2",
-           "-o", "num_layers", "1", "-o", "num_cls_layers", "1")  # fmt: skip
+ENCODER = words(TEACHER)
 
 
 @pytest.fixture(scope="module")
@@ -100,63 +103,40 @@ def test_a_broken_hook_is_loud(load_config, monkeypatch):
             hook(load_config("JetClass", "kin"), encoder="networks/PFN.py")
 
 
+class Loader(list):
+    """Batches of so many full jets, as a loader has them."""
+
+    def __init__(self, config, *sizes):
+        self.dataset, self.views = SimpleNamespace(config=config), Views(Inputs(config), Options("x"))
+        for size in sizes:
+            X = {name: torch.rand(size, *shape[1:]) for name, shape in config.input_shapes.items()}
+            self.append(({**X, "pf_mask": torch.ones(size, 1, 128)}, {}, {}))
+
+
 def test_validation_has_as_many_choices_in_every_batch(load_config):
     """Weaver puts the scores of all batches into one array."""
-    from types import SimpleNamespace
-
-    from kd_trainer.augment.features import Inputs
-    from kd_trainer.augment.views import Views
-    from kd_trainer.pretrain.loop import FixedViews, TwoViews
-    from kd_trainer.pretrain.options import Options
-
-    config = load_config("JetClass", "kin")
-
-    def batch(jets):
-        X = {name: torch.rand(jets, *shape[1:]) for name, shape in config.input_shapes.items()}
-        return {**X, "pf_mask": torch.ones(jets, 1, 128)}, {}, {}
-
-    class Loader(list):
-        dataset = SimpleNamespace(config=config)
-
-    views = Views(Inputs(config), Options("x"))
-    loader = Loader([batch(10), batch(7)])
-    once, again = (list(FixedViews(loader, views, torch.device("cpu"), jets=4)) for _ in range(2))
+    config, cpu = load_config("JetClass", "kin"), torch.device("cpu")
+    loader = Loader(config, 10, 7)
+    once, again = (list(FixedViews(loader, loader.views, cpu, jets=4)) for _ in range(2))
     assert [len(y["partner"]) for _, y, _ in once] == [8, 8, 8]
     assert all(torch.equal(a[0]["pf_features"], b[0]["pf_features"]) for a, b in zip(once, again))
-    endless = Loader([batch(8)] * 100)
-    assert len(list(FixedViews(endless, views, torch.device("cpu"), jets=4, batches=3))) == 6
-    assert len(list(FixedViews(endless, views, torch.device("cpu"), jets=4, batches=0))) == 2
-    sizes = [len(X["pf_features"]) for X, _, _ in TwoViews(loader, views, torch.device("cpu"))]
-    assert sizes == [20, 14]
+    endless = Loader(config, *[8] * 20)
+    assert len(list(FixedViews(endless, endless.views, cpu, jets=4, batches=3))) == 6
+    assert len(list(FixedViews(endless, endless.views, cpu, jets=4, batches=0))) == 2
+    assert [len(X["pf_features"]) for X, _, _ in TwoViews(loader, loader.views, cpu)] == [20, 14]
+    single = Loader(config, 1)
     with pytest.raises(InputError, match="a batch of one jet"):
-        next(iter(TwoViews(Loader([batch(1)]), views, torch.device("cpu"))))
+        next(iter(TwoViews(single, single.views, cpu)))
 
 
 def test_jets_are_not_contrasted_with_themselves(load_config):
     """In the first batch of a training, as weaver's loader fills it from a sample of 6 or 7 jets."""
-    from types import SimpleNamespace
-
-    from kd_trainer.augment.features import Inputs
-    from kd_trainer.augment.views import Views
-    from kd_trainer.pretrain.loop import TwoViews
-    from kd_trainer.pretrain.options import Options
-
-    config = load_config("JetClass", "kin")
-
-    class Loader(list):
-        dataset = SimpleNamespace(config=config)
 
     def first_of(sample, first=True):
-        X = {name: torch.rand(sample, *shape[1:]) for name, shape in config.input_shapes.items()}
-        X["pf_mask"] = torch.ones(sample, 1, 128)
-        X = {name: values[torch.arange(8) % sample] for name, values in X.items()}
-        return next(iter(TwoViews(Loader([(X, {}, {})]), Views(Inputs(config), Options("x")), "cpu", first=first)))
+        loader = Loader(load_config("JetClass", "kin"), sample)
+        loader[0] = {name: values[torch.arange(8) % sample] for name, values in loader[0][0].items()}, {}, {}
+        return next(iter(TwoViews(loader, loader.views, "cpu", first=first)))
 
     assert len(first_of(7)[0]["pf_mask"]) == len(first_of(6, first=False)[0]["pf_mask"]) == 16
     with pytest.raises(InputError, match="the sample has fewer jets than a batch"):
         first_of(6)
-
-
-def test_network_file_has_all_hooks():
-    module = import_module(str(ROOT / "networks" / "contrastive.py"))
-    assert {"get_model", "get_loss", "get_train_fn", "get_evaluate_fn", "init_opt"} <= set(dir(module))

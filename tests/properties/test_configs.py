@@ -131,7 +131,7 @@ def test_each_side_of_a_pair_is_the_config_that_was_paired(folder, student, teac
             assert getattr(view, name) == getattr(alone, name), name
     cached = configs.cached(paired, {"teacher_logits": {"length": None, "vars": [["teacher_logits", None]]}})
     assert DataConfig(print_info=False, **cached).input_names == (*student["inputs"], "teacher_logits")
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="no inputs for the teacher"):
         configs.teacher_view(DataConfig(print_info=False, **student))
 
 

@@ -4,7 +4,7 @@ from distillation import FULL, TEACHER
 from helpers import ROOT
 from torch import nn
 from weaver.utils.dataset import DataConfig
-from weaver.utils.import_tools import import_module
+from weaver_inputs import network
 
 from kd_trainer import configs as data_configs
 from kd_trainer.configs import teacher_view
@@ -132,7 +132,7 @@ def test_teachers_are_folded(teacher, configs):
     config = teacher_view(DataConfig(print_info=False, **data_configs.load(configs / "paired.yaml")))
     loaded = load_teacher(str(ROOT / "networks" / "ParT.py"), str(teacher), config, TEACHER, embedding=True)
     assert any(isinstance(module, PointwiseLayers) for module in loaded.model.modules())
-    plain, _ = import_module(str(ROOT / "networks" / "ParT.py")).get_model(config, **TEACHER, export_embed=True)
+    plain, _ = network("ParT", config, **TEACHER, export_embed=True)
     plain.load_state_dict(torch.load(teacher, weights_only=True))
     inputs = trial_jets({name: config.input_shapes[name] for name in loaded.input_names})
     with torch.no_grad():
@@ -146,9 +146,8 @@ def test_teachers_are_folded(teacher, configs):
     [("ParT", {"num_layers": 1, "embed_dims": (16, 16)}, 1), ("MIParT", {}, 2), ("PFN", {}, 0), ("ParticleNet", {}, 0)],
 )
 def test_the_networks(name, options, sequences):
-    config = DataConfig.load(str(FULL), load_observers=False)
-    model, info = import_module(str(ROOT / "networks" / f"{name}.py")).get_model(config, **options)
-    inputs = list(trial_jets({key: config.input_shapes[key] for key in info["input_names"]}).values())
+    model, info = network(name, FULL, **options)
+    inputs = list(trial_jets({key: info["input_shapes"][key] for key in info["input_names"]}).values())
     light = folded(trained(model), inputs)
     assert sum(isinstance(module, PointwiseLayers) for module in light.modules()) == sequences
     assert (light is model) == (sequences == 0)

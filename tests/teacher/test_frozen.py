@@ -1,10 +1,7 @@
-
 import pytest
 import torch
-from distillation import FULL, TEACHER
-from helpers import ROOT
-from weaver.utils.dataset import DataConfig
-from weaver.utils.import_tools import import_module
+from distillation import FULL, SMALL
+from weaver_inputs import network
 
 from kd_trainer.teacher import batching
 from kd_trainer.teacher.batching import batch_sizes, batches, lengths_of, masks_of, shortest_length, trial_jets
@@ -13,26 +10,16 @@ from kd_trainer.teacher.frozen import Teacher
 NAMES = ("pf_points", "pf_features", "pf_vectors", "pf_mask")
 CHANNELS = {"pf_points": 2, "pf_features": 17, "pf_vectors": 4, "pf_mask": 1}
 SHAPES = {name: (-1, channels, 128) for name, channels in CHANNELS.items()}
-OPTIONS = {
-    "ParT": TEACHER,
-    "MIParT": {
-        "embed_dims": (16, 16),
-        "pair_embed_dims": (8, 8),
-        "num_heads": 2,
-        "num_mi_layers": 1,
-        "num_layers": 1,
-        "num_cls_layers": 1,
-    },
+OPTIONS = SMALL | {
     "ParticleNet": {"conv_params": [(16, (8, 8)), (16, (8, 8))], "fc_params": [(8, 0)]},
     "PFN": {"phi_dims": (16, 16), "rho_dims": (16,)},
 }
 
 
-def network(name):
+def with_statistics(name):
     """A network whose batch norms have running statistics."""
     torch.manual_seed(4)
-    config = DataConfig.load(str(FULL), load_observers=False)
-    model, info = import_module(str(ROOT / "networks" / f"{name}.py")).get_model(config, **OPTIONS[name])
+    model, info = network(name, FULL, **OPTIONS[name])
     assert tuple(info["input_names"]) == NAMES
     for module in model.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
@@ -67,7 +54,7 @@ def threads(request):
 
 @pytest.mark.parametrize("name, shortest", [("ParT", 1), ("MIParT", 1), ("ParticleNet", 32), ("PFN", 1)])
 def test_logits_are_those_of_untrimmed_jets_in_their_order(name, shortest, threads):
-    model, inputs = network(name), jets()
+    model, inputs = with_statistics(name), jets()
     with torch.no_grad():
         expected = torch.cat([model(*batch) for batch in zip(*(inputs[name].split(60) for name in NAMES))])
     assert shortest_length(model, trial_jets(SHAPES)) == shortest
@@ -106,7 +93,7 @@ def test_a_network_that_leaves_things_in_itself(threads):
 
 
 def test_the_teacher_leaves_no_trace(threads):
-    model = network("ParT").train()
+    model = with_statistics("ParT").train()
     before = {name: x.clone() for name, x in model.state_dict().items()}
     assert any("running_mean" in name for name in before)
     teacher = Teacher(model, NAMES, "", 1)

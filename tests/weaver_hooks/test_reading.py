@@ -6,11 +6,11 @@ import awkward as ak
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from distillation import FULL, L1, STUDENT, TEACHER, TRAINING
+from distillation import FULL, L1, STUDENT, TEACHER, TRAINING, taught_by, words
 from helpers import ROOT, damage_page, kd_trainer, random_jets, weaver
 from weaver.utils import dataset
 from weaver.utils.data import fileio, preprocess
-from weaver.utils.dataset import DataConfig
+from weaver_inputs import data_config, untrained
 
 from kd_trainer.errors import InputError
 from kd_trainer.weaver_hooks import reading
@@ -20,6 +20,7 @@ from kd_trainer.weaver_hooks.reading import read_whole
 
 JETS = 240
 SUPERVISED = ("-n", "networks/supervised.py", "-o", "network", "'networks/PFN.py'", *STUDENT)
+DISTILL = ("-n", "networks/distill.py", "-o", "student", "'networks/PFN.py'", *STUDENT)
 
 
 @pytest.fixture
@@ -54,10 +55,10 @@ def test_a_damaged_page_ends_a_training(files, use, workers):
 
 
 def test_a_damaged_page_ends_a_prediction(files):
-    train(files, *SUPERVISED)
+    untrained(files / "net.pt", L1, "PFN", phi_dims=(16, 16), rho_dims=(16,))
     path = files / "val" / "jets.parquet"
     damage_page(path, "jet_pt", group=2)
-    result = weaver("--predict", "--data-test", path, "-c", L1, *SUPERVISED, *TRAINING[:4], "-m", files / "net",
+    result = weaver("--predict", "--data-test", path, "-c", L1, *SUPERVISED, *TRAINING[:4], "-m", files / "net.pt",
                     "--predict-output", files / "pred.root", check=False)  # fmt: skip
     refused(result, path)
     assert not (files / "pred.root").exists()
@@ -66,8 +67,7 @@ def test_a_damaged_page_ends_a_prediction(files):
 def test_weavers_own_training_function_reads_whole_files(files):
     path = files / "a" / "jets.parquet"
     damage_page(path, "part_px")
-    small = [str(word) for name, value in TEACHER.items() for word in ("-o", name, value)]
-    refused(train(files, "-n", "networks/Sophon.py", *small, "--regression-mode", check=False), path)
+    refused(train(files, "-n", "networks/Sophon.py", *words(TEACHER), "--regression-mode", check=False), path)
 
 
 def test_sampling_weights_come_from_whole_files(files):
@@ -107,19 +107,14 @@ class TestCaches:
         assert result.stderr == "kd_trainer cache: --all is for --check: give both, or neither\n"
 
     def test_a_distillation_ends(self, files, cache, configs, teacher):
-        distill = ("-n", "networks/distill.py", "-o", "student", "'networks/PFN.py'", *STUDENT,
-                   "-o", "teacher", "'networks/ParT.py'", "-o", "teacher_weights", f"'{teacher}'",
-                   "-o", "teacher_options", str(TEACHER))  # fmt: skip
         train_files = ("--data-train", *(files / name / "jets.parquet" for name in "ab"))
         cached = ("-c", configs / "student.yaml", "-o", "kd_cache", f"'{files}/cache'")
-        refused(train(files, *distill, *cached, *train_files, check=False), cache)
+        refused(train(files, *DISTILL, *taught_by(teacher), *cached, *train_files, check=False), cache)
 
     def test_jets_without_labels(self, files, configs, teacher):
         kd_trainer("pair", "--student", L1, "--teacher", FULL, "--unlabelled", "-o", files / "pair")
         damage_page(files / "b" / "jets.parquet", "part_py")
-        mixed = ("-n", "networks/distill.py", "-o", "student", "'networks/PFN.py'", *STUDENT,
-                 "-o", "teacher", "'networks/ParT.py'", "-o", "teacher_weights", f"'{teacher}'",
-                 "-o", "teacher_options", str(TEACHER), "-c", configs / "paired.yaml",
+        mixed = (*DISTILL, *taught_by(teacher), "-c", configs / "paired.yaml",
                  "--data-config-val", configs / "student.yaml", "--data-train", files / "a" / "*.parquet",
                  "-o", "kd_unlabelled", f"['{files}/b/*.parquet']", "-o", "kd_unlabelled_config",
                  f"'{files}/pair/paired.yaml'", "-o", "kd_unlabelled_fraction", 0.5,
@@ -178,9 +173,7 @@ def test_fewer_jets_than_promised(patched, tmp_path):
 
 def test_a_part_of_a_file_without_jets_that_pass_the_selection(patched, tmp_path):
     """As of a small file of JetClass-II, of which weaver would read a two-hundredth at a time."""
-    config = DataConfig.load(
-        str(ROOT / "data" / "JetClassII" / "JetClassII_l1.yaml"), load_observers=False, load_reweight_info=False
-    )
+    config = data_config("JetClassII", "l1")
     jets = random_jets(10, 20)
     jets["jet_sdmass"] = [10.0] * 3 + [100.0] * 7
     ak.to_parquet(jets, tmp_path / "jets.parquet")
@@ -193,11 +186,9 @@ def test_a_part_of_a_file_without_jets_that_pass_the_selection(patched, tmp_path
 
 
 def loader(*paths, part=(0, 1)):
-    config = DataConfig.load(str(L1), load_observers=False)
+    files, config = {"_": list(map(str, paths))}, data_config("JetClass", "l1")
     return SimpleNamespace(
-        dataset=SimpleNamespace(
-            config=config, _init_file_dict={"_": list(map(str, paths))}, _init_load_range_and_fraction=(part, 1, 1)
-        )
+        dataset=SimpleNamespace(config=config, _init_file_dict=files, _init_load_range_and_fraction=(part, 1, 1))
     )
 
 
