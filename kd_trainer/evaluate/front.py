@@ -20,6 +20,7 @@ from kd_trainer.files import from_json, replacing, write_json
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 SIZE = "Size by alkaid, about LUTs"
 FIGURES = {"accuracy": "Accuracy, classes weighted alike", "rejection": REJECTION}
@@ -124,24 +125,28 @@ def draw(plt: ModuleType, rows: Sequence[Mapping[str, Any]], title: str, kind: s
                 x, y, error = zip(*found)
                 ax.errorbar(x, y, error, fmt=f"{marker}-", color=colour, label=arm, capsize=4)
         ax.set(xlabel=SIZE, ylabel=label)
+    small: Any = {"title_fontsize": 15, "fontsize": 13}
     if kind:
-        _draw_published(axes[0], kind)
+        its = f"Published, {kind}, on the original jets"
+        axes[0].legend(handles=_draw_published(axes[0], kind), loc="center right", title=its, **small)
         axes[0].set(xscale="log", xlabel=f"{SIZE}; published: LUTs")
-    axes[0].legend(title=title, title_fontsize=15, fontsize=13 if kind else None)
-    if not kind:
-        _draw_published(axes[2], kind)
+        axes[1].legend(title=title, title_fontsize=15, loc="lower right")
+    else:
+        axes[0].legend(title=title, title_fontsize=15)
+        other = "LHC jets of hls4ml, 5 classes, not ours"
+        axes[2].legend(handles=_draw_published(axes[2], kind), loc="lower right", title=other, **small)
         axes[2].set(xscale="log", xlabel="LUTs as published", ylabel="Accuracy", ylim=(0.55, 0.84))
-        where = {"loc": "lower right", "title": "LHC jets of hls4ml, 5 classes, not ours"}
-        axes[2].legend(title_fontsize=15, fontsize=13, **where)
     return figure
 
 
-def _draw_published(ax: Axes, kind: str) -> None:
+def _draw_published(ax: Axes, kind: str) -> list[Line2D]:
     """Published designs on the LHC jets of hls4ml: another data set than that of the points."""
+    lines: list[Line2D] = []
     for (name, rows), colour, marker in zip(designs(kind).items(), COLOURS[::-1], MARKERS):
-        label = f"{name} ({rows[0]['source']})" + (", original jets" if kind else "")
-        ax.plot([row["luts"] for row in rows], [row["accuracy"] for row in rows], marker, color=colour, label=label,
-                fillstyle="none" if kind else "full", markersize=10 if kind else None)  # fmt: skip
+        x, y = [row["luts"] for row in rows], [row["accuracy"] for row in rows]
+        label = f"{name} ({rows[0]['source']})"
+        lines += ax.plot(x, y, marker, color=colour, label=label, fillstyle="none" if kind else "full")
+    return lines
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> str:
