@@ -128,9 +128,9 @@ def draw(plt: ModuleType, rows: Sequence[Mapping[str, Any]], title: str, kind: s
     small: Any = {"title_fontsize": 15, "fontsize": 13}
     if kind:
         its = f"Published, {kind}, on the original jets"
+        axes[1].legend(*axes[0].get_legend_handles_labels(), title=title, title_fontsize=15, loc="lower right")
         axes[0].legend(handles=_draw_published(axes[0], kind), loc="center right", title=its, **small)
         axes[0].set(xscale="log", xlabel=f"{SIZE}; published: LUTs")
-        axes[1].legend(title=title, title_fontsize=15, loc="lower right")
     else:
         axes[0].legend(title=title, title_fontsize=15)
         other = "LHC jets of hls4ml, 5 classes, not ours"
