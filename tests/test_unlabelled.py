@@ -5,11 +5,11 @@ import re
 
 import awkward as ak
 import pytest
+from distillation import short
 from helpers import ROOT, random_jets, script
 from weaver_inputs import untrained
 
-TINY = ("--num-epochs", 1, "--samples-per-epoch", 40, "--samples-per-epoch-val", 40, "--batch-size", 20,
-        "--num-workers", 0)  # fmt: skip
+TINY = short(40, 40, 20)
 STALE = "1 input files have changed since their soft targets were computed: "
 STUDENT = "TopLandscape_PFN-1k_l1_kd_seed1"
 

@@ -7,11 +7,10 @@ import awkward as ak
 import pytest
 import torch
 import yaml
-from distillation import FULL, L1, STUDENT, TEACHER, TRAINING
-from helpers import ROOT, kd_trainer, weaver
+from distillation import FULL, L1, STUDENT, TEACHER, TRAINING, state, taught_by, words
+from helpers import ROOT, failure, kd_trainer, weaver
 from weaver.utils.dataset import DataConfig
-from weaver.utils.import_tools import import_module
-from weaver_inputs import untrained
+from weaver_inputs import network, untrained
 
 from kd_trainer.distill import hooks
 
@@ -41,15 +40,10 @@ def train(folder, configs, prefix, weights, *args, **kwargs):
     result = weaver(
         "--data-train", folder / "train.parquet", "--data-val", folder / "val.parquet",
         "-c", folder / configs / "paired.yaml", "-n", "networks/distill.py", "-o", "student", "'networks/PFN.py'",
-        *STUDENT, "-o", "teacher", "'networks/ParT.py'", "-o", "teacher_weights", repr(weights),
-        "-o", "teacher_options", str(TEACHER), "-o", "kd_alpha", 1.0, *SEED, "-m", folder / prefix, "--log-file", log,
+        *STUDENT, *taught_by(weights), "-o", "kd_alpha", 1.0, *SEED, "-m", folder / prefix, "--log-file", log,
         "--num-epochs", 1, *TRAINING, *args, **kwargs,
     )  # fmt: skip
     return result, open(log).read()
-
-
-def state(folder, prefix, epoch=0):
-    return torch.load(folder / f"{prefix}_epoch-{epoch}_state.pt", weights_only=True)
 
 
 def test_an_ensemble_with_other_classes_teaches_jets_without_labels(folder, teacher):
@@ -63,21 +57,20 @@ def test_an_ensemble_with_other_classes_teaches_jets_without_labels(folder, teac
     assert f"AvgAcc: {agreement}" in log  # in training and validation, the label is the teacher's most likely class
     (line,) = re.findall(r"Evaluation class distribution: \n(.*)", log)
     assert re.findall(r"\((?:np.int64\()?(\d)\)?,", line) != ["0"]
-    assert state(folder, "live")["mod.fc.bias"].shape == (3,)
+    assert state(folder / "live", 0)["mod.fc.bias"].shape == (3,)
 
-    arguments = [word for w in weights for word in ("--network", "networks/ParT.py", "--weights", w,
-                 *(word for k, v in TEACHER.items() for word in ("-o", k, v)))]  # fmt: skip
+    arguments = [word for w in weights for word in ("--network", "networks/ParT.py", "--weights", w, *words(TEACHER))]
     cache = ("cache", folder / "train.parquet", "--paired", folder / "groups" / "paired.yaml", *arguments,
              "--ensemble", "logits", "--output", folder / "cache", "--dtype", "float32", "--device", "cpu")  # fmt: skip
     kd_trainer(*cache)
-    one = kd_trainer(*(x for x in cache if x not in arguments), *arguments[: len(arguments) // 2], check=False)
-    assert "teacher.network was absent, is" in one.stderr
-    mean = kd_trainer(*cache, "--ensemble", "probabilities", check=False)
-    assert "teacher.ensemble was logits of 2, is probabilities of 2" in mean.stderr
+    one = failure(*(x for x in cache if x not in arguments), *arguments[: len(arguments) // 2])
+    assert "teacher.network was absent, is" in one
+    mean = failure(*cache, "--ensemble", "probabilities")
+    assert "teacher.ensemble was logits of 2, is probabilities of 2" in mean
     cached = ("-o", "kd_cache", repr(str(folder / "cache")))
     _, log = train(folder, "groups", "cached", weights, *live, *cached)
     assert "soft targets from the cache" in log and "ERROR" not in log
-    ours, theirs = state(folder, "live"), state(folder, "cached")
+    ours, theirs = state(folder / "live", 0), state(folder / "cached", 0)
     assert all(torch.allclose(ours[k].float(), theirs[k].float(), rtol=1e-3, atol=1e-4) for k in ours)
 
 
@@ -88,10 +81,8 @@ def test_a_student_learns_its_teachers_embedding(folder, teacher):
     distances = [float(x) for x in re.findall(r"kd_loss 0.00000, embed_loss ([\d.]+), agreement", log)]
     assert len(distances) == 2 and distances[1] < distances[0]
 
-    student, _ = import_module(str(ROOT / "networks" / "PFN.py")).get_model(
-        DataConfig.load(str(folder / "all" / "student.yaml")), phi_dims=(16, 16), rho_dims=(16,)
-    )
-    student.load_state_dict(state(folder, "embed", 1))  # strictly
+    student, _ = network("PFN", folder / "all" / "student.yaml", phi_dims=(16, 16), rho_dims=(16,))
+    student.load_state_dict(state(folder / "embed"))  # strictly
     parameters = sum(p.numel() for p in student.parameters())
     assert f"student networks/PFN.py ({parameters:,} parameters)" in log
 

@@ -8,9 +8,7 @@ import pytest
 import torch
 import yaml
 from helpers import ROOT, script, write_splits
-from weaver.utils.dataset import DataConfig
-from weaver.utils.import_tools import import_module
-from weaver_inputs import table_of, untrained
+from weaver_inputs import data_config, network, table_of, untrained
 
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate.metrics import auc_influence
@@ -48,10 +46,10 @@ def test_a_checkpoint_teaches_without_labels_and_is_measured(clone, folder, stud
     paired = yaml.safe_load((clone / "training" / "study_mini" / "PFN_l1_published_seed1" / "paired.yaml").read_text())
     assert list(paired["labels"]["value"]) == ["no_label"] and paired["labels"]["names"] == ["jet_isTop", "jet_isQCD"]
 
-    config = DataConfig.load(str(ROOT / CONFIG), load_observers=False)
+    config = data_config("JetClass", "kin")
     jets = str(folder / "test" / "jets.parquet")
     table, _ = table_of(config, jets)
-    model, _ = import_module(str(ROOT / "networks" / "PFN.py")).get_model(config, **OPTIONS)
+    model, _ = network("PFN", config, **OPTIONS)
     model.load_state_dict(torch.load(folder / "published.pt", weights_only=True))
     with torch.no_grad():
         logits = model.eval()(*(torch.from_numpy(table["_" + name]) for name in config.input_names))

@@ -52,8 +52,8 @@ def test_trainings(steps):
 
 
 def test_a_part_of_a_dataset(steps, tmp_path):
-    settings = {"PRETRAIN_DATASET": "JetClassII", "PRETRAIN_DATADIR": str(tmp_path), "FILES": "found"}
-    settings |= {"MODES": "linear"}
+    settings = {"PRETRAIN_DATASET": "JetClassII", "PRETRAIN_DATADIR": str(tmp_path), "FILES": "found",
+                "MODES": "linear"}  # fmt: skip
     with pytest.raises(InputError, match="none of the 200 files Res2P_0000.parquet to Res2P_0199.parquet is in"):
         steps(**settings)
     (tmp_path / "Pythia").mkdir()

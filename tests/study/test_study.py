@@ -4,12 +4,11 @@ import json
 import os
 import signal
 import subprocess
-import time
 
 import numpy as np
 import psutil
 import pytest
-from helpers import fork_bin, kd_trainer, script, write_splits
+from helpers import failure, fork_bin, kd_trainer, script, wait_for, write_splits
 
 from kd_trainer.evaluate.calibration import balanced_weights, ece_statistic
 from kd_trainer.evaluate.predictions import read
@@ -68,9 +67,8 @@ def left_behind(clone):
 def test_every_step_leaves_its_results(finished):
     clone, said = finished
     for name in RUNS.values():
-        assert {"net_best_epoch_state.pt", "net_record.json", "pred.root", "pred.model.json"} <= set(
-            os.listdir(clone / name)
-        )
+        made = {"net_best_epoch_state.pt", "net_record.json", "pred.root", "pred.model.json"}
+        assert made <= set(os.listdir(clone / name))
     log = (clone / "logs" / "study_mini" / "PFN_l1_self_seed1" / "train.log").read_text()
     assert "soft targets from the cache" in log and "alpha 0.5" in log and "ERROR" not in log
     assert "train run=study_mini/PFN_l1_self_seed1: done in " in said
@@ -83,9 +81,8 @@ def test_nothing_is_done_twice_and_what_depends_on_a_change_is_done_again(study,
     arms = {"labels": {}, "self": {"teacher": "self", "options": {"kd_alpha": 0.9}}}
     changed = study("list", arms=arms)
     assert planned(changed) == {"train": 2, "test": 2, "report": 1, "all": 1}
-    assert (
-        "Params have changed since last execution: was kd_alpha 0.5; is kd_alpha 0.9" in changed.stdout + changed.stderr
-    )
+    reason = "Params have changed since last execution: was kd_alpha 0.5; is kd_alpha 0.9"
+    assert reason in changed.stdout + changed.stderr
     config = clone / "data" / "TopLandscape" / "TopLandscape_l1.yaml"
     model = clone / "train_scripts" / "models" / "dense.sh"  # of no arm
     then, text = config.stat(), config.read_text()
@@ -118,21 +115,14 @@ def test_a_study_that_was_killed_goes_on_and_leaves_nothing_behind(finished, jet
     command = [clone / "train_scripts" / "study.sh", "run", path]
     everything = {**os.environ, **{k: str(v) for k, v in env.items()}, "PATH": f"{fork_bin()}:{os.environ['PATH']}"}
     begun = clone / "training" / "study_mini_killed" / "PFN_l1_labels_seed1"
-    for number in (signal.SIGKILL, signal.SIGTERM):
-        process = subprocess.Popen(
-            command, cwd=clone, env=everything, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        end = time.monotonic() + 60
-        wanted = begun if number == signal.SIGKILL else begun / "net_record.json"
-        while not wanted.exists() and process.poll() is None and time.monotonic() < end:
-            time.sleep(0.05)
-        assert process.poll() is None and wanted.exists()
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    for number, wanted in ((signal.SIGKILL, begun), (signal.SIGTERM, begun / "net_record.json")):
+        process = subprocess.Popen(command, cwd=clone, env=everything, **quiet)
+        wait_for(wanted.exists)
+        assert process.poll() is None
         process.send_signal(number)
         process.wait(timeout=30)
-        end = time.monotonic() + 5
-        while left_behind(clone) and time.monotonic() < end:
-            time.sleep(0.1)
-        assert left_behind(clone) == []
+        wait_for(lambda: left_behind(clone) == [], 5)
     dying = clone / "dying" / "cp"  # killed in the middle of its work
     dying.parent.mkdir()
     dying.write_text('#!/usr/bin/env bash\nhead -c 10 "$1" >"$2"\nkill -9 $$\n')
@@ -213,8 +203,7 @@ def test_documents_that_cannot_be_written(finished, tmp_path):
         (page, tmp_path / "new.md", "is not from `kd_trainer study --report`"),
         (tmp_path / "none.json", page, "cannot be read"),
     ):
-        found = kd_trainer("study", source, "-o", output, "--document", check=False)
-        assert found.returncode == 1 and message in found.stderr
+        assert message in failure("study", source, "-o", output, "--document")
     assert page.read_text() == "no place"
 
 
