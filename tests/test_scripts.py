@@ -72,7 +72,7 @@ def test_help():
         ("finetune", {}, "name it with PRETRAINED="),
         ("train", {"PRETRAINED": "/no/such.pt"}, "PRETRAINED=/no/such.pt: there is no such file"),
         ("cache", {"CACHE": "none"}, "CACHE is none: name a folder for the soft targets"),
-        ("convert", {"COMMENT": "_none"}, "the training JetClassII_InteractionNet_l1_kd_seed1_none is not complete"),
+        ("convert", {"COMMENT": "_none"}, "_kd_seed1_none/net_best_epoch_state.pt: train it first"),
     ],
 )
 def test_bad_settings(mode, env, message, tmp_path):

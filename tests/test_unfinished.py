@@ -62,8 +62,7 @@ def test_a_half_trained_run_is_refused(call, half, mode, settings):
 
 
 def test_a_run_that_was_never_trained_is_not_called_incomplete(call):
-    message = "no checkpoint training/none/net_best_epoch_state.pt: train it first"
-    refused(call("train_kd.sh", "convert", RUN="none"), message)
+    refused(call("train_kd.sh", "convert", RUN="none"), "training/none/net_best_epoch_state.pt: train it first")
 
 
 def test_its_prediction_is_not_that_of_another(call, half):
