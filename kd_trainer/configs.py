@@ -13,7 +13,7 @@ import yaml
 from weaver.utils.dataset import DataConfig
 
 from kd_trainer import classes, expressions
-from kd_trainer.definitions import needed_by
+from kd_trainer.definitions import circle_in, needed_by
 from kd_trainer.errors import InputError, one_line
 from kd_trainer.files import read_yaml, write_text
 
@@ -48,9 +48,17 @@ def load(path: str | Path) -> Options:
         raise InputError(f"data config {path}: {trouble}")
     expressions.check(options, path)
     try:
+        circle = circle_in(options.get("new_variables") or {})  # weaver would resolve it for ever
+        if circle:
+            raise InputError(
+                f"data config {path}: `new_variables` goes in a circle ({' -> '.join(circle)}): give these variables "
+                "other names than the branches that they are computed from"
+            )
         config = DataConfig(print_info=False, **copy.deepcopy(options))
         if not all(isinstance(name, str) for name in config.train_load_branches | config.test_load_branches):
             raise TypeError("a branch must be a name")
+    except InputError:
+        raise
     except Exception as error:  # weaver relies on the content in many ways, and raises various types
         text = f"{type(error).__name__} {one_line(error)}"
         raise InputError(f"data config {path} cannot be used by weaver: {text}") from None

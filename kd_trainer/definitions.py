@@ -1,5 +1,6 @@
 """What the variables of a data config are computed from."""
 
+import graphlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,3 +18,13 @@ def needed_by(names: Iterable[str], definitions: Mapping[str, Any]) -> tuple[set
             needed.add(name)
             todo += _get_data_var_names(str(definitions[name]))
     return needed, branches
+
+
+def circle_in(definitions: Mapping[str, Any]) -> list[str]:
+    """Names of definitions that need each other in a circle, from the first back to the first; empty without one."""
+    graph = {name: set(_get_data_var_names(str(text))) & set(definitions) for name, text in definitions.items()}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return error.args[1][::-1]
+    return []

@@ -6,7 +6,10 @@ import pytest
 from distillation import short
 from helpers import ROOT, script, write_splits
 
-NOT_COMPLETE = "the training half is not complete: run the same command again to continue it; see logs/half/train.log"
+NOT_COMPLETE = (
+    "the training half is not complete: run the same command again to continue it; see logs/half/train.log "
+    "(to use its best epoch so far, copy training/half/net_best_epoch_state.pt to another folder)"
+)
 
 
 @pytest.fixture(scope="module")

@@ -231,7 +231,8 @@ train() { # train COMMAND...: trains the run `name` until it is complete
 is_trained() { [[ $dry_run || -f training/$1/net_record.json ]]; } # is_trained RUN: whether its training is complete
 
 need_trained() { # need_trained RUN
-    is_trained "$1" || fail "the training $1 is not complete: run the same command again to continue it; see logs/$1/train.log"
+    is_trained "$1" || fail "the training $1 is not complete: run the same command again to continue it; see logs/$1/train.log" \
+        "(to use its best epoch so far, copy training/$1/net_best_epoch_state.pt to another folder)"
 }
 
 need_whole() { # need_whole CHECKPOINT: the training that made it must be complete and must have recorded this file

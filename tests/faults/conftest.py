@@ -131,6 +131,8 @@ def write_configs(path):
         "labels_typeless": {"labels": {"value": ["label_QCD"]}},
         "new_list": {"new_variables": ["cand_pt"]},
         "new_numbers": {"new_variables": {1: "part_px"}},
+        "new_circle": {"new_variables": {"part_px": "cand_px", "cand_px": "cand_pt", "cand_pt": "np.abs(part_px)"}},
+        "new_itself": {"new_variables": {"part_px": "2 * part_px"}},
         "observers_text": {"observers": "jet_pt"},
         "observers_numbers": {"observers": [1]},
         "preprocess_list": {"preprocess": ["manual"]},
