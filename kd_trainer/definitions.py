@@ -22,7 +22,7 @@ def needed_by(names: Iterable[str], definitions: Mapping[str, Any]) -> tuple[set
 
 def circle_in(definitions: Mapping[str, Any]) -> list[str]:
     """Names of definitions that need each other in a circle, from the first back to the first; empty without one."""
-    graph = {name: set(_get_data_var_names(str(text))) & set(definitions) for name, text in definitions.items()}
+    graph = {k: [v for v in _get_data_var_names(str(text)) if v in definitions] for k, text in definitions.items()}
     try:
         graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:

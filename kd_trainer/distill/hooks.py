@@ -159,9 +159,7 @@ def _cached(options: Options, unlabelled: bool = False) -> CachedTeacher:
     if options.teacher is None:
         return CachedTeacher(folder)
     source = read_source(folder)
-    return CachedTeacher(
-        folder, dataclasses.replace(source, teachers=options.teachers(), ensemble=options.kd_ensemble)
-    )
+    return CachedTeacher(folder, dataclasses.replace(source, teachers=options.teachers(), ensemble=options.kd_ensemble))
 
 
 def _feed(

@@ -64,7 +64,7 @@ CONFIGS = {
     "labels_typeless": "`labels` needs a `type`",
     "new_list": "`new_variables` must be a mapping",
     "new_numbers": "1 in `new_variables` must be a name",
-    "new_circle": "`new_variables` goes in a circle (part_px -> cand_px -> cand_pt -> part_px): give these variables",
+    "new_circle": "`new_variables` goes in a circle (cand_pt -> part_px -> cand_px -> cand_pt): give these variables",
     "new_itself": "`new_variables` goes in a circle (part_px -> part_px)",
     "observers_text": "`observers` must be a list",
     "observers_numbers": "1 in `observers` or `monitor_variables` must be a name",
