@@ -373,7 +373,7 @@ def test_ranks_that_do_not_exist():
 
 
 def test_the_fingerprint_is_json_in_the_metadata(make_cache, files, cache):
-    make_cache(cache, files[0])
+    make_cache(cache, "--store", "inputs", files[0])
     made = json.loads(pq.read_schema(cache / "a" / "jets.parquet").metadata[b"kd_trainer.cache"])
     assert set(made) == {"format", "teacher", "config", "layout", "precision", "versions", "input"}
     assert made["teacher"]["options"] == TEACHER
