@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -119,7 +120,7 @@ def draw(plt: ModuleType, rows: Sequence[Mapping[str, Any]], title: str, kind: s
     figure, axes = plt.subplots(1, 2 if kind else 3, figsize=(20, 7), layout="constrained")
     arms = list(dict.fromkeys(row["arm"] for row in rows))
     for ax, (key, label) in zip(axes, FIGURES.items()):
-        for arm, colour, marker in zip(arms, COLOURS, MARKERS):
+        for arm, colour, marker in zip(arms, cycle(COLOURS), cycle(MARKERS)):
             found = sorted((row["cost"], *row[key]) for row in rows if row["arm"] == arm and row[key][0] is not None)
             if found:
                 x, y, error = zip(*found)
@@ -129,7 +130,7 @@ def draw(plt: ModuleType, rows: Sequence[Mapping[str, Any]], title: str, kind: s
     if kind:
         its = f"Published, {kind}, on the original jets"
         axes[1].legend(*axes[0].get_legend_handles_labels(), title=title, title_fontsize=15, loc="lower right")
-        axes[0].legend(handles=_draw_published(axes[0], kind), loc="center right", title=its, **small)
+        axes[0].legend(handles=_draw_published(axes[0], kind), loc="lower right", title=its, **small)
         axes[0].set(xscale="log", xlabel=f"{SIZE}; published: LUTs")
     else:
         axes[0].legend(title=title, title_fontsize=15)
@@ -142,7 +143,7 @@ def draw(plt: ModuleType, rows: Sequence[Mapping[str, Any]], title: str, kind: s
 def _draw_published(ax: Axes, kind: str) -> list[Line2D]:
     """Published designs on the LHC jets of hls4ml: another data set than that of the points."""
     lines: list[Line2D] = []
-    for (name, rows), colour, marker in zip(designs(kind).items(), COLOURS[::-1], MARKERS):
+    for (name, rows), colour, marker in zip(designs(kind).items(), cycle(COLOURS[::-1]), cycle(MARKERS)):
         x, y = [row["luts"] for row in rows], [row["accuracy"] for row in rows]
         label = f"{name} ({rows[0]['source']})"
         lines += ax.plot(x, y, marker, color=colour, label=label, fillstyle="none" if kind else "full")

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from kd_trainer.errors import InputError
-from kd_trainer.evaluate.front import designs, main, read_point, summary
+from kd_trainer.evaluate.front import designs, draw, main, read_point, summary
+from kd_trainer.evaluate.style import COLOURS, load_style
 
 
 def report(folder, name, accuracy, cost=20000.0):
@@ -37,6 +38,15 @@ def test_drawn_and_drawn_again(tmp_path, capsys):
     main([stored, "-o", again, "--published", "16 particles, 3 features"])
     assert capsys.readouterr().out == first
     assert (tmp_path / "again.png").stat().st_size > 10_000
+
+
+def test_every_arm_is_drawn(tmp_path):
+    plt, _ = load_style()
+    arms = [f"arm {i}" for i in range(len(COLOURS) + 1)]
+    rows = [summary(read_point(f"{arm}={report(tmp_path, '1.json', 0.5)}")) for arm in arms]
+    figure = draw(plt, rows, "", "16 particles, 3 features")
+    assert [text.get_text() for text in figure.axes[1].get_legend().get_texts()] == arms
+    plt.close(figure)
 
 
 def test_published_designs():
