@@ -129,7 +129,7 @@ class Opened(NamedTuple):
 
     names: set[str]
     rows: int
-    first: Callable[[Iterable[str], int | None], ak.Array]
+    first: Callable[[Iterable[str], int], ak.Array]
 
 
 @contextlib.contextmanager
@@ -162,18 +162,15 @@ def opened(path: str | Path, treename: str | None = None) -> Iterator[Opened]:
             raise InputError("is not a parquet, ROOT or HDF5 file")
 
 
-def _first_of_parquet(file: pyarrow.parquet.ParquetFile, branches: Iterable[str], rows: int | None) -> ak.Array:
-    branches = sorted(branches)
-    if rows is None:
-        return ak.from_arrow(file.read(columns=branches))
-    return ak.from_arrow(next(file.iter_batches(batch_size=rows, columns=branches)))
+def _first_of_parquet(file: pyarrow.parquet.ParquetFile, branches: Iterable[str], rows: int) -> ak.Array:
+    return ak.from_arrow(next(file.iter_batches(batch_size=rows, columns=sorted(branches))))
 
 
-def _first_of_root(tree: uproot.TTree, branches: Iterable[str], rows: int | None) -> ak.Array:
+def _first_of_root(tree: uproot.TTree, branches: Iterable[str], rows: int) -> ak.Array:
     return within(tree.arrays(sorted(branches), entry_stop=rows))
 
 
-def _first_of_hdf5(arrays: dict[str, Any], branches: Iterable[str], rows: int | None) -> ak.Array:
+def _first_of_hdf5(arrays: dict[str, Any], branches: Iterable[str], rows: int) -> ak.Array:
     return hdf5.table(arrays, sorted(branches), stop=rows)
 
 
@@ -193,10 +190,8 @@ def _tree(file: uproot.ReadOnlyDirectory, treename: str | None) -> uproot.TTree:
     return file[treename or trees.pop()]
 
 
-def first_rows(
-    path: str | Path, branches: Iterable[str], rows: int | None = None, treename: str | None = None
-) -> ak.Array:
-    """The first rows of a file (None: all rows) as an awkward record array of the branches."""
+def first_rows(path: str | Path, branches: Iterable[str], rows: int, treename: str | None = None) -> ak.Array:
+    """The first rows of a file as an awkward record array of the branches."""
     with opened(path, treename) as file:
         return file.first(branches, rows)
 

@@ -25,7 +25,7 @@ from weaver.utils.dataset import DataConfig
 from kd_trainer.configs import PREFIX, STORED, Options, stored_groups, without_teacher
 from kd_trainer.errors import InputError, one_line
 
-LARGEST = 8.0  # of values that are stored in fp16; its rounding changes them by at most 0.002
+LARGEST = 8.0  # of the first jets of a file, for fp16; its rounding changes such values by at most 0.002
 ROW = "_kd_row"  # column of a table: the number of a jet among those that are read together
 
 Place = tuple[str, int]  # the column of a variable, and its number in it
@@ -125,22 +125,26 @@ class Stored:
         return _as_weaver(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1), self.spec).contiguous().numpy()
 
 
-def to_arrays(table: pa.Table, groups: Mapping[str, Any], rows: np.ndarray) -> dict[str, Stored]:
-    """The input groups of these rows of a table, by `_<group>`: the reverse of `to_columns`."""
+def to_arrays(tables: Sequence[pa.Table], groups: Mapping[str, Any], rows: np.ndarray) -> dict[str, Stored]:
+    """The input groups of these rows of tables, one after the other, by `_<group>`: the reverse of `to_columns`."""
     found = places(groups)
     columns = {column for where in found.values() for column, _ in where}
-    blocks = {column: _block(table, column, rows) for column in columns}
+    blocks = {column: _block(tables, column, rows) for column in columns}
     return {f"_{group}": Stored(where, blocks, groups[group]) for group, where in found.items()}
 
 
-def _block(table: pa.Table, name: str, rows: np.ndarray) -> np.ndarray:
-    """The values of a column: (N, variables, length)."""
+def _block(tables: Sequence[pa.Table], name: str, rows: np.ndarray) -> np.ndarray:
+    """The values of a column: (N, variables, length); in fp32 if one of the files has fp32."""
+    values = np.concatenate([part for table in tables for part in _parts(table, name)])
+    return values if len(rows) == len(values) else values[rows]
+
+
+def _parts(table: pa.Table, name: str) -> Iterator[np.ndarray]:
     dtype, shape = (table.field(name).metadata[key].decode() for key in (b"dtype", b"shape"))
     sizes = [int(size) for size in shape.split(",")]
-    parts = [np.frombuffer(one.buffers()[1], dtype, len(one) * math.prod(sizes), one.offset * one.type.byte_width)
-             for one in table[name].chunks]  # fmt: skip
-    values = np.concatenate(parts).reshape(-1, *sizes)
-    return values if len(rows) == len(values) else values[rows]
+    for one in table[name].chunks:
+        flat = np.frombuffer(one.buffers()[1], dtype, len(one) * math.prod(sizes), one.offset * one.type.byte_width)
+        yield flat.reshape(-1, *sizes)
 
 
 def _soft_targets(column: pa.ChunkedArray, rows: np.ndarray) -> np.ndarray:
@@ -204,12 +208,13 @@ def with_arrays(load_next: Callable[..., Any]) -> Callable[..., Any]:
         others = sorted(branches - {"aux_training_"})
         names = [*others, *targets, *columns_of(config.options)]
         parts: Sequence[tuple[float, float] | None] = ranges or [None] * len(files)
-        table = pa.concat_tables(read(path, names, one) for path, one in zip(files, parts, strict=True))
+        tables = [read(path, names, one) for path, one in zip(files, parts, strict=True)]
+        table = pa.concat_tables([one.select([*others, *targets]) for one in tables], promote_options="permissive")
         small = table.select(others).append_column(ROW, pa.array(np.arange(len(table)))).combine_chunks()
         found, indices = dataset._preprocess(ak.from_arrow(small), weavers, options)
         rows = found.pop(ROW)
         found |= {f"_{name}": _soft_targets(table[name], rows) for name in targets}
-        return found | to_arrays(table, groups, rows), indices
+        return found | to_arrays(tables, groups, rows), indices
 
     return load
 

@@ -140,6 +140,15 @@ def test_half_precision_only_where_its_rounding_is_small(student, jets, tmp_path
     np.testing.assert_array_equal(found["pf_mask"], expected["pf_mask"])
 
 
+def test_files_of_both_precisions_are_read_together(student, jets, tmp_path):
+    """A group is in fp32 in a file whose first jets have large values, and in fp16 in others."""
+    paths = [cached(student, jets, tmp_path, dtype)[2] for dtype in ("float16", "float32")]
+    options = cached(student, jets, tmp_path, "float16")[1]
+    found, alone = inputs(options, *paths), [inputs(options, path) for path in paths]
+    for name, array in found.items():
+        np.testing.assert_array_equal(array, np.concatenate([one[name] for one in alone]))
+
+
 def test_a_part_and_a_selection(student, jets, tmp_path):
     """Rows that begin and end within row groups, of two files; the selection is that of the training."""
     _, options, path = cached(student, jets, tmp_path, "float32")
