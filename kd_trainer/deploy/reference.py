@@ -49,7 +49,7 @@ def load(source: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[torch.n
 
 
 def outputs(
-    model: torch.nn.Module, info: Mapping[str, Any], inputs: Mapping[str, np.ndarray], batch_size: int = 1024
+    model: torch.nn.Module, info: Mapping[str, Any], inputs: Mapping[str, np.ndarray], batch_size: int = 128
 ) -> np.ndarray:
     """Outputs (N, K) of the torch model for numpy inputs (N, C, P), in the precision of the model."""
     dtype = next(model.parameters()).dtype

@@ -58,7 +58,7 @@ def fixed_batch(session: InferenceSession) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def run(session: InferenceSession, inputs: Mapping[str, np.ndarray], batch_size: int = 1024) -> np.ndarray:
+def run(session: InferenceSession, inputs: Mapping[str, np.ndarray], batch_size: int = 128) -> np.ndarray:
     """Output (N, K) of a model for inputs (N, C, P), in batches; the last batch of a static model is padded.
 
     Inputs that the model does not have are ignored: weaver's exporter drops inputs that the network does not use.
