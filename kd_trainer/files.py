@@ -1,10 +1,11 @@
-"""Reading files with one-line errors, writing files atomically, and numbers in readable form."""
+"""Reading files with one-line errors, writing files atomically, output folders, and numbers in readable form."""
 
 import contextlib
 import glob
 import json
 import os
 import platform
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,15 @@ def _is_running(pid: str) -> bool:
     except (PermissionError, ValueError):  # a process of another user; not a process id
         pass
     return True
+
+
+def make_directory(path: str | Path) -> None:
+    """Create an output directory; InputError if it cannot be created or is not writable."""
+    try:
+        os.makedirs(path, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise InputError(f"cannot write to {path}: {error.strerror}") from error
 
 
 def write_text(path: str | Path, text: str) -> None:

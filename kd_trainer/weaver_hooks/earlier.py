@@ -12,8 +12,8 @@ import torch
 from weaver.utils.logger import _logger
 
 from kd_trainer.digests import sha256
-from kd_trainer.directories import make_directory
 from kd_trainer.errors import InputError
+from kd_trainer.files import make_directory
 from kd_trainer.weaver_hooks.recipe import changes
 
 RECORDED = ("recipe", "epochs", "metrics", "best_epoch", "sha256")
