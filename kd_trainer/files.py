@@ -127,13 +127,31 @@ def write_json(path: str | Path, content: object) -> None:
     write_text(path, json_text(content))
 
 
-def from_json(text: str) -> Any:
+def from_json(text: str | bytes) -> Any:
     """Content of a JSON text; ValueError also for NaN and infinity, which `write_json` does not write."""
 
     def refuse(name: str) -> None:
         raise ValueError(f"{name} is not valid JSON")
 
     return json.loads(text, parse_constant=refuse)
+
+
+@contextlib.contextmanager
+def json_of(path: str | Path, what: str, option: str = "") -> Iterator[Any]:
+    """Content of a JSON file, for a block that reads its entries.
+
+    InputError if the file is missing; '[OPTION ]PATH is not WHAT' if it is not JSON, or has not the entries or types
+    that the block expects.
+    """
+    named = f"{option} {path}".lstrip()
+    if not Path(path).is_file():
+        raise InputError(f"{named} is not there")
+    with reading(path):
+        content = Path(path).read_bytes()
+    try:
+        yield from_json(content)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(f"{named} is not {what}") from None
 
 
 def si(number: float) -> str:

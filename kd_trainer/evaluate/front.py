@@ -16,7 +16,7 @@ from kd_trainer.evaluate import published
 from kd_trainer.evaluate.firmware import FIXED, FLOATING
 from kd_trainer.evaluate.plots import MARKERS, REJECTION
 from kd_trainer.evaluate.style import COLOURS, load_style
-from kd_trainer.files import from_json, replacing, write_json
+from kd_trainer.files import json_of, replacing, write_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,16 +44,11 @@ def read_point(argument: str) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = from_json(path.read_text(encoding="utf-8"))
+    with json_of(path, "a firmware.json of kd_trainer firmware with --twin") as found:
         models = found["twin"]["models"]
         alike = found["twin"]["balanced_accuracy"]
         figures = {k: {"accuracy": alike[k], "rejection": models[k]["rejection"]} for k in (FIXED, FLOATING)}
         return {"file": str(path), **{key: found[key] for key in KEPT}, **figures}
-    except FileNotFoundError:
-        raise InputError(f"{path} is not there") from None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{path} is not a firmware.json of kd_trainer firmware with --twin") from None
 
 
 def summary(point: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,7 +183,8 @@ def main(argv: Sequence[str]) -> None:
     points: list[dict[str, Any]] = []
     for argument in args.points:
         if argument.endswith(".json") and "=" not in argument:
-            points += _stored(Path(argument))
+            with json_of(argument, "the OUT.json of kd_trainer front") as found:
+                points += found[STORED]
         else:
             points.append(read_point(argument))
     rows = [summary(point) for point in points]
@@ -200,12 +196,3 @@ def main(argv: Sequence[str]) -> None:
         figure.savefig(temporary, format="png", dpi=100)
         plt.close(figure)
     print(table(rows))
-
-
-def _stored(path: Path) -> list[dict[str, Any]]:
-    try:
-        return list(from_json(path.read_text(encoding="utf-8"))[STORED])
-    except FileNotFoundError:
-        raise InputError(f"{path} is not there") from None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{path} is not the OUT.json of kd_trainer front") from None
