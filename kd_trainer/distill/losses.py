@@ -25,6 +25,10 @@ def kd_loss(*, student_logits: torch.Tensor, teacher_logits: torch.Tensor, tempe
     student_logits, teacher_logits : (N, K) tensors
     temperature : float
         T > 0; the factor T^2 keeps the size of the gradient independent of T.
+
+    Returns
+    -------
+    scalar tensor
     """
     log_p_student = F.log_softmax(student_logits / temperature, dim=1)
     log_p_teacher = F.log_softmax(teacher_logits / temperature, dim=1)

@@ -74,6 +74,10 @@ def rejection(signal: np.ndarray, background: np.ndarray, efficiency: float) -> 
 
     The uncertainty is binomial in the number of background jets left. The uncertainty of the threshold, from the signal
     jets, is much smaller and neglected. See `background_passing` for the parameters.
+
+    Returns
+    -------
+    Rejection
     """
     passed, total = int(background_passing(signal, background, efficiency)), len(background)
     limit = float(rejection_limit(passed, total))

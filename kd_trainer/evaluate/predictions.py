@@ -99,6 +99,10 @@ def _label_after(path: str | Path, fields: Sequence[str], scores: str) -> str:
 def read(path: str | Path) -> Prediction:
     """Read one prediction file.
 
+    Returns
+    -------
+    Prediction
+
     Raises
     ------
     InputError

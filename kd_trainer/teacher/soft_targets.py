@@ -9,10 +9,17 @@ Inputs = Mapping[str, torch.Tensor]  # (N, ...) by the name of the input group
 
 
 class SoftTargets(NamedTuple):
-    """Soft targets of N jets."""
+    """Soft targets of N jets.
 
-    logits: torch.Tensor  # (N, K)
-    embedding: torch.Tensor | None = None  # (N, D), the input of the teacher's output layer, if it is requested
+    Attributes
+    ----------
+    logits : (N, K) tensor
+    embedding : (N, D) tensor or None
+        Input of the teacher's output layer, if it is requested.
+    """
+
+    logits: torch.Tensor
+    embedding: torch.Tensor | None = None
 
 
 class SoftTargetSource(Protocol):
