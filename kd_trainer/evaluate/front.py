@@ -16,6 +16,7 @@ from kd_trainer.evaluate import published
 from kd_trainer.evaluate.firmware import FIXED, FLOATING
 from kd_trainer.evaluate.plots import MARKERS, REJECTION
 from kd_trainer.evaluate.style import COLOURS, load_style
+from kd_trainer.evaluate.uncertainties import standard_error
 from kd_trainer.files import json_of, replacing, write_json
 
 if TYPE_CHECKING:
@@ -64,12 +65,8 @@ def summary(point: Mapping[str, Any]) -> dict[str, Any]:
     means = {key: float(np.mean([seed[key] for seed in seeds])) for key in ("cost", "ebops", "latency_ns")}
     figures = {key: _mean([seed[FIXED][key] for seed in seeds]) for key in FIGURES}
     changes = [seed[FIXED]["accuracy"]["value"] - seed[FLOATING]["accuracy"]["value"] for seed in seeds]
-    difference = float(np.mean(changes)), _spread(changes)
+    difference = float(np.mean(changes)), standard_error(changes) or 0.0
     return {"arm": point["arm"], "seeds": len(seeds), **means, **figures, "difference": difference}
-
-
-def _spread(values: Sequence[float]) -> float:
-    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
 def _mean(figures: Sequence[Mapping[str, Any] | None]) -> tuple[float | None, float]:
@@ -77,7 +74,7 @@ def _mean(figures: Sequence[Mapping[str, Any] | None]) -> tuple[float | None, fl
     if len(known) < len(figures):
         return None, 0.0
     values = [figure["value"] for figure in known]
-    return float(np.mean(values)), max(_spread(values), *(figure["statistical"] for figure in known))
+    return float(np.mean(values)), max(standard_error(values) or 0.0, *(figure["statistical"] for figure in known))
 
 
 def designs(kind: str) -> dict[str, list[dict[str, Any]]]:
