@@ -1,6 +1,5 @@
 """Checkpoints as weaver writes them: state dicts, read without unpickling anything else."""
 
-import json
 import re
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import torch
 
 from kd_trainer.digests import sha256
 from kd_trainer.errors import InputError
+from kd_trainer.files import json_of
 
 
 def read_weights(path: str | Path, what: str = "the weights") -> dict[str, torch.Tensor]:
@@ -49,10 +49,8 @@ def check_record(path: str | Path) -> None:
         if Path(f"{named[1]}resume.pt").is_file():
             raise InputError(f"{path} belongs to an incomplete training: run the training again to continue it")
         return
-    try:
-        recorded = json.loads(record.read_text(encoding="utf-8")).get("sha256")
-    except (ValueError, AttributeError):
-        raise InputError(f"{record} cannot be read: it is not the record of a training") from None
+    with json_of(record, "the record of a training") as content:
+        recorded = content.get("sha256")
     if named[2] == "best_epoch" and recorded and sha256(path) != recorded:
         raise InputError(
             f"{path} is not the checkpoint recorded in {record} (its SHA-256 differs): restore the recorded file"

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from kd_trainer.errors import InputError
+from kd_trainer.errors import InputError, some
 from kd_trainer.files import read_yaml
 
 Labels = Mapping[str, Any]  # the section `labels` of a data config
@@ -96,13 +96,14 @@ def resolve(groups: Groups, student: Sequence[str], teacher: Sequence[str]) -> d
     if missing or unknown:
         what = [f"there is no group for {', '.join(missing)}"] if missing else []
         what += [f"the student has no class {', '.join(unknown)}"] if unknown else []
-        raise InputError(f"class groups: {'; '.join(what)}; the student's classes are {_some(student)}")
+        raise InputError(f"class groups: {'; '.join(what)}; the student's classes are {some(student, 5)}")
     owners: dict[str, str] = {}
     for group, patterns in groups.items():
         for pattern in patterns:
             found = [name for name in teacher if fnmatchcase(name, pattern)]
             if not found:
-                raise InputError(f"class groups: {group}: the teacher has no class {pattern}; it has {_some(teacher)}")
+                there = some(teacher, 5)
+                raise InputError(f"class groups: {group}: the teacher has no class {pattern}; it has {there}")
             for name in found:
                 owner = owners.setdefault(name, group)
                 if owner != group:
@@ -112,7 +113,7 @@ def resolve(groups: Groups, student: Sequence[str], teacher: Sequence[str]) -> d
         raise InputError(f"class groups: {', '.join(empty)} has no classes of the teacher")
     left = [name for name in teacher if name not in owners]
     if left:
-        raise InputError(f"class groups: {_some(left)} of the teacher's classes are in no group: add them to a group "
+        raise InputError(f"class groups: {some(left, 5)} of the teacher's classes are in no group: add them to a group "
                          f"or to `{IGNORED}`")  # fmt: skip
     return {group: [name for name in teacher if owners[name] == group] for group in student}
 
@@ -138,7 +139,3 @@ def columns_of(labels: Labels) -> list[list[int]] | None:
         return None
     teacher = names_of(labels[TEACHER])
     return [[teacher.index(name) for name in labels[GROUPS][group]] for group in names_of(labels)]
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f", ... ({len(names)} in all)" if len(names) > 5 else "")

@@ -3,7 +3,7 @@
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -20,6 +20,11 @@ def one_line(error: object, length: int = 200) -> str:
     """The message of an exception, or any text, in one line of at most about `length` characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= length else text[:length] + " ..."
+
+
+def some(names: Sequence[str], most: int) -> str:
+    """The first names of a list, and how many more there are: 'a, b, c and 4 more'."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def reason(error: Exception) -> str:

@@ -1,10 +1,11 @@
-"""Reading files with one-line errors, writing files atomically, and numbers in readable form."""
+"""Reading files with one-line errors, writing files atomically, output folders, and numbers in readable form."""
 
 import contextlib
 import glob
 import json
 import os
 import platform
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,15 @@ def _is_running(pid: str) -> bool:
     return True
 
 
+def make_directory(path: str | Path) -> None:
+    """Create an output directory; InputError if it cannot be created or is not writable."""
+    try:
+        os.makedirs(path, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise InputError(f"cannot write to {path}: {error.strerror}") from error
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file under a temporary name, then rename it."""
     with replacing(path) as temporary:
@@ -117,13 +127,31 @@ def write_json(path: str | Path, content: object) -> None:
     write_text(path, json_text(content))
 
 
-def from_json(text: str) -> Any:
+def from_json(text: str | bytes) -> Any:
     """Content of a JSON text; ValueError also for NaN and infinity, which `write_json` does not write."""
 
     def refuse(name: str) -> None:
         raise ValueError(f"{name} is not valid JSON")
 
     return json.loads(text, parse_constant=refuse)
+
+
+@contextlib.contextmanager
+def json_of(path: str | Path, what: str, option: str = "") -> Iterator[Any]:
+    """Content of a JSON file, for a block that reads its entries.
+
+    InputError if the file is missing; '[OPTION ]PATH is not WHAT' if it is not JSON, or has not the entries or types
+    that the block expects.
+    """
+    named = f"{option} {path}".lstrip()
+    if not Path(path).is_file():
+        raise InputError(f"{named} is not there")
+    with reading(path):
+        content = Path(path).read_bytes()
+    try:
+        yield from_json(content)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(f"{named} is not {what}") from None
 
 
 def si(number: float) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kd_trainer import resources
-from kd_trainer.errors import InputError
+from kd_trainer.errors import InputError, some
 from kd_trainer.files import replacing
 
 LINK, SCRIPT = "train_kd.sh", Path("train_scripts") / "train_kd.sh"
@@ -28,8 +28,8 @@ def lay_out(folder: Path, *, overwrite: bool = False) -> list[Path]:
     linked = link.is_symlink() and link.readlink() == SCRIPT
     others = [name for name in new if (folder / name).exists()] + [LINK] * (link.exists() and not linked)
     if others and not overwrite:
-        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-        raise InputError(f"{folder / others[0]}{more} would be replaced: give --overwrite, or choose another folder")
+        names = [str(folder / name) for name in others]
+        raise InputError(f"{some(names, 1)} would be replaced: give --overwrite, or choose another folder")
     for name in new:
         with replacing(folder / name) as temporary:
             shutil.copyfile(source / name, temporary)

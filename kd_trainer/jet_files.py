@@ -18,13 +18,12 @@ import pyarrow.parquet
 import uproot
 
 from kd_trainer import hdf5
-from kd_trainer.errors import InputError, one_line
+from kd_trainer.errors import InputError, one_line, some
 from kd_trainer.files import reading
 
 if TYPE_CHECKING:
     from weaver.utils.dataset import DataConfig
 
-    Progress = Callable[[Iterable["Found"]], Iterable["Found"]]
 Found = tuple[int, str]  # number of rows of a file, and a description of its error
 
 
@@ -81,8 +80,7 @@ def _absent(unmatched: Sequence[str], arguments: Iterable[str]) -> str:
     if all(len(every[name]) > 1 for name in lacking) and len(unmatched) < sum(map(len, every.values())):
         counts = ", ".join(f"{len(lacking[name])} of the {len(every[name])} files of {name}" for name in lacking)
         return f"{counts} are missing, for example {patterns[0]}: download them, or use the existing ones (FILES=found)"
-    more = f" and {len(patterns) - 3} more" if len(patterns) > 3 else ""
-    return f"no file matches {', '.join(patterns[:3])}{more}: is the path (DATADIR) right?"
+    return f"no file matches {some(patterns, 3)}: is the path (DATADIR) right?"
 
 
 def those_there(arguments: Sequence[str]) -> tuple[list[str], str]:
@@ -95,13 +93,13 @@ def those_there(arguments: Sequence[str]) -> tuple[list[str], str]:
     """
     there, texts = [], []
     for members in series_of(arguments).values():
-        some = [argument for argument in members if glob.glob(argument.rpartition(":")[2])]
+        matching = [argument for argument in members if glob.glob(argument.rpartition(":")[2])]
         ends = [Path(members[i].rpartition(":")[2]) for i in (0, -1)]
         files = f"the {len(members)} files {ends[0].name} to {ends[1].name}" if len(members) > 1 else ends[0].name
-        if not some:
+        if not matching:
             raise InputError(f"none of {files} is in {ends[0].parent}: each group needs at least one")
-        there += some
-        texts += [f"{len(some)} of {files}"] if len(members) > 1 else []
+        there += matching
+        texts += [f"{len(matching)} of {files}"] if len(members) > 1 else []
     return there, ", ".join(texts)
 
 
@@ -252,12 +250,16 @@ def inspect(
         return 0, str(error).removeprefix(f"{path} ")
 
 
-def inspect_all(
-    paths: Sequence[str],
-    branches: Iterable[str],
-    treename: str | None = None,
-    progress: "Progress" = lambda results: results,
-) -> list[Found]:
+def inspect_all(paths: Sequence[str], branches: Iterable[str], treename: str | None = None) -> list[Found]:
     """`inspect` for many files in parallel; results in the order of the files."""
     with ThreadPoolExecutor(8) as pool:
-        return list(progress(pool.map(lambda path: inspect(path, branches, treename), paths)))
+        return list(pool.map(lambda path: inspect(path, branches, treename), paths))
+
+
+def checked_rows(paths: Sequence[str], branches: Iterable[str], treename: str | None = None) -> int:
+    """Number of rows of all files; InputError for the first file with which `inspect` finds something wrong."""
+    found = inspect_all(paths, branches, treename)
+    for path, (_, trouble) in zip(paths, found):
+        if trouble:
+            raise InputError(f"{path} {trouble}")
+    return sum(rows for rows, _ in found)

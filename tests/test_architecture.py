@@ -11,7 +11,7 @@ ROOMS = (
     "__main__", "study", "bench", "deploy", "pretrain", "distill", "supervised", "augment", "cache", "teacher",
     "simulate", "datasets", "evaluate", "weaver_hooks", "pairing", "configs", "expressions", "classes", "families",
     "init", "requirements", "resources", "checkpoints", "digests", "jet_labels", "definitions", "jet_files", "hdf5",
-    "machine", "timing", "arguments", "directories", "files", "errors",
+    "machine", "timing", "arguments", "files", "errors",
 )  # fmt: skip
 HOOKS = {"Sophon", "contrastive", "distill", "finetune", "supervised", "firmware"}  # weaver trains others through them
 

@@ -59,5 +59,5 @@ def test_the_record_of_the_training(tmp_path):
     record.write_text('{"sha256": null}')  # a training without validation
     assert read_weights(best)
     record.write_text("{")
-    with pytest.raises(InputError, match="net_record.json cannot be read: it is not the record of a training"):
+    with pytest.raises(InputError, match="net_record.json is not the record of a training"):
         read_weights(best)

@@ -63,14 +63,7 @@ def with_classes(options: Mapping[str, Any], classes: int) -> dict[str, Any]:
 def sides_of(
     args: argparse.Namespace, value: int, folder: Path
 ) -> tuple[dict[str, Callable[[], object]], dict[str, int]]:
-    """A function for each requested quantity, and the number of jets that it processes.
-
-    Parameters
-    ----------
-    args : of the command line
-    value : of the axis
-    folder : Path
-    """
+    """A function for each requested quantity, and the number of jets that it processes, for a value of the axis."""
     jets = value if args.axis == "jets" else args.jets
     change = {
         "particles": lambda options: with_particles(options, value),

@@ -67,24 +67,13 @@ QUANTITIES = {
 
 
 class Files(NamedTuple):
-    """A sample.
-
-    Attributes
-    ----------
-    setting : Setting
-    training, validation : list of str
-        Arguments of weaver, with groups for training.
-    weighed : list of str
-        Paths of as many files as for training, with `WEIGHED` jets each.
-    folder : Path
-        Holds the files, the complete cache of the training files in `cache`, and new files.
-    """
+    """A sample."""
 
     setting: Setting
-    training: list[str]
-    validation: list[str]
-    weighed: list[str]
-    folder: Path
+    training: list[str]  # arguments of weaver, with groups
+    validation: list[str]  # without groups
+    weighed: list[str]  # paths of as many files as for training, with `WEIGHED` jets each
+    folder: Path  # holds the files, the complete cache of the training files in `cache`, and new files
 
 
 def write_part(path: Path, labels: Sequence[int], jets: int) -> None:

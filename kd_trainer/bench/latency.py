@@ -93,7 +93,7 @@ def measure(
 ) -> dict[str, Any]:
     """All numbers: dict with machine, rows, and ratios of each row to the first of its batch size and threads."""
     exported = {name: read(path.parent) for name, path in models.items()}
-    if not engines.missing("onnxruntime"):
+    if engines.is_installed("onnxruntime"):
         check_batches(models, batches)
     inputs = {name: inputs_of(exported[name], files, max(batches)) for name in models}
     rows = []
@@ -159,11 +159,11 @@ def main(argv: Sequence[str]) -> None:
     if min(*args.batches, *threads) < 1 or args.seconds <= 0 or args.too_long <= 0:
         raise InputError("--batches, --threads, --seconds and --too-long have to be positive")
     for engine in args.engines or ():
-        if engines.missing(engine):
-            raise InputError(engines.missing(engine))
+        if not engines.is_installed(engine):
+            raise InputError(f"{engine} is not installed")
     models = models_of(args.models)
     quality = qualities(args.report, models) if args.report else None
-    wanted = args.engines or [engine for engine in engines.ENGINES if not engines.missing(engine)]
+    wanted = args.engines or [engine for engine in engines.ENGINES if engines.is_installed(engine)]
     results = measure(models, files_of(args.files), engines_wanted=wanted, precisions=args.precisions,
                       batches=args.batches, threads=threads, seconds=args.seconds, too_long=args.too_long)  # fmt: skip
     print_results(results)

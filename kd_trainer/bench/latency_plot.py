@@ -1,6 +1,5 @@
 """The plot that compares taggers: background rejection, or accuracy, against the time for one jet."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from kd_trainer.errors import InputError
 from kd_trainer.evaluate import plots
 from kd_trainer.evaluate.latency import fastest
 from kd_trainer.evaluate.style import load_style
+from kd_trainer.files import json_of
 
 FIGURES = {"rejection": plots.REJECTION, "accuracy": "Accuracy"}
 
@@ -26,12 +26,8 @@ def qualities(path: Path, models: Iterable[str]) -> dict[str, Any]:
     InputError
         If the report lacks a model, or both figures of a model.
     """
-    if not path.is_file():
-        raise InputError(f"--report {path} is not there")
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))["models"]
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"--report {path} is not the report.json of kd_trainer report") from None
+    with json_of(path, "the report.json of kd_trainer report", "--report") as report:
+        known = report["models"]
     absent = [name for name in models if name not in known]
     if absent:
         raise InputError(f"--report {path} has no model {absent[0]}, only {', '.join(known)}: name models NAME=...")

@@ -15,7 +15,7 @@ from kd_trainer.deploy import session
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate.complexity import count_parameters, load_data_config, load_network
 from kd_trainer.files import si
-from kd_trainer.jet_files import files_of, inspect
+from kd_trainer.jet_files import checked_rows, files_of
 from kd_trainer.machine import described, machine, peak_memory
 from kd_trainer.timing import alternate, rates, ratio, text
 
@@ -62,10 +62,7 @@ def real_jets(config: DataConfig, files: Sequence[str], jets: int) -> dict[str, 
     import torch
     from weaver.utils.dataset import _load_next
 
-    for path in files:
-        _, trouble = inspect(path, set(config.test_load_branches), config.treename)
-        if trouble:
-            raise InputError(f"{path} {trouble}")
+    checked_rows(files, set(config.test_load_branches), config.treename)
     options = {"training": False, "mode": "test", "reweight": False, "shuffle": False}
     table, indices = _load_next(config, files, None, options)
     chosen = np.random.default_rng(0).permutation(indices)[:jets]

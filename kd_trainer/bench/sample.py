@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 
 from kd_trainer.bench.network import multiplicities
 from kd_trainer.datasets import storage
-from kd_trainer.errors import InputError
-from kd_trainer.jet_files import first_rows, inspect
+from kd_trainer.jet_files import checked_rows, first_rows
 
 if TYPE_CHECKING:
     from kd_trainer.bench.setting import Setting
@@ -69,13 +68,8 @@ def events_of(files: Sequence[str], branches: Iterable[str], jets: int, treename
     InputError
         If a file cannot be read or lacks a branch.
     """
-    parts = []
-    for path in files:
-        _, trouble = inspect(path, branches, treename)
-        if trouble:
-            raise InputError(f"{path} {trouble}")
-        parts.append(first_rows(path, branches, -(-jets // len(files)), treename))
-    found = ak.concatenate(parts)
+    checked_rows(files, branches, treename)
+    found = ak.concatenate([first_rows(path, branches, -(-jets // len(files)), treename) for path in files])
     return found[np.random.default_rng(0).permutation(np.arange(max(jets, len(found))) % len(found))[:jets]]
 
 

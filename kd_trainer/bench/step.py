@@ -43,13 +43,7 @@ def teacher_alone(setting: Setting, arguments: Sequence[Any], steps: int) -> Cal
 
 
 def measure(setting: Setting, events: ak.Array, args: argparse.Namespace) -> dict[str, Any]:
-    """Seconds per step of every side, and ratios: dict.
-
-    Parameters
-    ----------
-    events : awkward record array
-        Jets; the teacher sees the first `live_steps` batches of them.
-    """
+    """Seconds per step of every side, and ratios: dict. The teacher sees the first `live_steps` batches of the jets."""
     jets = sample.write(setting.folder / "jets.parquet", events)
     few = sample.write(setting.folder / "few.parquet", events[: args.live_steps * args.batch_size])
     cache = setting.folder / "cache"

@@ -56,7 +56,7 @@ def main(args: argparse.Namespace) -> int:
         raise InputError(f"{inputs[ARRAYS]} stores the student's inputs, but {inputs['']} stores branches: run cache "
                          "again with the same --store")  # fmt: skip
     layout = Layout(len(names_of(blend.options()["labels"])), dtype=args.dtype or "float16", inputs=next(iter(inputs)))
-    origin = fingerprint.of_files(blend.made_of(), {"classes": layout.classes} if args.check else layout.described())
+    origin = fingerprint.of_files(blend.made_of(), {"classes": layout.classes} if args.check else vars(layout))
     if args.check and args.dtype:
         origin["layout"]["dtype"] = args.dtype
     files = next(iter(stored.values()))
@@ -179,18 +179,7 @@ def targets_of(names: Sequence[str], folder: Path) -> dict[str, Target]:
 def write(
     paths: Sequence[Path], weights: Sequence[float], output: Path, layout: Layout, origin: dict[str, Any]
 ) -> None:
-    """Write one file of a blend.
-
-    Parameters
-    ----------
-    paths : list of Path
-        The file of each member.
-    weights : list of float
-        Weights of the members, with sum 1.
-    output : Path
-    layout : Layout
-    origin : dict
-        The complete fingerprint.
+    """Write one file of a blend, with its complete fingerprint, from the file of each member and the weights of sum 1.
 
     Raises
     ------

@@ -50,10 +50,6 @@ class Layout:
             raise InputError(f"the {self.top} largest of {self.classes} logits: the number must be below the number of "
                              "classes")  # fmt: skip
 
-    def described(self) -> dict[str, Any]:
-        """The entries of a fingerprint."""
-        return dict(vars(self))
-
     def columns(self, logits: torch.Tensor) -> dict[str, pa.Array]:
         """Arrow columns by name for logits (N, K).
 
@@ -68,12 +64,12 @@ class Layout:
             raise InputError(f"the teacher gives {logits.shape[1]} classes, the data config has {self.classes}")
         logits = logits - logits.amax(dim=1, keepdim=True)  # softmax does not change, and no value overflows
         if not self.top:
-            return {LOGITS: self._fixed(logits)}
+            return {LOGITS: _fixed_lists(self._narrow(logits))}
         largest, classes = logits.topk(self.top, dim=1)
         others = logits.scatter(1, classes, float("-inf")).logsumexp(dim=1) - np.log(self.classes - self.top)
         dtype = np.uint8 if self.classes <= 256 else np.int16
         return {
-            TOP_LOGITS: self._fixed(largest),
+            TOP_LOGITS: _fixed_lists(self._narrow(largest)),
             TOP_CLASSES: _fixed_lists(classes.numpy().astype(dtype)),
             REST: pa.array(self._narrow(others)),
         }
@@ -89,9 +85,6 @@ class Layout:
             return X[LOGITS].float()
         rest = X[REST].float().view(-1, 1).expand(-1, self.classes)
         return rest.scatter(1, X[TOP_CLASSES].long(), X[TOP_LOGITS].float())
-
-    def _fixed(self, logits: torch.Tensor) -> pa.FixedSizeListArray:
-        return _fixed_lists(self._narrow(logits))
 
     def _narrow(self, logits: torch.Tensor) -> np.ndarray:
         limits = np.finfo(self.dtype)

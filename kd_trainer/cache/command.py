@@ -96,7 +96,7 @@ def main(argv: Sequence[str]) -> int:
         asked["inputs"] = ARRAYS if stores_inputs(args, config, min(targets)) else ""
     layout = Layout(len(names_of(config.labels)), **asked)
     source = Source(args.paired, args.teachers, args.ensemble)
-    compared = {"classes": layout.classes, **asked} if args.check else layout.described()
+    compared = {"classes": layout.classes, **asked} if args.check else vars(layout)
     origin = fingerprint.of_files(source.made_of(), compared)
     if args.precision or not args.check:
         origin["precision"] = args.precision or PRECISIONS[0]
@@ -151,13 +151,8 @@ def compute(
 ) -> list[str]:
     """Check the input files, and write soft targets for all usable ones; returns the errors of the others.
 
-    Parameters
-    ----------
-    work : dict of path -> output
-    config : DataConfig
-        The paired one.
-    args, layout, origin
-        Arguments of the command line, and as in `Production`. The teacher is loaded only if there is work.
+    `work` is {path: output}, `config` the paired one, `layout` and `origin` as in `Production`. The teacher is loaded
+    only if there is work.
     """
     reader = Reader(config, layout.dtype if layout.inputs else None)
     looks = dict(zip(work, inspect_all(list(work), reader.branches(), config.treename)))

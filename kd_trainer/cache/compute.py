@@ -24,40 +24,19 @@ JETS = 4096  # jets that are read and sorted together
 
 @dataclasses.dataclass(frozen=True)
 class Production:
-    """How the files of a cache are made.
-
-    Attributes
-    ----------
-    reader : Reader
-    teacher : callable of a batch (dict of (N, ...) tensors) and a device
-        Computes soft targets: a teacher or an ensemble.
-    layout : Layout
-    origin : dict
-        The fingerprint without the entry of the input file.
-    device : torch.device
-    allow_nan : bool
-        Whether jets with NaN in the teacher's inputs are allowed.
-    """
+    """How the files of a cache are made."""
 
     reader: Reader
-    teacher: Callable[[dict[str, torch.Tensor], torch.device], SoftTargets]
+    teacher: Callable[[dict[str, torch.Tensor], torch.device], SoftTargets]  # of a batch {name: (N, ...)}
     layout: Layout
-    origin: dict[str, Any]
+    origin: dict[str, Any]  # the fingerprint without the entry of the input file
     device: torch.device
-    allow_nan: bool = False
+    allow_nan: bool = False  # whether jets with NaN in the teacher's inputs are allowed
 
     def write(
         self, path: str, output: Path, rows: int, progress: Callable[[int], object] = lambda jets: None
     ) -> tuple[int, int]:
-        """Write the soft targets of one input file.
-
-        Parameters
-        ----------
-        path : str
-        output : Path
-        rows : int
-            Jets in the input file.
-        progress : callable, called with numbers of processed jets
+        """Write the soft targets of one input file with `rows` jets; `progress` gets numbers of processed jets.
 
         Returns
         -------
@@ -100,16 +79,8 @@ class Production:
     def write_all(self, work: Mapping[str, Path], rows: Mapping[str, int], bar: tqdm) -> tuple[int, int, list[str]]:
         """Write many files; an error in an input file does not stop the others.
 
-        Parameters
-        ----------
-        work : dict of path -> output
-        rows : dict of path -> number of jets
-        bar : tqdm
-
-        Returns
-        -------
-        int, int, list of str
-            Number of jets written, number of those with NaN in the teacher's inputs, and the errors of skipped files.
+        `work` is {path: output}, `rows` {path: number of jets}. The result is the number of jets written, the number of
+        those with NaN in the teacher's inputs, and the errors of skipped files.
         """
         jets, nan, trouble = 0, 0, []
         for path, output in work.items():

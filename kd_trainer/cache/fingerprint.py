@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kd_trainer.digests import canonical, differences, of_network, sha256
-from kd_trainer.errors import InputError
+from kd_trainer.errors import InputError, some
 from kd_trainer.teacher.spec import TeacherSpec
 
 KEY = "kd_trainer.cache"  # key in the metadata
@@ -21,14 +21,7 @@ LOOSE = ("versions.torch", "versions.weaver-kd")  # logged only: the effect is s
 
 
 def of_teachers(members: Iterable[TeacherSpec], ensemble: str) -> dict[str, Any]:
-    """The part of a fingerprint that describes the files of a teacher or an ensemble: dict.
-
-    Parameters
-    ----------
-    members : list of spec.TeacherSpec
-    ensemble : str
-        How several teachers are averaged.
-    """
+    """The part of a fingerprint for the files of a teacher or an ensemble; `ensemble`: how it is averaged."""
     teachers = [_of_teacher(*member) for member in members]
     if len(teachers) == 1:
         return teachers[0]
@@ -76,7 +69,7 @@ def check_inputs(stored: Collection[Mapping[str, Any]]) -> int:
     if changed:
         raise InputError(
             f"{len(changed)} input files have changed since their soft targets were computed: "
-            f"{', '.join(changed[:3])}{', ...' if changed[3:] else ''}; run cache again"
+            f"{some(changed, 3)}; run cache again"
         )
     return len(inputs) - len(there)
 
@@ -96,13 +89,7 @@ def of_files(made_of: Mapping[str, Any], layout: Mapping[str, Any]) -> dict[str,
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """The fingerprint in a file of soft targets.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
+    """The fingerprint in a file of soft targets; InputError if there is none."""
     try:
         found = json.loads(pq.read_schema(path).metadata[KEY.encode()])
         if isinstance(found.get("layout"), dict):

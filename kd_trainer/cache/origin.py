@@ -25,20 +25,11 @@ CONFIG, TEACHERS, BLEND = "cached.yaml", "teachers.yaml", "blend.yaml"
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """The origin of a cache: teachers and paired config.
+    """The origin of a cache: teachers and paired config."""
 
-    Attributes
-    ----------
-    paired : str
-        Path of the paired config.
-    teachers : list of spec.TeacherSpec
-    ensemble : str
-        How several teachers are averaged.
-    """
-
-    paired: str
+    paired: str  # path of the paired config
     teachers: Sequence[TeacherSpec]
-    ensemble: str = "probabilities"
+    ensemble: str = "probabilities"  # how several teachers are averaged
 
     def made_of(self) -> dict[str, Any]:
         """The entries of a fingerprint for this origin, from the present files."""
@@ -78,22 +69,12 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """A cache in a blend.
-
-    Attributes
-    ----------
-    folder : str
-    weight : float
-        Weight of its probabilities; the weights of all members add up to 1.
-    source : Source
-    fingerprint : dict
-        The common part of the fingerprints of its files.
-    """
+    """A cache in a blend."""
 
     folder: str
-    weight: float
+    weight: float  # of its probabilities; the weights of all members add up to 1
     source: Source
-    fingerprint: dict[str, Any]
+    fingerprint: dict[str, Any]  # the common part of the fingerprints of its files
 
     def check(self) -> None:
         """Raise InputError if the teachers or the paired config have changed since the files were written."""

@@ -25,10 +25,6 @@ def targets_of(arguments: Iterable[str], folder: Path) -> dict[str, Target]:
     folder : Path
         Folder of the cache; its subfolders have the name of the group, or else of the folder of the input files.
 
-    Returns
-    -------
-    dict of path (str) -> Target
-
     Raises
     ------
     InputError

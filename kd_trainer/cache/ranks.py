@@ -29,16 +29,7 @@ def rank_and_size(
 
 
 def share(sizes: Mapping[str, int], rank: int, world_size: int) -> list[str]:
-    """The files of one process: files are distributed by decreasing size, each to the process with the least data.
-
-    Parameters
-    ----------
-    sizes : dict of path -> bytes
-
-    Returns
-    -------
-    list of paths
-    """
+    """The files of one process, of {path: bytes}: by decreasing size, each goes to the process with the least data."""
     loads = [0] * world_size
     shares: list[list[str]] = [[] for _ in range(world_size)]
     for path in sorted(sizes, key=lambda path: (-sizes[path], str(path))):

@@ -117,14 +117,7 @@ def _values_of(path: str, values: pa.Array) -> tuple[str, pa.Array]:
 
 
 class Writer:
-    """Writes tables to a parquet file; the first one determines the columns.
-
-    Parameters
-    ----------
-    file : binary file
-    origin : dict
-        The fingerprint.
-    """
+    """Writes tables with a fingerprint (`origin`) to a parquet file; the first one determines the columns."""
 
     def __init__(self, file: BinaryIO, origin: dict[str, Any]) -> None:
         self.file = file

@@ -21,7 +21,7 @@ from weaver.utils.dataset import DataConfig
 
 from kd_trainer.classes import is_unlabelled, names_of, shown
 from kd_trainer.configs import load
-from kd_trainer.errors import InputError, one_line
+from kd_trainer.errors import InputError, one_line, some
 from kd_trainer.families import columns_of, part
 from kd_trainer.jet_files import (
     Found,
@@ -141,8 +141,8 @@ def check(
         troubles = [f"{path} {trouble}" for path, (_, trouble) in metadata.items() if trouble]
         found = {path: values for path, (_, values) in looks.items() if isinstance(values, np.ndarray)}
         troubles += [f"{path} {text}" for path, (_, text) in looks.items() if isinstance(text, str)]
-        some = list(found) if rows is None else sampled(list(found))
-        for path, texts in zip(some, pool.map(or_trouble(lambda x: defects(x, trained_on, rows, treename)), some)):
+        chosen = list(found) if rows is None else sampled(list(found))
+        for path, texts in zip(chosen, pool.map(or_trouble(lambda x: defects(x, trained_on, rows, treename)), chosen)):
             troubles += [f"{path} {text}" for text in ([texts] if isinstance(texts, str) else texts)]
     troubles += [f"{path} has jets in no class or in several" for path, values in found.items() if (values < 0).any()]
     if parts_of(names):
@@ -150,9 +150,8 @@ def check(
     if names and found and not allow_missing_classes:
         missing = missing_classes(list(found), found, configs[0], len(names))
         if missing:
-            first = ", ".join(names[i] for i in missing[:10])
-            more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
-            troubles.append(f"no jets of {len(missing)} of the {len(names)} classes: {first}{more} ({WITHOUT})")
+            which = some([names[i] for i in missing], 10)
+            troubles.append(f"no jets of {len(missing)} of the {len(names)} classes: {which} ({WITHOUT})")
     tables = [[summary(name, group, metadata, found, names) for name, group in groups.items()]]
     tables += [by_family(found, names)] if len(names) > MANY_CLASSES else []
     return tables, troubles

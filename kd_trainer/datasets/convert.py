@@ -15,9 +15,8 @@ import tqdm
 from kd_trainer.datasets import collide2v, collide2v_report, delphes
 from kd_trainer.datasets.conversion import SUFFIXES, Format, convert_file, count_rows, format_of
 from kd_trainer.datasets.provenance import found_in, is_complete, settings
-from kd_trainer.directories import make_directory
 from kd_trainer.errors import InputError, StopError
-from kd_trainer.files import remove_leftovers
+from kd_trainer.files import make_directory, remove_leftovers
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,8 +9,8 @@ from typing import Any
 import tabulate
 import yaml
 
-from kd_trainer.directories import make_directory
 from kd_trainer.errors import InputError
+from kd_trainer.files import make_directory
 
 Part = dict[str, Any]  # files that are fetched together
 Table = dict[str, list[Part]]

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 from kd_trainer.datasets.placing import is_placed, place, plain, unpack
 from kd_trainer.datasets.repositories import dataset_size, fetch_dataset, record_files
 from kd_trainer.datasets.transfer import fetch, matches, part_of, remote_size
-from kd_trainer.directories import make_directory
 from kd_trainer.errors import InputError
-from kd_trainer.files import si
+from kd_trainer.files import make_directory, si
 
 
 class File(NamedTuple):

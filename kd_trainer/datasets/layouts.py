@@ -1,5 +1,7 @@
 """The columns of converted files, named and typed as in the converted public benchmarks TopLandscape and QuarkGluon."""
 
+import functools
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,7 +29,7 @@ def top_jets(momenta: Columns, label: np.ndarray) -> ak.Array:
     """
     momenta = {name: ak.values_astype(momenta[name], np.float64) for name in ("px", "py", "pz", "energy")}
     order = ak.argsort(np.hypot(momenta["px"], momenta["py"]), axis=1, ascending=False, stable=True)
-    return records({name: values[order] for name, values in momenta.items()}, {"label": _label(label)})
+    return records({name: values[order] for name, values in momenta.items()}, {"label": np.asarray(label, np.int32)})
 
 
 def quark_gluon_jets(particles: Columns, label: np.ndarray) -> ak.Array:
@@ -52,7 +54,7 @@ def quark_gluon_jets(particles: Columns, label: np.ndarray) -> ak.Array:
         "pz": pt * np.sinh(eta),
         "energy": pt * np.cosh(eta),
     }
-    return records(momenta, {"label": _label(label), **identities(particles["pid"][order])})
+    return records(momenta, {"label": np.asarray(label, np.int32), **identities(particles["pid"][order])})
 
 
 def identities(pid: ak.Array) -> dict[str, ak.Array]:
@@ -71,18 +73,7 @@ def kinds(
 ) -> dict[str, ak.Array]:
     """Which particles are charged hadrons, neutral hadrons, photons, electrons and muons: dict of name to flags."""
     ids = {"ChargedHadron": charged, "NeutralHadron": neutral, "Photon": photons, "Electron": (11,), "Muon": (13,)}
-    return {name: _is_any(abs(pid), of) for name, of in ids.items()}
-
-
-def _is_any(pid: ak.Array, ids: Sequence[int]) -> ak.Array:
-    found = pid == ids[0]
-    for other in ids[1:]:
-        found = found | (pid == other)
-    return found
-
-
-def _label(label: np.ndarray) -> np.ndarray:
-    return np.asarray(label).astype(np.int32)
+    return {name: functools.reduce(operator.or_, [abs(pid) == one for one in of]) for name, of in ids.items()}
 
 
 def records(momenta: Mapping[str, ak.Array], more: Mapping[str, Any]) -> ak.Array:

@@ -18,7 +18,7 @@ import numpy as np
 import uproot
 
 from kd_trainer import hdf5
-from kd_trainer.errors import InputError
+from kd_trainer.errors import InputError, some
 from kd_trainer.jet_files import within
 
 if TYPE_CHECKING:
@@ -196,8 +196,7 @@ def require(path: Path, names: Iterable[str], present: Iterable[str]) -> None:
     """Raise InputError unless all names are present."""
     missing = sorted(set(names) - set(present))
     if missing:
-        more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
-        raise InputError(f"{path} lacks {', '.join(missing[:4])}{more}")
+        raise InputError(f"{path} lacks {some(missing, 4)}")
 
 
 def refuse(path: Path, bad: np.ndarray, start: int, what: str) -> None:

@@ -1,5 +1,6 @@
 """Functions that score a batch with one network in several inference engines and precisions, for timing."""
 
+import importlib.util
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -16,13 +17,9 @@ PRECISIONS = ("fp32", "bf16", "int8")
 Side = Callable[[Inputs], np.ndarray]
 
 
-def missing(engine: str) -> str:
-    """Reason why an engine cannot be used here ('' if it can)."""
-    try:
-        __import__(engine)
-    except ImportError:
-        return f"{engine} is not installed"
-    return ""
+def is_installed(engine: str) -> bool:
+    """Whether an engine can be used here."""
+    return importlib.util.find_spec(engine) is not None
 
 
 def sides(

@@ -6,19 +6,13 @@ import awkward as ak
 from weaver.utils.dataset import DataConfig
 
 from kd_trainer.deploy.inputs import Jets, prepare
-from kd_trainer.errors import InputError, named
-from kd_trainer.jet_files import chunks, inspect, name_in_file, needed_branches
+from kd_trainer.errors import named, some
+from kd_trainer.jet_files import checked_rows, chunks, name_in_file, needed_branches
 
 
 def check_files(paths: Sequence[str], config: DataConfig) -> int:
     """Number of jets in the files; InputError if one cannot be read, lacks branches or has no jets."""
-    total = 0
-    for path in paths:
-        rows, trouble = inspect(path, needed_branches(config, training=False), config.treename)
-        if trouble:
-            raise InputError(f"{path} {trouble}")
-        total += rows
-    return total
+    return checked_rows(paths, needed_branches(config, training=False), config.treename)
 
 
 def read_chunks(path: str, config: DataConfig, rows: int, others: Iterable[str] = ()) -> Iterator[ak.Array]:
@@ -39,7 +33,7 @@ def read_inputs(
 ) -> tuple[ak.Array, Jets]:
     """`read_jets`, and the network inputs of the jets (`inputs.prepare`). Errors name only the first file."""
     events = read_jets(paths, config, number, others)
-    with named(f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}"):
+    with named(some(paths, 1)):
         return events, prepare(events, config, selected)
 
 

@@ -1,10 +1,9 @@
 """Size and latency of firmware from `kd_trainer firmware`, for a report."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from kd_trainer.errors import InputError
-from kd_trainer.files import from_json
+from kd_trainer.files import json_of
 
 FIXED, FLOATING = "fixed point", "floating point"  # the network, and its twin, in firmware.json
 
@@ -16,8 +15,7 @@ def sentences(arguments: Iterable[str]) -> list[str]:
         name, _, path = argument.rpartition("=")
         if not name:
             raise InputError(f"--firmware {argument} is not NAME=firmware.json")
-        try:
-            found = from_json(Path(path).read_text(encoding="utf-8"))
+        with json_of(path, "the firmware.json of kd_trainer firmware", "--firmware") as found:
             simulated, synthesis = found["simulation"], found["synthesis"]
             luts = "" if synthesis is None else f" ({synthesis['luts']:,} LUTs in {synthesis['tool']})"
             equal = "not simulated" if simulated is None else f"simulated bit by bit on {simulated['jets']} jets"
@@ -29,8 +27,4 @@ def sentences(arguments: Iterable[str]) -> list[str]:
                 f"register bits, {found['stages']} stages of {found['clock_ns']:g} ns, {found['latency_ns']:g} ns;"
                 f"{scores} {equal}."
             )
-        except FileNotFoundError:
-            raise InputError(f"--firmware {path} is not there") from None
-        except (ValueError, KeyError, TypeError):
-            raise InputError(f"--firmware {path} is not the firmware.json of kd_trainer firmware") from None
     return lines

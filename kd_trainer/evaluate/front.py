@@ -16,7 +16,8 @@ from kd_trainer.evaluate import published
 from kd_trainer.evaluate.firmware import FIXED, FLOATING
 from kd_trainer.evaluate.plots import MARKERS, REJECTION
 from kd_trainer.evaluate.style import COLOURS, load_style
-from kd_trainer.files import from_json, replacing, write_json
+from kd_trainer.evaluate.uncertainties import standard_error
+from kd_trainer.files import json_of, replacing, write_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,16 +45,11 @@ def read_point(argument: str) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = from_json(path.read_text(encoding="utf-8"))
+    with json_of(path, "a firmware.json of kd_trainer firmware with --twin") as found:
         models = found["twin"]["models"]
         alike = found["twin"]["balanced_accuracy"]
         figures = {k: {"accuracy": alike[k], "rejection": models[k]["rejection"]} for k in (FIXED, FLOATING)}
         return {"file": str(path), **{key: found[key] for key in KEPT}, **figures}
-    except FileNotFoundError:
-        raise InputError(f"{path} is not there") from None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{path} is not a firmware.json of kd_trainer firmware with --twin") from None
 
 
 def summary(point: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,12 +65,8 @@ def summary(point: Mapping[str, Any]) -> dict[str, Any]:
     means = {key: float(np.mean([seed[key] for seed in seeds])) for key in ("cost", "ebops", "latency_ns")}
     figures = {key: _mean([seed[FIXED][key] for seed in seeds]) for key in FIGURES}
     changes = [seed[FIXED]["accuracy"]["value"] - seed[FLOATING]["accuracy"]["value"] for seed in seeds]
-    difference = float(np.mean(changes)), _spread(changes)
+    difference = float(np.mean(changes)), standard_error(changes) or 0.0
     return {"arm": point["arm"], "seeds": len(seeds), **means, **figures, "difference": difference}
-
-
-def _spread(values: Sequence[float]) -> float:
-    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
 def _mean(figures: Sequence[Mapping[str, Any] | None]) -> tuple[float | None, float]:
@@ -82,7 +74,7 @@ def _mean(figures: Sequence[Mapping[str, Any] | None]) -> tuple[float | None, fl
     if len(known) < len(figures):
         return None, 0.0
     values = [figure["value"] for figure in known]
-    return float(np.mean(values)), max(_spread(values), *(figure["statistical"] for figure in known))
+    return float(np.mean(values)), max(standard_error(values) or 0.0, *(figure["statistical"] for figure in known))
 
 
 def designs(kind: str) -> dict[str, list[dict[str, Any]]]:
@@ -188,7 +180,8 @@ def main(argv: Sequence[str]) -> None:
     points: list[dict[str, Any]] = []
     for argument in args.points:
         if argument.endswith(".json") and "=" not in argument:
-            points += _stored(Path(argument))
+            with json_of(argument, "the OUT.json of kd_trainer front") as found:
+                points += found[STORED]
         else:
             points.append(read_point(argument))
     rows = [summary(point) for point in points]
@@ -200,12 +193,3 @@ def main(argv: Sequence[str]) -> None:
         figure.savefig(temporary, format="png", dpi=100)
         plt.close(figure)
     print(table(rows))
-
-
-def _stored(path: Path) -> list[dict[str, Any]]:
-    try:
-        return list(from_json(path.read_text(encoding="utf-8"))[STORED])
-    except FileNotFoundError:
-        raise InputError(f"{path} is not there") from None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{path} is not the OUT.json of kd_trainer front") from None

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kd_trainer.errors import InputError
-from kd_trainer.files import from_json
+from kd_trainer.files import json_of
 
 Row = dict[str, Any]  # a row of latency.json
 
@@ -19,17 +18,12 @@ SAME_NETWORK = ("network", "options", "particles")
 
 def read(path: Path) -> dict[str, Any]:
     """The content of latency.json, `machine` and `rows`; InputError if it is missing or has another format."""
-    if not path.is_file():
-        raise InputError(f"--latency {path} is not there")
-    try:
-        content = from_json(path.read_text(encoding="utf-8"))
+    with json_of(path, "the latency.json of kd_trainer bench latency", "--latency") as content:
         entries: list[tuple[Mapping[str, Any], Any]] = [(MACHINE, content["machine"])]
         for kinds, row in [*entries, *((ROW, row) for row in content["rows"])]:
             if not all(isinstance(row[key], kind) for key, kind in kinds.items()):
                 raise TypeError
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"--latency {path} is not the latency.json of kd_trainer bench latency") from None
-    return content
+        return content
 
 
 def fastest(rows: Iterable[Row], name: str) -> Row | None:

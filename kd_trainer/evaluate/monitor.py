@@ -43,10 +43,7 @@ def epoch_metrics(names: Sequence[str], *, for_training: bool, epoch: int, tb_he
 def measure(names: Sequence[str], labels: np.ndarray, scores: np.ndarray) -> Curves:
     """{(signal, background): (signal efficiency, background efficiency, {working point: rejection})} with jets.
 
-    Parameters
-    ----------
-    labels : (N,) true classes
-    scores : (N, K) probabilities
+    They come from true classes (N,) and probabilities (N, K).
     """
     background = default_background(names)
     curves: Curves = {}

@@ -104,7 +104,8 @@ def evaluate(
         if len(columns) <= MANY_CLASSES < len(task.names):
             results["families"] = list(columns)
             found = [families.confusion(task.labels, p.scores, columns.values()) for p in predictions]
-            results["models"][name]["confusion"] = nested(np.mean(found, axis=0))
+            fractions = np.mean(found, axis=0)
+            results["models"][name]["confusion"] = np.where(np.isnan(fractions), np.array(None), fractions).tolist()
     for first, second in pairs:
         together = compare.well_measured(rejections[first], rejections[second])
         comparison = {
@@ -118,11 +119,6 @@ def evaluate(
             comparison["recovered"] = of_the_way([samples[name] for name in (first, second, ceiling)], shared, ceiling)
         results["comparisons"].append({**comparison, "conclusion": content.conclusion(results, comparison)})
     return results
-
-
-def nested(values: np.ndarray) -> list[list[float | None]]:
-    """A matrix as nested lists, with None for NaN."""
-    return [[None if np.isnan(value) else float(value) for value in row] for row in values]
 
 
 def of_the_way(models: Sequence[compare.Samples], points: Sequence[str], ceiling: str) -> dict[str, Any]:

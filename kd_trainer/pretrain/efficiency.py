@@ -1,7 +1,6 @@
 """Data efficiency: performance of taggers against the number of labelled jets, for several starting weights."""
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from kd_trainer.evaluate.report import read_models
 from kd_trainer.evaluate.style import load_style
 from kd_trainer.evaluate.tables import ABSENT, plus_minus
 from kd_trainer.evaluate.task import Task, make_task
-from kd_trainer.files import write_json, write_text
+from kd_trainer.files import json_of, write_json, write_text
 from kd_trainer.pretrain.efficiency_plot import draw
 
 FIGURES = {"accuracy": "accuracy", "auc": "AUC", "rejection": "rejection (geometric mean)"}
@@ -36,17 +35,15 @@ def with_numbers(name: str) -> str:
     The first of two files is that of the unlabelled jets: 'finetune:unlabelled_1.json:labelled_0.1.json' becomes
     'finetune, 1000 unlabelled:100'.
     """
-    start, *files = (part if not part.endswith(".json") else _jets(part) for part in name.split(":"))
+    start, *files = (_jets(part) if part.endswith(".json") else part for part in name.split(":"))
     if len(files) == 2 and ".json:" in name:
         return f"{start}, {files[0]} unlabelled:{files[1]}"
     return ":".join([start, *files])
 
 
 def _jets(path: str) -> str:
-    try:
-        return str(json.loads(Path(path).read_text(encoding="utf-8"))["jets"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{path} is not a file that `kd_trainer subset` has written") from None
+    with json_of(path, "a file that `kd_trainer subset` has written") as content:
+        return str(content["jets"])
 
 
 def evaluate(

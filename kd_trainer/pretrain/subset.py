@@ -19,7 +19,7 @@ from kd_trainer.configs import load, write
 from kd_trainer.definitions import needed_by
 from kd_trainer.errors import InputError
 from kd_trainer.files import write_json
-from kd_trainer.jet_files import chunks, files_of, inspect_all
+from kd_trainer.jet_files import checked_rows, chunks, files_of, inspect_all
 from kd_trainer.pairing import with_sampling_weights
 
 NUMBER = "event_number"
@@ -78,11 +78,7 @@ def count(options: dict[str, Any], paths: Sequence[str]) -> tuple[int, int]:
     """
     config = DataConfig(print_info=False, **copy.deepcopy(options))  # DataConfig changes the histograms of weights
     _, branches = needed_by(_get_data_var_names(config.selection or "True"), config.var_funcs)
-    results = inspect_all(paths, branches, config.treename)
-    for path, (_, trouble) in zip(paths, results):
-        if trouble:
-            raise InputError(f"{path} {trouble}")
-    total = sum(rows for rows, _ in results)
+    total = checked_rows(paths, branches, config.treename)
     if not config.selection:
         return total, total
     kept = 0

@@ -18,30 +18,20 @@ def hcal_cell_size(abs_eta: np.ndarray) -> np.ndarray:
 
 
 def ecal_resolution(energy: np.ndarray, eta: np.ndarray) -> np.ndarray:
-    """Absolute energy resolution for photons and electrons: stochastic term, noise and constant term.
+    """Absolute energy resolution sigma(E) (P,) for photons and electrons: stochastic term, noise and constant term.
 
     Barrel: 2.8 % sqrt(E), 0.12 GeV and 1 %. Endcaps: 5.7 % sqrt(E), 0.2 GeV and 2 %. These are test-beam values, with
     constant terms measured in collisions (CMS, arXiv:1306.2016). The forward values are those of Delphes for CMS
-    (arXiv:1307.6346).
-
-    Parameters
-    ----------
-    energy, eta : (P,) energy in GeV, pseudorapidity
-
-    Returns
-    -------
-    (P,) sigma(E) in GeV
+    (arXiv:1307.6346). `energy` and `eta`, the pseudorapidity, are (P,).
     """
     stochastic, noise, constant = _by_region(eta, [(0.028, 0.12, 0.01), (0.057, 0.20, 0.02), (2.08, 0.0, 0.107)])
     return np.sqrt(stochastic**2 * energy + noise**2 + (constant * energy) ** 2)
 
 
 def hcal_resolution(energy: np.ndarray, eta: np.ndarray) -> np.ndarray:
-    """Absolute energy resolution for hadrons: 110 % sqrt(E) and 9 % (CMS, arXiv:1706.04965); forward as in Delphes.
+    """Absolute energy resolution for hadrons, as in `ecal_resolution`.
 
-    Returns
-    -------
-    (P,) sigma(E) in GeV
+    110 % sqrt(E) and 9 % (CMS, arXiv:1706.04965); the forward values are those of Delphes.
     """
     stochastic, constant = _by_region(eta, [(1.1, 0.09), (1.1, 0.09), (2.7, 0.13)])
     return np.sqrt(stochastic**2 * energy + (constant * energy) ** 2)
@@ -75,11 +65,6 @@ def cells(event: np.ndarray, eta: np.ndarray, phi: np.ndarray, size: np.ndarray)
 
 
 def smear_energy(energy: np.ndarray, sigma: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Smear energies with a log-normal of mean `energy` and width `sigma`: never negative, the mean is unbiased.
-
-    Returns
-    -------
-    (P,) in GeV; 0 stays 0
-    """
+    """Smear energies (P,) with a log-normal of mean `energy` and width `sigma`: unbiased, never negative, 0 stays 0."""
     spread = np.log1p((sigma / np.maximum(energy, 1e-9)) ** 2)  # sigma^2 of the logarithm
     return energy * np.exp(np.sqrt(spread) * rng.standard_normal(len(energy)) - spread / 2)

@@ -83,7 +83,7 @@ def members_of(members: np.ndarray, counts: np.ndarray, which: np.ndarray) -> tu
 
 
 def soft_drop_mass(particles: Columns, counts: np.ndarray) -> np.ndarray:
-    """Soft-drop mass of jets with beta = 0 and z = 0.1 as in JetClass (arXiv:1402.2657).
+    """Soft-drop mass (J,) of jets in GeV with beta = 0 and z = 0.1 as in JetClass (arXiv:1402.2657).
 
     It is computed jet by jet: the time of FastJet's function for many jets grows with the square of their constituents.
 
@@ -91,10 +91,6 @@ def soft_drop_mass(particles: Columns, counts: np.ndarray) -> np.ndarray:
     ----------
     particles : dict of (sum of counts,) arrays px, py, pz, energy in GeV, jet by jet
     counts : (J,) number of constituents of the jets, each above 0
-
-    Returns
-    -------
-    (J,) in GeV
     """
     components = [particles[name].tolist() for name in COMPONENTS]
     stops = np.cumsum(counts)
@@ -117,15 +113,9 @@ def _groomed_mass(components: Sequence[list[float]]) -> float:
 
 
 def n_subjettiness(particles: Columns, counts: np.ndarray) -> np.ndarray:
-    """N-subjettiness tau_1 to tau_4 with beta = 1 and one-pass kT axes as in JetClass (arXiv:1011.2268).
+    """N-subjettiness tau_1 to tau_4 (J, 4) with beta = 1 and one-pass kT axes as in JetClass (arXiv:1011.2268).
 
-    Parameters
-    ----------
-    particles, counts : as for `soft_drop_mass`
-
-    Returns
-    -------
-    (J, 4)
+    The arguments are those of `soft_drop_mass`.
     """
     sequence = _cluster(particles, counts, TREE)
     (taus,) = sequence.to_numpy_njettiness("NormalizedMeasure", "OnePass_KT_Axes", [1, 2, 3, 4], 1.0, RADIUS, *UNUSED)

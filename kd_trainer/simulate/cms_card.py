@@ -98,8 +98,6 @@ def detect(particles: Columns, collisions: np.ndarray, rng: np.random.Generator,
     Parameters
     ----------
     particles, collisions : from `collide`; they are not modified
-    rng : numpy Generator
-    detector : `Detector`
 
     Returns
     -------

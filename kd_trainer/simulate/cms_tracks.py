@@ -76,11 +76,9 @@ def momentum_resolution(pdg: np.ndarray, pt: np.ndarray, eta: np.ndarray) -> np.
 
 
 def impact_parameter_errors(pt: np.ndarray, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Resolutions of d0 and dz in mm from the card's table, (P,) each; 0 below 0.1823 GeV and beyond |eta| = 2.5.
+    """Resolutions (P,) of d0 and dz in mm from the card's table; 0 below 0.1823 GeV and beyond |eta| = 2.5.
 
-    Parameters
-    ----------
-    pt, eta : (P,) transverse momentum in GeV, pseudorapidity of the momentum
+    `pt` in GeV and `eta`, the pseudorapidity of the momentum, are (P,).
     """
     row = np.digitize(pt, IMPACT_PARAMETERS[:, 0], right=True)
     table = np.zeros((len(IMPACT_PARAMETERS) + 1, 2, len(IMPACT_ETA) + 1))

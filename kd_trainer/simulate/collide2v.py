@@ -24,16 +24,8 @@ PARTONS = (1, 2, 3, 4, 5, 21)
 def make_jets(batch: ak.Array, _: str, rng: np.random.Generator, pileup: float, first: int) -> ak.Array | None:
     """Jets of a batch of events that both detectors see and that have a flavour and a particle-level jet.
 
-    Parameters
-    ----------
-    batch : awkward array of E events from `pythia.nextBatch`
-    rng : numpy Generator of the detectors
-    pileup : mean number of pile-up collisions
-    first : event number of the first event
-
-    Returns
-    -------
-    awkward array of jets with the columns of `datasets.collide2v.Views.jets`, or None if there is none
+    Arguments and result are those of `jetclass.make_jets`, with the columns of `datasets.collide2v.Views.jets`.
+    `pileup` is the mean number of pile-up collisions, `first` the number of the first event.
     """
     record = flatten(batch)
     particles = stable_particles(record)

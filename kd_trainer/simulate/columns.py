@@ -18,7 +18,7 @@ FLAGS = ("isChargedHadron", "isNeutralHadron", "isPhoton", "isElectron", "isMuon
 def jet_table(
     name: str, jets: Columns, parts: Columns, resonances: Columns, genjets: Columns, genparts: Columns
 ) -> ak.Array:
-    """All columns of J jets.
+    """All columns of J jets: awkward array of J records.
 
     Parameters
     ----------
@@ -26,10 +26,6 @@ def jet_table(
     jets, genjets : dicts of (J,) arrays px, py, pz, energy in GeV, and count, the number of constituents
     parts, genparts : dicts of (sum of count,) arrays of constituents, jet by jet, by decreasing transverse momentum
     resonances : dict of (J,) arrays pid, pt, eta, phi
-
-    Returns
-    -------
-    awkward array of J records
     """
     columns = reconstructed(jets, parts, parts)
     columns |= {f"label_{other}": np.full(len(jets["count"]), other == name, dtype=np.int32) for other in PROCESSES}

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from kd_trainer.datasets import storage
-from kd_trainer.directories import make_directory
 from kd_trainer.errors import InputError
+from kd_trainer.files import make_directory
 from kd_trainer.simulate.production import PART, make_files
 from kd_trainer.simulate.samples import SAMPLES, pythia_seed, recorded
 

@@ -13,11 +13,7 @@ LIGHT = 299792458e3  # mm / s
 
 
 def flatten(batch: ak.Array) -> Columns:
-    """The needed columns of a batch of events, as flat arrays.
-
-    Parameters
-    ----------
-    batch : awkward array of E events from `pythia.nextBatch`
+    """The needed columns of a batch of events from `pythia.nextBatch`, as flat arrays.
 
     Returns
     -------
@@ -46,16 +42,7 @@ def select(columns: Columns, which: np.ndarray | slice) -> Columns:
 
 
 def stable_particles(record: Columns) -> Columns:
-    """Final particles that a detector could see: no neutrinos, |eta| < 5.
-
-    Parameters
-    ----------
-    record : dict of (P,) arrays from `flatten`
-
-    Returns
-    -------
-    dict of (Q,) arrays with the columns of `record`
-    """
+    """Final particles of a record (`flatten`) that a detector could see, with its columns: no neutrinos, |eta| < 5."""
     final = np.flatnonzero(record["status"] > 0)
     pid, px, py, pz = (record[name][final] for name in ("pid", "px", "py", "pz"))
     seen = ~np.isin(np.abs(pid), NEUTRINOS) & (np.abs(pz) < np.hypot(px, py) * np.sinh(ETA_MAX))

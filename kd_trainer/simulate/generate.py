@@ -26,11 +26,7 @@ MAX_BATCH_PILEUP = 25  # an event with 200 pile-up collisions takes about 10 MB
 def lines(name: str, n_jets: int, seed: int, file: int = 0, part: int = 0, pileup: float = 0) -> Iterator[ak.Array]:
     """Yield the jets of one group of JetClass-II, one line of its grid at a time, until there are at least `n_jets`.
 
-    Parameters
-    ----------
-    name : Res2P, Res34P or QCD
-    n_jets, seed, file, part : as for `generate`
-    pileup : mean number of pile-up collisions
+    The arguments are those of `generate`; `name` is Res2P, Res34P or QCD.
     """
     rng = np.random.default_rng(seed_sequence(seed, "jetclass2", name, file, part))
     while n_jets > 0:
@@ -54,7 +50,7 @@ def shuffled(jets: ak.Array, name: str, n_jets: int, seed: int, file: int, part:
 def generate(
     sample: str, name: str, n_jets: int, seed: int, file: int = 0, part: int = 0, pileup: float = 0
 ) -> Iterator[ak.Array]:
-    """Jets of one class, batch by batch.
+    """Jets of one class, batch by batch: awkward arrays with `n_jets` jets in total.
 
     Parameters
     ----------
@@ -62,10 +58,6 @@ def generate(
     n_jets : jets to make
     seed, file, part : determine the random numbers
     pileup : mean number of pile-up collisions, for samples with pile-up
-
-    Yields
-    ------
-    awkward array of jets, `n_jets` in total
     """
     pythias = start_pythias(sample, name)
     for offset, (pythia, _) in enumerate(pythias):

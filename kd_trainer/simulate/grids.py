@@ -121,10 +121,6 @@ def line(kind: Kind, pt_min: float, m_x: float = 0.0, m_y: float = 0.0) -> Setti
     kind : `Kind`
     pt_min : lowest transverse momentum of each outgoing particle of the hard process in GeV
     m_x, m_y : masses in GeV, used if the process has X and Y
-
-    Returns
-    -------
-    tuple of str
     """
     settings = [*COMMON, *kind.process, f"PhaseSpace:pTHatMin = {pt_min}"]
     for pid, decays in kind.x.items():
@@ -147,12 +143,7 @@ def _resonance(pid: int, mass: float, width: float, lowest: float, decays: Decay
 
 
 def settings(group: Group) -> list[dict]:
-    """Description of the processes of a group for the metadata of its files: a dict for each process.
-
-    Returns
-    -------
-    list of dict that json can hold
-    """
+    """Description of the processes of a group for the metadata of its files: a dict for each, which json can hold."""
     return [
         {
             "share": kind.share,

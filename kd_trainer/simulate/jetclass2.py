@@ -21,16 +21,8 @@ IDS = {36: 25}  # the second X of a pair counts as the first
 def make_jets(batch: ak.Array, name: str, rng: np.random.Generator, pileup: float) -> ak.Array | None:
     """All jets of a batch of events that have a label.
 
-    Parameters
-    ----------
-    batch : awkward array of E events from `pythia.nextBatch`
-    name : Res2P, Res34P or QCD
-    rng : numpy Generator of the detector
-    pileup : mean number of pile-up collisions
-
-    Returns
-    -------
-    awkward array of jets, or None if none is accepted
+    Arguments and result are those of `jetclass.make_jets`, with the groups Res2P, Res34P and QCD. `pileup` is the mean
+    number of pile-up collisions.
     """
     record = flatten(batch)
     particles = stable_particles(record)

@@ -19,15 +19,7 @@ RESONANCES = {"W": (24, 2), "Z": (23, 2), "t": (6, 3)}  # PDG id, decay products
 def make_jets(batch: ak.Array, name: str, rng: np.random.Generator) -> ak.Array | None:
     """The two hardest jets of each event, if they are in the window; W, Z and t with all decay products in the jet.
 
-    Parameters
-    ----------
-    batch : awkward array of E events from `pythia.nextBatch`
-    name : g, q, W, Z or t
-    rng : numpy Generator of the detector
-
-    Returns
-    -------
-    awkward array of jets, or None if none is accepted
+    Arguments and result are those of `jetclass.make_jets`, with the classes g, q, W, Z and t.
     """
     record = flatten(batch)
     parts = reconstruct(stable_particles(record), rng)

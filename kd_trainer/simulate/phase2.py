@@ -9,7 +9,7 @@ import numpy as np
 from kd_trainer.simulate.cms_card import CARD
 from kd_trainer.simulate.puppi import Parameters, Region
 
-TRACK_PT, TRACK_ETA = 2.0, 2.4  # limits of Level-1 tracks: lowest pT in GeV, largest |eta|
+TRACK_ETA = 2.4  # largest |eta| of Level-1 tracks
 HADRONS = (2, 3, 4, 5, 8, 15, 25), (0, 0.59, 0.71, 0.76, 0.82, 0.90, 0.92, 0.93)  # lower pT edges, efficiencies
 ELECTRONS = HADRONS[0], (0, 0.42, 0.58, 0.63, 0.71, 0.80, 0.86, 0.89)
 MUONS = (2, 3, 4, 5, 10), (0, 0.93, 0.96, 0.97, 0.98, 1)

@@ -105,12 +105,7 @@ DIJETS = {
 
 
 def settings(process: Process) -> list[Settings]:
-    """All settings of Pythia for a process, variant by variant.
-
-    Returns
-    -------
-    list of tuples of str
-    """
+    """All settings of Pythia for a process: a tuple for each variant."""
     low, high = process.pt_hat
     window = (
         f"PhaseSpace:pTHatMin = {low}",

@@ -115,14 +115,11 @@ def metric(
     source: np.ndarray,
     cone: float,
 ) -> np.ndarray:
-    """Logarithm of the sum of (pT / Delta R)^2 over the particles of the mask `source`, 0.01 < Delta R < cone.
+    """Logarithm (P,) of the sum of (pT / Delta R)^2 over the particles of the mask `source`, 0.01 < Delta R < cone.
 
     Neighbours are selected with `eta` and weighted with their distance in `taken_eta`. The search uses a grid of
-    squares as wide as the cone: each source is entered in its own square and the eight squares around it.
-
-    Returns
-    -------
-    (P,); 0 without neighbours
+    squares as wide as the cone: each source is entered in its own square and the eight squares around it. The result is
+    0 without neighbours.
     """
     rows, columns = 64, int(2 * np.pi / cone)  # columns are slightly wider than the cone and periodic
     row = np.clip(np.floor(eta / cone).astype(np.int64) + rows // 2, 1, rows - 2) + event * rows
@@ -148,14 +145,10 @@ def metric(
 
 
 def centre_and_spread(pileup: np.ndarray, primary: np.ndarray) -> tuple[float, float]:
-    """Median and left-sided spread of the metric of pile-up, as in Delphes.
+    """Median and left-sided spread of the metric (N,) of charged particles of pile-up, N > 0, as in Delphes.
 
     A value of 0 means that there are no neighbours. Zeros are left out of the spread, and the median is that of the
-    sorted values after the last zero. Both are lowered if values of the primary vertex are below the median.
-
-    Parameters
-    ----------
-    pileup, primary : (N,), (M,) metric of charged particles, N > 0
+    sorted values after the last zero. Both are lowered if values (M,) of the primary vertex are below the median.
     """
     values = np.sort(pileup)
     zeros = np.flatnonzero(values == 0)

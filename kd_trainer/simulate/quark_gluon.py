@@ -16,14 +16,7 @@ RADIUS, PT_MIN, PT_MAX, RAPIDITY_MAX = 0.4, 500.0, 550.0, 1.7
 def make_jets(batch: ak.Array, name: str, _: np.random.Generator) -> ak.Array | None:
     """All jets in the window; as in the benchmark, they do not have to be the hardest jets of their events.
 
-    Parameters
-    ----------
-    batch : awkward array of E events from `pythia.nextBatch`
-    name : quark or gluon
-
-    Returns
-    -------
-    awkward array of jets, or None if none is accepted
+    Arguments and result are those of `jetclass.make_jets`, with the classes quark and gluon.
     """
     particles = stable_particles(flatten(batch))
     jets, members = cluster(particles, len(batch), PT_MIN, RADIUS)

@@ -51,12 +51,7 @@ def recorded(sample: str, name: str, pileup: float) -> dict[str, Any]:
 
 
 def pythia_seed(seed: int, sample: str, name: str, file: int, part: int) -> int:
-    """The seed of Pythia for one part of one file of a class, between 1 and 900 million.
-
-    Returns
-    -------
-    int
-    """
+    """The seed of Pythia for one part of one file of a class, between 1 and 900 million."""
     return 1 + int(seed_sequence(seed, sample, name, file, part).generate_state(1)[0]) % SEEDS
 
 

@@ -16,16 +16,12 @@ def in_window(jets: Columns) -> np.ndarray:
 
 
 def match_resonances(jets: Columns, resonances: Columns) -> np.ndarray:
-    """The resonance that has all visible decay products in the jet.
+    """The resonance that has all visible decay products in the jet: (J,) index, -1 without one.
 
     Parameters
     ----------
     jets : dict of (J,) arrays event, px, py, pz
     resonances : dict from `events.resonances` of M resonances
-
-    Returns
-    -------
-    (J,) index of the resonance, -1 without one
     """
     _, eta, phi = directions(jets)
     jet, resonance = np.nonzero(jets["event"][:, None] == resonances["event"])
@@ -38,12 +34,7 @@ def match_resonances(jets: Columns, resonances: Columns) -> np.ndarray:
 
 
 def match_once(jets: Columns, others: Columns) -> np.ndarray:
-    """The nearest other jet within Delta R = 0.8 that is not matched to a harder jet: (J,) index or -1.
-
-    Parameters
-    ----------
-    jets, others : as for `match_nearest`
-    """
+    """As `match_nearest`, but without the other jets that are matched to a harder jet."""
     distance = distances(jets, others)
     nearest = np.full(len(distance), -1)
     for jet in np.argsort(-np.hypot(jets["px"], jets["py"]), kind="stable") if distance.size else ():
@@ -55,15 +46,9 @@ def match_once(jets: Columns, others: Columns) -> np.ndarray:
 
 
 def match_nearest(jets: Columns, others: Columns) -> np.ndarray:
-    """The nearest other jet of the same event within Delta R = 0.8.
+    """The nearest other jet of the same event within Delta R = 0.8: (J,) index, -1 without one.
 
-    Parameters
-    ----------
-    jets, others : dicts of (J,) and (K,) arrays event, px, py, pz
-
-    Returns
-    -------
-    (J,) index of the other jet, -1 without one
+    `jets` and `others` are dicts of (J,) and (K,) arrays event, px, py, pz.
     """
     distance = distances(jets, others)
     if distance.size == 0:
@@ -82,11 +67,5 @@ def distances(jets: Columns, others: Columns) -> np.ndarray:
 
 
 def keep(jets: Columns, members: np.ndarray, mask: np.ndarray) -> tuple[Columns, np.ndarray]:
-    """The jets of a mask and their constituents.
-
-    Parameters
-    ----------
-    jets, members : as returned by `clustering.cluster`
-    mask : (J,)
-    """
+    """The jets of a mask (J,) and their constituents; `jets` and `members` are those of `clustering.cluster`."""
     return select(jets, mask), members[np.repeat(mask, jets["count"])]

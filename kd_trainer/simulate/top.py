@@ -19,15 +19,7 @@ MAX_CONSTITUENTS = 200
 def make_jets(batch: ak.Array, name: str, rng: np.random.Generator) -> ak.Array | None:
     """The hardest jet of each event, if it is in the window; in top events it has to contain the top and its quarks.
 
-    Parameters
-    ----------
-    batch : awkward array of E events from `pythia.nextBatch`
-    name : top or QCD
-    rng : numpy Generator of the detector
-
-    Returns
-    -------
-    awkward array of jets, or None if none is accepted
+    Arguments and result are those of `jetclass.make_jets`, with the classes top and QCD.
     """
     record = flatten(batch)
     parts = energy_flow(reconstruct(stable_particles(record), rng))

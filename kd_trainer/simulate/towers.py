@@ -12,15 +12,9 @@ MOMENTUM = ("px", "py", "pz")
 
 
 def energy_flow(parts: Columns) -> Columns:
-    """Massless constituents without particle types.
+    """Massless constituents without particle types: event, px, py, pz, energy (Q,), ordered by event.
 
-    Parameters
-    ----------
-    parts : dict of (P,) arrays from `detector.reconstruct`
-
-    Returns
-    -------
-    dict of (Q,) arrays, ordered by event: event, px, py, pz, energy
+    `parts` are the columns (P,) of `detector.reconstruct`.
     """
     tracks = parts["charge"] != 0
     pieces = [{name: parts[name][tracks] for name in ("event", *MOMENTUM)}]

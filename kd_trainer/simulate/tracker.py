@@ -75,28 +75,20 @@ def track_efficiency(pdg: np.ndarray, pt: np.ndarray, eta: np.ndarray, productio
 
 
 def momentum_resolution(pt: np.ndarray, eta: np.ndarray) -> np.ndarray:
-    """Relative resolution of the transverse momentum: multiple scattering and a term that grows with pT.
+    """Relative resolution (P,) of the transverse momentum: multiple scattering and a term that grows with pT.
 
     1 to 2 % at low pT and 2.8 % at 100 GeV for |eta| < 1.4; for larger |eta| the slope is doubled (CMS,
     arXiv:1405.6569).
-
-    Returns
-    -------
-    (P,) sigma(pT) / pT
     """
     region = np.digitize(np.abs(eta), [0.9, 1.4])
     return np.hypot(np.array([0.010, 0.015, 0.020])[region], np.array([2.6e-4, 2.6e-4, 5.2e-4])[region] * pt)
 
 
 def impact_parameter_errors(pt: np.ndarray, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Resolution of the impact parameters: a constant, and multiple scattering (falls with pT, grows with |eta|).
+    """Resolutions (P,) of d0 and dz in mm: a constant, and multiple scattering (falls with pT, grows with |eta|).
 
     Fitted to the errors stored in the public JetClass-II example jets; the fit agrees within 20 % for d0 and 30 % for
     dz. The stored errors are those of the CMS tracking paper (arXiv:1405.6569).
-
-    Returns
-    -------
-    d0_error, dz_error : (P,) in mm
     """
     path = np.cosh(eta)
     d0_error = np.hypot(0.010, 0.065 * pt**-0.62 * path**0.5)

@@ -168,18 +168,9 @@ def listed(resonance: Resonance) -> list[tuple[int, int]]:
 
 
 def label_of(resonance: Resonance, pid: np.ndarray, near: Near) -> int | None:
-    """The label that a resonance gives to a jet.
+    """The label that a resonance gives to a jet; None if too few of the decay products are in the jet.
 
-    Parameters
-    ----------
-    resonance : Resonance
-    pid : (P,) PDG ids of the record
-    near : function of a position in the record
-
-    Returns
-    -------
-    int or None
-        None if too few of the decay products are in the jet.
+    `pid` (P,) are the PDG ids of the record, `near` is a function of a position in it.
     """
     prongs = [_matched(pair, resonance.taus, pid, near) for pair in resonance.pairs]
     if not resonance.ys:

@@ -16,12 +16,7 @@ RESONANCE_DECAY = 5  # Pythia calls the veto again in the showers of resonances,
 
 
 class EarlyVeto(pythia8mc.UserHooks):
-    """Veto an event if it has no jet in the window when the shower reaches a scale; Pythia then starts another event.
-
-    Parameters
-    ----------
-    window : `benchmarks.Window`
-    """
+    """Veto an event without a jet in the window when the shower reaches a scale; Pythia then starts another event."""
 
     def __init__(self, window: Window) -> None:
         super().__init__()
@@ -49,12 +44,8 @@ class IsotropicPair(pythia8mc.UserHooks):
     """Veto pairs of scalars from a vector boson such that the remaining ones are as isotropic as pairs from a scalar.
 
     Pairs from a vector boson are distributed as pT^2 / s^3 (sin^2 of the scattering angle, and a P wave), those from a
-    scalar as 1 / s^3. Therefore an event is kept with probability (lowest pT / pT)^2.
-
-    Parameters
-    ----------
-    pt_min : lowest transverse momentum of the pair's particles in GeV
-    seed : of the choice
+    scalar as 1 / s^3. Therefore an event is kept with probability (pt_min / pT)^2. `pt_min` is the lowest transverse
+    momentum of the pair's particles in GeV.
     """
 
     def __init__(self, pt_min: float, seed: int) -> None:

@@ -1,6 +1,5 @@
 """Tables of studies in a Markdown file, made from stored results; other text of the file does not change."""
 
-import json
 import os
 from pathlib import Path
 
@@ -8,7 +7,7 @@ from tabulate import tabulate
 
 from kd_trainer.errors import InputError
 from kd_trainer.evaluate.tables import ABSENT, plus_minus
-from kd_trainer.files import reading, si, write_text
+from kd_trainer.files import json_of, reading, si, write_text
 from kd_trainer.study import plots
 
 NEEDED = (
@@ -48,15 +47,10 @@ def write_document(paths: list[Path], output: Path) -> int:
 
 def load(path: Path) -> dict:
     """Results of a study; InputError if the file does not contain results."""
-    try:
-        results = json.loads(Path(path).read_text(encoding="utf-8"))
+    with json_of(path, "from `kd_trainer study --report`") as results:
         for key in NEEDED:
             results[key]
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{path} is not from `kd_trainer study --report`") from None
-    return results
+        return results
 
 
 def tables(results: dict, links: list[str]) -> str:

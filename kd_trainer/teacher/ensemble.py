@@ -32,17 +32,10 @@ def mixture(logits: Sequence[torch.Tensor], weights: Sequence[float]) -> torch.T
     """Log of the weighted mean of the probabilities at temperature 1: log sum_k w_k softmax(z_k), (N, K).
 
     At temperature 1, the gradient of KL(mixture || student) is the weighted sum of the gradients of
-    KL(teacher k || student).
-
-    Parameters
-    ----------
-    logits : list of (N, K) tensors
-    weights : list of float
-        Above 0, with sum 1.
+    KL(teacher k || student). The logits z_k are (N, K), the weights w_k are above 0 and have the sum 1.
     """
-    return torch.stack([z.log_softmax(dim=1) + math.log(w) for z, w in zip(logits, weights, strict=True)]).logsumexp(
-        dim=0
-    )
+    weighted = [z.log_softmax(dim=1) + math.log(w) for z, w in zip(logits, weights, strict=True)]
+    return torch.stack(weighted).logsumexp(dim=0)
 
 
 def grouped(logits: torch.Tensor, groups: Sequence[Sequence[int]]) -> torch.Tensor:

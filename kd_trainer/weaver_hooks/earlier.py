@@ -12,8 +12,8 @@ import torch
 from weaver.utils.logger import _logger
 
 from kd_trainer.digests import sha256
-from kd_trainer.directories import make_directory
 from kd_trainer.errors import InputError
+from kd_trainer.files import make_directory
 from kd_trainer.weaver_hooks.recipe import changes
 
 RECORDED = ("recipe", "epochs", "metrics", "best_epoch", "sha256")
@@ -100,15 +100,15 @@ class Earlier:
 
     def _best_of(self, record: dict[str, Any]) -> bytes | None:
         """The best checkpoint of a record; it may exist only under the name of its epoch."""
-        for path in (self.best, self._checkpoint(record["best_epoch"])):
+        for path in (self.best, self.checkpoint(record["best_epoch"])):
             if os.path.exists(path) and sha256(path) == record["sha256"]:
                 return content_of(path)
         return None
 
     def _by_hand(self, last: int, record: dict[str, Any] | None, saved: dict[str, Any] | None) -> Found:
         """The epoch of --load-epoch, with the best epoch up to it."""
-        if not os.path.exists(self._checkpoint(last)):
-            raise InputError(f"--load-epoch {last}: there is no {self._checkpoint(last)}")
+        if not os.path.exists(self.checkpoint(last)):
+            raise InputError(f"--load-epoch {last}: there is no {self.checkpoint(last)}")
         known = (saved or record or {"metrics": {}})["metrics"]
         metrics = {int(epoch): float(value) for epoch, value in known.items() if int(epoch) <= last}
         if not metrics:
@@ -123,11 +123,11 @@ class Earlier:
             best = saved["best"].numpy().tobytes()
         elif record and record["best_epoch"] == best_epoch:
             best = self._best_of(record)
-        best = best or content_of(self._checkpoint(best_epoch))
+        best = best or content_of(self.checkpoint(best_epoch))
         if best is None:
             raise InputError(
                 f"--load-epoch {last}: the best epoch up to it is {best_epoch}, "
-                f"but {self._checkpoint(best_epoch)} is missing"
+                f"but {self.checkpoint(best_epoch)} is missing"
             )
         return Found("by hand", last, saved, metrics, best_epoch, best)
 
@@ -146,8 +146,9 @@ class Earlier:
             if int(path.removeprefix(start).split("_")[0]) > last:
                 os.remove(path)
 
-    def _checkpoint(self, epoch: int) -> str:
-        return f"{self.prefix}_epoch-{epoch}_state.pt"
+    def checkpoint(self, epoch: int, kind: str = "state") -> str:
+        """Path of weaver's file of an epoch, of the kind state or optimizer."""
+        return f"{self.prefix}_epoch-{epoch}_{kind}.pt"
 
     def _read_record(self) -> dict[str, Any] | None:
         content = content_of(self.record)

@@ -15,7 +15,7 @@ from kd_trainer.weaver_hooks import seeds
 from kd_trainer.weaver_hooks.hook import HookOptions, check_arguments, loud, options_in
 from kd_trainer.weaver_hooks.inputs import Gather, Loader, check_files, gather, loaders_of
 from kd_trainer.weaver_hooks.labels import check_classes
-from kd_trainer.weaver_hooks.reading import in_workers, read_whole
+from kd_trainer.weaver_hooks.reading import in_worker, read_whole
 from kd_trainer.weaver_hooks.training import Training
 from kd_trainer.weaver_hooks.whole import write_whole
 
@@ -144,5 +144,5 @@ def look_at(loader: Loader, use: str) -> None:
     if not isinstance(loader.collate_fn, Gather):
         rows = check_files(loader, use)
         read_whole(rows)
-        loader.worker_init_fn = in_workers(rows)
+        loader.worker_init_fn = functools.partial(in_worker, rows)
         gather(loader)  # workers copy these settings when they start

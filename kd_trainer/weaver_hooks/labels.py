@@ -6,7 +6,7 @@ from weaver.utils.logger import _logger
 
 from kd_trainer import jet_labels
 from kd_trainer.classes import is_unlabelled, names_of, shown
-from kd_trainer.errors import InputError
+from kd_trainer.errors import InputError, some
 from kd_trainer.weaver_hooks.inputs import Loader, files_of
 
 BY_CHANCE = 10  # with fewer jets per class on average, a class may have none by chance
@@ -63,7 +63,4 @@ def check_weights(config: DataConfig, *, allowed: bool) -> None:
 def missing(names: list[str], found: np.ndarray) -> str:
     """A text that names the classes without jets; '' if there are none."""
     without = [shown(name) for name, count in zip(names, found) if not count]
-    if not without:
-        return ""
-    more = f" and {len(without) - 10} more" if len(without) > 10 else ""
-    return f"no jets of {len(without)} of {len(names)} classes ({', '.join(without[:10])}{more})"
+    return f"no jets of {len(without)} of {len(names)} classes ({some(without, 10)})" if without else ""

@@ -3,7 +3,7 @@
 from torch import nn
 
 from kd_trainer.checkpoints import read_weights
-from kd_trainer.errors import InputError, one_line
+from kd_trainer.errors import InputError, one_line, some
 from kd_trainer.weaver_hooks.hook import output_layer
 
 CONTRAST = "contrast"  # name of the projection in an encoder, and prefix of its weights in a checkpoint
@@ -28,8 +28,7 @@ def take_over(model: nn.Module, path: str) -> None:
     missing = [name for name in missing if not name.startswith(f"{head}.")]
     for names, what in ((missing, "lack"), (unexpected, "have, unlike the network,")):
         if names:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise InputError(
-                f"the pre-trained weights {path} {what} {', '.join(names[:3])}{more}: they belong to another network, "
+                f"the pre-trained weights {path} {what} {some(names, 3)}: they belong to another network, "
                 "or to the same network with other options (-o)"
             )

@@ -57,12 +57,8 @@ def read_whole(rows: Mapping[str, int] | None = None) -> None:
     pyarrow.parquet.ParquetFile = Verified
 
 
-def in_workers(rows: Mapping[str, int]) -> Callable[[int], None]:
-    """The `worker_init_fn` of a loader whose workers read whole files."""
-    return functools.partial(_in_worker, rows)
-
-
-def _in_worker(rows: Mapping[str, int], worker: int) -> None:
+def in_worker(rows: Mapping[str, int], worker: int) -> None:
+    """`read_whole` as the `worker_init_fn` of a loader, which torch calls with the number of the worker."""
     read_whole(rows)
 
 

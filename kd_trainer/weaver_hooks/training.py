@@ -124,8 +124,8 @@ class Training:
                 Path(self.earlier.record).unlink(missing_ok=True)
             self.earlier.remove_after(epoch - 1)
             self._write_best()  # a kill or the workflow engine may have removed the best and the last checkpoint
-            if epoch > 0 and not os.path.exists(self._checkpoint(epoch - 1)):
-                torch.save(self.model.state_dict(), self._checkpoint(epoch - 1))
+            if epoch > 0 and not os.path.exists(self.earlier.checkpoint(epoch - 1)):
+                torch.save(self.model.state_dict(), self.earlier.checkpoint(epoch - 1))
         self.found = Found("begun")  # frees the loaded state
 
     def end_epoch(self, epoch: int, metric: float | None) -> float | None:
@@ -144,9 +144,9 @@ class Training:
         if seeds.rank() == 0:
             if metric is None:
                 for kind, content in (("state", unwrap_model(self.model)), ("optimizer", self.opt)):
-                    torch.save(content.state_dict(), self._checkpoint(epoch, kind))
+                    torch.save(content.state_dict(), self.earlier.checkpoint(epoch, kind))
             if is_best:
-                self.best = content_of(self._checkpoint(epoch))
+                self.best = content_of(self.earlier.checkpoint(epoch))
             self._save(epoch, places)
             self._write_best()
             if self.best_epoch is not None:
@@ -156,9 +156,6 @@ class Training:
                 self._complete()
                 self._finish()
         return None if metric is None else Metric(metric, is_best)
-
-    def _checkpoint(self, epoch: int, kind: str = "state") -> str:
-        return f"{self.args.model_prefix}_epoch-{epoch}_{kind}.pt"
 
     def _write_best(self) -> None:
         if self.best is not None and content_of(self.earlier.best) != self.best:

@@ -148,6 +148,8 @@ def test_losses_that_mean_nothing_for_two_classes(name):
         ("kl", {"target": 8.0}, "the loss kl has no option 'target': it has no options"),
         ("dist", {"intra": -1}, "intra is -1: it must be a number, 0 or above"),
         ("dist", {"intra": "1"}, "intra is '1': it must be a number"),
+        ("dkd", {"target": math.nan}, "kd_loss_options: target is nan: it must be a number, 0 or above"),
+        ("dkd", {"target": math.inf}, "kd_loss_options: target is inf: it must be a number, 0 or above"),
     ],
 )
 def test_unknown_losses_and_options(name, options, message):

@@ -126,7 +126,7 @@ OTHERS = [
     ("report A=sidecar.root -o out", "sidecar.model.json is not from `kd_trainer complexity`"),
     ("report A=pred.root --latency noise.root -o out", "noise.root is not the latency.json"),
     ("efficiency scratch:100=value_pred.root -o out", "value_pred.root cannot be read: "),
-    ("efficiency scratch:mem.json=pred.root -o out", "mem.json is not a file that `kd_trainer subset`"),
+    ("efficiency scratch:mem.json=pred.root -o out", "mem.json cannot be read: Input/output error"),
     ("study --report study_seeds.yaml -o out", "study_seeds.yaml: the study: seeds must be a list"),
     ("study --report study_arms.yaml -o out", "study_arms.yaml: the study: arms must be a mapping"),
     ("study --report study_samples.yaml -o out", "study_samples.yaml: the study: samples must be a mapping"),

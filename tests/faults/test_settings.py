@@ -84,7 +84,7 @@ def test_numbers_and_schedules(value):
         (Options, "kd_embed_weight", "-1", "it must be 0 or above"),
         (Options, "kd_label_smoothing", "1", "it must be 0 or above, and below 1"),
         (Options, "kd_ema", "1", "it must be 0 or above, and below 1"),
-        *((Options, "kd_unlabelled_fraction", value, "it must lie between 0 and 1") for value in ("0", "1", "nan")),
+        (Options, "kd_unlabelled_fraction", "1", "it must lie between 0 and 1"),
         *((Contrastive, name, "nan", "it must be a number") for name in ("cl_temperature", "aug_boost")),
         *((Contrastive, name, "-1", "it must be") for name in ("cl_temperature", "aug_rotation")),
         (Options, "phi_dims", "(8, 8", "is not a Python literal"),
@@ -100,13 +100,6 @@ def test_options(kind, option, value, message, monkeypatch):
         loud(kind.split)({name: ast.literal_eval(text) for name, text in {**given, option: value}.items()})
     line = str(ended.value)
     assert line.startswith("weaver-kd: ") and option in line and message in line and "\n" not in line
-
-
-def test_kd_loss_options():
-    for value in ("nan", "-1", "1e999"):
-        options = {"kd_loss": "dkd", "kd_loss_options": {"target": float(value)}}
-        with pytest.raises(Exception, match="kd_loss_options: target is .*: it must be a number, 0 or above"):
-            Options(student="a.py", teacher="b.py", teacher_weights="c.pt", **options)
 
 
 def test_a_path_with_everything(tmp_path):

@@ -201,7 +201,7 @@ def test_documents_that_cannot_be_written(finished, tmp_path):
         (folder / "results.json", page, "add the lines '<!-- begin mini -->' and '<!-- end mini -->'"),
         (folder / "results.json", tmp_path, "is a folder"),
         (page, tmp_path / "new.md", "is not from `kd_trainer study --report`"),
-        (tmp_path / "none.json", page, "cannot be read"),
+        (tmp_path / "none.json", page, "none.json is not there"),
     ):
         assert message in failure("study", source, "-o", output, "--document")
     assert page.read_text() == "no place"
