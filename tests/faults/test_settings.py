@@ -84,7 +84,7 @@ def test_numbers_and_schedules(value):
         (Options, "kd_embed_weight", "-1", "it must be 0 or above"),
         (Options, "kd_label_smoothing", "1", "it must be 0 or above, and below 1"),
         (Options, "kd_ema", "1", "it must be 0 or above, and below 1"),
-        (Options, "kd_unlabelled_fraction", "1", "it must lie between 0 and 1"),
+        *((Options, "kd_unlabelled_fraction", value, "it must lie between 0 and 1") for value in ("0", "1", "nan")),
         *((Contrastive, name, "nan", "it must be a number") for name in ("cl_temperature", "aug_boost")),
         *((Contrastive, name, "-1", "it must be") for name in ("cl_temperature", "aug_rotation")),
         (Options, "phi_dims", "(8, 8", "is not a Python literal"),
