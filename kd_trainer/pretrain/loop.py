@@ -99,7 +99,7 @@ def check_repetitions(X: dict[str, torch.Tensor]) -> None:
     if 4 * (len(vectors) - len(torch.unique(vectors, dim=0))) >= len(vectors):
         raise InputError(
             "the sample has fewer jets than a batch, so jets would be contrasted with themselves: "
-            "give a smaller --batch-size or a larger sample"
+            "give a smaller --batch-size or a larger sample; for files of few jets also give --fetch-step 1"
         )
 
 
