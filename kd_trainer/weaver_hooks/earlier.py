@@ -77,12 +77,12 @@ class Earlier:
             what = f"epoch {found['epoch']} of a training" if is_state else f"the result of {found['epochs']} epochs"
             raise InputError(
                 f"{path} holds {what} with other settings ({other[path]}): give {FROM_SCRATCH} "
-                "to train from scratch, restore those settings, or choose another --model-prefix"
+                "to train from scratch, restore those settings, or choose another --model-prefix (RUN=NAME)"
             )
         if os.path.exists(self.best):
             raise InputError(
                 f"{self.best} exists without {self.record}: another program trained it; "
-                f"give {FROM_SCRATCH} to replace it, or choose another --model-prefix"
+                f"give {FROM_SCRATCH} to replace it, or choose another --model-prefix (RUN=NAME)"
             )
         return Found("new")
 

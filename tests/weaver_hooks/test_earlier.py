@@ -69,7 +69,7 @@ def test_a_state_that_holds_a_program_is_refused_without_the_advice_of_torch(ear
 def test_another_training(earlier, tmp_path):
     write_state(tmp_path)
     line = r"net_resume.pt holds epoch 2 of a training with other settings \(start_lr was 0.005, now 0.01\): give -o"
-    with pytest.raises(InputError, match=line + r" restart \"'yes'\" \(RESTART=yes\) to train from scratch"):
+    with pytest.raises(InputError, match=line + r" restart \"'yes'\" \(RESTART=yes\) to train from .*RUN=NAME"):
         earlier(start_lr=0.01).find()
     assert earlier("changed", start_lr=0.01).find().kind == "new"
     (tmp_path / "net_resume.pt").unlink()
