@@ -22,9 +22,9 @@ def one_line(error: object, length: int = 200) -> str:
     return text if len(text) <= length else text[:length] + " ..."
 
 
-def some(names: Sequence[str], most: int) -> str:
+def some(names: Sequence[object], most: int) -> str:
     """The first names of a list, and how many more there are: 'a, b, c and 4 more'."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return ", ".join(map(str, names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def reason(error: Exception) -> str:
