@@ -160,7 +160,7 @@ def main(argv: Sequence[str]) -> None:
         raise InputError("--batches, --threads, --seconds and --too-long have to be positive")
     for engine in args.engines or ():
         if not engines.is_installed(engine):
-            raise InputError(f"{engine} is not installed")
+            raise InputError(f"{engine} is not installed; pip install 'weaver-kd[{engines.EXTRAS[engine]}]'")
     models = models_of(args.models)
     quality = qualities(args.report, models) if args.report else None
     wanted = args.engines or [engine for engine in engines.ENGINES if engines.is_installed(engine)]

@@ -13,6 +13,7 @@ from kd_trainer.deploy.session import open_session
 from kd_trainer.errors import InputError
 
 ENGINES = ("torch", "onnxruntime", "openvino")
+EXTRAS = {"onnxruntime": "onnx", "openvino": "openvino"}  # of setup.cfg, for engines that may be missing
 PRECISIONS = ("fp32", "bf16", "int8")
 Side = Callable[[Inputs], np.ndarray]
 

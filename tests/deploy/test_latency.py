@@ -5,7 +5,7 @@ import json
 import pytest
 from helpers import failure, kd_trainer
 
-from kd_trainer.bench.latency import cell, models_of, print_results, summary
+from kd_trainer.bench.latency import cell, main, models_of, print_results, summary
 from kd_trainer.bench.latency_plot import draw, qualities
 from kd_trainer.deploy import engines
 from kd_trainer.errors import InputError
@@ -123,3 +123,9 @@ def test_report_without_figures(tmp_path):
 def test_model_that_is_not_in_the_report(model_dir, report):
     line = failure("bench", "latency", f"other={model_dir}", "--report", report)
     assert "has no model other, only small, teacher" in line
+
+
+def test_an_engine_that_is_not_installed(model_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "is_installed", lambda engine: engine != "openvino")
+    with pytest.raises(InputError, match=r"openvino is not installed; pip install 'weaver-kd\[openvino\]'"):
+        main([str(model_dir), "--engines", "openvino", "-o", str(tmp_path / "out")])
